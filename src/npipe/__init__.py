@@ -1,0 +1,1 @@
+"""npipe: named pipes for Python, and JSON-RPC on top of them."""

@@ -1,0 +1,1 @@
+"""The development chain served by default (extra "ethereum")."""

@@ -1,0 +1,1 @@
+"""MESSAGES: JSON-RPC 2.0 over connections."""

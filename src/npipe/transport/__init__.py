@@ -1,0 +1,1 @@
+"""BYTES: connections over local pipes. Knows nothing of JSON."""

@@ -1,0 +1,152 @@
+"""The contract of a connection and a listener: what Go calls net.Conn and net.Listener.
+
+The docstrings here are the rules; ``posix.py`` and ``windows.py`` keep them, and
+``npipe.testing`` checks them. No system call is made here.
+
+Rules that hold for every method:
+
+* Any thread may call any method at any time. Reads are served one at a time, and so are writes;
+  a read and a write never wait for each other.
+* A deadline is a value of ``time.monotonic()``, in seconds; None means never. One that lies in
+  the past makes the next call fail at once, even if it could have succeeded. Setting one wakes
+  the calls in flight, which then go by the new value.
+* A call that times out raises TimeoutError and loses no byte: what arrived goes to the next read.
+* After ``close`` every method raises ClosedError, and so does every call that was in flight.
+"""
+
+from __future__ import annotations
+
+import io
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
+    from npipe.address import Address
+    from npipe.security import PeerIdentity
+
+__all__ = ["Connection", "Listener"]
+
+
+class Connection(io.RawIOBase):
+    """A two-way stream of bytes to one other program.
+
+    Being an ``io.RawIOBase`` it goes wherever a raw file goes: ``io.BufferedReader(conn)``,
+    ``shutil.copyfileobj``. Use it as a context manager, or close it.
+    """
+
+    @abstractmethod
+    def read(self, size: int = -1, /) -> bytes:
+        """Return what there is, at most ``size`` bytes; wait while there is nothing.
+
+        ``b""`` means that the other end will send no more. A negative size reads until then.
+        Raises TimeoutError, ClosedError, ConnectionResetError.
+        """
+
+    @abstractmethod
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Like ``read``, into ``buffer``; return the number of bytes (0: no more will come)."""
+
+    @abstractmethod
+    def write(self, data: ReadableBuffer, /) -> int:
+        """Write all of ``data`` and return its length in bytes.
+
+        Raises BrokenPipeError when the other end is gone, TimeoutError, ClosedError. The error
+        has ``characters_written``: how many bytes had gone when it happened. Where the system
+        cannot tell, the write side is poisoned: ``characters_written`` is None, and every later
+        write fails and says why.
+        """
+
+    @abstractmethod
+    def close_write(self) -> None:
+        """Say that nothing more will be written; the other end reads ``b""``. Reading goes on.
+
+        Raises io.UnsupportedOperation where the system has no such thing (a Windows pipe of the
+        byte type).
+        """
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Wait until the other end has read what was written, where the system can tell.
+
+        Goes by the write deadline. On POSIX it returns at once: a written byte is the kernel's.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """End both directions. Bytes already written still reach the other end. Idempotent."""
+
+    @abstractmethod
+    def set_read_deadline(self, when: float | None) -> None:
+        """Set the ``time.monotonic()`` value after which reads raise TimeoutError."""
+
+    @abstractmethod
+    def set_write_deadline(self, when: float | None) -> None:
+        """Set the ``time.monotonic()`` value after which writes raise TimeoutError."""
+
+    def set_deadline(self, when: float | None) -> None:
+        """Set both deadlines."""
+        self.set_read_deadline(when)
+        self.set_write_deadline(when)
+
+    @property
+    @abstractmethod
+    def local_address(self) -> Address:
+        """The address of this end; on a client, the address that it connected to."""
+
+    @property
+    @abstractmethod
+    def remote_address(self) -> Address:
+        """The address of the other end. Who that is: ``peer``."""
+
+    @property
+    @abstractmethod
+    def peer(self) -> PeerIdentity:
+        """Who is at the other end."""
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return True
+
+
+ConnectionT = TypeVar("ConnectionT", bound=Connection, covariant=True)
+
+
+class Listener(Generic[ConnectionT]):
+    """Accepts connections on one address. Iterating over it accepts until it is closed."""
+
+    @property
+    @abstractmethod
+    def address(self) -> Address:
+        """Where it listens."""
+
+    @abstractmethod
+    def accept(self, timeout: float | None = None) -> ConnectionT:
+        """Wait for the next client, at most ``timeout`` seconds.
+
+        A client that has already gone again is no error and is not returned by preference; a
+        lack of file descriptors is waited out. Raises TimeoutError; ClosedError once closed.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stop listening; wake every ``accept``. Connections accepted before live on."""
+
+    def __iter__(self) -> Iterator[ConnectionT]:
+        from npipe.errors import ClosedError
+
+        while True:
+            try:
+                yield self.accept()
+            except ClosedError:
+                return
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
