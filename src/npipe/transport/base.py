@@ -21,6 +21,8 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
+from npipe.errors import ClosedError
+
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
@@ -113,10 +115,10 @@ class Connection(io.RawIOBase):
         return True
 
 
-ConnectionT = TypeVar("ConnectionT", bound=Connection, covariant=True)
+ConnectionT_co = TypeVar("ConnectionT_co", bound=Connection, covariant=True)
 
 
-class Listener(Generic[ConnectionT]):
+class Listener(Generic[ConnectionT_co]):
     """Accepts connections on one address. Iterating over it accepts until it is closed."""
 
     @property
@@ -125,7 +127,7 @@ class Listener(Generic[ConnectionT]):
         """Where it listens."""
 
     @abstractmethod
-    def accept(self, timeout: float | None = None) -> ConnectionT:
+    def accept(self, timeout: float | None = None) -> ConnectionT_co:
         """Wait for the next client, at most ``timeout`` seconds.
 
         A client that has already gone again is no error and is not returned by preference; a
@@ -136,9 +138,7 @@ class Listener(Generic[ConnectionT]):
     def close(self) -> None:
         """Stop listening; wake every ``accept``. Connections accepted before live on."""
 
-    def __iter__(self) -> Iterator[ConnectionT]:
-        from npipe.errors import ClosedError
-
+    def __iter__(self) -> Iterator[ConnectionT_co]:
         while True:
             try:
                 yield self.accept()
