@@ -1,0 +1,1 @@
+"""The registry: namespaces, methods, parameters bound by type. Sans-I/O."""

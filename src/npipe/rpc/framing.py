@@ -1,0 +1,1 @@
+"""Bytes to complete messages, and back. Sans-I/O."""

@@ -1,0 +1,1 @@
+"""One end of one connection: ids, pending calls, batches. Sans-I/O."""
