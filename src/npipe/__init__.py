@@ -1,1 +1,42 @@
-"""npipe: named pipes for Python, and JSON-RPC on top of them."""
+"""npipe: named pipes for Python, and JSON-RPC on top of them.
+
+One API for Windows named pipes and Unix domain sockets. This is the face for threads::
+
+    with npipe.listen("echo") as listener:          with npipe.connect("echo") as connection:
+        for connection in listener:                     connection.write(b"hello")
+            connection.write(connection.read(1024))     print(connection.read(1024))
+
+The rooms of the house:
+
+=====================  =====================================================================
+``npipe``              connect and listen, with threads
+``npipe.aio``          the same with asyncio, as streams and protocols
+``npipe.rpc``          JSON-RPC 2.0: Server, Client, API; ``npipe.rpc.aio`` the same, awaitable
+``npipe.address``      what may be written for an address
+``npipe.errors``       what is raised
+``npipe.security``     who may connect, and who is at the other end
+``npipe.testing``      the conformance suite for connections, and an in-memory pair
+=====================  =====================================================================
+
+Importing this imports neither asyncio nor msgspec nor a backend.
+"""
+
+from __future__ import annotations
+
+from npipe.address import Address
+from npipe.errors import ClosedError
+from npipe.security import PeerIdentity
+from npipe.transport import connect, exists, list_pipes, listen
+from npipe.transport.base import Connection, Listener
+
+__all__ = [
+    "Address",
+    "ClosedError",
+    "Connection",
+    "Listener",
+    "PeerIdentity",
+    "connect",
+    "exists",
+    "list_pipes",
+    "listen",
+]

@@ -1,14 +1,44 @@
-"""Text to address. Pure: nothing here touches the file system or the network.
+r"""Text to address. Pure: nothing here touches the file system or the network.
 
 Never stat, resolve or test a pipe's path to learn about it: on Windows that connects to it.
+
+What a user may write, and what it means (``parse``):
+
+=========================  ===================================================================
+``name``                   Windows: ``\\.\pipe\name``; else a socket in ``runtime_directory()``
+``./path``, ``/path``      a Unix socket
+``\\.\pipe\name``          a Windows pipe; ``//./pipe/name`` is the same
+``\\host\pipe\name``       a pipe of another computer
+``ipc:X``                  the same as X
+``npipe:////./pipe/name``  a Windows pipe, as Docker writes it
+``unix:///path``           a Unix socket, also ``unix:path``
+``@name``                  a Linux abstract socket; only with ``abstract=True``
+=========================  ===================================================================
 """
 
 from __future__ import annotations
 
+import os
+import re
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["Address"]
+__all__ = ["Address", "parse", "runtime_directory"]
+
+# What fits sockaddr_un.sun_path beside its closing NUL: 108 bytes on Linux, 104 on macOS and BSD.
+_LONGEST_SOCKET_LINUX = 107
+_LONGEST_SOCKET_BSD = 103
+_LONGEST_PIPE = 256  # UTF-16 units, the prefix \\.\pipe\ counted: CreateNamedPipe's own limit
+
+_PIPE = re.compile(r"[\\/]{2}(?P<host>[^\\/]+)[\\/]pipe[\\/](?P<name>.*)", re.I | re.S)
+_DRIVE = re.compile(r"[A-Za-z]:([\\/]|$)")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(.*)", re.S)
+_WHAT_IS_RIGHT = {
+    True: r"give a name, or \\.\pipe\name",
+    False: "give a name, a path with a slash in it (./name, /run/name), or unix:PATH",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +56,149 @@ class Address:
 
     def __str__(self) -> str:
         return "@" + self.path if self.kind == "abstract" else self.path
+
+
+def parse(text: str, *, abstract: bool = False, platform: str = sys.platform) -> Address:
+    """Read an address as this module's table says, by the rules of ``platform``.
+
+    Raises ValueError, which says what is wrong with the text and what would be right.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"an address is a str or an Address, not {type(text).__name__}")
+    windows = platform == "win32"
+    rest = text.removeprefix("ipc:")
+    if not rest:
+        raise _bad(text, "it is empty", windows)
+    if "\0" in rest:
+        raise _bad(text, "it contains a NUL character", windows)
+    if pipe := _as_pipe(rest):
+        return _pipe(text, *pipe, windows)
+    if _DRIVE.match(rest):
+        why = "it is a Windows file path, and a pipe is no file"
+        raise _bad(text, why if windows else "it is a Windows path", windows)
+    if rest.startswith("@"):
+        return _abstract(text, rest[1:], abstract, platform)
+    if windows:
+        return _windows_name(text, rest)
+    return _socket(text, _socket_path(text, rest, platform), platform)
+
+
+def runtime_directory(
+    environ: Mapping[str, str] | None = None, *, platform: str = sys.platform
+) -> str:
+    """Return the directory that bare names stand in, on POSIX: the user's own, mode 0700.
+
+    ``$XDG_RUNTIME_DIR/npipe``, or ``npipe-UID`` in the temporary directory where that is not set.
+    This is text: whether the directory exists and is safe, the transport checks before each use.
+    """
+    environ = os.environ if environ is None else environ
+    runtime = environ.get("XDG_RUNTIME_DIR", "")
+    if runtime.startswith("/"):  # the XDG specification: ignore one that is not absolute
+        return runtime.rstrip("/") + "/npipe"
+    temporary = environ.get("TMPDIR", "")
+    if not temporary.startswith("/"):
+        temporary = "/tmp"
+    uid = 0
+    if sys.platform != "win32":
+        uid = os.getuid()
+    return f"{temporary.rstrip('/')}/npipe-{uid}"
+
+
+def _as_pipe(text: str) -> tuple[str, str] | None:
+    r"""Return (host, name) where ``text`` has the form of a Windows pipe, else None.
+
+    With forward slashes only ``//./pipe/`` counts: ``//host/pipe/x`` is a file path on POSIX.
+    """
+    scheme, _, rest = text.partition(":")
+    if scheme.lower() == "npipe":
+        text = rest[2:] if rest.startswith(("////", r"//\\")) else rest
+    found = _PIPE.fullmatch(text)
+    if not found or (text.startswith("/") and scheme.lower() != "npipe" and found["host"] != "."):
+        return None
+    return found["host"], found["name"].replace("/", "\\")
+
+
+def _pipe(text: str, host: str, name: str, windows: bool) -> Address:
+    if not name.strip("\\"):
+        raise _bad(text, r"no name follows \pipe" + "\\", windows)
+    path = rf"\\{host}\pipe" + "\\" + name
+    if len(path.encode("utf-16-le", "surrogatepass")) > 2 * _LONGEST_PIPE:
+        raise _bad(text, f"it is longer than {_LONGEST_PIPE} characters", windows)
+    if host != ".":
+        return Address("pipe", path, host)
+    if not windows:
+        raise _bad(text, "there are no Windows pipes on this system", windows)
+    return Address("pipe", path)
+
+
+def _windows_name(text: str, rest: str) -> Address:
+    if found := _SCHEME.fullmatch(rest):
+        what = "Unix sockets are not served here" if found[1] == "unix" else "unknown scheme"
+        raise _bad(text, f"{found[1]}: {what}", True)
+    if "/" in rest or "\\" in rest:
+        raise _bad(text, "it is a file path, and a pipe is no file", True)
+    return _pipe(text, ".", rest, True)
+
+
+def _abstract(text: str, name: str, abstract: bool, platform: str) -> Address:
+    windows = platform == "win32"
+    if platform != "linux":
+        raise _bad(text, "abstract sockets exist on Linux only", windows)
+    if not abstract:
+        raise _bad(
+            text,
+            "an abstract socket has no permissions: anyone on the machine may take its name; "
+            "if you want one, say parse(text, abstract=True)",
+            windows,
+        )
+    if not name:
+        raise _bad(text, "no name follows the @", windows)
+    return _socket(text, Address("abstract", name), platform)
+
+
+def _socket_path(text: str, rest: str, platform: str) -> Address:
+    """Return the socket that a name, a path or a ``unix:`` URL stands for."""
+    if rest.startswith("//") and text != rest:  # ipc:///path
+        rest = _url_path(text, rest)
+    elif found := _SCHEME.fullmatch(rest):
+        if found[1].lower() != "unix":
+            raise _bad(text, f"unknown scheme {found[1]!r} (as a file name: ./{rest})", False)
+        rest = _url_path(text, found[2])
+        if "/" not in rest:
+            rest = "./" + rest
+    if rest.startswith("~"):
+        raise _bad(text, "'~' is not expanded here: use os.path.expanduser", False)
+    if rest in (".", "..") or rest.endswith("/"):
+        raise _bad(text, "it is a directory", False)
+    if "/" in rest:
+        return Address("unix", rest)
+    if "\\" in rest:
+        raise _bad(text, "a backslash separates nothing here", False)
+    return Address("unix", f"{runtime_directory(platform=platform)}/{rest}")
+
+
+def _url_path(text: str, rest: str) -> str:
+    """Strip the empty authority of ``scheme:///path``; leave ``scheme:path`` as it is."""
+    if not rest.startswith("//"):
+        path = rest
+    elif rest.startswith("///"):
+        path = "/" + rest.lstrip("/")
+    else:
+        raise _bad(text, "after the scheme come three slashes, or none", False)
+    if not path.strip("/"):
+        raise _bad(text, "no path follows the scheme", False)
+    return path
+
+
+def _socket(text: str, address: Address, platform: str) -> Address:
+    """Check the length as the kernel will: in bytes."""
+    longest = _LONGEST_SOCKET_LINUX if platform == "linux" else _LONGEST_SOCKET_BSD
+    size = len(address.path.encode("utf-8", "surrogateescape"))
+    if size > longest:
+        why = f"{address.path!r} is {size} bytes long and the system allows {longest}"
+        raise _bad(text, why, False)
+    return address
+
+
+def _bad(text: str, why: str, windows: bool) -> ValueError:
+    return ValueError(f"bad address {text!r}: {why}; {_WHAT_IS_RIGHT[windows]}")

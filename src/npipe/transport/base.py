@@ -40,11 +40,11 @@ class Connection(io.RawIOBase):
     """
 
     @abstractmethod
-    def read(self, size: int = -1, /) -> bytes:
+    def read(self, size: int | None = -1, /) -> bytes:
         """Return what there is, at most ``size`` bytes; wait while there is nothing.
 
-        ``b""`` means that the other end will send no more. A negative size reads until then.
-        Raises TimeoutError, ClosedError, ConnectionResetError.
+        ``b""`` means that the other end will send no more. A negative size, or None, reads until
+        then. Raises TimeoutError, ClosedError, ConnectionResetError.
         """
 
     @abstractmethod
@@ -57,8 +57,8 @@ class Connection(io.RawIOBase):
 
         Raises BrokenPipeError when the other end is gone, TimeoutError, ClosedError. The error
         has ``characters_written``: how many bytes had gone when it happened. Where the system
-        cannot tell, the write side is poisoned: ``characters_written`` is None, and every later
-        write fails and says why.
+        cannot tell, that attribute is not set (to read it is an AttributeError) and the write
+        side is poisoned: every later write fails and says why.
         """
 
     @abstractmethod
@@ -113,6 +113,13 @@ class Connection(io.RawIOBase):
 
     def writable(self) -> bool:
         return True
+
+
+def deadline(when: float | None) -> float | None:
+    """Return ``when`` if it can be a deadline; raise ValueError or TypeError if not."""
+    if when is None or when == when + 0.0:
+        return when
+    raise ValueError("a deadline is a time.monotonic() value or None, and not NaN")
 
 
 ConnectionT_co = TypeVar("ConnectionT_co", bound=Connection, covariant=True)

@@ -1,0 +1,267 @@
+"""One connection over a Unix socket: the contract of ``base.Connection``, kept with poll().
+
+Reads wait in poll() and then receive, because a receive that finds nothing costs an exception;
+writes send first and wait only when the socket is full. Who opens, accepts and verifies the
+socket is in ``posix.py`` and ``posix_listener.py``; how a wait is woken is in ``wake.py``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import struct
+import sys
+import warnings
+from typing import TYPE_CHECKING, Any
+
+assert sys.platform != "win32"  # mypy then skips the rest there
+
+from npipe.errors import ClosedError
+from npipe.security import PeerIdentity
+from npipe.transport import base
+from npipe.transport.wake import POLLIN, POLLOUT, Descriptor
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
+    from npipe.address import Address
+
+__all__ = ["PosixConnection", "peer_of"]
+
+# A program that resets SIGPIPE to its default, as `| head` invites, must not die of a write here.
+_NO_SIGPIPE = getattr(socket, "MSG_NOSIGNAL", 0)
+_SO_NOSIGPIPE = 0x1022  # macOS has no such flag on send() but this option on the socket
+_CHUNK = 65536  # what one receive of read-until-the-end asks for
+
+
+class PosixConnection(base.Connection):
+    """A connected Unix socket. Made by ``connect``, ``Listener.accept`` or ``adopt``."""
+
+    def __init__(self, sock: socket.socket, address: Address) -> None:
+        """Own ``sock``, a connected stream socket; ``address`` is the server's."""
+        self._descriptor = Descriptor(sock, (POLLIN, POLLOUT), "connection")
+        self._in, self._out = self._descriptor.lanes
+        self._recv, self._send = sock.recv, sock.send
+        self._recv_into = sock.recv_into
+        self._address = address
+        self._peer = peer_of(sock)
+        self._held = b""  # what a read-until-the-end had got when its deadline passed
+        self._more = False  # the last read came back full: there is probably more
+        self._write_shut = False
+        if sys.platform == "darwin":
+            sock.setsockopt(socket.SOL_SOCKET, _SO_NOSIGPIPE, 1)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is None or size < 0:
+            return self.readall()
+        lane = self._in
+        try:
+            with lane.lock:
+                return self._receive(size)
+        finally:
+            if lane.closed:
+                self._descriptor.release()
+
+    def readall(self) -> bytes:
+        lane = self._in
+        try:
+            with lane.lock:
+                parts = []
+                try:
+                    while part := self._receive(_CHUNK):
+                        parts.append(part)
+                except BaseException:
+                    self._held = b"".join(parts)
+                    raise
+                return b"".join(parts)
+        finally:
+            if lane.closed:
+                self._descriptor.release()
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        view = memoryview(buffer).cast("B")
+        lane = self._in
+        try:
+            with lane.lock:
+                if self._held or not view:
+                    data = self._receive(len(view))
+                    view[: len(data)] = data
+                    return len(data)
+                return self._receive_into(view)
+        finally:
+            if lane.closed:
+                self._descriptor.release()
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        lane = self._out
+        try:
+            with lane.lock:
+                try:
+                    lane.check()
+                    if self._write_shut:
+                        raise ClosedError("connection's write side")
+                    sent = self._send(data, _NO_SIGPIPE)
+                except BlockingIOError:
+                    sent = 0
+                except OSError as error:
+                    raise _cut(error, 0) from None
+                if type(data) is bytes and sent == len(data):
+                    return sent
+                return self._send_rest(memoryview(data).cast("B"), sent)
+        finally:
+            if lane.closed:
+                self._descriptor.release()
+
+    def close_write(self) -> None:
+        lane = self._out
+        try:
+            with lane.lock:
+                lane.check()
+                if not self._write_shut:
+                    self._write_shut = True
+                    with contextlib.suppress(OSError):  # macOS: ENOTCONN when the peer is gone
+                        self._descriptor.socket.shutdown(socket.SHUT_WR)
+        finally:
+            if lane.closed:
+                self._descriptor.release()
+
+    def flush(self) -> None:
+        self._out.check()
+
+    def close(self) -> None:
+        self._descriptor.shut()
+
+    @property
+    def closed(self) -> bool:
+        return self._in.closed
+
+    def fileno(self) -> int:
+        """Return the descriptor. It is non-blocking; it stays this object's to close."""
+        self._require_open()
+        return self._descriptor.socket.fileno()
+
+    def set_read_deadline(self, when: float | None) -> None:
+        self._require_open()
+        self._in.deadline = base.deadline(when)
+        self._in.ring()
+
+    def set_write_deadline(self, when: float | None) -> None:
+        self._require_open()
+        self._out.deadline = base.deadline(when)
+        self._out.ring()
+
+    @property
+    def local_address(self) -> Address:
+        return self._address
+
+    @property
+    def remote_address(self) -> Address:
+        return self._address
+
+    @property
+    def peer(self) -> PeerIdentity:
+        return self._peer
+
+    def _require_open(self) -> None:
+        if self._in.closed:
+            raise ClosedError
+
+    def _receive(self, size: int) -> bytes:
+        """Return at most ``size`` bytes; wait for the first. Needs the read lock."""
+        lane = self._in
+        if self._held or self._more or size == 0:
+            lane.check()
+            if self._held or size == 0:
+                data, self._held = self._held[:size], self._held[size:]
+                return data
+        else:
+            lane.wait()
+        while True:
+            try:
+                data = self._recv(size)
+            except BlockingIOError:
+                lane.wait()
+            except ConnectionResetError:
+                return b""  # it closed without reading all of ours; all of its own has come
+            else:
+                self._more = len(data) == size
+                return data
+
+    def _receive_into(self, view: memoryview) -> int:
+        """Like ``_receive``, into a buffer that is not empty, with nothing held."""
+        lane = self._in
+        if self._more:
+            lane.check()
+        else:
+            lane.wait()
+        while True:
+            try:
+                size = self._recv_into(view)
+            except BlockingIOError:
+                lane.wait()
+            except ConnectionResetError:
+                return 0
+            else:
+                self._more = size == len(view)
+                return size
+
+    def _send_rest(self, view: memoryview, sent: int) -> int:
+        """Write what is left of ``view`` after ``sent`` bytes. Needs the write lock."""
+        try:
+            while sent < len(view):
+                self._out.wait()
+                with contextlib.suppress(BlockingIOError):
+                    sent += self._send(view[sent:], _NO_SIGPIPE)
+        except OSError as error:
+            raise _cut(error, sent) from None
+        return sent
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else f"fd={self._descriptor.socket.fileno()}"
+        return f"<{type(self).__name__} {self._address} {state}>"
+
+    def __del__(self, _warn: Any = warnings.warn) -> None:
+        if not hasattr(self, "_write_shut") or self.closed:
+            return
+        _warn(f"unclosed {self!r}", ResourceWarning, source=self)
+        self.close()
+
+
+def peer_of(sock: socket.socket) -> PeerIdentity:
+    """Ask the kernel who connected, or listens, at the other end. All None where it cannot tell."""
+    try:
+        if sys.platform == "linux":
+            size = struct.calcsize("iII")
+            raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+            pid, uid, gid = struct.unpack("iII", raw)
+            return PeerIdentity(pid=pid or None, uid=uid, gid=gid)
+        return _peer_of_bsd(sock)
+    except (OSError, struct.error):
+        return PeerIdentity()
+
+
+# <sys/un.h> of macOS and FreeBSD; Python's socket module has no names for these.
+_SOL_LOCAL = 0
+_LOCAL_PEERCRED = 1
+_LOCAL_PEERPID = 2  # macOS only
+_XUCRED = "IIh2xI"  # version, uid, number of groups, (padding,) the first group
+
+
+def _peer_of_bsd(sock: socket.socket) -> PeerIdentity:
+    raw = sock.getsockopt(_SOL_LOCAL, _LOCAL_PEERCRED, 128)
+    _, uid, groups, gid = struct.unpack_from(_XUCRED, raw)
+    pid = None
+    if sys.platform == "darwin":
+        pid = sock.getsockopt(_SOL_LOCAL, _LOCAL_PEERPID) or None
+    return PeerIdentity(pid=pid, uid=uid, gid=gid if groups else None)
+
+
+def _cut(error: OSError, sent: int) -> OSError:
+    """Return the error of a write that ended after ``sent`` bytes."""
+    if isinstance(error, ConnectionResetError | BrokenPipeError):
+        text = f"{os.strerror(errno.EPIPE)}: the other end has closed"
+        error = BrokenPipeError(errno.EPIPE, text)
+    error.characters_written = sent  # type: ignore[attr-defined]  # every OSError has it
+    return error
