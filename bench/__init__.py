@@ -1,0 +1,1 @@
+"""Benchmarks: npipe and its peers side by side, in one run. ``python -m bench``."""

@@ -1,0 +1,87 @@
+"""Run contestants side by side and print ratios.
+
+Every contestant of a table is measured once per round, in turn, so that whatever disturbs the
+machine disturbs them alike; the table shows medians over the rounds, the spread, and each
+contestant's ratio to the one named as the reference. Nothing here knows what is measured.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Row:
+    """One contestant's results: ``values`` holds one number per round."""
+
+    name: str
+    values: list[float] = field(default_factory=list)
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.values)
+
+    @property
+    def spread(self) -> float:
+        """(largest - smallest) / median: how far to trust a single round."""
+        return (max(self.values) - min(self.values)) / self.median
+
+
+@dataclass
+class Table:
+    """One measured thing: its contestants' rows, in a unit where more or less is better."""
+
+    title: str
+    unit: str
+    reference: str
+    rows: list[Row]
+    goal: str = ""
+    absent: dict[str, str] = field(default_factory=dict)
+
+    def ratio(self, row: Row) -> float:
+        reference = next((r for r in self.rows if r.name == self.reference), self.rows[0])
+        return row.median / reference.median
+
+    def markdown(self) -> str:
+        lines = [f"### {self.title}", ""]
+        if self.goal:
+            lines += [f"Goal: {self.goal}.", ""]
+        lines += [
+            f"| contestant | median {self.unit} | spread | ratio to {self.reference} |",
+            "|---|---:|---:|---:|",
+        ]
+        lines += [
+            f"| {r.name} | {_number(r.median)} | {r.spread:.0%} | {self.ratio(r):.2f} |"
+            for r in self.rows
+        ]
+        lines += [f"| {name} | not measured: {why} | | |" for name, why in self.absent.items()]
+        return "\n".join(lines) + "\n"
+
+
+def measure(
+    title: str,
+    unit: str,
+    contestants: Iterable[tuple[str, Callable[[], float]]],
+    *,
+    reference: str,
+    rounds: int = 5,
+    goal: str = "",
+    absent: dict[str, str] | None = None,
+) -> Table:
+    """Call each contestant once per round, interleaved; the first round warms up and is dropped."""
+    pairs = list(contestants)
+    rows = [Row(name) for name, _ in pairs]
+    for turn in range(rounds + 1):
+        for row, (_, run) in zip(rows, pairs, strict=True):
+            gc.collect()
+            value = run()
+            if turn:
+                row.values.append(value)
+    return Table(title, unit, reference, rows, goal, absent or {})
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"

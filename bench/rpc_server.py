@@ -1,0 +1,74 @@
+"""npipe's own servers for the benchmarks: ``python -m bench.rpc_server FLAVOUR ADDRESS``.
+
+FLAVOUR is ``npipe-threads``, ``npipe-asyncio`` or ``npipe-uvloop``. All serve the same functions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from npipe import rpc
+
+
+class Web3:
+    @rpc.method(inline=True)
+    def client_version(self) -> str:
+        return "npipe"
+
+
+class Eth:
+    @rpc.method(inline=True)
+    def chain_id(self) -> str:
+        return "0x539"
+
+    @rpc.method(inline=True)
+    def block_number(self) -> str:
+        return "0x0"
+
+
+class User:
+    """User functions of the three kinds."""
+
+    @rpc.method(inline=True)
+    def inline(self) -> int:
+        return 1
+
+    def plain(self) -> int:
+        return 1
+
+    async def coroutine(self) -> int:
+        return 1
+
+
+def api() -> rpc.API:
+    api = rpc.API()
+    api.register("web3", Web3())
+    api.register("eth", Eth())
+    api.register("user", User())
+    return api
+
+
+def main(flavour: str, address: str) -> None:
+    if flavour == "npipe-threads":
+        server = rpc.Server(api())
+        server.serve(address)
+        server.serve_forever()
+        return
+    from npipe.rpc import aio
+
+    async def serve() -> None:
+        server = aio.Server(api())
+        await server.serve(address)
+        await server.serve_forever()
+
+    if flavour == "npipe-uvloop":
+        import uvloop
+
+        uvloop.run(serve())
+    else:
+        asyncio.run(serve())
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,92 @@
+"""The JSON-RPC servers that are compared: how to start each, and end it again.
+
+What is not installed is left out by name, with the reason (``Absent``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PEERS = Path(os.environ.get("NPIPE_PEERS", ROOT / ".peers"))
+
+
+class Absent(Exception):
+    """This server is not installed here."""
+
+
+def command(kind: str, address: str, directory: str) -> list[str]:
+    """The command line that serves on this address."""
+    if kind.startswith("npipe"):
+        return [sys.executable, "-m", "bench.rpc_server", kind, address]
+    if kind == "anvil":
+        return [_find("anvil"), "--silent", "--port", "0", "--ipc", address]
+    if kind == "geth":
+        return [
+            *(_find("geth"), "--dev", "--ipcpath", address, "--datadir", directory + "/data"),
+            *("--verbosity", "0", "--nodiscover", "--maxpeers", "0", "--port", "0"),
+            *("--authrpc.port", "0"),
+        ]
+    if kind == "jayson":
+        return [_find("node"), str(ROOT / "bench" / "jayson_server.cjs"), address]
+    raise ValueError(kind)
+
+
+def _find(name: str) -> str:
+    places = [*PEERS.glob("**/node_modules/.bin"), PEERS / "bin"]
+    path = shutil.which(name, path=os.pathsep.join(map(str, places))) or shutil.which(name)
+    if path is None:
+        raise Absent(f"{name} is not installed; see CONTRIBUTING.md on peers")
+    return path
+
+
+@contextlib.contextmanager
+def serve(kind: str) -> Iterator[str]:
+    """The address of a server of this kind, in a process of its own, ready to answer."""
+    directory = tempfile.mkdtemp(prefix="npb")
+    address = os.path.join(directory, "s")
+    environment = os.environ | {
+        "NODE_PATH": os.pathsep.join(map(str, PEERS.glob("**/node_modules")))
+    }
+    process = None
+    try:
+        process = subprocess.Popen(
+            command(kind, address, directory),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+        )
+        _await_listening(address, process, kind)
+        yield address
+    finally:
+        if process is not None:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _await_listening(address: str, process: subprocess.Popen[bytes], kind: str) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(address)
+            return
+        if process.poll() is not None:
+            raise Absent(f"{kind} ended at start with status {process.returncode}")
+        if time.monotonic() > deadline:
+            raise Absent(f"{kind} did not listen within a minute")
+        time.sleep(0.05)
