@@ -1,1 +1,349 @@
-"""One end of one connection: ids, pending calls, batches. Sans-I/O."""
+"""One end of one connection: which message is what, and who gets it.
+
+Sans-I/O: no socket, no thread, no clock. Both ends are alike, each may call and serve. A shell
+(threads: ``link``; asyncio: ``aio``) drives it:
+
+    session.receive(framing.feed(data))       # what arrived
+    while call := session.next_call():        # everything else has been answered by now
+        ...run it: call.run() here or in a thread, await call.run_async() in a task...
+    write(session.take())                     # once for all that one read brought
+
+Threads: any method may be called from any thread at any time, except that ``take`` and what
+follows it needs the shell's write lock. There is no lock in here: each shared thing is changed in
+one step of a list, dict, set or deque.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Raw
+
+from npipe.errors import InvalidRequest, MethodNotFound, RPCError
+from npipe.rpc.api import Method
+from npipe.rpc.dispatcher import CANCELLED, TOO_LARGE, Batch, Call, Dispatcher
+from npipe.rpc.limits import Limits
+from npipe.rpc.messages import (
+    BAD_JSON,
+    Fault,
+    Message,
+    encode,
+    error_reply,
+    parse,
+    request,
+    result_reply,
+)
+from npipe.rpc.outgoing import Outgoing, Pending
+from npipe.rpc.subscriptions import Subscription, subscribe
+from npipe.security import PeerIdentity
+
+__all__ = ["Session"]
+
+log = logging.getLogger("npipe.rpc")
+
+LIMIT_EXCEEDED = -32005  # EIP-1474's name for it
+
+
+class _CancelParams(msgspec.Struct, gc=False):
+    id: Raw
+
+
+class _UnsubscribeParams(msgspec.Struct, array_like=True, gc=False):
+    id: str
+
+
+_decode_cancel = msgspec.json.Decoder(_CancelParams).decode
+_decode_unsubscribe = msgspec.json.Decoder(_UnsubscribeParams).decode
+
+
+class Session:
+    """The state of one connection, as this end sees it."""
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        *,
+        limits: Limits | None = None,
+        wrap: Callable[[bytes], bytes] = lambda message: message + b"\n",
+        connection_id: int = 0,
+        peer: PeerIdentity | None = None,
+        on_subscription: Callable[[Subscription], object] | None = None,
+    ) -> None:
+        """``wrap`` frames a message to be sent. ``on_subscription`` is told of each subscription
+        once its id is on the way: the shell then runs it."""
+        self.dispatcher = dispatcher
+        self.limits = limits or Limits()
+        self.connection_id = connection_id
+        self.peer = peer
+        self.remote: Any = None  # the shell's face for calling the other end
+        self.closed = False
+        self.subscriptions: dict[str, Subscription] = {}  # served here, by id
+        self.outgoing = Outgoing(self.send)
+        self.calls = self.errors = 0
+        self.timings: dict[str, tuple[int, float]] = {}
+        self.in_write: list[Pending] = []  # the calls that ``take`` returned last
+        self.plain = not dispatcher.middleware
+        self._methods = dispatcher.api.table(peer)
+        self._wrap = wrap
+        self._on_subscription = on_subscription
+        self._inbox: deque[bytes] = deque()
+        self._ready: deque[Call] = deque()  # bound, and waiting for its turn
+        self._active: set[Call] = set()
+        self._out: list[bytes] = []
+
+    # What arrives
+
+    def receive(self, messages: Iterable[bytes]) -> None:
+        """Take complete messages, as framing found them. ``next_call`` then works on them."""
+        self._inbox.extend(messages)
+
+    def next_call(self) -> Call | None:
+        """Answer what can be answered at once; return the next call that has to be run, if any.
+
+        None also when as many calls are in flight as may be: ask again when one has ended.
+        """
+        limit = self.limits.calls
+        inbox, ready, active = self._inbox, self._ready, self._active
+        while inbox or ready:
+            try:
+                if ready and len(active) < limit:
+                    call: Call | None = ready.popleft()
+                elif not inbox or len(ready) >= limit:
+                    return None
+                else:
+                    call = self._take_message(inbox.popleft())
+            except IndexError:  # another thread was quicker
+                continue
+            if call is None:
+                continue
+            if call.cancelled:
+                call.fail(RPCError("cancelled", code=CANCELLED))
+            elif len(active) >= limit:
+                ready.append(call)
+            else:
+                active.add(call)
+                return call
+        return None
+
+    @property
+    def full(self) -> bool:
+        """True when nothing more should be read before a call has ended."""
+        return bool(self._inbox) and len(self._ready) >= self.limits.calls
+
+    @property
+    def idle(self) -> bool:
+        """True when there is nothing to be done for the other end."""
+        return not (self._inbox or self._ready or self._active or self._out)
+
+    @property
+    def in_flight(self) -> int:
+        """How many of the other end's calls are running or waiting to."""
+        return len(self._active) + len(self._ready)
+
+    def _take_message(self, data: bytes) -> Call | None:
+        message = parse(data)
+        if type(message) is Message:
+            return self._take(message, None)
+        if type(message) is Fault:
+            self.errors += 1
+            self.send(error_reply(message.id, message.error))
+        elif isinstance(message, list):
+            self._take_batch(message)
+        return None
+
+    def _take(self, message: Message, batch: tuple[Batch, int] | None) -> Call | None:
+        """Do what one message asks, or return the call that does."""
+        if message.method is UNSET:
+            self.outgoing.settle(message)
+            return None
+        id = bytes(message.id)
+        self.calls += 1
+        try:
+            method = self._methods.get(message.method)
+            if method is None or method.kind != "method":
+                self._take_special(method, message, id, batch)
+                return None
+            signature = method.signature
+            args = signature.bind(message.params)
+            if not (method.fast and self.plain):
+                return Call(self, method, args, id, batch)
+            result = encode(signature.call(*args))
+            reply = result_reply(id, result) if id else b""
+        except Exception as error:
+            reply = self._explain(message, id, error)
+        self._deliver(id, batch, reply)
+        return None
+
+    def _explain(self, message: Message, id: bytes, error: Exception) -> bytes:
+        self.errors += 1
+        explained = self.dispatcher.explain(str(message.method), self.connection_id, error)
+        if not id and isinstance(error, InvalidRequest):
+            id = b"null"  # params of no kind: then it was no notification either
+        return error_reply(id, explained) if id else b""
+
+    def _deliver(self, id: bytes, batch: tuple[Batch, int] | None, reply: bytes) -> None:
+        if len(reply) > self.limits.reply_bytes:
+            self.errors += 1
+            reply = error_reply(id, RPCError("the reply is too large", code=TOO_LARGE))
+        if batch is not None:
+            batch[0].put(batch[1], id, reply)
+        elif reply:
+            self.send(reply)
+
+    def _take_special(
+        self, method: Method | None, message: Message, id: bytes, batch: tuple[Batch, int] | None
+    ) -> None:
+        name, params = str(message.method), message.params
+        if method is not None and method.kind == "subscribe":
+            self._subscribe(name.removesuffix("_subscribe"), params, id, batch)
+            return
+        if method is not None:
+            result = self._unsubscribe(params)
+        elif not id:
+            self._take_notification(name, params)
+            result = True
+        else:
+            raise MethodNotFound(f"the method {name} does not exist/is not available")
+        self._deliver(id, batch, result_reply(id, encode(result)) if id else b"")
+
+    def _take_notification(self, name: str, params: Raw) -> None:
+        """Take what the two ends tell each other; what is unknown is ignored, as it must be."""
+        try:
+            if name.endswith("_subscription"):
+                self.outgoing.take_push(params)
+            elif name == "$/progress":
+                self.outgoing.take_progress(params)
+            elif name == "$/cancelRequest":
+                self._cancel_served(bytes(_decode_cancel(params).id))
+        except BAD_JSON:
+            self.outgoing.strays += 1
+
+    def _cancel_served(self, id: bytes) -> None:
+        for call in (*tuple(self._active), *tuple(self._ready)):
+            if call.id == id:
+                call.cancel()
+
+    def _take_batch(self, items: list[Message | Fault]) -> None:
+        if not items:
+            self.errors += 1
+            self.send(error_reply(b"null", InvalidRequest("empty batch")))
+            return
+        if all(type(item) is Message and item.method is UNSET for item in items):
+            self.outgoing.settle_batch(items)  # type: ignore[arg-type]
+            return
+        if len(items) > self.limits.batch_items:
+            self.errors += 1
+            ids = (bytes(i.id) for i in items if type(i) is Message and i.id)
+            most = self.limits.batch_items
+            error = InvalidRequest(f"batch too large: at most {most} calls in one")
+            self.send(b"[" + error_reply(next(ids, b"null"), error) + b"]")
+            return
+        batch = Batch(len(items), self.limits.reply_bytes, self._batch_done)
+        for at, item in enumerate(items):
+            if type(item) is Message:
+                if item.method is UNSET:
+                    batch.put(at, b"", b"")
+                call = self._take(item, (batch, at))
+                if call is not None:
+                    self._ready.append(call)
+            elif type(item) is Fault:
+                self.errors += 1
+                batch.put(at, item.id, error_reply(item.id, item.error))
+
+    def _batch_done(self, batch: Batch, reply: bytes) -> None:
+        if reply:
+            self.send(reply)
+        for subscription in batch.subscriptions:
+            self._begin(subscription)
+
+    # Replies
+
+    def answer(self, call: Call, reply: bytes) -> None:
+        """Take the reply to a call that ``next_call`` gave out; empty: there is none."""
+        self._active.discard(call)
+        self._deliver(call.id, call.batch, reply)
+
+    def send(self, message: bytes) -> None:
+        """Queue a message to be written."""
+        if not self.closed:
+            self._out.append(message)
+
+    def take(self) -> bytes:
+        """Return all bytes to be written, each message framed. Under the shell's write lock."""
+        self.in_write = self.outgoing.taken()
+        messages = self._out[:]
+        del self._out[: len(messages)]  # what was queued meanwhile stays
+        return b"".join(map(self._wrap, messages))
+
+    @property
+    def queued_bytes(self) -> int:
+        """How many bytes wait to be taken."""
+        return sum(map(len, self._out[:]))
+
+    def measure(self, method: Method, seconds: float) -> None:
+        """Add one call to the statistics. (Two threads at once may lose one: they are no bill.)"""
+        calls, total = self.timings.get(method.name, (0, 0.0))
+        self.timings[method.name] = (calls + 1, total + seconds)
+
+    def progress(self, call: Call, value: Any) -> None:
+        """Send a ``$/progress`` for a call that is being served."""
+        if call.id and not call.done:
+            params = b'{"token":' + call.id + b',"value":' + encode(value) + b"}"
+            self.send(request("$/progress", params))
+
+    # Subscriptions that we serve
+
+    def _subscribe(
+        self, namespace: str, params: Raw, id: bytes, batch: tuple[Batch, int] | None
+    ) -> None:
+        if not id:
+            self._deliver(id, batch, b"")  # nobody could be told the subscription's id
+            return
+        if len(self.subscriptions) >= self.limits.subscriptions:
+            most = self.limits.subscriptions
+            raise RPCError(f"at most {most} subscriptions", code=LIMIT_EXCEEDED)
+        subscription = subscribe(self, namespace, params)
+        self.subscriptions[subscription.id] = subscription
+        if batch is not None:  # the id goes out with the batch's reply, the items after it
+            batch[0].subscriptions.append(subscription)
+        self._deliver(id, batch, result_reply(id, encode(subscription.id)))
+        if batch is None:
+            self._begin(subscription)
+
+    def _begin(self, subscription: Subscription) -> None:
+        if self._on_subscription is not None:
+            self._on_subscription(subscription)
+
+    def _unsubscribe(self, params: Raw) -> bool:
+        try:
+            id = _decode_unsubscribe(params).id
+        except BAD_JSON:
+            id = ""
+        subscription = self.subscriptions.pop(id, None)
+        if subscription is None:
+            raise RPCError("subscription not found")
+        subscription.call.cancel()
+        return True
+
+    # The end
+
+    def receive_eof(self) -> None:
+        """The other end will send no more: our calls have no answer, its own still get theirs."""
+        self.outgoing.fail_all("the connection ended before the reply")
+
+    def close(self, reason: str = "the connection was lost") -> None:
+        """Everything ends: calls on both sides, subscriptions, what was queued. Idempotent."""
+        self.closed = True
+        self._out.clear()
+        self._inbox.clear()
+        self._ready.clear()
+        for call in tuple(self._active):
+            call.cancel()
+        for subscription in tuple(self.subscriptions.values()):
+            subscription.call.cancel()
+        self.subscriptions.clear()
+        self.outgoing.fail_all(reason)

@@ -1,0 +1,41 @@
+"""The limits on everything that the other end controls, with the reason of each default.
+
+Pure data. Framing keeps the first two, the session the next four, the shells the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Limits"]
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bytes, counts and seconds. A time of None is no limit."""
+
+    message_bytes: int = 32 * MIB
+    """One message, in. Ethereum's largest honest ones (traces, contracts) are about 20 MiB."""
+    depth: int = 512
+    """Nesting of one message."""
+    batch_items: int = 1000
+    """Calls in one batch, as geth's default over HTTP. More: one -32600."""
+    calls: int = 256
+    """Calls in flight on one connection. Further ones wait, and then are not read."""
+    reply_bytes: int = 32 * MIB
+    """One reply, or a batch's replies together. More: -32003 in place of the result."""
+    subscriptions: int = 256
+    """Subscriptions on one connection."""
+    connections: int = 1024
+    """Connections of one server. A further client is closed at once."""
+    queue_bytes: int = 64 * MIB
+    """Replies waiting for a slow reader. More: the connection is dropped."""
+    write_timeout: float | None = 30.0
+    """Seconds that the other end may take to read one write. Longer: the connection is dropped,
+    for a message half written can be followed by nothing."""
+    message_timeout: float | None = 30.0
+    """Seconds from the first to the last byte of a message."""
+    idle_timeout: float | None = None
+    """Seconds without a message and without a call in flight. Off: a wallet may wait for hours."""
