@@ -119,6 +119,7 @@ def _make_call(
 
 def _make_bind(parameters: list[Parameter]) -> Bind:
     by_name = _struct("Params", [p for p in parameters if not p.rest], array_like=False)
+    by_position: Bind
     if any(p.rest for p in parameters):
         by_position = _variadic(parameters)
     elif any(p.keyword_only and p.required for p in parameters):
