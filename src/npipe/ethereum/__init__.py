@@ -1,1 +1,139 @@
-"""The development chain served by default (extra "ethereum")."""
+"""The development chain served by default (extra "ethereum").
+
+    import npipe.ethereum, npipe.rpc
+
+    api = npipe.rpc.API()
+    with npipe.ethereum.register(api) as chain:      # accounts, blocks, an EVM; all in memory
+        with npipe.rpc.Server(api) as server:
+            server.serve("mychain")
+            ...
+
+Layers, from the bottom: ``chain`` (blocks and state), ``execution`` and ``transactions`` (calls,
+checks), ``pool``, ``node`` (all of these in one worker thread), and a file per namespace.
+Importing this package imports no py-evm; that takes a second and is done when a chain is made.
+Without the extra, ``register`` serves web3 and net only and says so in ``Service.note``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .accounts import MNEMONIC
+from .net import Net
+from .web3_api import Web3
+
+if TYPE_CHECKING:
+    from .accounts import Account
+    from .node import Node
+
+__all__ = ["ETHER", "MODULES", "Service", "available", "register"]
+
+ETHER = 10**18
+MODULES = ("eth", "net", "web3", "evm")
+_WITHOUT_CHAIN = ("net", "web3")
+_NOTE = 'no chain is served: it needs the extra. Install it with: pip install "npipe[ethereum]"'
+
+
+def available() -> bool:
+    """Whether the extra "ethereum" is installed, which the chain needs. Imports nothing."""
+    return all(importlib.util.find_spec(name) for name in ("eth", "eth_hash", "Crypto"))
+
+
+class Registry(Protocol):
+    """The part of ``npipe.rpc.API`` that is used here."""
+
+    def register(self, namespace: str, target: object, /) -> None: ...
+
+
+@dataclass
+class Service:
+    """What ``register`` has put on an API. A context manager: leaving it stops the chain."""
+
+    chain_id: int
+    modules: tuple[str, ...]
+    accounts: tuple[Account, ...] = ()  # with .address_hex and .key_hex, for a banner
+    balance: int = 0  # of each account at the start, in wei
+    mnemonic: str = ""
+    note: str = ""  # one line to show the user when there is no chain, else ""
+    node: Node | None = field(default=None, repr=False)
+    _on_close: list[Callable[[], object]] = field(default_factory=list, repr=False)
+
+    def close(self) -> None:
+        """Stop the chain, after what it is doing, and save its state if that was asked for.
+
+        Stop the servers first. Again is nothing. Raises OSError where the state cannot be saved.
+        """
+        while self._on_close:
+            self._on_close.pop(0)()
+
+    def __enter__(self) -> Service:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def register(
+    api: Registry,
+    *,
+    accounts: int = 10,
+    balance: int = 10_000 * ETHER,
+    chain_id: int = 1337,
+    mnemonic: str = MNEMONIC,
+    block_time: float | None = None,
+    state_file: str | os.PathLike[str] | None = None,
+    modules: Iterable[str] | None = None,
+) -> Service:
+    """Serve a new chain on an API. Returns the Service, to be closed when the servers are.
+
+    ``balance`` is what each account has, in wei. ``block_time`` None mines each transaction at
+    once, else a block each so many seconds. ``modules`` chooses among MODULES; the default is all
+    of them or, without the extra, those that need no chain.
+
+    Raises ValueError for a value out of range or an unknown module, ImportError for a module that
+    was asked for by name and needs the extra.
+    """
+    chosen = _choose(modules)
+    note = ""
+    if not available():
+        needing = [name for name in chosen if name not in _WITHOUT_CHAIN]
+        if modules is not None and needing:
+            raise ImportError(
+                f'the modules {", ".join(needing)} need the extra: pip install "npipe[ethereum]"'
+            )
+        chosen, note = tuple(name for name in chosen if name in _WITHOUT_CHAIN), _NOTE
+    service = Service(chain_id, chosen, note=note)
+    parts: dict[str, list[Any]] = {"web3": [Web3()], "net": [Net(chain_id)]}
+    if not note and set(chosen) - set(_WITHOUT_CHAIN):
+        from .build import build
+
+        parts |= build(
+            service,
+            count=accounts,
+            balance=balance,
+            mnemonic=mnemonic,
+            block_time=block_time,
+            state_file=state_file,
+        )
+    for name in chosen:
+        for part in parts[name]:
+            api.register(name, part)
+    return service
+
+
+def _choose(modules: Iterable[str] | None) -> tuple[str, ...]:
+    chosen = MODULES if modules is None else tuple(dict.fromkeys(modules))
+    unknown = [name for name in chosen if name not in (*MODULES, "rpc")]
+    if unknown:
+        raise ValueError(f"no such module: {', '.join(unknown)} (there are {', '.join(MODULES)})")
+    return tuple(name for name in chosen if name != "rpc")  # every API has that one

@@ -1,0 +1,50 @@
+"""Makes the chain and the objects of its namespaces. Imports py-evm, so it is imported late."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from .accounts import derive
+from .chain import Chain
+from .eth_blocks import EthBlocks
+from .eth_fees import EthFees
+from .eth_state import EthState
+from .eth_transactions import EthTransactions
+from .evm import Evm
+from .node import Node
+
+if TYPE_CHECKING:
+    from . import Service
+
+__all__ = ["build"]
+
+_MAX_ACCOUNTS = 10_000
+
+
+def build(
+    service: Service,
+    *,
+    count: int,
+    balance: int,
+    mnemonic: str,
+    block_time: float | None,
+    state_file: str | os.PathLike[str] | None,
+) -> dict[str, list[Any]]:
+    """Fill in the service and return the parts of each namespace that needs a chain."""
+    if not 0 <= count <= _MAX_ACCOUNTS:
+        raise ValueError(f"{count} accounts: between 0 and {_MAX_ACCOUNTS} can be made")
+    if not 0 <= balance < 2**255:
+        raise ValueError(f"a balance of {balance} wei is out of range")
+    if block_time is not None and block_time <= 0:
+        raise ValueError(f"a block time of {block_time} seconds: it must be more than 0")
+    accounts = derive(mnemonic, count)
+    balances = {account.address: balance for account in accounts}
+    node = Node(Chain(balances, chain_id=service.chain_id), accounts, block_time=block_time)
+    service.accounts, service.balance, service.mnemonic = accounts, balance, mnemonic
+    service.node = node
+    service._on_close.append(node.worker.close)
+    return {
+        "eth": [EthBlocks(node), EthState(node), EthTransactions(node), EthFees(node)],
+        "evm": [Evm(node)],
+    }

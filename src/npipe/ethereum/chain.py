@@ -1,0 +1,288 @@
+"""The chain: blocks, the state under each of them, time, snapshots. py-evm and nothing of JSON.
+
+Everything here runs in the chain's worker, but for reading ``head``, which is replaced whole and
+never changed. Blocks, receipts and the indexes over them are kept as Python objects; of py-evm's
+own storage only the key-value store is used (state, and headers by hash). That is why taking the
+chain back is cheap: nodes of the state are stored under their hash, so an older head is whole.
+
+Requests, withdrawals and uncles do not occur: there is no consensus layer here. The system
+contracts of Cancun and Prague that blocks write to (beacon roots, block hashes) are there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from eth.abc import BlockAPI, BlockHeaderAPI, ReceiptAPI, SignedTransactionAPI, StateAPI
+from eth.consensus import ConsensusContext
+from eth.constants import ZERO_ADDRESS
+from eth.db.atomic import AtomicDB
+from eth.db.backends.memory import MemoryDB
+from eth.db.chain import ChainDB
+from eth.vm.chain_context import ChainContext
+from eth.vm.forks.cancun.constants import BEACON_ROOTS_ADDRESS, BEACON_ROOTS_CONTRACT_CODE
+from eth.vm.forks.prague import PragueVM
+from eth.vm.forks.prague.constants import HISTORY_STORAGE_ADDRESS, HISTORY_STORAGE_CONTRACT_CODE
+from eth.vm.forks.prague.state import PragueState
+from eth_hash.auto import keccak
+from eth_utils import ValidationError
+from rlp import encode
+
+from .errors import ChainError
+from .events import Hub, NewBlock
+
+__all__ = ["GAS_LIMIT", "Chain", "Mined"]
+
+GAS_LIMIT = 30_000_000
+_EXTRA = b"npipe"
+_MAX_STEP = 1_000  # blocks that one request may mine, and seconds are bounded by 64 bits
+_MAX_TIME = 2**63
+
+
+class _State(PragueState):
+    def set_system_contracts(self) -> None:
+        """Nothing: py-evm would write them again each time a state is opened."""
+
+
+class _VM(PragueVM):
+    _state_class = _State
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mined:
+    """A block that is on the chain, with its receipts and the contracts it created."""
+
+    block: BlockAPI
+    receipts: tuple[ReceiptAPI, ...]
+    created: tuple[bytes | None, ...]  # for each transaction, the address of its new contract
+
+    @property
+    def header(self) -> BlockHeaderAPI:
+        return self.block.header
+
+    @property
+    def number(self) -> int:
+        return self.block.number
+
+    @property
+    def hash(self) -> bytes:
+        return self.block.hash
+
+    def gas_used(self, index: int) -> int:
+        """What one transaction used: receipts hold the sum up to and with it."""
+        before = self.receipts[index - 1].gas_used if index else 0
+        return int(self.receipts[index].gas_used - before)
+
+
+@dataclass(frozen=True, slots=True)
+class _Snapshot:
+    height: int
+    offset: int
+    next_timestamp: int | None
+    extra: Any  # what the owner of the chain keeps with it
+
+
+class Chain:
+    """Blocks on a state. One thread at a time."""
+
+    def __init__(
+        self,
+        balances: Mapping[bytes, int],
+        *,
+        chain_id: int = 1337,
+        hub: Hub | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        if not 1 <= chain_id <= 2**53 - 1:  # wallets compute 2 * id + 36 in a double
+            raise ValueError(f"chain id {chain_id} is not between 1 and {2**53 - 1}")
+        self.chain_id = chain_id
+        self.hub = hub or Hub()
+        self.coinbase = ZERO_ADDRESS
+        self.store: dict[bytes, bytes] = {}
+        self._chaindb = ChainDB(AtomicDB(MemoryDB(self.store)))
+        self._context = ChainContext(chain_id)
+        self._clock = clock
+        self._offset = 0
+        self._next_timestamp: int | None = None
+        self._snapshots: list[_Snapshot] = []
+        self._blocks: list[Mined] = []
+        self._by_hash: dict[bytes, Mined] = {}
+        self._by_transaction: dict[bytes, tuple[Mined, int]] = {}
+        self._append(self._genesis(balances))
+
+    # -- reading --------------------------------------------------------------------------------
+
+    @property
+    def height(self) -> int:
+        """The number of the newest block."""
+        return self.head.number
+
+    @property
+    def blocks(self) -> Sequence[Mined]:
+        """All blocks, by number."""
+        return self._blocks
+
+    def by_number(self, number: int) -> Mined | None:
+        return self._blocks[number] if 0 <= number < len(self._blocks) else None
+
+    def by_hash(self, block_hash: bytes) -> Mined | None:
+        return self._by_hash.get(block_hash)
+
+    def transaction(self, transaction_hash: bytes) -> tuple[Mined, int] | None:
+        """The block that a transaction is in, and its place there."""
+        return self._by_transaction.get(transaction_hash)
+
+    def state(
+        self, header: BlockHeaderAPI | None = None, state_class: type[_State] = _State
+    ) -> StateAPI:
+        """The state after a block (the head's when no header is given), to read or to try on.
+
+        What is written to it stays in it, unless it is persisted.
+        """
+        header = header or self.head.header
+        context = _VM.create_execution_context(header, self._ancestors(header), self._context)
+        return state_class(self._chaindb.db, context, header.state_root)
+
+    # -- mining ---------------------------------------------------------------------------------
+
+    def next_header(self) -> BlockHeaderAPI:
+        """The header that a block mined now would begin with."""
+        parent = self.head.header
+        wanted = self._next_timestamp
+        return _VM.create_header_from_parent(
+            parent,
+            coinbase=self.coinbase,
+            timestamp=max(self.now(), parent.timestamp + 1) if wanted is None else wanted,
+            gas_limit=parent.gas_limit,
+            extra_data=_EXTRA,
+            mix_hash=keccak(parent.hash),  # PREVRANDAO: no randomness, but no constant either
+        )
+
+    def build(
+        self, header: BlockHeaderAPI, transactions: Iterable[SignedTransactionAPI]
+    ) -> tuple[Mined, list[SignedTransactionAPI]]:
+        """Execute transactions on the head without moving it: a sealed block, and what was left.
+
+        Left out are those that no longer fit: too much gas for this block, or a sender whose
+        earlier transaction changed what it can pay.
+        """
+        vm = self.vm(header)
+        vm.block_preprocessing(vm.get_block())
+        receipts: list[ReceiptAPI] = []
+        created: list[bytes | None] = []
+        included: list[SignedTransactionAPI] = []
+        left: list[SignedTransactionAPI] = []
+        for transaction in transactions:
+            try:
+                receipt, computation = vm.apply_transaction(header, transaction)
+            except ValidationError:
+                left.append(transaction)
+                continue
+            header = vm.increment_blob_gas_used(
+                vm.add_receipt_to_header(header, receipt), transaction
+            )
+            included.append(transaction)
+            receipts.append(receipt)
+            message = computation.msg
+            created.append(message.storage_address if message.is_create else None)
+        block = vm.set_block_transactions_and_withdrawals(
+            vm.get_block(), header, tuple(included), tuple(receipts)
+        )
+        return Mined(vm.finalize_block(block).block, tuple(receipts), tuple(created)), left
+
+    def mine(self, transactions: Iterable[SignedTransactionAPI] = ()) -> Mined:
+        """Add a block with those of the transactions that fit, and tell the listeners."""
+        header = self.next_header()
+        mined, _ = self.build(header, transactions)
+        if self._next_timestamp is not None:  # time goes on from the one that was asked for
+            self._offset = header.timestamp - int(self._clock())
+            self._next_timestamp = None
+        self._append(mined)
+        self.hub.publish(NewBlock(mined))
+        return mined
+
+    def vm(self, header: BlockHeaderAPI) -> _VM:
+        """py-evm's machine for one block, on the state that the header names."""
+        return _VM(header, self._chaindb, self._context, ConsensusContext(self._chaindb.db))
+
+    # -- time -----------------------------------------------------------------------------------
+
+    def now(self) -> int:
+        """The chain's clock: the system's, moved by what was asked for. Seconds since 1970."""
+        return int(self._clock()) + self._offset
+
+    def increase_time(self, seconds: int) -> int:
+        """Move the clock forward; returns the whole distance from the system's clock."""
+        if not 0 <= self.now() + seconds < _MAX_TIME:
+            raise ChainError(f"the time cannot be moved by {seconds} seconds")
+        self._offset += seconds
+        return self._offset
+
+    def set_next_timestamp(self, timestamp: int) -> None:
+        """Give the next block this time, and let the clock go on from there."""
+        last = self.head.header.timestamp
+        if not last < timestamp < _MAX_TIME:
+            raise ChainError(f"timestamp {timestamp} is not later than the last block's ({last})")
+        self._next_timestamp = timestamp
+
+    # -- snapshots ------------------------------------------------------------------------------
+
+    def snapshot(self, extra: Any = None) -> int:
+        """Remember the chain as it is now. Returns the number that reverts to it."""
+        self._snapshots.append(
+            _Snapshot(len(self._blocks), self._offset, self._next_timestamp, extra)
+        )
+        return len(self._snapshots)
+
+    def revert(self, number: int) -> tuple[bool, Any]:
+        """Go back to a snapshot, which is used up by that, as are those taken after it.
+
+        Returns whether there was such a snapshot, and what was kept with it.
+        """
+        if not 1 <= number <= len(self._snapshots):
+            return False, None
+        snapshot = self._snapshots[number - 1]
+        del self._snapshots[number - 1 :]
+        for mined in self._blocks[snapshot.height :]:
+            del self._by_hash[mined.hash]
+            for transaction in mined.block.transactions:
+                del self._by_transaction[transaction.hash]
+        del self._blocks[snapshot.height :]
+        self.head = self._blocks[-1]
+        self._offset, self._next_timestamp = snapshot.offset, snapshot.next_timestamp
+        return True, snapshot.extra
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    def _append(self, mined: Mined) -> None:
+        # The header goes where the machine looks for the ancestors of a block (BLOCKHASH).
+        self.store[mined.hash] = encode(mined.header)
+        self._blocks.append(mined)
+        self._by_hash[mined.hash] = mined
+        for index, transaction in enumerate(mined.block.transactions):
+            self._by_transaction[transaction.hash] = mined, index
+        self.head = mined  # last: other threads read it, and must find the block complete
+
+    def _ancestors(self, header: BlockHeaderAPI) -> Iterable[bytes]:
+        for number in range(header.block_number - 1, max(-1, header.block_number - 257), -1):
+            yield self._blocks[number].hash
+
+    def _genesis(self, balances: Mapping[bytes, int]) -> Mined:
+        header = _VM.create_genesis_header(
+            difficulty=0, gas_limit=GAS_LIMIT, timestamp=self.now(), extra_data=_EXTRA
+        )
+        state = self.state(header)
+        for address, balance in balances.items():
+            state.set_balance(address, balance)
+        for address, code in (
+            (BEACON_ROOTS_ADDRESS, BEACON_ROOTS_CONTRACT_CODE),
+            (HISTORY_STORAGE_ADDRESS, HISTORY_STORAGE_CONTRACT_CODE),
+        ):
+            state.set_code(address, code)
+            state.set_nonce(address, 1)
+        state.persist()
+        header = header.copy(state_root=state.state_root)
+        return Mined(_VM.get_block_class()(header, (), (), ()), (), ())

@@ -1,0 +1,106 @@
+"""The namespace eth, fourth part: what gas costs, and cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from npipe.errors import InvalidParams
+
+from .chain import Mined
+from .formats import BlockId, Quantity, quantity, to_int
+from .node import TIP, Node
+from .shapes import gas_price
+from .worker import on_worker
+
+__all__ = ["EthFees"]
+
+_MAX_BLOCKS = 1_024  # as geth
+_MAX_PERCENTILES = 100
+
+
+class EthFees:
+    """Suggestions, and the history they are made from."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._worker = node.worker
+
+    @on_worker
+    def gas_price(self) -> str:
+        """A price, in wei a unit of gas, that the next block will take."""
+        return quantity(self._node.base_fee() + TIP)
+
+    def max_priority_fee_per_gas(self) -> str:
+        """A tip that will do."""
+        return quantity(TIP)
+
+    def blob_base_fee(self) -> str:
+        """The price of blobs, which nobody uses here: the least there is."""
+        return "0x1"
+
+    @on_worker
+    def fee_history(
+        self,
+        block_count: Quantity,
+        newest_block: BlockId,
+        reward_percentiles: list[float] | None = None,
+    ) -> dict[str, Any]:
+        """Base fees, how full blocks were, and the tips paid, for the blocks up to one.
+
+        There is one base fee more than blocks: the last is that of the block to come.
+        """
+        percentiles = reward_percentiles or []
+        _check_percentiles(percentiles)
+        count = min(to_int(block_count), _MAX_BLOCKS)
+        newest = self._node.place(newest_block)
+        last = self._node.head.number if newest.mined is None else newest.mined.number
+        first = max(0, last + 1 - count)
+        blocks = self._node.chain.blocks[first : last + 1] if count else []
+        following = self._node.chain.by_number(last + 1)
+        next_fee = following.header.base_fee_per_gas if following else self._node.base_fee()
+        history: dict[str, Any] = {
+            "oldestBlock": quantity(first if count else 0),
+            "baseFeePerGas": [quantity(mined.header.base_fee_per_gas) for mined in blocks],
+            "gasUsedRatio": [mined.header.gas_used / mined.header.gas_limit for mined in blocks],
+            "baseFeePerBlobGas": ["0x1" for _ in blocks],
+            "blobGasUsedRatio": [0.0 for _ in blocks],
+        }
+        if count:
+            history["baseFeePerGas"].append(quantity(next_fee))
+            history["baseFeePerBlobGas"].append("0x1")
+        if percentiles and count:
+            history["reward"] = [_rewards(mined, percentiles) for mined in blocks]
+        return history
+
+
+def _check_percentiles(percentiles: list[float]) -> None:
+    if len(percentiles) > _MAX_PERCENTILES:
+        raise InvalidParams(f"over the query limit {_MAX_PERCENTILES}: reward percentiles")
+    before = 0.0
+    for at, percentile in enumerate(percentiles):
+        if not 0 <= percentile <= 100:
+            raise InvalidParams(f"invalid reward percentile: {percentile}")
+        if percentile < before:
+            raise InvalidParams(
+                f"invalid reward percentile: #{at - 1}:{before} >= #{at}:{percentile}"
+            )
+        before = percentile
+
+
+def _rewards(mined: Mined, percentiles: list[float]) -> list[str]:
+    """The tip at which each share of a block's gas had been bought, from the cheapest on."""
+    base_fee = mined.header.base_fee_per_gas
+    tips = sorted(
+        (gas_price(item, mined) - base_fee, mined.gas_used(index))
+        for index, item in enumerate(mined.block.transactions)
+    )
+    if not tips:
+        return ["0x0" for _ in percentiles]
+    rewards, at, sum_used = [], 0, tips[0][1]
+    for percentile in percentiles:
+        threshold = mined.header.gas_used * percentile / 100
+        while sum_used < threshold and at < len(tips) - 1:
+            at += 1
+            sum_used += tips[at][1]
+        rewards.append(quantity(tips[at][0]))
+    return rewards

@@ -1,0 +1,77 @@
+"""The namespace eth, third part: signing and sending."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from npipe.errors import InvalidParams
+
+from . import shapes, transactions
+from .errors import ChainError
+from .formats import Address, Data, TransactionRequest, data, to_bytes
+from .node import Node
+from .worker import on_worker
+
+__all__ = ["EthTransactions"]
+
+
+class EthTransactions:
+    """Transactions signed by the caller, or here with one of the development accounts."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._worker = node.worker
+
+    @on_worker
+    def send_transaction(self, transaction: TransactionRequest) -> str:
+        """Sign with the sender's key, which must be held here, and send. Returns the hash."""
+        return data(self._node.submit(self._node.sign(transaction)))
+
+    @on_worker
+    def send_raw_transaction(self, raw: Data) -> str:
+        """Send a signed transaction. Returns its hash; it may be in a block already."""
+        return data(self._node.submit(transactions.decode(to_bytes(raw))))
+
+    @on_worker
+    def sign_transaction(self, transaction: TransactionRequest) -> dict[str, Any]:
+        """Sign and do not send: the bytes to send, and the transaction as it was understood.
+
+        As with geth, gas, nonce and a price must be given: what is signed is no guess of ours.
+        """
+        if transaction.gas is None:
+            raise InvalidParams("gas not specified")
+        if transaction.gas_price is None and transaction.max_fee_per_gas is None:
+            raise InvalidParams("missing gasPrice or maxFeePerGas/maxPriorityFeePerGas")
+        if transaction.nonce is None:
+            raise InvalidParams("nonce not specified")
+        signed = self._node.sign(transaction)
+        return {"raw": data(signed.encode()), "tx": shapes.transaction(signed)}
+
+    @on_worker
+    def sign(self, address: Address, message: Data) -> str:
+        """Sign a message of a person's (EIP-191) with an account whose key is held here."""
+        return self._node.account(to_bytes(address)).sign(to_bytes(message))
+
+    @on_worker
+    def resend(
+        self,
+        transaction: TransactionRequest,
+        gas_price: str | None = None,
+        gas: str | None = None,
+    ) -> str:
+        """Replace a waiting transaction of the same nonce by one that pays more."""
+        if transaction.nonce is None:
+            raise ChainError("missing transaction nonce in transaction spec")
+        transaction.gas_price = gas_price or transaction.gas_price
+        transaction.gas = gas or transaction.gas
+        return data(self._node.submit(self._node.sign(transaction)))
+
+    @on_worker
+    def pending_transactions(self) -> list[dict[str, Any]]:
+        """What waits for a block and was sent by an account whose key is held here."""
+        state = self._node.chain.state()
+        return [
+            shapes.transaction(item)
+            for item in self._node.pool.pending(state)
+            if item.sender in self._node.accounts
+        ]

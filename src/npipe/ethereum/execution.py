@@ -1,0 +1,211 @@
+"""Running a message that is in no block: eth_call, eth_estimateGas and the tracers' replays.
+
+geth's rules: the sender's nonce is not looked at, the base fee is 0 for a call that names no price,
+and the gas is what was asked for, up to the cap. Errors of the EVM get geth's words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from eth import exceptions as evm
+from eth.abc import ComputationAPI, StateAPI
+from eth.vm.forks.berlin.transactions import calculate_txn_intrinsic_gas_berlin
+from eth.vm.forks.prague.constants import PER_EMPTY_ACCOUNT_BASE_COST
+from eth.vm.forks.prague.state import PragueTransactionExecutor
+
+from .errors import ChainError, Reverted
+from .formats import StateOverride, to_bytes, to_int
+
+__all__ = ["Message", "Outcome", "apply_overrides", "estimate", "execute", "floor_gas", "raise_for"]
+
+_TRANSFER_GAS = 21_000
+_STIPEND = 2_300
+
+
+@dataclass(frozen=True)
+class Message:
+    """A call with every field set. It has the names that py-evm's executor reads."""
+
+    sender: bytes
+    to: bytes
+    gas: int
+    value: int = 0
+    data: bytes = b""
+    max_fee_per_gas: int = 0
+    max_priority_fee_per_gas: int = 0
+    access_list: Sequence[tuple[bytes, Sequence[int]]] = ()
+    authorization_list: Sequence[Any] = ()
+    type_id: int = field(init=False, default=2)
+
+    def __post_init__(self) -> None:
+        if self.authorization_list:
+            object.__setattr__(self, "type_id", 4)
+
+    @property
+    def intrinsic_gas(self) -> int:
+        """The gas that is taken before the first instruction."""
+        authorizations = PER_EMPTY_ACCOUNT_BASE_COST * len(self.authorization_list)
+        return int(calculate_txn_intrinsic_gas_berlin(self)) + authorizations
+
+    @property
+    def minimum_gas(self) -> int:
+        """The least gas that such a transaction may offer."""
+        return max(self.intrinsic_gas, floor_gas(self.data))
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a message: gas, output, and the error where it failed."""
+
+    computation: ComputationAPI
+    gas_used: int
+
+    @property
+    def output(self) -> bytes:
+        return bytes(self.computation.output)
+
+    @property
+    def error(self) -> Exception | None:
+        return self.computation.error if self.computation.is_error else None
+
+
+def floor_gas(payload: bytes) -> int:
+    """The least that a transaction with this call data costs, whatever it does (EIP-7623)."""
+    zeros = payload.count(0)
+    return _TRANSFER_GAS + 10 * (zeros + 4 * (len(payload) - zeros))
+
+
+def execute(state: StateAPI, message: Message) -> Outcome:
+    """Run a message on a state, which keeps the changes.
+
+    Raises ChainError where there is nothing to run: too little gas, or money that is not there.
+    What fails inside is no exception but an outcome with an error.
+    """
+    if message.max_fee_per_gas == 0:
+        state.execution_context._base_fee_per_gas = 0
+    _check(state, message)
+    state.lock_changes()
+    executor = PragueTransactionExecutor(state)
+    evm_message = executor.build_evm_message(message)
+    computation = executor.build_computation(evm_message, message)
+    remaining = computation.get_gas_remaining()
+    executor.finalize_computation(message, computation)
+    state.clear_transient_storage()
+    used = message.gas - remaining
+    used -= min(computation.get_gas_refund(), used // 5)
+    return Outcome(computation, max(used, floor_gas(message.data)))
+
+
+def estimate(state_at: Callable[[], StateAPI], message: Message) -> int:
+    """The least gas with which the message succeeds, exactly. ``message.gas`` is the most.
+
+    Less is not always enough where more is: contracts keep 1/64 back at each call, and refunds come
+    at the end. So: run it with all, then halve the gap between too little and enough.
+    Raises Reverted or ChainError as the message fails with all the gas it may have.
+    """
+    if _is_plain_transfer(state_at, message):
+        return _TRANSFER_GAS
+    if message.gas < message.minimum_gas:
+        raise ChainError(f"gas required exceeds allowance ({message.gas})")
+    outcome = execute(state_at(), message)
+    if isinstance(outcome.error, evm.OutOfGas):
+        raise ChainError(f"gas required exceeds allowance ({message.gas})")
+    raise_for(outcome)
+    too_little, enough = max(outcome.gas_used, message.minimum_gas) - 1, message.gas
+    # Most need only what they use, or that plus the refund and what calls hold back: try these.
+    refund = outcome.computation.get_gas_refund()
+    for guess in (too_little + 1, (outcome.gas_used + refund + _STIPEND) * 64 // 63):
+        if too_little < guess < enough:
+            too_little, enough = _narrow(state_at, message, guess, too_little, enough)
+    while too_little + 1 < enough:
+        middle = (too_little + enough) // 2
+        too_little, enough = _narrow(state_at, message, middle, too_little, enough)
+    return enough
+
+
+def raise_for(outcome: Outcome) -> None:
+    """Raise what geth answers for a message that failed; nothing where it did not."""
+    error = outcome.error
+    if error is None:
+        return
+    if isinstance(error, evm.Revert):
+        raise Reverted(outcome.output)
+    raise ChainError(describe(error))
+
+
+def describe(error: Exception) -> str:
+    """An error of py-evm in geth's words."""
+    for kind, words in _WORDS.items():
+        if isinstance(error, kind):
+            return words
+    return str(error) or type(error).__name__
+
+
+def apply_overrides(state: StateAPI, overrides: Mapping[str, StateOverride]) -> None:
+    """Change accounts before a call, as its caller wants to pretend."""
+    for address_text, override in overrides.items():
+        address = to_bytes(address_text)
+        if override.state is not None and override.state_diff is not None:
+            raise ChainError(f"account {address_text} has both 'state' and 'stateDiff'")
+        if override.nonce is not None:
+            state.set_nonce(address, to_int(override.nonce))
+        if override.code is not None:
+            state.set_code(address, to_bytes(override.code))
+        if override.balance is not None:
+            state.set_balance(address, to_int(override.balance))
+        if override.state is not None:
+            state.delete_storage(address)
+        for slot, value in (override.state or override.state_diff or {}).items():
+            state.set_storage(address, to_int(slot), to_int(value))
+
+
+_WORDS: dict[type[Exception], str] = {
+    evm.Revert: "execution reverted",
+    evm.OutOfGas: "out of gas",
+    evm.InvalidInstruction: "invalid opcode",
+    evm.InvalidJumpDestination: "invalid jump destination",
+    evm.InsufficientStack: "stack underflow",
+    evm.FullStack: "stack limit reached 1024 (1023)",
+    evm.WriteProtection: "write protection",
+    evm.OutOfBoundsRead: "return data out of bounds",
+    evm.ContractCreationCollision: "contract address collision",
+    evm.ReservedBytesInCode: "invalid code: must not begin with 0xef",
+    evm.InsufficientFunds: "insufficient balance for transfer",
+    evm.StackDepthLimit: "max call depth exceeded",
+}
+
+
+def _check(state: StateAPI, message: Message) -> None:
+    have = state.get_balance(message.sender)
+    want = message.gas * message.max_fee_per_gas + message.value
+    if have < want:
+        raise ChainError(
+            "insufficient funds for gas * price + value: "
+            f"address 0x{message.sender.hex()} have {have} want {want}"
+        )
+    if message.gas < message.intrinsic_gas:
+        raise ChainError(f"intrinsic gas too low: have {message.gas}, want {message.intrinsic_gas}")
+    floor = floor_gas(message.data)
+    if message.gas < floor:
+        raise ChainError(
+            f"insufficient gas for floor data gas cost: have {message.gas}, want {floor}"
+        )
+
+
+def _is_plain_transfer(state_at: Callable[[], StateAPI], message: Message) -> bool:
+    """Whether this only moves money: known to need 21000 without a search."""
+    if message.data or message.access_list or message.authorization_list or not message.to:
+        return False
+    if message.gas < _TRANSFER_GAS or state_at().get_code(message.to):
+        return False
+    return execute(state_at(), replace(message, gas=_TRANSFER_GAS)).error is None
+
+
+def _narrow(
+    state_at: Callable[[], StateAPI], message: Message, gas: int, too_little: int, enough: int
+) -> tuple[int, int]:
+    failed = execute(state_at(), replace(message, gas=gas)).error is not None
+    return (gas, enough) if failed else (too_little, gas)

@@ -1,0 +1,155 @@
+"""How Ethereum writes numbers and bytes in JSON, and the objects that callers send.
+
+Quantities are the shortest hexadecimal ("0x0", "0x1f"), data is two digits a byte ("0x", "0x00ff").
+What comes in is described by types that the RPC layer checks before a method runs; a plain
+JSON integer is taken for a quantity too, which is kind to people at a command line.
+
+Imports no py-evm: the modules that work without the chain use this file as well.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from npipe.errors import InvalidParams
+
+__all__ = [
+    "AccessListEntry",
+    "Address",
+    "Authorization",
+    "BlockHash",
+    "BlockId",
+    "Data",
+    "Hash",
+    "Quantity",
+    "StateOverride",
+    "TransactionRequest",
+    "data",
+    "quantity",
+    "to_bytes",
+    "to_int",
+    "word",
+]
+
+# No more digits than a 256-bit number has: a longer one is an error, not a big computation.
+Quantity = (
+    Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]{1,64}$", description="0x-prefixed hex number")]
+    | Annotated[int, Meta(ge=0)]
+)
+Data = Annotated[str, Meta(pattern=r"^0x([0-9a-fA-F]{2})*$", description="0x-prefixed hex bytes")]
+Address = Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]{40}$", description="20 bytes in hex")]
+Hash = Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]{64}$", description="32 bytes in hex")]
+
+
+class BlockHash(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """EIP-1898: a block by hash, or by number, as an object."""
+
+    block_hash: Hash | None = None
+    block_number: Annotated[str, Meta(description="number or tag")] | None = None
+    require_canonical: bool = False
+
+
+# A number, "latest", "pending", "earliest", "safe", "finalized", a block hash, or an object.
+BlockId = str | int | BlockHash
+
+
+class AccessListEntry(msgspec.Struct, rename="camel"):
+    """One account of an access list, with the slots that a transaction says it will touch."""
+
+    address: Address
+    storage_keys: list[Hash] = []
+
+
+class Authorization(msgspec.Struct, rename="camel"):
+    """A signed permission to run another contract's code at the signer's address (EIP-7702)."""
+
+    chain_id: Quantity
+    address: Address
+    nonce: Quantity
+    r: Quantity
+    s: Quantity
+    y_parity: Quantity | None = None
+    v: Quantity | None = None
+
+
+class TransactionRequest(msgspec.Struct, rename="camel"):
+    """What eth_call, eth_estimateGas, eth_sendTransaction and their kind are given.
+
+    Fields that are not known are ignored, as geth does. ``to`` null, absent or empty creates a
+    contract.
+    """
+
+    from_: Address | None = msgspec.field(name="from", default=None)
+    to: Annotated[str, Meta(pattern=r"^(0x([0-9a-fA-F]{40})?)?$")] | None = None
+    gas: Quantity | None = None
+    gas_price: Quantity | None = None
+    max_fee_per_gas: Quantity | None = None
+    max_priority_fee_per_gas: Quantity | None = None
+    value: Quantity | None = None
+    nonce: Quantity | None = None
+    data: Data | None = None
+    input: Data | None = None
+    chain_id: Quantity | None = None
+    type: Quantity | None = None
+    access_list: list[AccessListEntry] | None = None
+    authorization_list: list[Authorization] | None = None
+
+    @property
+    def payload(self) -> bytes:
+        """The call data: ``input``, the field's name today, and ``data`` where that is absent."""
+        return to_bytes(self.input if self.input is not None else self.data or "0x")
+
+    @property
+    def target(self) -> bytes:
+        """The receiver's 20 bytes, or none of them for a contract to be created."""
+        return to_bytes(self.to) if self.to else b""
+
+
+class StateOverride(msgspec.Struct, rename="camel"):
+    """What eth_call pretends of one account: the fields given replace the account's own."""
+
+    balance: Quantity | None = None
+    nonce: Quantity | None = None
+    code: Data | None = None
+    state: dict[Hash, Hash] | None = None
+    state_diff: dict[Hash, Hash] | None = None
+
+
+def quantity(number: int) -> str:
+    """``31`` as ``"0x1f"``."""
+    return hex(number)
+
+
+def data(octets: bytes) -> str:
+    """``b"\\x00\\xff"`` as ``"0x00ff"``."""
+    return "0x" + octets.hex()
+
+
+def word(number: int) -> str:
+    """A number as the 32 bytes that the EVM keeps it in."""
+    return f"0x{number:064x}"
+
+
+def to_int(text: Any) -> int:
+    """A quantity's number. Raises InvalidParams for what is none, a boolean included."""
+    if isinstance(text, int) and not isinstance(text, bool) and text >= 0:
+        return text
+    if isinstance(text, str) and text[:2] == "0x":
+        try:
+            return int(text[2:], 16)
+        except ValueError:
+            pass
+    raise InvalidParams(f"{text!r} is not a quantity: write it in hex, such as 0x1f")
+
+
+def to_bytes(text: str) -> bytes:
+    """The bytes of hex data. Raises InvalidParams where it is none."""
+    if text[:2] == "0x":
+        try:
+            return bytes.fromhex(text[2:])
+        except ValueError:
+            pass
+    raise InvalidParams(f"{text[:80]!r} is not data: write it in hex, such as 0x00ff")

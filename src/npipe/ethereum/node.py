@@ -1,0 +1,312 @@
+"""The node: chain, pool, keys and worker put together; what the namespaces are written on.
+
+Methods here run in the worker (the namespaces see to that), except the reads of ``head``,
+``chain_id`` and ``accounts``, which need no chain and may be used from any thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from eth.abc import BlockHeaderAPI, SignedTransactionAPI, StateAPI
+from eth.vm.forks.london.headers import calculate_expected_base_fee_per_gas
+
+from npipe.errors import InvalidParams
+
+from . import execution, transactions
+from .accounts import Account
+from .chain import Chain, Mined
+from .errors import ChainError, UnknownAccount, UnknownBlock
+from .events import Hub, NewPending
+from .execution import Message
+from .formats import BlockHash, BlockId, StateOverride, TransactionRequest, to_bytes, to_int
+from .pool import Pool
+from .worker import Worker
+
+__all__ = ["Node", "Place"]
+
+TIP = 10**9  # what a transaction that names no tip offers the miner, in wei a unit of gas
+_MAX_MINED_AT_ONCE = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a call runs: the header it sees and whether that block is still to come."""
+
+    header: BlockHeaderAPI
+    mined: Mined | None  # None: the pending block, with nothing in it yet
+
+
+class Node:
+    """A chain that takes transactions."""
+
+    def __init__(
+        self,
+        chain: Chain,
+        accounts: Sequence[Account],
+        *,
+        worker: Worker | None = None,
+        block_time: float | None = None,
+    ) -> None:
+        self.chain = chain
+        self.accounts = {account.address: account for account in accounts}
+        self.pool = Pool()
+        self.worker = worker or Worker()
+        self.automine = block_time is None
+        if block_time is not None:
+            self.worker.every(block_time, self.mine)
+
+    @property
+    def hub(self) -> Hub:
+        return self.chain.hub
+
+    @property
+    def head(self) -> Mined:
+        """The newest block. From any thread."""
+        return self.chain.head
+
+    def account(self, address: bytes) -> Account:
+        """The account whose key is here. Raises UnknownAccount."""
+        try:
+            return self.accounts[address]
+        except KeyError:
+            raise UnknownAccount from None
+
+    # -- which block ----------------------------------------------------------------------------
+
+    def block(self, wanted: BlockId) -> Mined | None:
+        """The block of a number, tag, hash or EIP-1898 object; None where there is none.
+
+        "pending" is a block built now from what waits in the pool, on no account kept.
+        """
+        if isinstance(wanted, BlockHash):
+            return self._block_of_object(wanted)
+        if wanted in ("latest", "safe", "finalized"):
+            return self.chain.head
+        if wanted == "earliest":
+            return self.chain.by_number(0)
+        if wanted == "pending":
+            waiting = self.pool.pending(self.chain.state())
+            return self.chain.build(self.chain.next_header(), waiting)[0]
+        if isinstance(wanted, str) and len(wanted) == 66:
+            return self.chain.by_hash(to_bytes(wanted))
+        return self.chain.by_number(to_int(wanted))
+
+    def place(self, wanted: BlockId) -> Place:
+        """Where to run a call. Raises UnknownBlock."""
+        if wanted == "pending" and not len(self.pool):
+            return Place(self.chain.next_header(), None)
+        mined = self.block(wanted)
+        if mined is None:
+            raise UnknownBlock(
+                "header for hash not found" if _is_hash(wanted) else "header not found"
+            )
+        return Place(mined.header, mined)
+
+    def state(self, wanted: BlockId) -> StateAPI:
+        """The state after a block. Raises UnknownBlock."""
+        return self.chain.state(self.place(wanted).header)
+
+    def _block_of_object(self, wanted: BlockHash) -> Mined | None:
+        if (wanted.block_hash is None) == (wanted.block_number is None):
+            raise InvalidParams("give one of blockHash and blockNumber")
+        if wanted.block_hash is not None:
+            return self.chain.by_hash(to_bytes(wanted.block_hash))
+        return self.block(wanted.block_number or "latest")
+
+    # -- calls ----------------------------------------------------------------------------------
+
+    def message(self, request: TransactionRequest, state: StateAPI) -> Message:
+        """What a request asks to be run, with geth's defaults filled in."""
+        fee_cap, tip = self.fees(request, default=0)
+        sender = to_bytes(request.from_) if request.from_ else bytes(20)
+        value = to_int(request.value or 0)
+        limit = self.chain.head.header.gas_limit
+        gas = min(to_int(request.gas), limit) if request.gas is not None else limit
+        if fee_cap and request.gas is None:  # no more than the sender can pay
+            gas = min(gas, max(0, state.get_balance(sender) - value) // fee_cap)
+        return Message(
+            sender=sender,
+            to=request.target,
+            gas=gas,
+            value=value,
+            data=request.payload,
+            max_fee_per_gas=fee_cap,
+            max_priority_fee_per_gas=fee_cap if tip is None else tip,
+            access_list=transactions.access_list(request.access_list or ()),
+            authorization_list=transactions.authorizations(request.authorization_list or ()),
+        )
+
+    def call(
+        self,
+        request: TransactionRequest,
+        wanted: BlockId,
+        overrides: Mapping[str, StateOverride] | None = None,
+    ) -> bytes:
+        """Run a request on the state of a block and return its output; nothing is kept."""
+        state = self.chain.state(self.place(wanted).header)
+        execution.apply_overrides(state, overrides or {})
+        outcome = execution.execute(state, self.message(request, state))
+        execution.raise_for(outcome)
+        return outcome.output
+
+    def estimate(
+        self,
+        request: TransactionRequest,
+        wanted: BlockId,
+        overrides: Mapping[str, StateOverride] | None = None,
+    ) -> int:
+        """The least gas that makes a request succeed."""
+        header = self.place(wanted).header
+
+        def fresh() -> StateAPI:
+            state = self.chain.state(header)
+            execution.apply_overrides(state, overrides or {})
+            return state
+
+        return execution.estimate(fresh, self.message(request, fresh()))
+
+    # -- transactions ---------------------------------------------------------------------------
+
+    def base_fee(self) -> int:
+        """What the next block will take of each unit of gas."""
+        return int(calculate_expected_base_fee_per_gas(self.chain.head.header))
+
+    def fees(
+        self, request: TransactionRequest, default: int | None = None
+    ) -> tuple[int, int | None]:
+        """The fee cap and the tip of a request; no tip means a price of the old kind.
+
+        A request that names nothing gets ``default`` as its cap, or what will do by the look of
+        the chain where that is None.
+        """
+        cap, tip, price = (
+            request.max_fee_per_gas,
+            request.max_priority_fee_per_gas,
+            request.gas_price,
+        )
+        if price is not None:
+            if cap is not None or tip is not None:
+                raise ChainError(
+                    "both gasPrice and (maxFeePerGas or maxPriorityFeePerGas) specified"
+                )
+            return to_int(price), None
+        if cap is None and tip is None and default is not None:
+            return default, default
+        if request.type is not None and to_int(request.type) < 2:
+            return self.base_fee() + TIP, None
+        tip_wei = to_int(tip) if tip is not None else TIP
+        if cap is None:
+            return 2 * self.base_fee() + tip_wei, tip_wei
+        cap_wei = to_int(cap)
+        if tip is None:
+            tip_wei = min(tip_wei, cap_wei)
+        if cap_wei < tip_wei:
+            raise ChainError(f"maxFeePerGas ({cap_wei}) < maxPriorityFeePerGas ({tip_wei})")
+        return cap_wei, tip_wei
+
+    def sign(self, request: TransactionRequest) -> SignedTransactionAPI:
+        """Fill in what a request leaves out, as geth does, and sign it with the sender's key."""
+        if request.from_ is None:
+            raise UnknownAccount
+        account = self.account(to_bytes(request.from_))
+        _check_request(request, self.chain.chain_id)
+        if request.nonce is not None:
+            nonce = to_int(request.nonce)
+        else:
+            nonce = self.pool.next_nonce(account.address, self.chain.state())
+        gas = to_int(request.gas) if request.gas is not None else self.estimate(request, "pending")
+        return transactions.sign(
+            request,
+            account.key,
+            chain_id=self.chain.chain_id,
+            nonce=nonce,
+            gas=gas,
+            fees=self.fees(request),
+        )
+
+    def submit(self, transaction: SignedTransactionAPI) -> bytes:
+        """Take a signed transaction into the pool, and into a block at once when automining.
+
+        Returns its hash; when that is returned and it was mined, its receipt is there.
+        Raises ChainError, in geth's words, for one that cannot be taken.
+        """
+        chain, state = self.chain, self.chain.state()
+        transactions.check(
+            transaction, chain_id=chain.chain_id, gas_limit=chain.head.header.gas_limit
+        )
+        if chain.transaction(transaction.hash) is not None:
+            raise ChainError("already known")
+        promised = self.pool.cost_before(transaction.sender, transaction.nonce)
+        transactions.check_against_state(transaction, state, promised)
+        base_fee = self.base_fee()
+        if self.automine and transaction.max_fee_per_gas < base_fee:  # it would wait for ever
+            raise ChainError(
+                f"max fee per gas less than block base fee: address 0x{transaction.sender.hex()}, "
+                f"maxFeePerGas: {transaction.max_fee_per_gas}, baseFee: {base_fee}"
+            )
+        self.pool.add(transaction)
+        self.hub.publish(NewPending(transaction))
+        if self.automine:
+            self._mine_each(transaction.sender)
+        return bytes(transaction.hash)
+
+    def mine(self) -> Mined:
+        """Add a block with what waits in the pool."""
+        return self._mine(self.pool.pending(self.chain.state()))
+
+    def mine_many(self, count: int) -> None:
+        """Add so many blocks. Raises ChainError for more than one request may have."""
+        if count > _MAX_MINED_AT_ONCE:
+            raise ChainError(f"{count} blocks are too many at once: {_MAX_MINED_AT_ONCE} at most")
+        for _ in range(count):
+            self.mine()
+
+    def snapshot(self) -> int:
+        """Remember chain and pool."""
+        return self.chain.snapshot(self.pool.copy())
+
+    def revert(self, number: int) -> bool:
+        """Go back to a snapshot; False where there is none of that number."""
+        found, pool = self.chain.revert(number)
+        if found:
+            self.pool = pool
+        return found
+
+    def _mine_each(self, sender: bytes) -> None:
+        """One block for each of the sender's transactions that can be mined, in order."""
+        while waiting := self.pool.pending(self.chain.state(), sender):
+            if not self._mine(waiting[:1]).block.transactions:
+                self.pool.discard(waiting[0])
+                raise ChainError("the transaction does not fit into a block")
+
+    def _mine(self, waiting: Sequence[Any]) -> Mined:
+        mined = self.chain.mine(waiting)
+        for transaction in mined.block.transactions:
+            self.pool.discard(transaction)
+        if len(self.pool):
+            self.pool.drop_stale(self.chain.state())
+        return mined
+
+
+def _check_request(request: TransactionRequest, chain_id: int) -> None:
+    data, payload = request.data, request.input
+    if data is not None and payload is not None and to_bytes(data) != to_bytes(payload):
+        raise ChainError(
+            'both "data" and "input" are set and not equal. '
+            'Please use "input" to pass transaction call data'
+        )
+    if request.chain_id is not None and to_int(request.chain_id) != chain_id:
+        raise ChainError(
+            f"chainId does not match node's (have={to_int(request.chain_id)}, want={chain_id})"
+        )
+    if not request.target and not request.payload:
+        raise ChainError("contract creation without any data provided")
+
+
+def _is_hash(wanted: Any) -> bool:
+    if isinstance(wanted, BlockHash):
+        return wanted.block_hash is not None
+    return isinstance(wanted, str) and len(wanted) == 66
