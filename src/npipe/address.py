@@ -47,10 +47,11 @@ class Address:
 
     ``kind`` is "pipe" (Windows; ``path`` is ``\\.\pipe\name``, or ``\\host\pipe\name`` with
     ``host`` set), "unix" (``path`` is the socket file) or "abstract" (Linux; ``path`` is the name
-    without the leading NUL). ``str()`` gives the text that parses to the same address.
+    without the leading NUL). ``str()`` gives the text that parses to the same address; only
+    that of kind "memory" (``npipe.testing.memory_pair``) leads nowhere.
     """
 
-    kind: Literal["pipe", "unix", "abstract"]
+    kind: Literal["pipe", "unix", "abstract", "memory"]
     path: str
     host: str | None = None
 

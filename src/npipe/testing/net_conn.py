@@ -1,0 +1,278 @@
+"""The eleven cases by which Go's users check a net.Conn, in our words and for our contract.
+
+Each takes the two ends of a new pair and may leave them in any state. It knows nothing of the
+system, so it runs on any class that keeps ``npipe.Connection``.
+
+Where a case needs a call to be in flight it pauses a little first. That makes it likely and not
+certain, and must not matter: the promise holds in either order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from npipe.errors import ClosedError
+from npipe.testing.crew import (
+    Crew,
+    echo,
+    past,
+    pause,
+    read_exactly,
+    resync,
+    round_trip,
+    write_until_timeout,
+)
+
+if TYPE_CHECKING:
+    from npipe.transport.base import Connection
+
+    Case = Callable[[Connection, Connection], None]
+
+__all__ = ["NET_CONN_CASES"]
+
+
+def basic_io(c1: Connection, c2: Connection) -> None:
+    """What was written before close arrives, whole and in order, and then the end."""
+    sent = random.Random(1).randbytes(1 << 20)
+
+    def write() -> None:
+        for start in range(0, len(sent), 1024):
+            assert c1.write(sent[start : start + 1024]) == 1024
+        c1.close()
+
+    with Crew(c1, c2) as crew:
+        crew.start(write)
+        assert c2.read() == sent
+        c2.close()
+
+
+def ping_pong(c1: Connection, c2: Connection) -> None:
+    """Small messages go to and fro, each once and in order."""
+
+    def play(me: Connection, first: int) -> None:
+        for value in range(first, 1000, 2):
+            if value:
+                assert int.from_bytes(read_exactly(me, 8), "little") == value - 1
+            me.write(value.to_bytes(8, "little"))
+
+    with Crew(c1, c2) as crew:
+        crew.start(play, c1, 0)
+        crew.start(play, c2, 1)
+
+
+def racy_read(c1: Connection, c2: Connection) -> None:
+    """A read that timed out has done with its buffer, in any number of threads."""
+    counts = []
+
+    def feed() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                c2.write(b"\1" * 1024)
+
+    def read() -> None:
+        for _ in range(100):
+            buffer = bytearray(1024)
+            try:
+                count = c1.readinto(buffer)
+                counts.append(count)
+            except TimeoutError:
+                count = 0
+                c1.set_read_deadline(time.monotonic() + 0.001)
+            assert buffer == b"\1" * count + bytes(1024 - count)
+            buffer[:] = b"\2" * 1024
+            seen.append(buffer)
+
+    seen: list[bytearray] = []
+    c1.set_read_deadline(time.monotonic() + 0.001)
+    with Crew(c1, c2) as crew:
+        feeder = crew.start(feed)
+        for reader in [crew.start(read) for _ in range(10)]:
+            reader.result()
+        c1.close()
+        feeder.result()
+    assert all(buffer == b"\2" * 1024 for buffer in seen), "written to after the read returned"
+
+
+def racy_write(c1: Connection, c2: Connection) -> None:
+    """Writes that time out, in any number of threads, say truly how much went."""
+    total = [0]
+    guard = threading.Lock()
+    unknown = threading.Event()  # a write was cut where the system cannot tell how far it got
+
+    def write() -> None:
+        for _ in range(100):
+            try:
+                sent = c1.write(b"\1" * 1024)
+            except TimeoutError as error:
+                sent = getattr(error, "characters_written", -1)
+                c1.set_write_deadline(time.monotonic() + 0.001)
+            except OSError:
+                assert unknown.is_set(), "a write failed after one that was cut cleanly"
+                return
+            if sent < 0:
+                unknown.set()
+                return
+            with guard:
+                total[0] += sent
+
+    c1.set_write_deadline(time.monotonic() + 0.001)
+    with Crew(c1, c2) as crew:
+        drained = crew.start(c2.read)
+        for writer in [crew.start(write) for _ in range(10)]:
+            writer.result()
+        c1.close()
+        got = len(drained.result())
+    assert got == total[0] if not unknown.is_set() else got >= total[0]
+
+
+def read_timeout(c1: Connection, c2: Connection) -> None:
+    """A read deadline that has passed fails reads, and leaves writes alone."""
+    c1.set_read_deadline(past())
+    with Crew(c1, c2) as crew:
+        crew.start(read_exactly, c2, 1024)
+        crew.raises(TimeoutError, c1.read, 1024)
+        assert c1.write(bytes(1024)) == 1024
+
+
+def write_timeout(c1: Connection, c2: Connection) -> None:
+    """A write deadline that has passed fails writes, and leaves reads alone."""
+    c1.set_write_deadline(past())
+    with Crew(c1, c2) as crew:
+        crew.start(c2.write, bytes(1024))
+        crew.raises(TimeoutError, c1.write, bytes(1024))
+        assert len(read_exactly(c1, 1024)) == 1024
+
+
+def past_timeout(c1: Connection, c2: Connection) -> None:
+    """A passed deadline fails even a call that could succeed, harms nothing, and can be lifted."""
+    with Crew(c1, c2) as crew:
+        crew.start(echo, c2)
+        round_trip(c1)
+        c1.set_deadline(past())
+        error = crew.raises(TimeoutError, c1.write, bytes(1024))
+        assert getattr(error, "characters_written", None) == 0
+        crew.raises(TimeoutError, c1.read, 1024)
+        c1.set_deadline(None)
+        round_trip(c1)
+        c1.write(b"waiting")
+        pause()
+        c1.set_read_deadline(past())
+        crew.raises(TimeoutError, c1.read, 7)
+        c1.set_read_deadline(None)
+        assert read_exactly(c1, 7) == b"waiting"
+        c1.close()
+
+
+def present_timeout(c1: Connection, c2: Connection) -> None:
+    """Setting a deadline in the past ends the calls in flight, and they did not end before."""
+    now = threading.Event()
+
+    def read() -> None:
+        crew.raises(TimeoutError, c1.read, 1024)
+        assert now.is_set()
+
+    def write() -> None:
+        write_until_timeout(c1)
+        assert now.is_set()
+
+    with Crew(c1, c2) as crew:
+        crew.start(read)
+        crew.start(write)
+        pause()
+        now.set()
+        c1.set_deadline(past())
+
+
+def future_timeout(c1: Connection, c2: Connection) -> None:
+    """A deadline in the future fails reads and writes then; lifted, the connection goes on."""
+    with Crew(c1, c2) as crew:
+        due = time.monotonic() + 0.1
+        c1.set_deadline(due)
+        writing = crew.start(write_until_timeout, c1)
+        crew.raises(TimeoutError, c1.read, 1024)
+        error = writing.result()
+        assert time.monotonic() >= due
+        c1.set_deadline(None)
+        if not hasattr(error, "characters_written"):
+            crew.raises(OSError, c1.write, b"x")  # the write side is poisoned, and says so
+            return
+        crew.start(echo, c2)
+        resync(crew, c1)
+        round_trip(c1)
+        c1.close()
+
+
+def close_timeout(c1: Connection, c2: Connection) -> None:
+    """Close ends the calls in flight, in both directions, with ClosedError."""
+
+    def write() -> None:
+        while True:
+            c1.write(bytes(1024))
+
+    with Crew(c1, c2) as crew:
+        reading = crew.start(crew.raises, ClosedError, c1.read, 1024)
+        writing = crew.start(crew.raises, ClosedError, write)
+        pause()
+        c1.close()
+        reading.result()
+        writing.result()
+
+
+def concurrent_methods(c1: Connection, c2: Connection) -> None:
+    """Every method may be called at any time from any thread."""
+    poisoned = threading.Event()
+
+    def read() -> None:
+        with contextlib.suppress(TimeoutError):
+            c1.read(1024)
+
+    def write() -> None:
+        try:
+            c1.write(bytes(1024))
+        except OSError as error:
+            if not hasattr(error, "characters_written"):
+                poisoned.set()
+
+    actions: list[Callable[[], object]] = [
+        read,
+        write,
+        lambda: c1.set_deadline(time.monotonic() + 0.01),
+        lambda: c1.set_read_deadline(past()),
+        lambda: c1.set_write_deadline(past()),
+        lambda: c1.local_address,
+        lambda: c1.remote_address,
+    ]
+    with Crew(c1, c2) as crew:
+        crew.start(echo, c2)
+        started = []
+        for _ in range(100):
+            started += [crew.start(action) for action in actions]
+        # The last deadline set may be none that ends a call, if the threads ran so.
+        c1.set_deadline(time.monotonic() + 0.2)
+        for each in started:
+            each.result()
+        c1.set_deadline(None)
+        if not poisoned.is_set():
+            resync(crew, c1)
+            round_trip(c1)
+        c1.close()
+
+
+NET_CONN_CASES: tuple[Case, ...] = (
+    basic_io,
+    ping_pong,
+    racy_read,
+    racy_write,
+    read_timeout,
+    write_timeout,
+    past_timeout,
+    present_timeout,
+    future_timeout,
+    close_timeout,
+    concurrent_methods,
+)
