@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["PeerIdentity", "mode_for"]
+__all__ = ["PeerIdentity", "descriptor_for", "mode_for", "owner_is_trusted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +67,39 @@ def mode_admits(mode: int, peer: PeerIdentity, uid: int, gid: int) -> bool:
     if mode & 0o002 or peer_is_user(peer, uid):
         return True
     return bool(mode & 0o020) and peer.gid == gid
+
+
+# What others may do with a Windows pipe: read and write data and attributes, see its descriptor,
+# wait on it. Generic write (GW, FW) would add FILE_APPEND_DATA, and on a pipe that bit means "make
+# more instances": others could then serve its clients.
+_OTHERS = "0x12019b"
+_SYSTEM = "S-1-5-18"
+_ADMINISTRATORS = "S-1-5-32-544"
+
+
+def descriptor_for(access: str | int, user: str, group: str) -> str:
+    """Return the security descriptor, as SDDL, that the option ``access`` asks for on Windows.
+
+    ``user`` and ``group`` are SIDs. The user, who makes the later instances too, and the system
+    may do everything. ``user`` is named as the owner, for clients that verify it: left alone,
+    Windows makes the Administrators the owner of what an elevated program creates.
+    Raises ValueError for anything else, a POSIX mode above all.
+    """
+    own = f"O:{user}D:P(A;;FA;;;{user})(A;;FA;;;SY)"
+    if access == "owner":
+        return own
+    if access == "group":
+        return f"{own}(A;;{_OTHERS};;;{group})"
+    if access == "everyone":
+        return f"{own}(A;;{_OTHERS};;;WD)"
+    if isinstance(access, str) and access.startswith(("O:", "G:", "D:", "S:")):
+        return access
+    raise ValueError(
+        f'access={access!r}: give "owner", "group", "everyone" or a security descriptor in SDDL '
+        f'("D:P(...)"); a mode means nothing on Windows'
+    )
+
+
+def owner_is_trusted(owner: str | None, user: str) -> bool:
+    """Say whether a pipe of this owner was made by the user, or by one who could be any user."""
+    return owner is not None and owner in (user, _SYSTEM, _ADMINISTRATORS)

@@ -1,0 +1,411 @@
+"""Bindings to the Windows calls that named pipes need. No policy: what to call when is elsewhere.
+
+The one place in npipe that touches ctypes. ``Kernel32`` holds one method per Windows call; each
+returns what the call is for, or the Windows error code (0: it worked), so that nobody else asks
+for the thread's last error. A test puts another object with the same methods in its place.
+
+The module can be imported on any system, for type checks and for that test; ``load()`` works on
+Windows only. Names are Microsoft's, so that its documentation can be searched for them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Callable
+from ctypes import POINTER, Structure, byref, c_size_t, c_void_p, wintypes
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+# --- constants, by the call that takes them ------------------------------------------------------
+
+INVALID_HANDLE_VALUE: Final = (1 << (8 * ctypes.sizeof(c_void_p))) - 1
+INFINITE: Final = 0xFFFFFFFF
+
+# CreateNamedPipe: open mode, pipe mode, instances
+PIPE_ACCESS_DUPLEX: Final = 0x3
+FILE_FLAG_FIRST_PIPE_INSTANCE: Final = 0x00080000
+FILE_FLAG_OVERLAPPED: Final = 0x40000000
+PIPE_TYPE_BYTE: Final = 0x0
+PIPE_TYPE_MESSAGE: Final = 0x4
+PIPE_REJECT_REMOTE_CLIENTS: Final = 0x8
+PIPE_UNLIMITED_INSTANCES: Final = 255
+
+# GetNamedPipeInfo: flags
+PIPE_SERVER_END: Final = 0x1
+
+# CreateFile
+OPEN_EXISTING: Final = 3
+SECURITY_SQOS_PRESENT: Final = 0x00100000
+SECURITY_ANONYMOUS: Final = 0x00000
+SECURITY_IDENTIFICATION: Final = 0x10000
+SECURITY_IMPERSONATION: Final = 0x20000
+SECURITY_DELEGATION: Final = 0x30000
+
+# WaitNamedPipe; 0 would mean "the server's default" and 0xFFFFFFFF "for ever"
+NMPWAIT_NOWAIT: Final = 1
+
+WAIT_OBJECT_0: Final = 0
+WAIT_TIMEOUT: Final = 258
+STATUS_PENDING: Final = 0x103  # OVERLAPPED.Internal while the kernel works on it
+THREAD_TERMINATE: Final = 0x1  # what CancelSynchronousIo asks of the thread's handle
+
+# tokens and security descriptors
+TOKEN_QUERY: Final = 0x8
+TOKEN_USER: Final = 1
+TOKEN_PRIMARY_GROUP: Final = 5
+SE_KERNEL_OBJECT: Final = 6
+OWNER_SECURITY_INFORMATION: Final = 0x1
+DACL_SECURITY_INFORMATION: Final = 0x4
+SDDL_REVISION_1: Final = 1
+
+# They exist on Windows only.
+_format_message: Final[Callable[[int], str]] = getattr(ctypes, "FormatError", str)
+_last_error: Final[Callable[[], int]] = getattr(ctypes, "get_last_error", lambda: 0)
+
+
+def format_error(code: int) -> str:
+    """Return the system's own words for an error code."""
+    return _format_message(code).rstrip(". \r\n")
+
+
+# --- memory --------------------------------------------------------------------------------------
+
+
+class OVERLAPPED(Structure):
+    """What the kernel writes to when an operation ends: it must outlive the operation."""
+
+    _fields_ = (
+        ("Internal", c_size_t),  # the status: STATUS_PENDING until the operation has ended
+        ("InternalHigh", c_size_t),  # the number of bytes transferred
+        ("Offset", wintypes.DWORD),
+        ("OffsetHigh", wintypes.DWORD),
+        ("hEvent", wintypes.HANDLE),
+    )
+
+
+class SECURITY_ATTRIBUTES(Structure):
+    _fields_ = (
+        ("nLength", wintypes.DWORD),
+        ("lpSecurityDescriptor", c_void_p),
+        ("bInheritHandle", wintypes.BOOL),
+    )
+
+
+def overlapped(event: int) -> tuple[OVERLAPPED, Any]:
+    """Return an OVERLAPPED that signals ``event``, and the reference to pass to the calls."""
+    structure = OVERLAPPED(hEvent=event)
+    return structure, byref(structure)
+
+
+def address_of(buffer: WriteableBuffer) -> Any:
+    """Return a pointer to writable memory of at least one byte. It keeps the memory in place."""
+    return byref(ctypes.c_char.from_buffer(buffer))
+
+
+def address_of_bytes(data: bytes) -> Any:
+    """Return a pointer to the bytes themselves, which the caller must keep, for reading only."""
+    return ctypes.c_char_p(data)
+
+
+# --- calls ---------------------------------------------------------------------------------------
+
+_HANDLE, _DWORD, _BOOL, _TEXT = wintypes.HANDLE, wintypes.DWORD, wintypes.BOOL, wintypes.LPCWSTR
+_INT, _HANDLE_P, _DWORD_P = ctypes.c_int, POINTER(wintypes.HANDLE), POINTER(wintypes.DWORD)
+_VOID, _VOID_P, _OVERLAPPED_P = c_void_p, POINTER(c_void_p), POINTER(OVERLAPPED)
+_ATTRIBUTES_P = POINTER(SECURITY_ATTRIBUTES)
+
+# name: (result, arguments), by library
+_SIGNATURES: Final[dict[str, dict[str, tuple[Any, tuple[Any, ...]]]]] = {
+    "kernel32": {
+        "CreateNamedPipeW": (_HANDLE, (_TEXT, *[_DWORD] * 6, _ATTRIBUTES_P)),
+        "CreateFileW": (_HANDLE, (_TEXT, _DWORD, _DWORD, _VOID, _DWORD, _DWORD, _HANDLE)),
+        "ConnectNamedPipe": (_BOOL, (_HANDLE, _OVERLAPPED_P)),
+        "DisconnectNamedPipe": (_BOOL, (_HANDLE,)),
+        "WaitNamedPipeW": (_BOOL, (_TEXT, _DWORD)),
+        "PeekNamedPipe": (_BOOL, (_HANDLE, _VOID, _DWORD, _DWORD_P, _DWORD_P, _DWORD_P)),
+        "ReadFile": (_BOOL, (_HANDLE, _VOID, _DWORD, _VOID, _OVERLAPPED_P)),
+        "WriteFile": (_BOOL, (_HANDLE, _VOID, _DWORD, _VOID, _OVERLAPPED_P)),
+        "GetOverlappedResult": (_BOOL, (_HANDLE, _OVERLAPPED_P, _DWORD_P, _BOOL)),
+        "CancelIoEx": (_BOOL, (_HANDLE, _OVERLAPPED_P)),
+        "CancelSynchronousIo": (_BOOL, (_HANDLE,)),
+        "OpenThread": (_HANDLE, (_DWORD, _BOOL, _DWORD)),
+        "FlushFileBuffers": (_BOOL, (_HANDLE,)),
+        "CloseHandle": (_BOOL, (_HANDLE,)),
+        "CreateEventW": (_HANDLE, (_VOID, _BOOL, _BOOL, _TEXT)),
+        "SetEvent": (_BOOL, (_HANDLE,)),
+        "ResetEvent": (_BOOL, (_HANDLE,)),
+        "WaitForSingleObject": (_DWORD, (_HANDLE, _DWORD)),
+        "WaitForMultipleObjects": (_DWORD, (_DWORD, _VOID, _BOOL, _DWORD)),
+        "GetNamedPipeInfo": (_BOOL, (_HANDLE, *[_DWORD_P] * 4)),
+        "GetNamedPipeClientProcessId": (_BOOL, (_HANDLE, _DWORD_P)),
+        "GetNamedPipeServerProcessId": (_BOOL, (_HANDLE, _DWORD_P)),
+        "GetNamedPipeClientSessionId": (_BOOL, (_HANDLE, _DWORD_P)),
+        "GetNamedPipeServerSessionId": (_BOOL, (_HANDLE, _DWORD_P)),
+        "LocalFree": (_VOID, (_VOID,)),
+        "GetCurrentProcess": (_HANDLE, ()),
+        "GetCurrentThread": (_HANDLE, ()),
+    },
+    "advapi32": {
+        "ImpersonateNamedPipeClient": (_BOOL, (_HANDLE,)),
+        "RevertToSelf": (_BOOL, ()),
+        "OpenThreadToken": (_BOOL, (_HANDLE, _DWORD, _BOOL, _HANDLE_P)),
+        "OpenProcessToken": (_BOOL, (_HANDLE, _DWORD, _HANDLE_P)),
+        "GetTokenInformation": (_BOOL, (_HANDLE, _INT, _VOID, _DWORD, _DWORD_P)),
+        "ConvertSidToStringSidW": (_BOOL, (_VOID, _VOID_P)),
+        "ConvertStringSecurityDescriptorToSecurityDescriptorW": (
+            _BOOL,
+            (_TEXT, _DWORD, _VOID_P, _DWORD_P),
+        ),
+        "ConvertSecurityDescriptorToStringSecurityDescriptorW": (
+            _BOOL,
+            (_VOID, _DWORD, _DWORD, _VOID_P, _DWORD_P),
+        ),
+        "GetSecurityInfo": (_DWORD, (_HANDLE, _INT, _DWORD, *[_VOID_P] * 5)),
+    },
+}
+
+
+class Kernel32:
+    """The calls. Handles are ints; a code is a Windows error code, with 0 for success.
+
+    The functions are found when they are first used: Wine and old Windows lack some, and only
+    who uses one needs to hear of it (AttributeError).
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        """Bind the function behind ``_Name`` and keep it."""
+        exported = name.removeprefix("_")
+        for library, functions in _SIGNATURES.items():
+            if exported in functions:
+                function = getattr(_library(library), exported)
+                function.restype, function.argtypes = functions[exported]
+                setattr(self, name, function)
+                return function
+        raise AttributeError(f"no binding is called {exported}")
+
+    # -- pipes
+
+    def CreateNamedPipe(
+        self,
+        name: str,
+        open_mode: int,
+        pipe_mode: int,
+        *,
+        instances: int,
+        buffer_size: int,
+        descriptor: int | None,
+    ) -> tuple[int, int]:
+        """Return (code, handle). ``descriptor`` is a security descriptor's address."""
+        attributes = SECURITY_ATTRIBUTES(ctypes.sizeof(SECURITY_ATTRIBUTES), descriptor, False)
+        sizes = (buffer_size, buffer_size, 0)  # output, input, default timeout of WaitNamedPipe
+        handle = self._CreateNamedPipeW(
+            name, open_mode, pipe_mode, instances, *sizes, byref(attributes)
+        )
+        return (_last_error(), 0) if handle == INVALID_HANDLE_VALUE else (0, handle)
+
+    def CreateFile(self, name: str, access: int, flags: int) -> tuple[int, int]:
+        """Open an existing pipe, unshared and not inherited; return (code, handle)."""
+        handle = self._CreateFileW(name, access, 0, None, OPEN_EXISTING, flags, None)
+        return (_last_error(), 0) if handle == INVALID_HANDLE_VALUE else (0, handle)
+
+    def ConnectNamedPipe(self, handle: int, overlapped: Any) -> int:
+        return 0 if self._ConnectNamedPipe(handle, overlapped) else _last_error()
+
+    def DisconnectNamedPipe(self, handle: int) -> int:
+        return 0 if self._DisconnectNamedPipe(handle) else _last_error()
+
+    def WaitNamedPipe(self, name: str, milliseconds: int) -> int:
+        return 0 if self._WaitNamedPipeW(name, milliseconds) else _last_error()
+
+    def PeekNamedPipe(self, handle: int) -> tuple[int, int]:
+        """Return (code, bytes that could be read now)."""
+        available = wintypes.DWORD()
+        done = self._PeekNamedPipe(handle, None, 0, None, byref(available), None)
+        return 0 if done else _last_error(), available.value
+
+    def ReadFile(self, handle: int, buffer: Any, size: int, overlapped: Any) -> int:
+        """The count is in ``OVERLAPPED.InternalHigh`` once the operation has ended."""
+        return 0 if self._ReadFile(handle, buffer, size, None, overlapped) else _last_error()
+
+    def WriteFile(self, handle: int, buffer: Any, size: int, overlapped: Any) -> int:
+        """The count is in ``OVERLAPPED.InternalHigh`` once the operation has ended."""
+        return 0 if self._WriteFile(handle, buffer, size, None, overlapped) else _last_error()
+
+    def GetOverlappedResult(self, handle: int, overlapped: Any, wait: bool) -> tuple[int, int]:
+        """Return (code, bytes transferred)."""
+        count = wintypes.DWORD()
+        if self._GetOverlappedResult(handle, overlapped, byref(count), wait):
+            return 0, count.value
+        return _last_error(), count.value
+
+    def CancelIoEx(self, handle: int, overlapped: Any) -> int:
+        return 0 if self._CancelIoEx(handle, overlapped) else _last_error()
+
+    def FlushFileBuffers(self, handle: int) -> int:
+        """Blocks until the other end has read everything; CancelSynchronousIo ends it."""
+        return 0 if self._FlushFileBuffers(handle) else _last_error()
+
+    def GetNamedPipeInfo(self, handle: int) -> tuple[int, int, int, int]:
+        """Return (code, flags, output buffer size, input buffer size)."""
+        flags, out, in_ = wintypes.DWORD(), wintypes.DWORD(), wintypes.DWORD()
+        done = self._GetNamedPipeInfo(handle, byref(flags), byref(out), byref(in_), None)
+        return 0 if done else _last_error(), flags.value, out.value, in_.value
+
+    def GetNamedPipeProcessId(self, handle: int, *, server: bool) -> int | None:
+        """Return the process id of that end, None where it is not known."""
+        call = self._GetNamedPipeServerProcessId if server else self._GetNamedPipeClientProcessId
+        return _number(call, handle)
+
+    def GetNamedPipeSessionId(self, handle: int, *, server: bool) -> int | None:
+        """Return the session id of that end, None where it is not known."""
+        call = self._GetNamedPipeServerSessionId if server else self._GetNamedPipeClientSessionId
+        return _number(call, handle)
+
+    # -- handles, events, threads
+
+    def CloseHandle(self, handle: int) -> int:
+        return 0 if self._CloseHandle(handle) else _last_error()
+
+    def CreateEvent(self) -> tuple[int, int]:
+        """Make a manual-reset event, not set; return (code, handle). Failure is NULL here."""
+        handle = self._CreateEventW(None, True, False, None)
+        return (0, handle) if handle else (_last_error(), 0)
+
+    def SetEvent(self, event: int) -> int:
+        return 0 if self._SetEvent(event) else _last_error()
+
+    def ResetEvent(self, event: int) -> int:
+        return 0 if self._ResetEvent(event) else _last_error()
+
+    def WaitForSingleObject(self, handle: int, milliseconds: int) -> int:
+        """Return WAIT_OBJECT_0 or WAIT_TIMEOUT."""
+        return int(self._WaitForSingleObject(handle, milliseconds))
+
+    def WaitForMultipleObjects(self, handles: list[int], milliseconds: int) -> int:
+        """Wait for any of at most 64; return its index (the lowest that is set) or WAIT_TIMEOUT."""
+        array = (wintypes.HANDLE * len(handles))(*handles)
+        return int(self._WaitForMultipleObjects(len(handles), array, False, milliseconds))
+
+    def CancelSynchronousIo(self, thread_id: int) -> int:
+        """End the blocking call that a thread is in; ERROR_NOT_FOUND when it is in none."""
+        thread = self._OpenThread(THREAD_TERMINATE, False, thread_id)
+        if not thread:
+            return _last_error()
+        done = self._CancelSynchronousIo(thread)
+        code = 0 if done else _last_error()
+        self._CloseHandle(thread)
+        return code
+
+    # -- security
+
+    def descriptor(self, sddl: str) -> tuple[int, int]:
+        """Return (code, address of a security descriptor); release it with ``LocalFree``."""
+        address = c_void_p()
+        made = self._ConvertStringSecurityDescriptorToSecurityDescriptorW(
+            sddl, SDDL_REVISION_1, byref(address), None
+        )
+        return (0, address.value or 0) if made else (_last_error(), 0)
+
+    def LocalFree(self, address: int) -> None:
+        self._LocalFree(address)
+
+    def pipe_owner(self, handle: int) -> tuple[int, str | None]:
+        """Return (code, SID of the pipe's owner as text)."""
+        owner, descriptor = c_void_p(), c_void_p()
+        code = self._GetSecurityInfo(
+            handle,
+            SE_KERNEL_OBJECT,
+            OWNER_SECURITY_INFORMATION,
+            byref(owner),
+            None,
+            None,
+            None,
+            byref(descriptor),
+        )
+        if code:
+            return code, None
+        sid = self._sid_text(owner) if owner else None
+        self._LocalFree(descriptor)
+        return 0, sid
+
+    def pipe_dacl(self, handle: int) -> tuple[int, str]:
+        """Return (code, who may do what with the pipe, as SDDL)."""
+        descriptor, text = c_void_p(), c_void_p()
+        what = DACL_SECURITY_INFORMATION
+        code = self._GetSecurityInfo(
+            handle, SE_KERNEL_OBJECT, what, None, None, None, None, byref(descriptor)
+        )
+        if code:
+            return code, ""
+        done = self._ConvertSecurityDescriptorToStringSecurityDescriptorW(
+            descriptor, SDDL_REVISION_1, what, byref(text), None
+        )
+        code = 0 if done else _last_error()
+        self._LocalFree(descriptor)
+        return (code, self._take_text(text)) if done else (code, "")
+
+    def process_sids(self) -> tuple[int, str, str]:
+        """Return (code, SID of this process's user, SID of its primary group)."""
+        token = wintypes.HANDLE()
+        if not self._OpenProcessToken(self._GetCurrentProcess(), TOKEN_QUERY, byref(token)):
+            return _last_error(), "", ""
+        user_code, user = self._token_sid(token, TOKEN_USER)
+        group_code, group = self._token_sid(token, TOKEN_PRIMARY_GROUP)
+        self._CloseHandle(token)
+        return user_code or group_code, user, group
+
+    def client_sid(self, handle: int) -> tuple[int, str]:
+        """Return (code, SID of the user at the client's end), asked of its token.
+
+        The thread acts as that user between the first call and the last and runs no other code.
+        """
+        if not self._ImpersonateNamedPipeClient(handle):
+            return _last_error(), ""
+        token = wintypes.HANDLE()
+        opened = self._OpenThreadToken(self._GetCurrentThread(), TOKEN_QUERY, True, byref(token))
+        code = 0 if opened else _last_error()
+        if not self._RevertToSelf():
+            # Going on would run the rest of the program as somebody else.
+            raise SystemError("RevertToSelf failed after ImpersonateNamedPipeClient")
+        if not opened:
+            return code, ""
+        code, sid = self._token_sid(token, TOKEN_USER)
+        self._CloseHandle(token)
+        return code, sid
+
+    def _token_sid(self, token: Any, what: int) -> tuple[int, str]:
+        # TOKEN_USER and TOKEN_PRIMARY_GROUP both begin with a pointer to the SID.
+        memory = (ctypes.c_char * 512)()
+        size = wintypes.DWORD()
+        if not self._GetTokenInformation(token, what, memory, len(memory), byref(size)):
+            return _last_error(), ""
+        return 0, self._sid_text(c_void_p.from_buffer(memory)) or ""
+
+    def _sid_text(self, sid: c_void_p) -> str | None:
+        text = c_void_p()
+        return self._take_text(text) if self._ConvertSidToStringSidW(sid, byref(text)) else None
+
+    def _take_text(self, text: c_void_p) -> str:
+        value = ctypes.wstring_at(text.value or 0)
+        self._LocalFree(text)
+        return value
+
+
+def _number(call: Any, handle: int) -> int | None:
+    value = wintypes.DWORD()
+    return value.value if call(handle, byref(value)) else None
+
+
+@functools.cache
+def _library(name: str) -> Any:
+    # A private instance: signatures set on it disturb nobody else's.
+    return getattr(ctypes, "WinDLL")(name, use_last_error=True)  # noqa: B009  (Windows only)
+
+
+@functools.cache
+def load() -> Kernel32:
+    """Return the real thing."""
+    return Kernel32()

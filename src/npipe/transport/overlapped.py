@@ -1,0 +1,222 @@
+"""One direction of a Windows pipe: one operation at a time, one event, one OVERLAPPED.
+
+Every way to go wrong with overlapped I/O is shut here, and nothing here knows what the bytes mean.
+The rules:
+
+* The kernel writes into the OVERLAPPED and into the buffer until the operation has ended. So the
+  thread that began an operation does not leave before its end was seen, whatever interrupts it.
+* Only that thread cancels the operation, and what counts is what the kernel says afterwards: an
+  operation that ended before the cancel reached it has moved its bytes.
+* Other threads change the deadline, or close, and then set the operation's own event. Its thread
+  wakes, sees that the operation has not ended, and looks why it was woken. One event serves for
+  both, so a blocking call costs two kernel calls: begin it, wait for it.
+"""
+
+from __future__ import annotations
+
+import errno
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from npipe.errors import ClosedError
+from npipe.transport.kernel32 import INFINITE, STATUS_PENDING, Kernel32, overlapped
+from npipe.transport.winerror import (
+    ERROR_IO_PENDING,
+    ERROR_MORE_DATA,
+    ERROR_NOT_FOUND,
+    ERROR_OPERATION_ABORTED,
+    error,
+)
+
+__all__ = ["REFUSED", "Lane", "milliseconds", "new_event"]
+
+REFUSED: Final = -1  # not a Windows code: the operation was never begun
+_LONGEST_WAIT: Final = 0x7FFFFFFF  # ms; above it a wait is repeated. 0xFFFFFFFF would be "for ever"
+# A thread that waits in the kernel does not see Ctrl-C, which Python delivers to the main thread
+# between two bytecodes. So the main thread comes back this often, in ms, to look.
+_INTERRUPT_CHECK: Final = 200
+
+
+def new_event(api: Kernel32) -> int:
+    """Return the handle of a new manual-reset event."""
+    code, event = api.CreateEvent()
+    if code:
+        raise error(code)
+    return event
+
+
+def milliseconds(deadline: float | None) -> int:
+    """Return how long to wait in one go for a ``time.monotonic()`` deadline."""
+    longest = INFINITE
+    if threading.get_ident() == threading.main_thread().ident:
+        longest = _INTERRUPT_CHECK
+    if deadline is None:
+        return longest
+    # Rounded up: a wait that ends early would only be followed by another.
+    left = min(max(deadline - time.monotonic(), 0.0) * 1000.0, _LONGEST_WAIT)
+    return min(int(left) + 1, longest)
+
+
+class Lane:
+    """Reads, or writes, of one handle. The lane owns its event; the handle is its owner's."""
+
+    __slots__ = (
+        "_api",
+        "_begun",
+        "_closed",
+        "_deadline",
+        "_event",
+        "_guard",
+        "_handle",
+        "_overlapped",
+        "_reference",
+        "interrupted",
+        "turn",
+    )
+
+    def __init__(self, api: Kernel32, handle: int, event: int) -> None:
+        self._api = api
+        self._handle = handle
+        self._event = event
+        self._overlapped, self._reference = overlapped(event)
+        self.turn = threading.Lock()  # held by the thread whose operation this is
+        self._guard = threading.Lock()  # for the fields below; held across no call that blocks
+        self._deadline: float | None = None
+        self._closed = False
+        self._begun = False
+        self.interrupted = (REFUSED, 0)
+
+    # -- for any thread
+
+    def set_deadline(self, when: float | None) -> None:
+        """Set the deadline and have the operation in flight go by it. Raises ClosedError."""
+        with self._guard:
+            if self._closed:
+                raise ClosedError
+            self._deadline = when
+            self._wake()
+
+    def close(self) -> None:
+        """Refuse operations from now on and cut the one in flight; do not wait for it."""
+        with self._guard:
+            self._closed = True
+            self._wake()
+
+    def release(self) -> None:
+        """Give the event back. Only after ``close``, and with the turn held."""
+        self._api.CloseHandle(self._event)
+
+    def refusal(self) -> OSError | None:
+        """Return the reason why an operation may not run now, if there is one."""
+        if self._closed:
+            return ClosedError()
+        deadline = self._deadline
+        if deadline is not None and time.monotonic() >= deadline:
+            return TimeoutError(errno.ETIMEDOUT, "the deadline has passed")
+        return None
+
+    def _wake(self) -> None:
+        if self._begun:
+            self._api.SetEvent(self._event)
+
+    # -- for the thread that holds the turn
+
+    def transfer(
+        self, function: Callable[[int, Any, int, Any], int], buffer: Any, size: int
+    ) -> tuple[int, int]:
+        """Run ReadFile or WriteFile to its end; return (code, bytes moved).
+
+        REFUSED: it was not begun, for the reason that ``refusal`` gives. ERROR_OPERATION_ABORTED:
+        it was begun and cut, for such a reason. What another exception (Ctrl-C) cut leaves its
+        result in ``interrupted``.
+        """
+        issued = False
+        try:
+            with self._guard:
+                if self._closed or (self._deadline is not None and self.refusal()):
+                    return REFUSED, 0
+                self._begun = issued = True
+                code = function(self._handle, buffer, size, self._reference)
+            if code == ERROR_IO_PENDING:
+                return self._finish()
+            # The OVERLAPPED of a call that failed at once is not to be looked at.
+            return self._result() if code in (0, ERROR_MORE_DATA) else (code, 0)
+        except BaseException:
+            self.interrupted = self._cancel() if issued else (REFUSED, 0)
+            raise
+        finally:
+            self._begun = False
+
+    def run_aside(self, call: Callable[[], int], name: str) -> int:
+        """Run a call that blocks, and that has no overlapped form, in a thread; return its code.
+
+        It is cut like an operation, with the same results.
+        """
+        result = ERROR_OPERATION_ABORTED
+        api, event, state = self._api, self._event, self._overlapped
+
+        def aside() -> None:
+            nonlocal result
+            try:
+                result = call()
+            finally:
+                state.Internal = 0
+                api.SetEvent(event)
+
+        thread = threading.Thread(target=aside, name=name, daemon=True)
+        with self._guard:
+            if self.refusal():
+                return REFUSED
+            api.ResetEvent(event)
+            state.Internal = STATUS_PENDING
+            self._begun = True
+        try:
+            thread.start()
+            self._wait()
+        finally:
+            # Until it hears: a cancel that comes before the thread is in the call is lost.
+            while state.Internal == STATUS_PENDING and thread.is_alive():
+                api.CancelSynchronousIo(thread.native_id or 0)
+                thread.join(0.01)
+            self._begun = False
+        thread.join()  # it uses the event
+        return result
+
+    def _finish(self) -> tuple[int, int]:
+        return self._result() if self._wait() else self._cancel()
+
+    def _wait(self) -> bool:
+        """Wait for the end of the operation. False: there is a reason not to wait for it."""
+        api, event, state = self._api, self._event, self._overlapped
+        while True:
+            api.WaitForSingleObject(event, milliseconds(self._deadline))
+            if state.Internal != STATUS_PENDING:
+                return True
+            with self._guard:
+                # First reset, then look: an end that comes in between sets the event again.
+                api.ResetEvent(event)
+                if state.Internal != STATUS_PENDING:
+                    return True
+                if self.refusal():
+                    return False
+
+    def _cancel(self) -> tuple[int, int]:
+        """Cancel the operation, see its end, return what became of it."""
+        api, event = self._api, self._event
+        with self._guard:
+            self._begun = False  # nobody but the kernel sets the event from here on
+            api.ResetEvent(event)
+            if self._overlapped.Internal != STATUS_PENDING:
+                return self._result()
+            code = api.CancelIoEx(self._handle, self._reference)
+        # Nothing to cancel: it has ended, and its event is set. Or Ctrl-C came after a call that
+        # failed at once, before its code could be seen; then nothing will ever set the event.
+        api.WaitForSingleObject(event, 1000 if code == ERROR_NOT_FOUND else INFINITE)
+        return self._result()
+
+    def _result(self) -> tuple[int, int]:
+        if self._overlapped.Internal == 0:  # STATUS_SUCCESS; spares a call
+            return 0, self._overlapped.InternalHigh
+        return self._api.GetOverlappedResult(self._handle, self._reference, False)
