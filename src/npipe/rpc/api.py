@@ -13,10 +13,10 @@ params become arguments is in ``binding``; calling them is for ``dispatcher``.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, get_origin, overload
 
 from msgspec import Raw
 
@@ -31,6 +31,8 @@ __all__ = ["API", "Method", "Request", "method", "subscription"]
 Function = TypeVar("Function", bound=Callable[..., Any])
 Allow = Callable[["PeerIdentity"], bool]
 MARK = "__npipe_rpc__"
+_ITERATORS = (Iterator, Generator)
+_ASYNC_ITERATORS = (AsyncIterator, AsyncGenerator)
 MAX_NAME = 2048  # characters of a method name; geth's limit
 
 
@@ -81,6 +83,10 @@ def subscription(
 
     A client reaches it by ``<namespace>_subscribe`` with ``[name, *params]``; each item that it
     yields becomes a ``<namespace>_subscription`` notification.
+
+    A plain function annotated to return an ``Iterator`` (or ``AsyncIterator``) serves too. It is
+    called before the client gets its id: what it raises is the answer, and what it has begun to
+    listen to by then is missed by no one.
     """
     return _marker(Options(name, subscription=True), function)
 
@@ -231,8 +237,9 @@ class API:
         signature: Signature,
         options: Options,
     ) -> None:
-        is_async = inspect.isasyncgenfunction(function)
-        if not is_async and not inspect.isgeneratorfunction(function):
+        returns = get_origin(signature.returns) or signature.returns
+        is_async = inspect.isasyncgenfunction(function) or returns in _ASYNC_ITERATORS
+        if not (is_async or inspect.isgeneratorfunction(function) or returns in _ITERATORS):
             raise TypeError(f"{name}: a subscription is a generator, plain or async")
         if (namespace, name) in self.subscriptions:
             raise ValueError(f"the subscription {name} of {namespace} is registered already")

@@ -38,6 +38,7 @@ class Served(Protocol):
     @property
     def session(self) -> _Session: ...
     def on_cancel(self, callback: Callable[[], object]) -> None: ...
+    def on_reply(self, callback: Callable[[], object]) -> None: ...
     def progress(self, value: Any) -> None: ...
 
 
@@ -78,6 +79,11 @@ class Context:
         """Have ``callback()`` called, from any thread, once ``cancelled`` is true; at once if so
         already. It must not block."""
         self._call.on_cancel(callback)
+
+    def on_reply(self, callback: Callable[[], object]) -> None:
+        """Have ``callback()`` called once the reply has been queued: what is sent from then on
+        comes after it. It must not block."""
+        self._call.on_reply(callback)
 
     def progress(self, value: Any) -> None:
         """Tell the caller how far the call is: a ``$/progress`` with the call's id as token."""

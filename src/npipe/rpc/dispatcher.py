@@ -73,7 +73,7 @@ class Dispatcher:
 class Batch:
     """Collects the replies to a batch, in its order, until the last one is in."""
 
-    __slots__ = ("_count", "_last", "_limit", "_parts", "_size", "_then", "subscriptions")
+    __slots__ = ("_count", "_last", "_limit", "_parts", "_size", "_then", "after", "subscriptions")
 
     def __init__(self, items: int, limit: int, then: Callable[[Batch, bytes], None]) -> None:
         self._parts = [b""] * items
@@ -83,6 +83,7 @@ class Batch:
         self._limit = limit
         self._then = then
         self.subscriptions: list[Any] = []
+        self.after: list[Callable[[], object]] = []
 
     def put(self, at: int, id: bytes, reply: bytes) -> None:
         """Take the reply to item ``at``; empty for a notification."""
@@ -93,6 +94,8 @@ class Batch:
         if next(self._count) == self._last:
             parts = [part for part in self._parts if part]
             self._then(self, b"[" + b",".join(parts) + b"]" if parts else b"")
+            for callback in self.after:
+                callback()
 
 
 class Serving(Protocol):
@@ -113,7 +116,17 @@ class Serving(Protocol):
 class Call:
     """One request that is being served. ``id`` is empty for a notification."""
 
-    __slots__ = ("_callbacks", "args", "batch", "cancelled", "done", "id", "method", "session")
+    __slots__ = (
+        "_after",
+        "_callbacks",
+        "args",
+        "batch",
+        "cancelled",
+        "done",
+        "id",
+        "method",
+        "session",
+    )
 
     def __init__(
         self,
@@ -131,6 +144,7 @@ class Call:
         self.cancelled = False
         self.done = False
         self._callbacks: list[Callable[[], object]] | None = None
+        self._after: list[Callable[[], object]] | None = None
 
     def run(self) -> None:
         """Call a plain function here, and answer. Raises only what is no Exception."""
@@ -185,7 +199,12 @@ class Call:
     def _answer(self, reply: bytes) -> None:
         if not self.done:
             self.done = True
+            if self.batch is not None and self._after:  # the reply goes out with the batch's
+                self.batch[0].after += self._after
+                self._after = None
             self.session.answer(self, reply)
+            for callback in self._after or ():
+                callback()
 
     def progress(self, value: Any) -> None:
         """See ``Context.progress``. Nothing is sent for a notification or after the answer."""
@@ -200,6 +219,12 @@ class Call:
         self._callbacks.append(callback)
         if self.cancelled:
             self._run_callbacks()
+
+    def on_reply(self, callback: Callable[[], object]) -> None:
+        """See ``Context.on_reply``. To be called while the function runs, by its own thread."""
+        if self._after is None:
+            self._after = []
+        self._after.append(callback)
 
     def cancel(self) -> None:
         """Say that the answer is no longer wanted. The function goes on until it notices."""

@@ -45,7 +45,7 @@ class Subscribing(Serving, Protocol):
 class Subscription:
     """One subscription that is being served."""
 
-    __slots__ = ("_head", "call", "id", "session")
+    __slots__ = ("_head", "_items", "call", "id", "session")
 
     def __init__(self, session: Subscribing, namespace: str, method: Method, args: tuple[Any, ...]):
         self.session = session
@@ -57,9 +57,13 @@ class Subscription:
             name,
             self.id.encode(),
         )
+        self._items = self._call_function()
 
     def items(self) -> Any:
         """Return the generator: an async one where ``call.method.is_async``."""
+        return self._items
+
+    def _call_function(self) -> Any:
         signature = self.call.method.signature
         args = self.call.args
         if signature.wants_context:
