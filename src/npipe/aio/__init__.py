@@ -1,0 +1,172 @@
+"""npipe for asyncio: local pipes as streams and as protocols.
+
+    reader, writer = await npipe.aio.open_connection("name")
+    server = await npipe.aio.start_server(callback, "name")
+
+The functions are named, called and used as those of asyncio; options, guarantees and errors are
+those of ``npipe.connect`` and ``npipe.listen``. The transports are the running loop's own, so
+every library that takes a reader and a writer, a transport or a protocol works on them. Timeouts
+are asyncio's: ``async with asyncio.timeout(5): await reader.read(100)``.
+
+``get_extra_info`` of a writer or transport knows, beside what asyncio tells ("socket", or "pipe"
+on Windows): "peer", the ``PeerIdentity`` of the other end; "peername" and "sockname", each an
+``Address``.
+
+===================  ==========================================================================
+POSIX                any loop: asyncio's own, uvloop
+Windows              asyncio's Proactor loop, which is the default there
+half-close           ``write_eof`` on POSIX; where ``can_write_eof()`` is false it raises
+                     NotImplementedError, as asyncio's transports do
+===================  ==========================================================================
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from npipe.address import Address, parse
+from npipe.aio.server import Server
+from npipe.security import PeerIdentity
+
+if sys.platform == "win32":
+    from npipe.aio import proactor as backend
+else:
+    from npipe.aio import posix as backend
+
+__all__ = ["Server", "create_connection", "create_server", "open_connection", "start_server"]
+
+LIMIT = 65536  # bytes; asyncio's own default for a stream's buffer
+
+ProtocolT = TypeVar("ProtocolT", bound=asyncio.BaseProtocol)
+Verifier = str | Callable[[PeerIdentity], object] | None
+
+
+async def open_connection(
+    address: str | Address,
+    *,
+    limit: int = LIMIT,
+    timeout: float | None = None,
+    wait: bool = False,
+    verify_server: Verifier = None,
+    impersonation: str = "identification",
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect to a server; return a stream to read from and one to write to.
+
+    ``limit`` is the reader's buffer limit in bytes. The other options and the errors are those of
+    ``npipe.connect``: ``timeout`` bounds the connecting only, in seconds.
+    """
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=limit, loop=loop)
+    protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+    transport, _ = await create_connection(
+        lambda: protocol,
+        address,
+        timeout=timeout,
+        wait=wait,
+        verify_server=verify_server,
+        impersonation=impersonation,
+    )
+    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+
+async def create_connection(
+    protocol_factory: Callable[[], ProtocolT],
+    address: str | Address,
+    *,
+    timeout: float | None = None,
+    wait: bool = False,
+    verify_server: Verifier = None,
+    impersonation: str = "identification",
+) -> tuple[asyncio.Transport, ProtocolT]:
+    """Connect to a server; return the loop's transport and the protocol made for it.
+
+    Options and errors are those of ``npipe.connect``. A server that fails ``verify_server`` gets
+    no byte, and no protocol is made for it.
+    """
+    return await backend.connect(
+        protocol_factory,
+        _resolve(address),
+        timeout=timeout,
+        wait=wait,
+        verify_server=verify_server,
+        impersonation=impersonation,
+    )
+
+
+async def start_server(
+    client_connected_cb: Callable[
+        [asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None] | None
+    ],
+    address: str | Address,
+    *,
+    limit: int = LIMIT,
+    access: str | int = "owner",
+    backlog: int | None = None,
+    message_mode: bool = False,
+    reject_remote: bool = True,
+    buffer_size: int = 65536,
+    start_serving: bool = True,
+) -> Server:
+    """Serve ``address``: call ``client_connected_cb(reader, writer)`` for each client.
+
+    A coroutine function runs as a task per client. ``limit`` is the readers' buffer limit in
+    bytes. The other options and the errors are those of ``npipe.listen``. The name is held from
+    here on, also with ``start_serving=False``, where clients wait until ``start_serving()``.
+    """
+    loop = asyncio.get_running_loop()
+
+    def make_protocol() -> asyncio.StreamReaderProtocol:
+        reader = asyncio.StreamReader(limit=limit, loop=loop)
+        return asyncio.StreamReaderProtocol(reader, client_connected_cb, loop=loop)
+
+    return await create_server(
+        make_protocol,
+        address,
+        access=access,
+        backlog=backlog,
+        message_mode=message_mode,
+        reject_remote=reject_remote,
+        buffer_size=buffer_size,
+        start_serving=start_serving,
+    )
+
+
+async def create_server(
+    protocol_factory: Callable[[], asyncio.BaseProtocol],
+    address: str | Address,
+    *,
+    access: str | int = "owner",
+    backlog: int | None = None,
+    message_mode: bool = False,
+    reject_remote: bool = True,
+    buffer_size: int = 65536,
+    start_serving: bool = True,
+) -> Server:
+    """Serve ``address``: give each client a protocol from ``protocol_factory``.
+
+    Options and errors are those of ``start_server``.
+    """
+    where = _resolve(address)
+    acceptor = backend.listen(
+        where,
+        access=access,
+        backlog=backlog,
+        message_mode=message_mode,
+        reject_remote=reject_remote,
+        buffer_size=buffer_size,
+    )
+    server = Server(asyncio.get_running_loop(), where, acceptor, protocol_factory)
+    if start_serving:
+        try:
+            await server.start_serving()
+        except BaseException:
+            server.close()
+            raise
+    return server
+
+
+def _resolve(address: str | Address) -> Address:
+    return address if isinstance(address, Address) else parse(address)

@@ -1,0 +1,191 @@
+"""The asyncio face on Unix sockets: any loop that can watch one, asyncio's own and uvloop.
+
+Sockets are made, bound and verified by ``npipe.transport.posix``; the loop makes the transports
+of them, by public methods only. Nothing here waits but in the loop.
+
+Accepting is done here and not by the loop. On a lack of descriptors asyncio would log a hundred
+lines and libuv would throw the client away; and either would make a transport of a client that
+may not connect.
+"""
+
+from __future__ import annotations
+
+import sys
+
+assert sys.platform != "win32"  # mypy then skips the file there
+
+import asyncio
+import socket
+import time
+from asyncio import trsock
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from npipe.address import Address
+from npipe.aio.extra import Introducer
+from npipe.aio.server import Backoff, Client
+from npipe.transport import posix
+from npipe.transport.posix import Verifier
+from npipe.transport.wake import timed_out
+
+__all__ = ["connect", "listen"]
+
+BATCH = 128  # clients accepted in a row before the loop's other work gets its turn
+
+ProtocolT = TypeVar("ProtocolT", bound=asyncio.BaseProtocol)
+
+
+async def connect(
+    protocol_factory: Callable[[], ProtocolT],
+    address: Address,
+    *,
+    timeout: float | None,
+    wait: bool,
+    verify_server: Verifier,
+    impersonation: str,
+) -> tuple[asyncio.Transport, ProtocolT]:
+    """See ``npipe.aio.create_connection``."""
+    del impersonation  # a Unix socket lets no server act as its client
+    sock = await dial(address, timeout=timeout, wait=wait)
+    try:
+        posix.verify(sock, address, verify_server)
+        protocol = protocol_factory()
+        introducer = await introduce(sock, protocol, info_about(sock, address))
+    except BaseException:
+        sock.close()
+        raise
+    return introducer.transport, protocol
+
+
+async def introduce(
+    sock: socket.socket, protocol: asyncio.BaseProtocol, info: dict[str, Any]
+) -> Introducer:
+    """Hand ``sock`` over to the loop, and its transport to ``protocol``.
+
+    Not ``loop.create_unix_connection`` for a client's: uvloop's takes the socket over only after
+    ``connection_made``, and if that closes the transport, a descriptor would be closed twice.
+    """
+    introducer = Introducer(protocol, info)
+    await asyncio.get_running_loop().connect_accepted_socket(lambda: introducer, sock)
+    return introducer
+
+
+async def dial(address: Address, *, timeout: float | None, wait: bool) -> socket.socket:
+    """Return a connected socket. Connecting never blocks, so all there is to await is time.
+
+    Not ``loop.sock_connect``: asyncio's takes a full backlog for a connection.
+    """
+    deadline = None if timeout is None else time.monotonic() + timeout
+    delays = posix.retry_delays()
+    while (sock := posix.try_connect(address, wait=wait)) is None:
+        delay = next(delays)
+        if deadline is not None:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise timed_out()
+            delay = min(delay, left)
+        await asyncio.sleep(delay)
+    return sock
+
+
+def listen(
+    address: Address,
+    *,
+    access: str | int,
+    backlog: int | None,
+    message_mode: bool,
+    reject_remote: bool,
+    buffer_size: int,
+) -> SocketAcceptor:
+    """Hold ``address``; the last three options are true of a Unix socket as it is."""
+    del message_mode, reject_remote, buffer_size
+    return SocketAcceptor(posix.bind(address, access=access, backlog=backlog))
+
+
+def info_about(sock: socket.socket, address: Address) -> dict[str, Any]:
+    return {"peer": posix.peer_of(sock), "peername": address, "sockname": address}
+
+
+class AcceptedSocket(socket.socket):
+    """A client's socket, which tells when the transport is done with it."""
+
+    __slots__ = ("info", "on_close")
+
+    info: dict[str, Any]
+    on_close: Callable[[], None] | None
+
+    async def open(self, protocol: asyncio.BaseProtocol) -> asyncio.BaseTransport:
+        return (await introduce(self, protocol, self.info)).original
+
+    def close(self) -> None:
+        super().close()
+        self._tell()
+
+    def detach(self) -> int:  # uvloop's way, once it has closed the descriptor itself
+        descriptor = super().detach()
+        self._tell()
+        return descriptor
+
+    def _tell(self) -> None:
+        on_close, self.on_close = self.on_close, None
+        if on_close is not None:
+            on_close()
+
+
+class SocketAcceptor:
+    """Accepts when the loop says that there is a client."""
+
+    def __init__(self, bound: posix.BoundSocket) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._bound = bound
+        self._backoff = Backoff(self._loop, bound.address)
+        self._arrived: Callable[[Client], None] | None = None  # None: not accepting
+        self._pause: asyncio.TimerHandle | None = None
+
+    @property
+    def sockets(self) -> tuple[trsock.TransportSocket, ...]:
+        return (trsock.TransportSocket(self._bound.socket),)
+
+    def start(self, arrived: Callable[[Client], None]) -> None:
+        self._arrived = arrived
+        self._resume()
+
+    def close(self) -> None:
+        if self._pause is not None:
+            self._pause.cancel()
+        if self._arrived is not None:
+            self._arrived = None
+            self._loop.remove_reader(self._bound.socket)
+        self._bound.release()  # first, while the inode cannot be another's
+        self._bound.socket.close()
+
+    def _resume(self) -> None:
+        self._pause = None
+        self._loop.add_reader(self._bound.socket, self._accept)
+
+    def _accept(self) -> None:
+        for _ in range(BATCH):
+            if self._arrived is None:
+                return  # a client's protocol has closed the server
+            try:
+                sock, _ = self._bound.socket.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except ConnectionAbortedError:
+                continue  # it came and went
+            except OSError as error:
+                self._loop.remove_reader(self._bound.socket)
+                self._pause = self._backoff.failed(error, self._resume)
+                return
+            self._backoff.clear()
+            self._admit(sock, self._arrived)
+
+    def _admit(self, sock: socket.socket, arrived: Callable[[Client], None]) -> None:
+        if not posix.admits(self._bound, sock):
+            sock.close()
+            return
+        client = AcceptedSocket(sock.family, sock.type, sock.proto, sock.detach())
+        client.setblocking(False)
+        client.info = info_about(client, self._bound.address)
+        client.on_close = None
+        arrived(client)
