@@ -21,11 +21,11 @@ import subprocess
 import sys
 import threading
 import tomllib
-import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+import reports
 import stamps
 import winpython
 
@@ -73,12 +73,6 @@ def requirements(pyproject: Path) -> str:
     return stamps.key(extras, project.get("dependency-groups"))
 
 
-def executed(report: Path) -> int:
-    """Return how many tests the JUnit ``report`` of pytest says were run and not skipped."""
-    suites = ET.parse(report).getroot().iter("testsuite")
-    return sum(int(suite.get("tests", 0)) - int(suite.get("skipped", 0)) for suite in suites)
-
-
 class Wine:
     """One Wine prefix and the Windows programs installed beside it, all below ``home``."""
 
@@ -88,6 +82,10 @@ class Wine:
 
     def python(self, version: str) -> Path:
         return self.home / f"python{version}" / "python.exe"
+
+    def report(self, version: str) -> Path:
+        """Return where ``test`` has pytest put its JUnit report."""
+        return self.home / f"report-{version}.xml"
 
     def setup(self, versions: Sequence[str], extra: Sequence[str]) -> None:
         """Make whatever is missing or was made from other pins; a second when all is there."""
@@ -206,12 +204,12 @@ class Wine:
 
     def test(self, version: str, arguments: Sequence[str], timeout: float) -> int:
         """Run pytest; fail also when it executed no test or ended before its report."""
-        report = self.home / f"report-{version}.xml"
+        report = self.report(version)
         report.unlink(missing_ok=True)
         # The cache of the checkout belongs to the runs on Linux.
         pytest = ["-m", "pytest", "-p", "no:cacheprovider", f"--junitxml={windows_path(report)}"]
         status = self.run(version, [*pytest, *arguments], timeout)
-        if status == 0 and not (report.is_file() and executed(report)):
+        if status == 0 and not reports.read(report).passed:
             say(f"Python {version} under Wine executed no test")
             return 1
         return status

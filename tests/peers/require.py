@@ -1,0 +1,61 @@
+"""Finds the software that others wrote and that a test talks to.
+
+``python tools/peers.py`` installs it. A test that needs some says ``require("node")`` first: it
+is skipped where that is absent, unless $NPIPE_REQUIRE names it (CI: ``wine,go,node``); then the
+test fails, so that nothing is ever left out in silence.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+__all__ = ["NODE_MODULES", "node_environment", "require"]
+
+ROOT = Path(__file__).resolve().parents[2]
+PEERS = Path(os.environ.get("NPIPE_PEERS") or ROOT / ".peers")
+NODE_MODULES = PEERS / "node" / "node_modules"
+
+#: What each peer is built or run with; a name that is not here is itself a tool.
+_COMES_WITH = {
+    "gonet": "go",
+    "geth": "go",
+    "winio": "go",
+    "anvil": "node",
+    "ethers": "node",
+    "jayson": "node",
+    "viem": "node",
+    "vscode-jsonrpc": "node",
+}
+
+
+def require(name: str) -> Path:
+    """Return where the program or npm package ``name`` is; if absent, skip or fail the test."""
+    found = _find(name)
+    if found is not None:
+        return found
+    tool = _COMES_WITH.get(name, name)
+    reason = f"{name} is not installed (python tools/peers.py installs peers; see CONTRIBUTING.md)"
+    if tool in os.environ.get("NPIPE_REQUIRE", "").split(","):
+        pytest.fail(reason)
+    pytest.skip(reason, allow_module_level=True)
+
+
+def _find(name: str) -> Path | None:
+    """Look for a program first among the pinned ones, then on PATH; then for an npm package."""
+    pinned = [PEERS / "bin", PEERS / "windows", NODE_MODULES / ".bin"]
+    places = os.pathsep.join([*map(str, pinned), os.environ.get("PATH", os.defpath)])
+    program = shutil.which(name, path=places)
+    if program is not None:
+        return Path(program)
+    package = NODE_MODULES / name
+    return package if package.is_dir() and sys.platform != "win32" else None
+
+
+def node_environment() -> dict[str, str]:
+    """Return the environment in which ``require()`` of a CommonJS script finds the npm packages."""
+    return {**os.environ, "NODE_PATH": str(NODE_MODULES)}
