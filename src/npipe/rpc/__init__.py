@@ -1,1 +1,48 @@
-"""MESSAGES: JSON-RPC 2.0 over connections."""
+"""MESSAGES: JSON-RPC 2.0 over connections. This is the face for threads::
+
+    api = rpc.API()
+    api.register("calc", Calculator())         with rpc.connect("calculator") as client:
+    with rpc.Server(api) as server:                client.call("calc_add", 1, 2)
+        server.serve("calculator")                 client.batch([("calc_add", [1, 2])])
+        server.serve_forever()                     for item in client.subscribe("calc", "ticks"):
+
+The way of a message: ``framing`` -> ``session`` -> ``dispatcher`` -> your function, registered in
+``api``, and back. These and their helpers do no I/O; ``link`` (threads) and ``aio`` (asyncio) do.
+"""
+
+from __future__ import annotations
+
+from npipe.errors import (
+    ConnectionLost,
+    InternalError,
+    InvalidParams,
+    InvalidRequest,
+    MethodNotFound,
+    ParseError,
+    ProtocolError,
+    RPCError,
+)
+from npipe.rpc.api import API, method, subscription
+from npipe.rpc.client import Client, connect
+from npipe.rpc.context import Context
+from npipe.rpc.limits import Limits
+from npipe.rpc.server import Server
+
+__all__ = [
+    "API",
+    "Client",
+    "ConnectionLost",
+    "Context",
+    "InternalError",
+    "InvalidParams",
+    "InvalidRequest",
+    "Limits",
+    "MethodNotFound",
+    "ParseError",
+    "ProtocolError",
+    "RPCError",
+    "Server",
+    "connect",
+    "method",
+    "subscription",
+]

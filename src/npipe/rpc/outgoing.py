@@ -21,6 +21,7 @@ __all__ = ["Outcome", "Outgoing", "Pending"]
 Outcome = Raw | Exception
 """How a call ended: the result's JSON, RPCError, ProtocolError or ConnectionLost."""
 OnReply = Callable[[Outcome], object]
+OnPush = Callable[[Push | ConnectionLost], object]
 
 
 class _Progress(msgspec.Struct, gc=False):
@@ -56,7 +57,7 @@ class Outgoing:
         self._ids = count(1)  # next() is one step for every thread
         self._pending: dict[bytes, Pending] = {}
         self._unsent: list[Pending] = []
-        self._subscribers: dict[bytes, Callable[[Push], object]] = {}
+        self._subscribers: dict[bytes, OnPush] = {}
         self._ended = ""  # why there will be no more replies
 
     def __len__(self) -> int:
@@ -100,7 +101,7 @@ class Outgoing:
         self,
         namespace: str,
         params: bytes,
-        on_push: Callable[[Push], object],
+        on_push: OnPush,
         on_reply: OnReply,
     ) -> Pending:
         """Queue a ``<namespace>_subscribe``. No push is missed: the reply is looked at first."""
@@ -108,6 +109,8 @@ class Outgoing:
         def subscribed(outcome: Outcome) -> None:
             if not isinstance(outcome, Exception):
                 self._subscribers[bytes(outcome)] = on_push
+                if self._ended:  # just now, by another thread
+                    self._end_subscriptions()
             on_reply(outcome)
 
         return self.call(f"{namespace}_subscribe", params, subscribed)
@@ -133,12 +136,21 @@ class Outgoing:
     def fail_all(self, reason: str) -> None:
         """No more replies will come: end every call in ConnectionLost, now and from now on."""
         self._ended = self._ended or reason
+        self._end_subscriptions()
         while self._pending:
             try:
                 _, pending = self._pending.popitem()
             except KeyError:  # another thread was quicker
                 return
             pending.on_reply(ConnectionLost(reason, maybe_executed=pending.sent))
+
+    def _end_subscriptions(self) -> None:
+        while self._subscribers:
+            try:
+                _, on_push = self._subscribers.popitem()
+            except KeyError:
+                return
+            on_push(ConnectionLost(self._ended, maybe_executed=True))
 
     def settle(self, reply: Message) -> None:
         """Take a reply."""

@@ -280,6 +280,11 @@ class Session:
         return b"".join(map(self._wrap, messages))
 
     @property
+    def has_output(self) -> bool:
+        """True when there is something to be taken."""
+        return bool(self._out)
+
+    @property
     def queued_bytes(self) -> int:
         """How many bytes wait to be taken."""
         return sum(map(len, self._out[:]))
@@ -334,6 +339,7 @@ class Session:
     def receive_eof(self) -> None:
         """The other end will send no more: our calls have no answer, its own still get theirs."""
         self.outgoing.fail_all("the connection ended before the reply")
+        self._end_subscriptions()
 
     def close(self, reason: str = "the connection was lost") -> None:
         """Everything ends: calls on both sides, subscriptions, what was queued. Idempotent."""
@@ -343,7 +349,10 @@ class Session:
         self._ready.clear()
         for call in tuple(self._active):
             call.cancel()
+        self._end_subscriptions()
+        self.outgoing.fail_all(reason)
+
+    def _end_subscriptions(self) -> None:
         for subscription in tuple(self.subscriptions.values()):
             subscription.call.cancel()
         self.subscriptions.clear()
-        self.outgoing.fail_all(reason)

@@ -1,0 +1,206 @@
+"""Calling the other end of a link, with threads: what a client and ``Context.remote`` share."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from npipe.errors import ConnectionLost, ProtocolError, RPCError
+from npipe.rpc.link import Link
+from npipe.rpc.messages import BAD_JSON, encode
+from npipe.rpc.outgoing import Outcome, Pending
+from npipe.rpc.subscribed import Subscribed
+
+__all__ = ["Caller", "Entry"]
+
+Entry = tuple[str, Sequence[Any] | Mapping[str, Any]]
+"""One call of a batch: the method and its parameters, by position or by name."""
+
+QUEUE_SIZE = 20_000  # items that a subscription holds for a slow program; geth's client's number
+
+
+class Caller:
+    """Makes calls over one link. Any number of threads may use it at once."""
+
+    def __init__(self, link: Link, *, timeout: float | None = None) -> None:
+        self._link = link
+        self._timeout = timeout
+
+    def call(
+        self,
+        method: str,
+        /,
+        *params: Any,
+        named: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+        result_type: Any = Any,
+        on_progress: Callable[[Any], object] | None = None,
+    ) -> Any:
+        """Call a method and return its result.
+
+        Parameters go by position, or all by name in ``named``. The result is decoded to
+        ``result_type``: any type that msgspec knows, or ``msgspec.Raw`` for the JSON as it came.
+        After ``timeout`` seconds the call is cancelled on the wire and TimeoutError raised; what
+        still comes is dropped. ``on_progress`` gets what the server reports meanwhile, in the
+        thread that reads.
+
+        Raises RPCError as the server answered, ConnectionLost, TimeoutError, ProtocolError for
+        an answer that is no JSON-RPC or not of ``result_type``.
+        """
+        reply = Reply()
+        hear = None if on_progress is None else _hear(on_progress)
+        outgoing = self._link.session.outgoing
+        pending = outgoing.call(method, encode_params(params, named), reply, hear)
+        self._link.flush()
+        return decode_result(self._await(reply, [pending], timeout), result_type)
+
+    def notify(self, method: str, /, *params: Any, named: Mapping[str, Any] | None = None) -> None:
+        """Send a notification: nothing is answered, nothing is known of what became of it."""
+        self._link.session.outgoing.notify(method, encode_params(params, named))
+        self._link.flush()
+
+    def batch(
+        self, entries: Iterable[Entry], *, timeout: float | None = None, result_type: Any = Any
+    ) -> list[Any]:
+        """Make many calls in one message; return their results in order.
+
+        ``entries`` are ``(method, params)``. What failed is an exception in its place, so that
+        the other results are not lost; only a timeout of the whole is raised.
+        """
+        replies: list[Reply] = []
+        parts: list[tuple[str, bytes, Reply]] = []
+        for method, params in entries:
+            named = params if isinstance(params, Mapping) else None
+            positional = () if named is not None else tuple(params)
+            replies.append(Reply())
+            parts.append((method, encode_params(positional, named), replies[-1]))
+        if not parts:
+            return []
+        pendings = self._link.session.outgoing.batch(parts)
+        self._link.flush()
+        deadline = Deadline(self._timeout if timeout is None else timeout)
+        outcomes = [self._await(reply, pendings, deadline.left()) for reply in replies]
+        return [_result_or_error(outcome, result_type) for outcome in outcomes]
+
+    def subscribe(
+        self,
+        namespace: str,
+        name: str,
+        /,
+        *params: Any,
+        timeout: float | None = None,
+        result_type: Any = Any,
+        queue_size: int = QUEUE_SIZE,
+    ) -> Subscribed:
+        """Subscribe, and return an iterator over what is pushed.
+
+        At most ``queue_size`` items wait for the program to take them; when one more comes, the
+        subscription ends and the iterator raises, after the items that it has.
+        """
+        outgoing = self._link.session.outgoing
+
+        def unsubscribe(id: bytes) -> None:
+            outgoing.forget_subscription(id)
+            with contextlib.suppress(ConnectionLost):
+                outgoing.call(f"{namespace}_unsubscribe", b"[" + id + b"]", lambda outcome: None)
+                self._link.flush()
+
+        subscribed = Subscribed(lambda r: decode_result(r, result_type), queue_size, unsubscribe)
+        reply = Reply()
+        text = encode_params((name, *params), None)
+        pending = outgoing.subscribe(namespace, text, subscribed.push, reply)
+        self._link.flush()
+        outcome = self._await(reply, [pending], timeout)
+        if isinstance(outcome, Exception):
+            raise outcome
+        subscribed.begin(outcome)
+        return subscribed
+
+    def modules(self, *, timeout: float | None = None) -> dict[str, str]:
+        """Return the namespaces of the server and their versions."""
+        try:
+            return self.call("rpc_modules", timeout=timeout, result_type=dict[str, str])  # type: ignore[no-any-return]
+        except RPCError as error:
+            if error.code != -32601:
+                raise
+            return self.call("modules", timeout=timeout, result_type=dict[str, str])  # type: ignore[no-any-return]
+
+    def _await(self, reply: Reply, pendings: list[Pending], timeout: float | None) -> Outcome:
+        timeout = self._timeout if timeout is None else timeout
+        if not reply.wait(timeout):
+            for pending in pendings:
+                self._link.session.outgoing.cancel(pending)
+            self._link.flush()
+            if not reply.wait(0):  # it may have come just now
+                raise TimeoutError(f"no answer within {timeout} seconds")
+        return reply.outcome
+
+
+class Reply:
+    """One answer to wait for. The outgoing half calls it; a lock is the quickest of waits."""
+
+    __slots__ = ("_done", "outcome")
+    outcome: Outcome
+
+    def __init__(self) -> None:
+        self._done = threading.Lock()
+        self._done.acquire()
+
+    def __call__(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+        self._done.release()
+
+    def wait(self, timeout: float | None) -> bool:
+        """Wait for the outcome. False: it has not come in time."""
+        if not self._done.acquire(timeout=-1 if timeout is None else max(timeout, 0)):
+            return False
+        self._done.release()
+        return True
+
+
+class Deadline:
+    """One time limit over several waits."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self._end = None if seconds is None else time.monotonic() + seconds
+
+    def left(self) -> float | None:
+        return None if self._end is None else max(self._end - time.monotonic(), 0)
+
+
+def encode_params(params: Sequence[Any], named: Mapping[str, Any] | None) -> bytes:
+    """Encode parameters; none at all: left out."""
+    if named is not None:
+        if params:
+            raise TypeError("parameters go by position or by name, not both")
+        return encode(named)
+    return encode(params) if params else b""
+
+
+def decode_result(outcome: Outcome, kind: Any) -> Any:
+    """Return a result as ``kind``, or raise what it is instead."""
+    if isinstance(outcome, Exception):
+        raise outcome
+    if kind is Raw:
+        return outcome
+    try:
+        return msgspec.json.decode(outcome, type=kind)
+    except BAD_JSON as error:
+        raise ProtocolError(f"the result is not what was asked for: {error}") from None
+
+
+def _result_or_error(outcome: Outcome, kind: Any) -> Any:
+    try:
+        return decode_result(outcome, kind)
+    except (RPCError, ProtocolError, ConnectionLost) as error:
+        return error
+
+
+def _hear(on_progress: Callable[[Any], object]) -> Callable[[Raw], object]:
+    return lambda value: on_progress(msgspec.json.decode(value) if value else None)

@@ -1,0 +1,359 @@
+"""One connection, driven by threads: the shell around a ``Session``, for servers and clients.
+
+One thread reads, and runs the calls that it reads itself: a call and its answer then cost one
+read, one write and no switch of threads. Where a call takes longer than ``PATIENCE``, the ``Watch``
+gives the reading to a fresh thread, so that what comes after it (other calls, replies, a
+``$/cancelRequest``) is not held up; the method is remembered as slow, and its next calls get a
+thread of their own from the start. What a message means is not known here: see ``session``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import select
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from npipe.errors import ClosedError, ParseError, ProtocolError
+from npipe.rpc.dispatcher import Call
+from npipe.rpc.framing import Framing
+from npipe.rpc.messages import error_reply
+from npipe.rpc.session import Session
+from npipe.rpc.subscriptions import Subscription
+from npipe.transport.base import Connection
+
+__all__ = ["Link", "Watch"]
+
+log = logging.getLogger("npipe.rpc")
+
+PATIENCE = 0.010  # seconds; a switch of threads costs a hundredth of it
+READ_SIZE = 65536  # bytes; what a Unix socket holds by default is about three times that
+QUICK = 0.001  # seconds; a call of a slow method that takes less clears its name
+
+
+class Watch:
+    """Finds the calls that take long. One thread for all links of a server; asleep while idle."""
+
+    def __init__(self) -> None:
+        self.busy: set[Link] = set()  # links that run a call in their reading thread
+        self.awake = False
+        self._wake = threading.Event()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._stopped = False
+
+    def wake(self) -> None:
+        """Look at ``busy`` from now on. Cheap enough to be called for any link that adds itself
+        while ``awake`` is false."""
+        with self._lock:
+            self.awake = True
+            if self._thread is None and not self._stopped:
+                self._thread = start_thread(self._run, "npipe-watch")
+        self._wake.set()
+
+    def stop(self) -> None:
+        self._stopped = True
+        self._wake.set()
+
+    def _run(self) -> None:
+        seen: dict[Link, int] = {}
+        idle_rounds = 0
+        while not self._stopped:
+            time.sleep(PATIENCE)
+            now = {link: link.progress for link in tuple(self.busy)}
+            for link, progress in now.items():
+                if seen.get(link) == progress:
+                    link.take_over(progress)
+            seen = now
+            idle_rounds = 0 if now else idle_rounds + 1
+            if idle_rounds > 100:  # a second without a call: sleep until the next
+                self.awake = False
+                self._wake.clear()
+                if not self.busy:
+                    self._wake.wait()
+                self.awake = True
+
+
+class Link:
+    """Moves bytes between a connection and its session, and runs the session's calls."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        session: Session,
+        framing: Framing,
+        watch: Watch,
+        *,
+        on_close: Callable[[Link, str], object],
+        run_async: Callable[[Link, Call], object] | None = None,
+    ) -> None:
+        """``on_close(link, reason)`` is called once. ``run_async`` starts an ``async def`` call."""
+        self.connection = connection
+        self.session = session
+        self.progress = 0  # calls ended in the reading thread; stands still while one is slow
+        self.bytes_in = self.bytes_out = 0
+        self._framing = framing
+        self._watch = watch
+        self._on_close = on_close
+        self._run_async = run_async
+        self._write_lock = threading.Lock()
+        self._state_lock = threading.Lock()
+        self._room = threading.Event()
+        self._reader: object = None  # who reads: a token, compared by identity
+        self._current: Call | None = None
+        self._at_end = False  # the other end has finished sending
+        self._closed = False
+        self._partial = False  # a read deadline stands for the rest of a message
+
+    def start(self) -> None:
+        """Read and serve in a thread of its own."""
+        start_thread(self.run, f"npipe-{self.session.connection_id:06d}")
+
+    def run(self) -> None:
+        """Read and serve in this thread, until the connection ends or another takes over."""
+        token = self._reader = object()
+        self._read_as(token)
+
+    # Reading
+
+    def _read_as(self, token: object) -> None:
+        reason = "internal error"
+        try:
+            while self._work(token):
+                self.flush()
+                self._wait_for_room()
+                data = self._read()
+                if not data:
+                    self._finish(token)
+                    return
+                self.bytes_in += len(data)
+                self.session.receive(self._framing.feed(data))
+                self._watch_partial()
+            return  # another thread reads now
+        except ProtocolError as error:
+            self._complain(error)
+            reason = f"protocol error: {error}"
+        except TimeoutError:
+            reason = "no complete message in time" if self._partial else "idle for too long"
+        except ClosedError:
+            reason = "closed"
+        except OSError as error:
+            reason = str(error)
+        except Exception:
+            log.exception("connection %06d: reading", self.session.connection_id)
+        self.close(reason)
+
+    def _read(self) -> bytes:
+        if self.session.limits.idle_timeout is None:
+            return self.connection.read(READ_SIZE)
+        while True:
+            if not self._partial:
+                idle = self.session.limits.idle_timeout
+                self.connection.set_read_deadline(time.monotonic() + idle)
+            try:
+                return self.connection.read(READ_SIZE)
+            except TimeoutError:
+                if self._partial or not (self.session.in_flight or self.session.subscriptions):
+                    raise
+
+    def _watch_partial(self) -> None:
+        """Give the rest of a message its time; take the deadline away once it is whole."""
+        partial = self._framing.pending > 0
+        if partial != self._partial:
+            self._partial = partial
+            seconds = self.session.limits.message_timeout
+            if seconds is not None:
+                self.connection.set_read_deadline(time.monotonic() + seconds if partial else None)
+
+    def _wait_for_room(self) -> None:
+        """Read no further while more calls wait than may: the other end is slowed down."""
+        while self.session.full and not self._closed:
+            self._room.clear()
+            if self.session.full:
+                self._room.wait()
+
+    # Calls
+
+    def _work(self, token: object) -> bool:
+        """Run what there is to run. False: another thread has taken over the reading."""
+        session = self.session
+        call = session.next_call()
+        if call is None:
+            return True
+        watch = self._watch
+        watch.busy.add(self)
+        if not watch.awake:
+            watch.wake()
+        while call is not None:
+            method = call.method
+            if method.is_async or method.slow or method.options.inline is False:
+                self._start_call(call)
+            else:
+                self._current = call
+                call.run()
+                with self._state_lock:  # or take_over could make a second reader meanwhile
+                    self._current = None
+                    self.progress += 1
+                    taken_over = self._reader is not token
+                if taken_over:
+                    self.after_call()
+                    return False
+            call = session.next_call()
+        watch.busy.discard(self)
+        return True
+
+    def take_over(self, progress: int) -> None:
+        """Let a fresh thread read: the present one is still in the call that it was in."""
+        with self._state_lock:
+            call = self._current
+            if progress != self.progress or call is None or self._closed:
+                return
+            call.method.slow = True
+            self._current = None
+            token = self._reader = object()
+            self._watch.busy.discard(self)
+        start_thread(self._read_as, self._thread_name, token)
+
+    def _start_call(self, call: Call) -> None:
+        if call.method.is_async and self._run_async is not None:
+            self._run_async(self, call)
+        else:
+            start_thread(self._run_call, self._thread_name, call)
+
+    def _run_call(self, call: Call) -> None:
+        started = time.perf_counter()
+        call.run()
+        if time.perf_counter() - started < QUICK:
+            call.method.slow = False
+        self.after_call()
+
+    def after_call(self) -> None:
+        """Send the reply, then do what may have waited for a call to end."""
+        self.flush()
+        self._room.set()
+        while (call := self.session.next_call()) is not None:
+            if call.method.is_async:
+                self._start_call(call)
+            else:
+                call.run()
+            self.flush()
+            self._room.set()
+        self.check_end()
+
+    # Writing
+
+    def flush(self) -> None:
+        """Write all that is queued. Waits for a slow reader, but not for ever. Never raises: a
+        connection that cannot be written to is closed."""
+        session = self.session
+        if not session.has_output:
+            return
+        if self._write_lock.locked() and session.queued_bytes > session.limits.queue_bytes:
+            self.close("the other end reads too slowly")
+            return
+        with self._write_lock:
+            data = session.take()
+            if data:
+                self._write(data)
+
+    def _write(self, data: bytes) -> None:
+        try:
+            timeout = self.session.limits.write_timeout
+            if timeout is not None:
+                self.connection.set_write_deadline(time.monotonic() + timeout)
+            self.connection.write(data)
+            self.bytes_out += len(data)
+        except OSError as error:
+            if getattr(error, "characters_written", None) == 0:
+                for pending in self.session.in_write:
+                    pending.sent = False
+            slow = isinstance(error, TimeoutError)
+            self.close("the other end reads too slowly" if slow else str(error))
+
+    # The end
+
+    def _complain(self, error: ProtocolError) -> None:
+        self.session.send(error_reply(b"null", ParseError(str(error))))
+        self.flush()
+
+    def _finish(self, token: object) -> None:
+        """The other end has finished sending. It still gets its replies, unless it is gone."""
+        try:
+            self.session.receive(self._framing.eof())
+        except ProtocolError as error:
+            self._complain(error)
+        if not self._work(token):
+            return  # the other thread will find the end again
+        self.flush()
+        self.session.receive_eof()
+        self._at_end = True
+        while not self._closed and not self.session.idle:
+            if self._peer_is_gone():
+                self.close("the other end has gone")
+        self.check_end()
+
+    def _peer_is_gone(self) -> bool:
+        """Wait a little for the other end to be gone in both directions."""
+        if sys.platform == "win32":
+            return True  # a pipe of bytes has no other end to it
+        try:
+            poll = select.poll()
+            poll.register(self.connection.fileno(), 0)  # HUP and ERR are always told
+            return bool(poll.poll(100))
+        except io.UnsupportedOperation:
+            return True
+        except OSError:
+            return True
+
+    def check_end(self) -> None:
+        """Close after the last reply, once the other end has finished sending."""
+        if self._at_end and self.session.idle:
+            self.close("the other end closed it")
+
+    def close(self, reason: str) -> None:
+        """End the connection and everything on it. Idempotent; from any thread."""
+        with self._state_lock:
+            if self._closed:
+                return
+            self._closed = True
+        self._watch.busy.discard(self)
+        with contextlib.suppress(OSError):
+            self.connection.close()
+        self.session.close(reason)
+        self._room.set()
+        self._on_close(self, reason)
+
+    @property
+    def _thread_name(self) -> str:
+        return f"npipe-{self.session.connection_id:06d}-call"
+
+    # Subscriptions
+
+    def run_subscription(self, subscription: Subscription) -> None:
+        """Run a plain generator in a thread of its own."""
+        start_thread(self._pump, self._thread_name, subscription)
+
+    def _pump(self, subscription: Subscription) -> None:
+        error: BaseException | None = None
+        try:
+            with contextlib.closing(subscription.items()) as items:
+                for item in items:
+                    if not subscription.push(item):
+                        break
+                    self.flush()
+        except Exception as caught:
+            error = caught
+        subscription.finish(error)
+        self.flush()
+
+
+def start_thread(target: Callable[..., Any], name: str, *args: Any) -> threading.Thread:
+    """Start a thread that does not keep the program alive."""
+    thread = threading.Thread(target=target, args=args, name=name, daemon=True)
+    thread.start()
+    return thread

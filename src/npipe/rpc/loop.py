@@ -1,0 +1,122 @@
+"""``async def`` functions on the server with threads: one event loop in a thread of its own.
+
+It starts with the first such call, so that a server of plain functions never imports asyncio.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from npipe.rpc.dispatcher import Call
+    from npipe.rpc.link import Link
+    from npipe.rpc.subscriptions import Subscription
+
+__all__ = ["LoopThread"]
+
+
+class LoopThread:
+    """Runs the async calls and generators of all links of a server."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    def run_call(self, link: Link, call: Call) -> None:
+        """Start a call; its reply is written when it ends. Cancelling it cancels the task."""
+
+        async def run() -> None:
+            try:
+                await call.run_async()
+            finally:
+                await _apart(link.after_call)
+
+        self._start(call, run())
+
+    def run_subscription(self, link: Link, subscription: Subscription) -> None:
+        """Start an async generator, and send what it yields."""
+
+        async def run() -> None:
+            error: BaseException | None = None
+            items = subscription.items()
+            try:
+                async for item in items:
+                    if not subscription.push(item):
+                        break
+                    await _apart(link.flush)
+            except Exception as caught:
+                error = caught
+            finally:
+                await items.aclose()
+                subscription.finish(error)
+                await _apart(link.flush)
+
+        self._start(subscription.call, run())
+
+    def stop(self) -> None:
+        """Cancel what runs and end the thread. Idempotent."""
+        with self._lock:
+            loop, thread, self._loop = self._loop, self._thread, None
+        if loop is not None and thread is not None:
+            loop.call_soon_threadsafe(loop.stop)
+            if thread is not threading.current_thread():
+                thread.join()
+
+    def _start(self, call: Call, coroutine: Coroutine[Any, Any, None]) -> None:
+        import asyncio
+
+        async def guarded() -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            call.on_cancel(lambda: loop.call_soon_threadsafe(task.cancel))
+            with contextlib.suppress(asyncio.CancelledError):  # it was answered already
+                await coroutine
+
+        with self._lock:
+            loop = self._running_loop()
+            asyncio.run_coroutine_threadsafe(guarded(), loop)
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        import asyncio
+
+        if self._loop is None:
+            self._loop = loop = asyncio.new_event_loop()
+            self._thread = threading.Thread(
+                target=_run_loop, args=(loop,), name="npipe-loop", daemon=True
+            )
+            self._thread.start()
+        return self._loop
+
+
+def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
+    import asyncio
+
+    try:
+        loop.run_forever()
+        loop.run_until_complete(_cancel_all())
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.run_until_complete(loop.shutdown_default_executor())
+    finally:
+        loop.close()
+
+
+async def _cancel_all() -> None:
+    import asyncio
+
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _apart(function: Any) -> None:
+    """Run what may wait for a slow reader where it does not hold up the loop."""
+    import asyncio
+
+    await asyncio.get_running_loop().run_in_executor(None, function)

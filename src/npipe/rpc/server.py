@@ -1,0 +1,204 @@
+"""A JSON-RPC server with threads: it listens, accepts, and gives each connection a ``Link``."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from itertools import count
+from typing import TYPE_CHECKING, Any, Self
+
+from npipe.address import Address
+from npipe.errors import ClosedError, InternalError
+from npipe.rpc import framing as framings
+from npipe.rpc.api import API
+from npipe.rpc.caller import Caller
+from npipe.rpc.dispatcher import Dispatcher, Middleware
+from npipe.rpc.limits import Limits
+from npipe.rpc.link import Link, Watch, start_thread
+from npipe.rpc.loop import LoopThread
+from npipe.rpc.session import Session
+from npipe.rpc.stats import Stats
+from npipe.transport import listen
+from npipe.transport.base import Connection, Listener
+
+if TYPE_CHECKING:
+    from npipe.rpc.subscriptions import Subscription
+
+__all__ = ["Server"]
+
+log = logging.getLogger("npipe.rpc")
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.005, 1.0  # seconds between tries to accept, when it fails
+
+
+class Server:
+    """Serves an API on any number of addresses.
+
+    with Server(api) as server:
+        server.serve("calculator")
+        server.serve_forever()
+    """
+
+    def __init__(
+        self,
+        api: API,
+        *,
+        limits: Limits | None = None,
+        framing: str = "json-stream",
+        middleware: Iterable[Middleware] = (),
+        show_errors: bool = False,
+        error_code: int = InternalError.code,
+    ) -> None:
+        """``framing`` is a name of ``npipe.rpc.framing``. ``middleware`` is called around every
+        call, the first one outermost. ``show_errors`` sends the text of unexpected exceptions to
+        the caller, ``error_code`` is what they are answered with."""
+        self.limits = limits or Limits()
+        framings.make(framing)  # a wrong name is an error here, not at the first client
+        self._framing = framing
+        self._dispatcher = Dispatcher(
+            api, middleware=middleware, show_errors=show_errors, error_code=error_code
+        )
+        self._listeners: list[Listener[Connection]] = []
+        self._links: set[Link] = set()
+        self._ids = count(1)
+        self._lock = threading.Lock()
+        self._change = threading.Condition(self._lock)  # a link has ended
+        self._stopped = threading.Event()
+        self._watch = Watch()
+        self._loop = LoopThread()
+        self._stats = Stats()
+
+    @property
+    def addresses(self) -> list[Address]:
+        """Where it listens."""
+        return [listener.address for listener in self._listeners]
+
+    def serve(self, address: str | Address, **options: Any) -> Address:
+        """Listen on an address and return at once; clients are accepted in a thread.
+
+        ``options`` are those of ``npipe.listen``, which also says what is raised.
+        """
+        if self._stopped.is_set():
+            raise ClosedError("server")
+        listener = listen(address, **options)
+        with self._lock:
+            self._listeners.append(listener)
+        log.info("JSON-RPC service started (%s)", listener.address)
+        start_thread(self._accept, f"npipe-accept {listener.address}", listener)
+        return listener.address
+
+    def serve_connection(self, connection: Connection) -> None:
+        """Serve one connection that you have made yourself; return at once."""
+        self._open(connection).start()
+
+    def serve_forever(self) -> None:
+        """Wait until ``stop`` is called; KeyboardInterrupt gets through."""
+        # On Windows an endless wait cannot be interrupted.
+        timeout = 1.0 if sys.platform == "win32" else None
+        while not self._stopped.wait(timeout):
+            pass
+
+    def stop(self, drain: float = 0.0) -> None:
+        """Stop listening; give the calls in flight ``drain`` seconds; close the connections.
+
+        Idempotent, from any thread. What no longer ran is cancelled.
+        """
+        with self._lock:
+            listeners, self._listeners = self._listeners, []
+        for listener in listeners:
+            listener.close()
+            log.info("JSON-RPC service stopped (%s)", listener.address)
+        deadline = time.monotonic() + drain
+        with self._change:
+            while (busy := self._busy()) and (left := deadline - time.monotonic()) > 0:
+                # a call that ends tells nobody: look again soon
+                self._change.wait(min(left, 0.02))
+        for link in tuple(self._links):
+            link.close("server stopped with calls in flight" if busy else "server stopped")
+        self._watch.stop()
+        self._loop.stop()
+        self._stopped.set()
+
+    def stats(self) -> dict[str, Any]:
+        """Return counters since the start: connections, calls, errors, bytes, and by method the
+        number of calls and their seconds (methods with ``inline=True`` are not timed)."""
+        return self._stats.report(tuple(self._links))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+    def _busy(self) -> bool:
+        return any(not link.session.idle for link in self._links)
+
+    def _accept(self, listener: Listener[Connection]) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                connection = listener.accept()
+            except ClosedError:
+                return
+            except OSError:
+                log.exception("accepting on %s: again in %.3f s", listener.address, pause)
+                if self._stopped.wait(pause):
+                    return
+                pause = min(2 * pause, LONGEST_PAUSE)
+                continue
+            pause = FIRST_PAUSE
+            if len(self._links) >= self.limits.connections:
+                log.warning("refused a client: %d connections are open", len(self._links))
+                connection.close()
+                continue
+            try:
+                self.serve_connection(connection)
+            except Exception:  # no thread to be had: this client's loss, not everyone's
+                log.exception("serving a client of %s", listener.address)
+                connection.close()
+
+    def _open(self, connection: Connection) -> Link:
+        def on_subscription(subscription: Subscription) -> None:
+            if subscription.call.method.is_async:
+                self._loop.run_subscription(link, subscription)
+            else:
+                link.run_subscription(subscription)
+
+        limits = self.limits
+        framing = framings.make(
+            self._framing, max_bytes=limits.message_bytes, max_depth=limits.depth
+        )
+        session = Session(
+            self._dispatcher,
+            limits=limits,
+            wrap=framing.wrap,
+            connection_id=next(self._ids),
+            peer=connection.peer,
+            on_subscription=on_subscription,
+        )
+        link = Link(
+            connection,
+            session,
+            framing,
+            self._watch,
+            on_close=self._closed,
+            run_async=self._loop.run_call,
+        )
+        session.remote = Caller(link)
+        with self._lock:
+            self._links.add(link)
+        self._stats.connections += 1
+        log.debug("connection %06d opened by %s", session.connection_id, connection.peer)
+        if self._stopped.is_set():
+            link.close("server stopped")
+        return link
+
+    def _closed(self, link: Link, reason: str) -> None:
+        log.debug("connection %06d closed (%s)", link.session.connection_id, reason)
+        with self._change:
+            self._links.discard(link)
+            self._stats.add(link)
+            self._change.notify_all()
