@@ -95,7 +95,6 @@ class LoopThread:
 
 
 def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
-    import asyncio
 
     try:
         loop.run_forever()
