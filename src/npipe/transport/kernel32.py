@@ -30,6 +30,7 @@ FILE_FLAG_FIRST_PIPE_INSTANCE: Final = 0x00080000
 FILE_FLAG_OVERLAPPED: Final = 0x40000000
 PIPE_TYPE_BYTE: Final = 0x0
 PIPE_TYPE_MESSAGE: Final = 0x4
+PIPE_READMODE_MESSAGE: Final = 0x2
 PIPE_REJECT_REMOTE_CLIENTS: Final = 0x8
 PIPE_UNLIMITED_INSTANCES: Final = 255
 
@@ -51,6 +52,10 @@ WAIT_OBJECT_0: Final = 0
 WAIT_TIMEOUT: Final = 258
 STATUS_PENDING: Final = 0x103  # OVERLAPPED.Internal while the kernel works on it
 THREAD_TERMINATE: Final = 0x1  # what CancelSynchronousIo asks of the thread's handle
+
+# NtQueryInformationFile
+FILE_MODE_INFORMATION: Final = 16
+FILE_SYNCHRONOUS_IO: Final = 0x10 | 0x20  # ..._ALERT, ..._NONALERT
 
 # tokens and security descriptors
 TOKEN_QUERY: Final = 0x8
@@ -139,6 +144,7 @@ _SIGNATURES: Final[dict[str, dict[str, tuple[Any, tuple[Any, ...]]]]] = {
         "ResetEvent": (_BOOL, (_HANDLE,)),
         "WaitForSingleObject": (_DWORD, (_HANDLE, _DWORD)),
         "WaitForMultipleObjects": (_DWORD, (_DWORD, _VOID, _BOOL, _DWORD)),
+        "SetNamedPipeHandleState": (_BOOL, (_HANDLE, _DWORD_P, _DWORD_P, _DWORD_P)),
         "GetNamedPipeInfo": (_BOOL, (_HANDLE, *[_DWORD_P] * 4)),
         "GetNamedPipeClientProcessId": (_BOOL, (_HANDLE, _DWORD_P)),
         "GetNamedPipeServerProcessId": (_BOOL, (_HANDLE, _DWORD_P)),
@@ -164,6 +170,9 @@ _SIGNATURES: Final[dict[str, dict[str, tuple[Any, tuple[Any, ...]]]]] = {
             (_VOID, _DWORD, _DWORD, _VOID_P, _DWORD_P),
         ),
         "GetSecurityInfo": (_DWORD, (_HANDLE, _INT, _DWORD, *[_VOID_P] * 5)),
+    },
+    "ntdll": {
+        "NtQueryInformationFile": (wintypes.LONG, (_HANDLE, _VOID, _VOID, _DWORD, _INT)),
     },
 }
 
@@ -254,6 +263,10 @@ class Kernel32:
         done = self._GetNamedPipeInfo(handle, byref(flags), byref(out), byref(in_), None)
         return 0 if done else _last_error(), flags.value, out.value, in_.value
 
+    def SetNamedPipeHandleState(self, handle: int, mode: int) -> int:
+        done = self._SetNamedPipeHandleState(handle, byref(wintypes.DWORD(mode)), None, None)
+        return 0 if done else _last_error()
+
     def GetNamedPipeProcessId(self, handle: int, *, server: bool) -> int | None:
         """Return the process id of that end, None where it is not known."""
         call = self._GetNamedPipeServerProcessId if server else self._GetNamedPipeClientProcessId
@@ -263,6 +276,18 @@ class Kernel32:
         """Return the session id of that end, None where it is not known."""
         call = self._GetNamedPipeServerSessionId if server else self._GetNamedPipeClientSessionId
         return _number(call, handle)
+
+    def is_overlapped(self, handle: int) -> bool:
+        """Say whether the handle was opened with FILE_FLAG_OVERLAPPED. True if it cannot be told.
+
+        Read and write would wait for each other on a handle that was not.
+        """
+        status = (c_size_t * 2)()
+        mode = wintypes.DWORD()
+        failed = self._NtQueryInformationFile(
+            handle, status, byref(mode), ctypes.sizeof(mode), FILE_MODE_INFORMATION
+        )
+        return bool(failed) or not mode.value & FILE_SYNCHRONOUS_IO
 
     # -- handles, events, threads
 

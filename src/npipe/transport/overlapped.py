@@ -21,7 +21,14 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from npipe.errors import ClosedError
-from npipe.transport.kernel32 import INFINITE, STATUS_PENDING, Kernel32, overlapped
+from npipe.transport.base import deadline
+from npipe.transport.kernel32 import (
+    INFINITE,
+    STATUS_PENDING,
+    WAIT_TIMEOUT,
+    Kernel32,
+    overlapped,
+)
 from npipe.transport.winerror import (
     ERROR_IO_PENDING,
     ERROR_MORE_DATA,
@@ -47,15 +54,15 @@ def new_event(api: Kernel32) -> int:
     return event
 
 
-def milliseconds(deadline: float | None) -> int:
-    """Return how long to wait in one go for a ``time.monotonic()`` deadline."""
+def milliseconds(due: float | None) -> int:
+    """Return how long to wait in one go for a deadline."""
     longest = INFINITE
     if threading.get_ident() == threading.main_thread().ident:
         longest = _INTERRUPT_CHECK
-    if deadline is None:
+    if due is None:
         return longest
     # Rounded up: a wait that ends early would only be followed by another.
-    left = min(max(deadline - time.monotonic(), 0.0) * 1000.0, _LONGEST_WAIT)
+    left = min(max(due - time.monotonic(), 0.0) * 1000.0, _LONGEST_WAIT)
     return min(int(left) + 1, longest)
 
 
@@ -64,7 +71,6 @@ class Lane:
 
     __slots__ = (
         "_api",
-        "_begun",
         "_closed",
         "_deadline",
         "_event",
@@ -72,6 +78,7 @@ class Lane:
         "_handle",
         "_overlapped",
         "_reference",
+        "begun",
         "interrupted",
         "turn",
     )
@@ -81,11 +88,13 @@ class Lane:
         self._handle = handle
         self._event = event
         self._overlapped, self._reference = overlapped(event)
-        self.turn = threading.Lock()  # held by the thread whose operation this is
-        self._guard = threading.Lock()  # for the fields below; held across no call that blocks
+        # Both are re-entrant for the sake of a signal handler, which may close the connection in
+        # the middle of any of this, in this thread.
+        self.turn = threading.RLock()  # held by the thread whose operation this is
+        self._guard = threading.RLock()  # for the fields below; held across no call that blocks
         self._deadline: float | None = None
         self._closed = False
-        self._begun = False
+        self.begun = False  # an operation is about to begin, under way, or not yet seen to end
         self.interrupted = (REFUSED, 0)
 
     # -- for any thread
@@ -95,7 +104,7 @@ class Lane:
         with self._guard:
             if self._closed:
                 raise ClosedError
-            self._deadline = when
+            self._deadline = deadline(when)
             self._wake()
 
     def close(self) -> None:
@@ -112,13 +121,13 @@ class Lane:
         """Return the reason why an operation may not run now, if there is one."""
         if self._closed:
             return ClosedError()
-        deadline = self._deadline
-        if deadline is not None and time.monotonic() >= deadline:
+        due = self._deadline
+        if due is not None and time.monotonic() >= due:
             return TimeoutError(errno.ETIMEDOUT, "the deadline has passed")
         return None
 
     def _wake(self) -> None:
-        if self._begun:
+        if self.begun:
             self._api.SetEvent(self._event)
 
     # -- for the thread that holds the turn
@@ -132,12 +141,15 @@ class Lane:
         it was begun and cut, for such a reason. What another exception (Ctrl-C) cut leaves its
         result in ``interrupted``.
         """
+        if self.begun:
+            raise RuntimeError("a signal handler cannot use a connection that it interrupted")
         issued = False
         try:
             with self._guard:
+                self.begun = True
                 if self._closed or (self._deadline is not None and self.refusal()):
                     return REFUSED, 0
-                self._begun = issued = True
+                issued = True
                 code = function(self._handle, buffer, size, self._reference)
             if code == ERROR_IO_PENDING:
                 return self._finish()
@@ -147,7 +159,7 @@ class Lane:
             self.interrupted = self._cancel() if issued else (REFUSED, 0)
             raise
         finally:
-            self._begun = False
+            self.begun = False
 
     def run_aside(self, call: Callable[[], int], name: str) -> int:
         """Run a call that blocks, and that has no overlapped form, in a thread; return its code.
@@ -166,13 +178,13 @@ class Lane:
                 api.SetEvent(event)
 
         thread = threading.Thread(target=aside, name=name, daemon=True)
-        with self._guard:
-            if self.refusal():
-                return REFUSED
-            api.ResetEvent(event)
-            state.Internal = STATUS_PENDING
-            self._begun = True
         try:
+            with self._guard:
+                self.begun = True
+                if self.refusal():
+                    return REFUSED
+                api.ResetEvent(event)
+                state.Internal = STATUS_PENDING
             thread.start()
             self._wait()
         finally:
@@ -180,8 +192,9 @@ class Lane:
             while state.Internal == STATUS_PENDING and thread.is_alive():
                 api.CancelSynchronousIo(thread.native_id or 0)
                 thread.join(0.01)
-            self._begun = False
-        thread.join()  # it uses the event
+            if thread.ident is not None:
+                thread.join()  # it uses the event
+            self.begun = False
         return result
 
     def _finish(self) -> tuple[int, int]:
@@ -190,7 +203,8 @@ class Lane:
     def _wait(self) -> bool:
         """Wait for the end of the operation. False: there is a reason not to wait for it."""
         api, event, state = self._api, self._event, self._overlapped
-        while True:
+        # Closed by a signal handler after the check and before the kernel reset the event?
+        while not self._closed:
             api.WaitForSingleObject(event, milliseconds(self._deadline))
             if state.Internal != STATUS_PENDING:
                 return True
@@ -201,19 +215,22 @@ class Lane:
                     return True
                 if self.refusal():
                     return False
+        return False
 
     def _cancel(self) -> tuple[int, int]:
         """Cancel the operation, see its end, return what became of it."""
-        api, event = self._api, self._event
-        with self._guard:
-            self._begun = False  # nobody but the kernel sets the event from here on
-            api.ResetEvent(event)
-            if self._overlapped.Internal != STATUS_PENDING:
-                return self._result()
+        api, event, state = self._api, self._event, self._overlapped
+        if state.Internal == STATUS_PENDING:
             code = api.CancelIoEx(self._handle, self._reference)
-        # Nothing to cancel: it has ended, and its event is set. Or Ctrl-C came after a call that
-        # failed at once, before its code could be seen; then nothing will ever set the event.
-        api.WaitForSingleObject(event, 1000 if code == ERROR_NOT_FOUND else INFINITE)
+            # Nothing to cancel: it is ending, and its event is about to be set. Or Ctrl-C came
+            # after a call that failed at once, before its code was seen: then it never will be.
+            patience = 1000 if code == ERROR_NOT_FOUND else INFINITE
+            while api.WaitForSingleObject(event, patience) != WAIT_TIMEOUT:
+                if state.Internal != STATUS_PENDING:
+                    break
+                api.ResetEvent(event)  # somebody woke us, for a reason that no longer matters
+                if state.Internal != STATUS_PENDING:
+                    break
         return self._result()
 
     def _result(self) -> tuple[int, int]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import threading
-from typing import TYPE_CHECKING, Final
+import warnings
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from npipe.address import Address
 from npipe.errors import ClosedError
 from npipe.security import PeerIdentity
 from npipe.transport.base import Connection
-from npipe.transport.kernel32 import Kernel32, address_of
+from npipe.transport.kernel32 import Kernel32, address_of, load
 from npipe.transport.overlapped import REFUSED, Lane, new_event
-from npipe.transport.windows_handles import peer_of, pipe_type
+from npipe.transport.windows_handles import carries_messages, is_server_end, peer_of
 from npipe.transport.winerror import (
     ERROR_BROKEN_PIPE,
     ERROR_MORE_DATA,
@@ -28,84 +30,104 @@ if TYPE_CHECKING:
 __all__ = ["WindowsConnection"]
 
 _CUT: Final = (REFUSED, ERROR_OPERATION_ABORTED)
+# The other end has closed; the server has disconnected us, as some do where others close.
 _END: Final = (ERROR_BROKEN_PIPE, ERROR_PIPE_NOT_CONNECTED)
 _READ_SIZE: Final = 65536
 # One WriteFile pins its buffer and may have it copied to memory that is never paged out.
 _WRITE_SIZE: Final = 1 << 20
 _POISON: Final = (
-    "an earlier write was cut while the other end was reading it, and Windows does not say how "
-    "much arrived: close this connection"
+    "an earlier write was cut while it waited for the other end to read, and Windows does not say "
+    "how much of it arrived: close this connection"
 )
 
 
 class WindowsConnection(Connection):
-    """One end of a pipe whose handle was opened with FILE_FLAG_OVERLAPPED."""
+    """One end of a pipe. Made by ``connect``, ``Listener.accept`` or ``adopt``."""
 
     def __init__(
         self, api: Kernel32, handle: int, address: Address, *, server_end: bool, event: int = 0
     ) -> None:
-        """Own ``handle``, and ``event`` if given, unless this raises."""
+        """Own ``handle`` (opened for overlapped I/O) and ``event``, unless this raises."""
         self._api = api
         self._handle = handle
         self._address = address
         self._server_end = server_end
-        self._message_mode = pipe_type(handle, api)[1]
+        self._message_mode = carries_messages(handle, api)
         self._peer: PeerIdentity | None = None
-        self._guard = threading.Lock()  # for _closing and for calls that only ask about the handle
-        self._closing = False
+        self._guard = threading.RLock()  # for calls that only ask the handle, and its end
+        self._closed = False
         self._released = False
-        self._spare = b""  # read, but its reader was interrupted
-        self._ended = False
+        self._held = b""  # read, but the reader was interrupted or timed out before the end
+        self._read_ended = False
+        self._write_ended = False
         self._poison: str | None = None
-        made: list[int] = []
+        reading = event or new_event(api)
         try:
-            made = [event] if event else [new_event(api)]
-            made.append(new_event(api))
+            writing = new_event(api)
         except BaseException:
-            for mine in made:
-                if mine != event:
-                    api.CloseHandle(mine)
+            if not event:
+                api.CloseHandle(reading)
             raise
-        self._reader = Lane(api, handle, made[0])
-        self._writer = Lane(api, handle, made[1])
+        self._reader = Lane(api, handle, reading)
+        self._writer = Lane(api, handle, writing)
+
+    @classmethod
+    def adopt(cls, handle: int, address: Address, *, api: Kernel32 | None = None) -> Self:
+        """Take over a connected pipe's handle: it is this connection's, unless this raises.
+
+        Raises ValueError if it was not opened with FILE_FLAG_OVERLAPPED: a read would then keep
+        every write waiting. Raises OSError if it is no pipe.
+        """
+        api = load() if api is None else api
+        server_end = is_server_end(handle, api)
+        if not api.is_overlapped(handle):
+            raise ValueError(f"handle {handle} was not opened with FILE_FLAG_OVERLAPPED")
+        return cls(api, handle, address, server_end=server_end)
 
     # -- reading
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is None or size < 0:
             return self.readall()
-        with self._reader.turn:
-            buffer = bytearray(min(size, _READ_SIZE))
-            count = self._read(memoryview(buffer))
-            del buffer[count:]
-            return bytes(buffer)
+        buffer = bytearray(min(size, _READ_SIZE))
+        count = self.readinto(buffer)
+        return bytes(memoryview(buffer)[:count])
 
     def readall(self) -> bytes:
         parts = []
-        while part := self.read(_READ_SIZE):
-            parts.append(part)
+        with self._turn(self._reader):
+            buffer = bytearray(_READ_SIZE)
+            view = memoryview(buffer)
+            try:
+                while count := self._read(view):
+                    parts.append(bytes(view[:count]))
+            except BaseException:
+                self._held = b"".join(parts) + self._held
+                raise
         return b"".join(parts)
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
-        with self._reader.turn:
-            view = memoryview(buffer).cast("B")
-            try:
+        view = memoryview(buffer).cast("B")
+        try:
+            with self._reader.turn:
                 return self._read(view)
-            finally:
-                _release(view)
+        finally:
+            _let_go(view)
+            if self._closed:
+                self._release()
 
     def _read(self, view: memoryview) -> int:
         """Read into ``view``; 0 at the end. The turn is held."""
         lane = self._reader
-        if not view or self._spare or self._ended:
-            return self._read_spare(view)
-        code, count = ERROR_OPERATION_ABORTED, 0
+        if not view or self._held or self._read_ended:
+            return self._read_held(view)
+        code, count = REFUSED, 0
         while code in _CUT:
             pointer = address_of(view)
             try:
                 code, count = lane.transfer(self._api.ReadFile, pointer, len(view))
             except BaseException:
-                self._spare = bytes(view[: lane.interrupted[1]])
+                self._held = bytes(view[: lane.interrupted[1]])
                 raise
             finally:
                 del pointer  # it pins the buffer
@@ -114,29 +136,31 @@ class WindowsConnection(Connection):
         # A message longer than the buffer is not cut: its rest comes with the next read. A message
         # of no bytes is how the other end says, on a message pipe, that it writes no more.
         if code in _END or (code == 0 and count == 0):
-            self._ended = True
+            self._read_ended = True
             return 0
         if code not in (0, ERROR_MORE_DATA):
             raise error(code)
         return count
 
-    def _read_spare(self, view: memoryview) -> int:
+    def _read_held(self, view: memoryview) -> int:
         if reason := self._reader.refusal():
             raise reason
-        count = min(len(view), len(self._spare))
-        view[:count] = self._spare[:count]
-        self._spare = self._spare[count:]
+        count = min(len(view), len(self._held))
+        view[:count] = self._held[:count]
+        self._held = self._held[count:]
         return count
 
     # -- writing
 
     def write(self, data: ReadableBuffer, /) -> int:
-        with self._writer.turn:
-            view = memoryview(data).cast("B")
-            try:
+        view = memoryview(data).cast("B")
+        try:
+            with self._writer.turn:
                 return self._write(data, view)
-            finally:
-                _release(view)
+        finally:
+            _let_go(view)
+            if self._closed:
+                self._release()
 
     def _write(self, data: ReadableBuffer, view: memoryview) -> int:
         """Write ``view``, which shows ``data``. The turn is held."""
@@ -145,16 +169,17 @@ class WindowsConnection(Connection):
         if not size:  # a message of no bytes would say that nothing follows
             return 0
         if size <= _WRITE_SIZE or self._message_mode:  # one call is one message
-            return self._write_part(data, view, 0)
-        for start in range(0, size, _WRITE_SIZE):
-            part = view[start : start + _WRITE_SIZE]
-            self._write_part(part, part, start)
+            self._write_part(data, view, 0)
+        else:
+            for start in range(0, size, _WRITE_SIZE):
+                part = view[start : start + _WRITE_SIZE]
+                self._write_part(part, part, start)
         return size
 
-    def _write_part(self, data: ReadableBuffer, view: memoryview, before: int) -> int:
+    def _write_part(self, data: ReadableBuffer, view: memoryview, before: int) -> None:
         """Write ``view`` whole; ``before`` bytes of the caller's data have gone already."""
         lane, size = self._writer, len(view)
-        code = REFUSED
+        code, count = REFUSED, 0
         while code == REFUSED:
             # bytes go as they are; ctypes takes the address of other memory only if it is writable.
             pointer = data if isinstance(data, bytes) else _pointer(view)
@@ -168,25 +193,54 @@ class WindowsConnection(Connection):
                 del pointer  # it pins the buffer
             if code == REFUSED and (reason := lane.refusal()):
                 raise _told(reason, before)
-        if code == 0 and count == size:
-            return size
-        if code in (0, ERROR_OPERATION_ABORTED):
+        if code in (0, ERROR_OPERATION_ABORTED) and count < size:
+            # Cut. The kernel says that 0 bytes went, and drops the rest, also when the other end
+            # has read half of it.
             self._poison = _POISON
-            raise _told(lane.refusal() or error(code), None)
-        raise _told(error(code), before)
+            raise _told(lane.refusal() or error(ERROR_OPERATION_ABORTED), None)
+        if code:
+            raise _told(error(code), before)
 
     def _require_writable(self) -> None:
         if reason := self._writer.refusal():
             raise _told(reason, 0)
+        if self._write_ended:
+            raise _told(ClosedError("write side of the connection"), 0)
         if self._poison:
-            raise _told(BrokenPipeError(self._poison), 0)
+            raise _told(BrokenPipeError(errno.EPIPE, self._poison), 0)
 
     def close_write(self) -> None:
-        raise io.UnsupportedOperation("close_write")
+        with self._turn(self._writer) as lane:
+            if self._closed:
+                raise ClosedError
+            if not self._message_mode:
+                raise io.UnsupportedOperation(
+                    "close_write: a pipe of the byte type has no such thing; its server must make "
+                    "it with message_mode=True"
+                )
+            if self._write_ended:
+                return
+            self._require_writable()
+            code = REFUSED
+            while code in _CUT:  # an empty message goes whole or not at all
+                code, _ = lane.transfer(self._api.WriteFile, b"", 0)
+                if code in _CUT and (reason := lane.refusal()):
+                    raise reason
+            if code:
+                raise error(code)
+            self._write_ended = True
 
     def flush(self) -> None:
-        if self.closed:
-            raise ClosedError
+        with self._turn(self._writer) as lane:
+            code = REFUSED
+            while code in _CUT:
+                code = lane.run_aside(
+                    lambda: self._api.FlushFileBuffers(self._handle), "npipe-flush"
+                )
+                if code in _CUT and (reason := lane.refusal()):
+                    raise reason
+            if code:
+                raise error(code)
 
     # -- deadlines and the end
 
@@ -198,24 +252,35 @@ class WindowsConnection(Connection):
 
     @property
     def closed(self) -> bool:
-        return self._closing
+        return self._closed
 
     def close(self) -> None:
-        """End both directions, and wait until the kernel has let go of what was in flight."""
-        if not hasattr(self, "_writer"):
-            return  # the constructor failed, and the handle is its caller's
-        with self._guard:
-            self._closing = True
+        self._closed = True
         self._reader.close()
         self._writer.close()
+        self._release()
+
+    def _release(self) -> None:
+        """Give the handles back once no operation uses them. The last one out does it."""
         with self._reader.turn, self._writer.turn, self._guard:
-            if self._released:
+            # Begun: this is a signal handler, in the middle of that very operation.
+            if self._released or self._reader.begun or self._writer.begun:
                 return
             self._released = True
             # No DisconnectNamedPipe: it would take from the other end what it has not read yet.
             self._api.CloseHandle(self._handle)
             self._reader.release()
             self._writer.release()
+
+    @contextlib.contextmanager
+    def _turn(self, lane: Lane) -> Any:
+        """Hold the turn; afterwards do what a close in the meantime left to do."""
+        try:
+            with lane.turn:
+                yield lane
+        finally:
+            if self._closed:
+                self._release()
 
     # -- who
 
@@ -229,34 +294,44 @@ class WindowsConnection(Connection):
 
     @property
     def peer(self) -> PeerIdentity:
+        """Who is at the other end; ``sid`` may become known only after the first read."""
         with self._guard:
             if self._peer is None or self._peer.sid is None:
-                if self._closing:
+                if self._closed:
                     raise ClosedError
                 self._peer = peer_of(self._handle, self._api, server_end=self._server_end)
             return self._peer
 
     def fileno(self) -> int:
-        """Return the handle, as a number. It stays this connection's."""
-        with self._guard:
-            if self._closing:
-                raise ClosedError
-            return self._handle
+        """Return the handle. It stays this object's to close."""
+        if self._closed:
+            raise ClosedError
+        return self._handle
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else f"handle={self._handle:#x}"
+        return f"<{type(self).__name__} {self._address} {state}>"
+
+    def __del__(self, _warn: Any = warnings.warn) -> None:
+        if not hasattr(self, "_writer") or self._closed:
+            return
+        _warn(f"unclosed {self!r}", ResourceWarning, source=self)
+        self.close()
 
 
-def _release(view: memoryview) -> None:
-    """Let go of the caller's buffer now, not when the last traceback is forgotten."""
+def _let_go(view: memoryview) -> None:
+    """Release the caller's buffer now, not when the last traceback is forgotten."""
     # After an interrupt the traceback still holds the pointer that was in use.
     with contextlib.suppress(BufferError):
         view.release()
 
 
-def _pointer(view: memoryview) -> object:
+def _pointer(view: memoryview) -> Any:
     return bytes(view) if view.readonly else address_of(view)
 
 
 def _told(exc: OSError, written: int | None) -> OSError:
     """Say in the exception how many bytes went; say nothing where the system does not tell."""
     if written is not None:
-        exc.characters_written = written  # type: ignore[attr-defined]
+        exc.characters_written = written  # type: ignore[attr-defined]  # every OSError has it
     return exc

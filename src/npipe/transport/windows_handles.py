@@ -18,6 +18,7 @@ from npipe.transport.kernel32 import (
     FILE_FLAG_OVERLAPPED,
     NMPWAIT_NOWAIT,
     PIPE_ACCESS_DUPLEX,
+    PIPE_READMODE_MESSAGE,
     PIPE_REJECT_REMOTE_CLIENTS,
     PIPE_SERVER_END,
     PIPE_TYPE_BYTE,
@@ -46,12 +47,14 @@ __all__ = [
     "Impersonation",
     "PipeMaker",
     "Verify",
+    "carries_messages",
     "exists",
+    "is_server_end",
     "list_pipes",
+    "may_retry",
     "open_client",
     "pauses",
     "peer_of",
-    "pipe_type",
     "verify",
 ]
 
@@ -93,9 +96,8 @@ class PipeMaker:
             raise ValueError(f"buffer_size={buffer_size!r}: give a number of bytes, 0 to 2 GiB")
         self.address = address
         self.api = load() if api is None else api
-        self._mode = (PIPE_TYPE_MESSAGE if message_mode else PIPE_TYPE_BYTE) | (
-            PIPE_REJECT_REMOTE_CLIENTS if reject_remote else 0
-        )
+        kind = PIPE_TYPE_MESSAGE | PIPE_READMODE_MESSAGE if message_mode else PIPE_TYPE_BYTE
+        self._mode = kind | (PIPE_REJECT_REMOTE_CLIENTS if reject_remote else 0)
         self._buffer_size = buffer_size
         self._lock = threading.Lock()
         self._claimed = False
@@ -233,12 +235,26 @@ def peer_of(handle: int, api: Kernel32, *, server_end: bool) -> PeerIdentity:
     )
 
 
-def pipe_type(handle: int, api: Kernel32) -> tuple[bool, bool]:
-    """Return (this is the server's end, the pipe carries messages)."""
+def carries_messages(handle: int, api: Kernel32) -> bool:
+    """Say whether the pipe is of the message type; if so, read it message by message.
+
+    In byte read mode one read could swallow the empty message that ends the stream together with
+    the data before it.
+    """
+    code, flags, _, _ = api.GetNamedPipeInfo(handle)
+    if not code and flags & PIPE_TYPE_MESSAGE and not flags & PIPE_SERVER_END:
+        code = api.SetNamedPipeHandleState(handle, PIPE_READMODE_MESSAGE)
+    if code:
+        raise error(code)
+    return bool(flags & PIPE_TYPE_MESSAGE)
+
+
+def is_server_end(handle: int, api: Kernel32) -> bool:
+    """Say whether this is the server's end of the pipe."""
     code, flags, _, _ = api.GetNamedPipeInfo(handle)
     if code:
         raise error(code)
-    return bool(flags & PIPE_SERVER_END), bool(flags & PIPE_TYPE_MESSAGE)
+    return bool(flags & PIPE_SERVER_END)
 
 
 def exists(address: Address, *, api: Kernel32 | None = None) -> bool:
