@@ -1,8 +1,8 @@
 """One connection over a Unix socket: the contract of ``base.Connection``, kept with poll().
 
-Reads wait in poll() and then receive, because a receive that finds nothing costs an exception;
-writes send first and wait only when the socket is full. Who opens, accepts and verifies the
-socket is in ``posix.py`` and ``posix_listener.py``; how a wait is woken is in ``wake.py``.
+A call tries first and waits in poll() only when it got nowhere. On Linux the try itself may block
+for a moment (``Lane.may_block``). Who opens, accepts and verifies the socket is in ``posix.py``
+and ``posix_listener.py``; how a wait is woken is in ``wake.py``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ assert sys.platform != "win32"  # mypy then skips the rest there
 from npipe.errors import ClosedError
 from npipe.security import PeerIdentity
 from npipe.transport import base
-from npipe.transport.wake import POLLIN, POLLOUT, Descriptor
+from npipe.transport.wake import PATIENCE, POLLIN, POLLOUT, Descriptor
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -33,7 +33,10 @@ __all__ = ["PosixConnection", "peer_of"]
 # A program that resets SIGPIPE to its default, as `| head` invites, must not die of a write here.
 _NO_SIGPIPE = getattr(socket, "MSG_NOSIGNAL", 0)
 _SO_NOSIGPIPE = 0x1022  # macOS has no such flag on send() but this option on the socket
-_CHUNK = 65536  # what one receive of read-until-the-end asks for
+_DONTWAIT = socket.MSG_DONTWAIT
+# What one system call moves at most. A send that may block does so for each part of the kernel's
+# choosing (32 KiB on Linux), so its length bounds for how long it cannot be woken.
+_CHUNK = 65536
 
 
 class PosixConnection(base.Connection):
@@ -41,6 +44,7 @@ class PosixConnection(base.Connection):
 
     def __init__(self, sock: socket.socket, address: Address) -> None:
         """Own ``sock``, a connected stream socket; ``address`` is the server's."""
+        _set_patience(sock)
         self._descriptor = Descriptor(sock, (POLLIN, POLLOUT), "connection")
         self._in, self._out = self._descriptor.lanes
         self._recv, self._send = sock.recv, sock.send
@@ -48,7 +52,6 @@ class PosixConnection(base.Connection):
         self._address = address
         self._peer = peer_of(sock)
         self._held = b""  # what a read-until-the-end had got when its deadline passed
-        self._more = False  # the last read came back full: there is probably more
         self._write_shut = False
         if sys.platform == "darwin":
             sock.setsockopt(socket.SOL_SOCKET, _SO_NOSIGPIPE, 1)
@@ -59,6 +62,14 @@ class PosixConnection(base.Connection):
         lane = self._in
         try:
             with lane.lock:
+                # The quick way, for the conversation that goes well. All others: _receive.
+                if size and lane.may_block() and not self._held:
+                    try:
+                        return self._recv(size)
+                    except BlockingIOError:
+                        pass
+                    except ConnectionResetError:
+                        return b""
                 return self._receive(size)
         finally:
             if lane.closed:
@@ -85,30 +96,26 @@ class PosixConnection(base.Connection):
         lane = self._in
         try:
             with lane.lock:
-                if self._held or not view:
-                    data = self._receive(len(view))
-                    view[: len(data)] = data
-                    return len(data)
                 return self._receive_into(view)
         finally:
             if lane.closed:
                 self._descriptor.release()
 
     def write(self, data: ReadableBuffer, /) -> int:
-        lane = self._out
+        lane, sent = self._out, 0
         try:
             with lane.lock:
-                try:
-                    lane.check()
-                    if self._write_shut:
-                        raise ClosedError("connection's write side")
-                    sent = self._send(data, _NO_SIGPIPE)
-                except BlockingIOError:
-                    sent = 0
-                except OSError as error:
-                    raise _cut(error, 0) from None
-                if type(data) is bytes and sent == len(data):
-                    return sent
+                # The quick way, as in read. All others: _send_rest.
+                if type(data) is bytes and len(data) <= _CHUNK and not self._write_shut:
+                    try:
+                        if lane.may_block():
+                            sent = self._send(data, _NO_SIGPIPE)
+                    except BlockingIOError:
+                        pass
+                    except OSError as error:
+                        raise _cut(error, 0) from None
+                    if sent == len(data):
+                        return sent
                 return self._send_rest(memoryview(data).cast("B"), sent)
         finally:
             if lane.closed:
@@ -171,49 +178,52 @@ class PosixConnection(base.Connection):
     def _receive(self, size: int) -> bytes:
         """Return at most ``size`` bytes; wait for the first. Needs the read lock."""
         lane = self._in
-        if self._held or self._more or size == 0:
-            lane.check()
-            if self._held or size == 0:
-                data, self._held = self._held[:size], self._held[size:]
-                return data
-        else:
-            lane.wait()
+        flags = 0 if lane.may_block() else _DONTWAIT
+        if self._held or not size:
+            data, self._held = self._held[:size], self._held[size:]
+            return data
         while True:
             try:
-                data = self._recv(size)
+                return self._recv(size, flags)
             except BlockingIOError:
                 lane.wait()
+                flags = _DONTWAIT
             except ConnectionResetError:
                 return b""  # it closed without reading all of ours; all of its own has come
-            else:
-                self._more = len(data) == size
-                return data
 
     def _receive_into(self, view: memoryview) -> int:
-        """Like ``_receive``, into a buffer that is not empty, with nothing held."""
+        """Like ``_receive``, into a buffer. Needs the read lock."""
         lane = self._in
-        if self._more:
-            lane.check()
-        else:
-            lane.wait()
+        flags = 0 if lane.may_block() else _DONTWAIT
+        if self._held or not view:
+            data = self._receive(len(view))
+            view[: len(data)] = data
+            return len(data)
         while True:
             try:
-                size = self._recv_into(view)
+                return self._recv_into(view, 0, flags)
             except BlockingIOError:
                 lane.wait()
+                flags = _DONTWAIT
             except ConnectionResetError:
                 return 0
-            else:
-                self._more = size == len(view)
-                return size
 
-    def _send_rest(self, view: memoryview, sent: int) -> int:
-        """Write what is left of ``view`` after ``sent`` bytes. Needs the write lock."""
+    def _send_rest(self, data: memoryview, sent: int) -> int:
+        """Write what follows the first ``sent`` bytes of ``data``; return its whole length.
+
+        Needs the write lock.
+        """
+        lane = self._out
         try:
-            while sent < len(view):
-                self._out.wait()
-                with contextlib.suppress(BlockingIOError):
-                    sent += self._send(view[sent:], _NO_SIGPIPE)
+            lane.check()
+            if self._write_shut:
+                raise ClosedError("connection's write side")
+            while sent < len(data):
+                flags = _NO_SIGPIPE if lane.may_block() else _NO_SIGPIPE | _DONTWAIT
+                try:
+                    sent += self._send(data[sent : sent + _CHUNK], flags)
+                except BlockingIOError:
+                    lane.wait()
         except OSError as error:
             raise _cut(error, sent) from None
         return sent
@@ -227,6 +237,17 @@ class PosixConnection(base.Connection):
             return
         _warn(f"unclosed {self!r}", ResourceWarning, source=self)
         self.close()
+
+
+def _set_patience(sock: socket.socket) -> None:
+    """Let a call without _DONTWAIT block for PATIENCE at most; not at all where it is unknown how
+    a system other than Linux counts.
+    """
+    sock.setblocking(sys.platform == "linux")
+    if sys.platform == "linux":
+        patience = struct.pack("ll", 0, int(PATIENCE * 1e6))  # a struct timeval
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, patience)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, patience)
 
 
 def peer_of(sock: socket.socket) -> PeerIdentity:

@@ -22,16 +22,17 @@ import select
 import socket
 import sys
 import threading
-import time
+from time import monotonic
 
 assert sys.platform != "win32"  # mypy then skips the rest there
 
 from npipe.errors import ClosedError
 
-__all__ = ["POLLIN", "POLLOUT", "Descriptor", "Lane", "timed_out"]
+__all__ = ["PATIENCE", "POLLIN", "POLLOUT", "Descriptor", "Lane", "timed_out"]
 
 POLLIN = select.POLLIN
 POLLOUT = select.POLLOUT
+PATIENCE = 0.01  # seconds: see Lane.may_block
 _LONGEST_POLL = 1e6  # seconds: poll() takes an int of milliseconds
 
 
@@ -67,8 +68,23 @@ class Lane:
         """Raise ClosedError or TimeoutError if it is closed or past its deadline."""
         if self.closed:
             raise ClosedError(self._what)
-        if self.deadline is not None and time.monotonic() >= self.deadline:
+        if self.deadline is not None and monotonic() >= self.deadline:
             raise timed_out()
+
+    def may_block(self) -> bool:
+        """Say whether a call may block in the kernel for PATIENCE; raise as ``check`` does.
+
+        In a conversation the answer mostly comes soon, and then one blocking call is quicker than
+        poll() and a call. It cannot be woken, so it is kept short; only after it comes ``wait``.
+        """
+        if self.closed:
+            raise ClosedError(self._what)
+        if self.deadline is None:
+            return True
+        left = self.deadline - monotonic()
+        if left <= 0:
+            raise timed_out()
+        return left > PATIENCE
 
     def wait(self) -> None:
         """Return when the descriptor is ready. Raises ClosedError, TimeoutError."""
@@ -118,7 +134,7 @@ class Lane:
             raise ClosedError(self._what)
         if self.deadline is None:
             return None
-        left = self.deadline - time.monotonic()
+        left = self.deadline - monotonic()
         if left <= 0:
             raise timed_out()
         return min(left, _LONGEST_POLL) * 1000
@@ -145,7 +161,6 @@ class Descriptor:
     __slots__ = ("_done", "_gate", "_lanes", "socket")
 
     def __init__(self, sock: socket.socket, events: tuple[int, ...], what: str) -> None:
-        sock.setblocking(False)
         self.socket = sock
         self._gate = threading.RLock()
         self._lanes = tuple(Lane(sock.fileno(), each, self._gate, what) for each in events)
