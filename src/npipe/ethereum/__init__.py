@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["ETHER", "MODULES", "Service", "available", "register"]
 
 ETHER = 10**18
-MODULES = ("eth", "net", "web3", "evm")
+MODULES = ("eth", "net", "web3", "evm", "debug", "txpool", "admin", "personal", "miner")
+_FOR_OWNER = ("admin", "personal")
 _WITHOUT_CHAIN = ("net", "web3")
 _NOTE = 'no chain is served: it needs the extra. Install it with: pip install "npipe[ethereum]"'
 
