@@ -81,6 +81,7 @@ class Session:
         self.peer = peer
         self.remote: Any = None  # the shell's face for calling the other end
         self.closed = False
+        self.blocked = False  # set by a shell while the other end does not read: begin nothing
         self.subscriptions: dict[str, Subscription] = {}  # served here, by id
         self.outgoing = Outgoing(self.send)
         self.calls = self.errors = 0
@@ -108,7 +109,7 @@ class Session:
         """
         limit = self.limits.calls
         inbox, ready, active = self._inbox, self._ready, self._active
-        while inbox or ready:
+        while (inbox or ready) and not self.blocked:
             try:
                 if ready and len(active) < limit:
                     call: Call | None = ready.popleft()

@@ -1,0 +1,19 @@
+"""MESSAGES, for asyncio: the names of ``npipe.rpc``, awaitable::
+
+    async with Server(api) as server:          async with await connect("calculator") as client:
+        await server.serve("calculator")           await client.call("calc_add", 1, 2)
+        await server.serve_forever()               async for item in await client.subscribe(...):
+
+``async def`` functions run on the loop, each call as a task; plain functions run in threads and
+never hold up the loop; ``@rpc.method(inline=True)`` ones, which only compute, run at once. This
+package is the only part of ``npipe.rpc`` that imports asyncio.
+"""
+
+from __future__ import annotations
+
+from npipe.rpc.aio.caller import Caller
+from npipe.rpc.aio.client import Client, connect
+from npipe.rpc.aio.server import Server
+from npipe.rpc.aio.subscribed import Subscribed
+
+__all__ = ["Caller", "Client", "Server", "Subscribed", "connect"]

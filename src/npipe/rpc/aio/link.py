@@ -1,0 +1,494 @@
+"""One connection on an event loop: the shell around a ``Session``, for servers and clients.
+
+A ``Link`` is the protocol of the loop's transport. What one read brings is answered with one
+write. Functions run where they belong: ``inline`` ones at once, ``async def`` as tasks, plain
+ones in the connection's ``Crew`` of threads; their replies meet in one write again. What a
+message means is not known here: see ``session``.
+
+Everything runs on the loop's thread, except ``wake`` and what the session does for a call that
+ends in a worker's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import select
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, cast
+
+from npipe.errors import ParseError, ProtocolError
+from npipe.rpc.aio.workers import Crew, Workers
+from npipe.rpc.api import Method
+from npipe.rpc.dispatcher import Call, Dispatcher
+from npipe.rpc.framing import Framing
+from npipe.rpc.limits import Limits
+from npipe.rpc.messages import error_reply
+from npipe.rpc.session import Session
+from npipe.rpc.subscriptions import Subscription
+
+__all__ = ["Gates", "Link"]
+
+log = logging.getLogger("npipe.rpc")
+
+FLUSH_BYTES = 256 * 1024  # queued while one read is worked on: then write in between
+EACH = 64  # items that a subscription pushes before others get their turn
+POLL_SECONDS = 0.1  # between two looks whether a half-closed peer has gone for good
+
+
+class Gates:
+    """Keeps ``@rpc.method(concurrency=n)``: who may run, over all connections of a server."""
+
+    def __init__(self) -> None:
+        self._running: dict[Method, int] = {}
+        self._waiting: dict[Method, deque[Callable[[], object]]] = {}
+
+    def enter(self, method: Method, run: Callable[[], object]) -> None:
+        """Call ``run()`` now, or when one of the method's calls has ended."""
+        running = self._running.get(method, 0)
+        if running < (method.options.concurrency or sys.maxsize):
+            self._running[method] = running + 1
+            run()
+        else:
+            self._waiting.setdefault(method, deque()).append(run)
+
+    def leave(self, method: Method) -> None:
+        """One of the method's calls has ended."""
+        waiting = self._waiting.get(method)
+        if waiting:
+            waiting.popleft()()
+        else:
+            self._running[method] -= 1
+
+
+class _Session(Session):
+    """A session that tells its link when there is something to do."""
+
+    link: Link
+
+    def send(self, message: bytes) -> None:
+        if not self.closed:
+            self._out.append(message)
+            self.link.queued(len(message))
+
+    def answer(self, call: Call, reply: bytes) -> None:
+        super().answer(call, reply)
+        self.link.ended(call)
+
+
+class Link(asyncio.Protocol):
+    """Moves bytes between a transport and a session, and runs the session's calls."""
+
+    transport: asyncio.Transport
+    session: Session
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        limits: Limits,
+        framing: Framing,
+        *,
+        connection_id: int,
+        workers: Workers,
+        gates: Gates,
+        on_open: Callable[[Link], object],
+        on_close: Callable[[Link, str], object],
+        is_client: bool = False,
+    ) -> None:
+        """``on_open(link)`` and ``on_close(link, reason)`` are each called once, in this order."""
+        self.loop = asyncio.get_running_loop()
+        self.limits = limits
+        self.bytes_in = self.bytes_out = 0
+        self.closed = False
+        self.closed_here = False  # the program on this side closed it
+        self.gone = asyncio.Event()  # the transport has ended
+        self.tasks: set[asyncio.Task[None]] = set()
+        self._is_client = is_client
+        self._dispatcher = dispatcher
+        self._framing = framing
+        self._connection_id = connection_id
+        self._workers = workers
+        self._gates = gates
+        self._on_open = on_open
+        self._on_close = on_close
+        self._thread = threading.get_ident()
+        self._crew: Crew | None = None
+        self._reason = ""  # why it ends, once that is known
+        self._pumping = False  # the loop is in ``pump``, which writes at its end
+        self._awake = False  # ``pump`` has been asked for
+        self._queued = 0  # bytes since the last write, roughly
+        self._room: asyncio.Future[None] | None = None  # while the peer does not read
+        self._room_for_threads = threading.Event()
+        self._room_for_threads.set()
+        self._reading = True
+        self._at_end = False  # the other end has finished sending
+        self._draining = False  # this end closes once all is answered
+        self._partial_since = 0.0
+        self._last_read = 0.0
+        self._timers: dict[Callable[[], object], asyncio.TimerHandle] = {}
+
+    # What the transport calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.session = session = _Session(
+            self._dispatcher,
+            limits=self.limits,
+            wrap=self._framing.wrap,
+            connection_id=self._connection_id,
+            peer=transport.get_extra_info("peer"),
+            on_subscription=self._subscribed,
+        )
+        session.link = self
+        self._touch()
+        self._on_open(self)
+
+    def data_received(self, data: bytes) -> None:
+        self.bytes_in += len(data)
+        framing = self._framing
+        try:
+            messages = framing.feed(data)
+        except ProtocolError as error:
+            self._violated(error)
+            return
+        if messages:
+            self.session.receive(messages)
+            self.pump()
+        if framing.pending or self._partial_since:
+            self._watch_partial(bool(messages))
+        if framing.error is not None:
+            self._violated(framing.error)
+        if self.limits.idle_timeout is not None:
+            self._touch()
+
+    def eof_received(self) -> bool:
+        """The other end sends no more. It still gets its replies, unless it is gone."""
+        try:
+            self.session.receive(self._framing.eof())
+        except ProtocolError as error:
+            self._reason = f"protocol error: {error}"
+            self.session.send(error_reply(b"null", ParseError(str(error))))
+        self.pump()
+        self.session.receive_eof()
+        self._at_end = True
+        self._stop_timer(self._check_partial)
+        self._check_peer()
+        return True  # this end closes by itself
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None and not self._reason:
+            self._reason = str(exc)
+        self.closed = True
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        reason = self._reason or "the other end closed it"
+        self.session.close(reason)
+        if self._crew is not None:
+            self._crew.close()
+        self._make_room()
+        self.gone.set()
+        self._on_close(self, reason)
+
+    def pause_writing(self) -> None:
+        """The peer reads slowly: do nothing more for it until it has caught up.
+
+        A client reads on, though, or the two would wait for each other.
+        """
+        self._room = self.loop.create_future()
+        self._room_for_threads.clear()
+        if not self._is_client:
+            self.session.blocked = True
+            self._set_reading(False)
+        if self.limits.write_timeout is not None:
+            self._check_progress(None)
+
+    def resume_writing(self) -> None:
+        self.session.blocked = False
+        self._stop_timer(self._check_progress)
+        self._make_room()
+        self.wake()
+
+    # Work
+
+    def pump(self) -> None:
+        """Do all that can be done at once, and write what it gave."""
+        self._awake = False
+        if self.closed:
+            return
+        session = self.session
+        self._pumping = True
+        try:
+            if self._crew is not None:
+                self._crew.settle()
+            while (call := session.next_call()) is not None:
+                self._begin(call)
+        finally:
+            self._pumping = False
+            self.flush()
+        self._set_reading(not (session.full or session.blocked))
+        if (self._at_end or self._draining) and session.idle:
+            self.close(self._reason)
+
+    def wake(self) -> None:
+        """Have ``pump`` called soon. From any thread."""
+        if self._awake:
+            return
+        self._awake = True
+        if threading.get_ident() == self._thread:
+            self.loop.call_soon(self.pump)
+        else:
+            with contextlib.suppress(RuntimeError):  # the loop has been closed
+                self.loop.call_soon_threadsafe(self.pump)
+
+    def queued(self, size: int) -> None:
+        """The session has something to write. From any thread."""
+        # A thread that sees _pumping has queued its message before the pump's last look.
+        if not self._pumping:
+            self.wake()
+            return
+        self._queued += size
+        if self._queued > FLUSH_BYTES and threading.get_ident() == self._thread:
+            self.flush()
+
+    def ended(self, call: Call) -> None:
+        """A call has been answered. From any thread."""
+        on_loop = threading.get_ident() == self._thread
+        if call.method.options.concurrency is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has been closed
+                self.loop.call_soon_threadsafe(self._gates.leave, call.method)
+        if not (on_loop and self._pumping):
+            self.wake()
+
+    def _begin(self, call: Call) -> None:
+        if call.method.options.concurrency is None:
+            self._run(call)
+        else:
+            self._gates.enter(call.method, lambda: self._run(call))
+
+    def _run(self, call: Call) -> None:
+        method = call.method
+        if call.cancelled:
+            call.fail(asyncio.CancelledError())
+        elif method.is_async:
+            task = self.loop.create_task(call.run_async())
+            self.tasks.add(task)
+            call.on_cancel(task.cancel)
+            task.add_done_callback(self._task_done)
+        elif method.options.inline:
+            call.run()
+        else:
+            if self._crew is None:
+                self._crew = Crew(self._workers, self.loop, self.wake)
+            self._crew.add(call)
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self.tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # answered and logged already: not asyncio's to complain about
+
+    # Writing
+
+    def flush(self) -> None:
+        """Write what is queued. A connection whose peer lets too much pile up is dropped."""
+        self._queued = 0
+        if self.transport.is_closing():
+            return
+        data = self.session.take()
+        if not data:
+            return
+        self.transport.write(data)
+        self.bytes_out += len(data)
+        if self._room is not None:
+            waiting = self.transport.get_write_buffer_size()
+            if waiting > self.limits.queue_bytes:
+                self.abort("the other end reads too slowly")
+
+    @property
+    def crowded(self) -> bool:
+        """True while the peer does not read."""
+        return self._room is not None
+
+    async def room(self) -> None:
+        """Wait until the peer reads. At once, if it does."""
+        while self._room is not None and not self.closed:
+            await asyncio.shield(self._room)
+
+    def _make_room(self) -> None:
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+        self._room = None
+        self._room_for_threads.set()
+
+    def _set_reading(self, on: bool) -> None:
+        on = on and not self._draining
+        if on != self._reading and not self._at_end and not self.transport.is_closing():
+            self._reading = on
+            if on:
+                self.transport.resume_reading()
+            else:
+                self.transport.pause_reading()
+
+    # Time
+
+    def _start_timer(self, seconds: float, callback: Callable[..., object], *args: Any) -> None:
+        self._stop_timer(callback)
+        self._timers[callback] = self.loop.call_later(seconds, callback, *args)
+
+    def _stop_timer(self, callback: Callable[..., object]) -> None:
+        timer = self._timers.pop(callback, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _watch_partial(self, completed: bool) -> None:
+        """Note since when a message is incomplete. A timer is set once, not for each message."""
+        seconds = self.limits.message_timeout
+        if not self._framing.pending:
+            self._partial_since = 0.0
+        elif seconds is not None and (completed or not self._partial_since):
+            self._partial_since = time.monotonic()
+            if self._check_partial not in self._timers:
+                self._start_timer(seconds, self._check_partial)
+
+    def _check_partial(self) -> None:
+        self._stop_timer(self._check_partial)
+        if self._partial_since:
+            left = self._partial_since + (self.limits.message_timeout or 0) - time.monotonic()
+            if left > 0:
+                self._start_timer(left, self._check_partial)
+            elif self._reading:
+                self.abort("no complete message in time")
+            else:  # it is not read, so it cannot get complete: its time begins anew
+                self._partial_since = time.monotonic()
+                self._start_timer(self.limits.message_timeout or 0, self._check_partial)
+
+    def _touch(self) -> None:
+        self._last_read = time.monotonic()
+        if self.limits.idle_timeout is not None and self._check_idle not in self._timers:
+            self._start_timer(self.limits.idle_timeout, self._check_idle)
+
+    def _check_idle(self) -> None:
+        self._stop_timer(self._check_idle)
+        if self.session.in_flight or self.session.subscriptions or self._framing.pending:
+            self._touch()
+            return
+        left = self._last_read + (self.limits.idle_timeout or 0) - time.monotonic()
+        if left > 0:
+            self._start_timer(left, self._check_idle)
+        else:
+            self.close("idle for too long")
+
+    def _check_progress(self, before: int | None) -> None:
+        """Drop a peer that has not read a byte in ``write_timeout`` seconds."""
+        now = self.transport.get_write_buffer_size()
+        if now == before:
+            self.abort("the other end reads too slowly")
+        else:
+            self._start_timer(self.limits.write_timeout or 0, self._check_progress, now)
+
+    # The end
+
+    def _violated(self, error: ProtocolError) -> None:
+        self.session.send(error_reply(b"null", ParseError(str(error))))
+        self.flush()
+        self.close(f"protocol error: {error}")
+
+    def _check_peer(self) -> None:
+        """After its end of sending: close when all is answered, or when the peer has gone."""
+        self._stop_timer(self._check_peer)
+        if self.session.idle:
+            self.close(self._reason)
+        elif self._peer_is_gone():
+            self.abort("the other end has gone")
+        else:
+            self._start_timer(POLL_SECONDS, self._check_peer)
+
+    def _peer_is_gone(self) -> bool:
+        if sys.platform == "win32":
+            return True  # a pipe of bytes has no half-close: the other end is closed
+        sock = self.transport.get_extra_info("socket")
+        if sock is None:
+            return True
+        poll = select.poll()
+        poll.register(sock.fileno(), 0)  # HUP and ERR are always told
+        return bool(poll.poll(0))
+
+    def drain(self, reason: str) -> None:
+        """Take no more calls; close once those in flight are answered."""
+        self._draining = True
+        self._reason = self._reason or reason
+        self._set_reading(False)
+        self.wake()
+
+    def stop(self, reason: str) -> None:
+        """Cancel what runs, and close."""
+        self._reason = reason
+        self.session.close(reason)
+        self.close(reason)
+
+    def close(self, reason: str) -> None:
+        """Close after what has been written is sent. Idempotent."""
+        if not self.transport.is_closing():
+            self._reason = self._reason or reason
+            self.transport.close()
+
+    def abort(self, reason: str) -> None:
+        """Close at once."""
+        self._reason = reason if not self.transport.is_closing() else self._reason or reason
+        self.transport.abort()
+
+    # Subscriptions
+
+    def _subscribed(self, subscription: Subscription) -> None:
+        """Run a subscription. From any thread: a batch ends where its last call did."""
+        if threading.get_ident() != self._thread:
+            self.loop.call_soon_threadsafe(self._subscribed, subscription)
+        elif subscription.call.method.is_async:
+            task = self.loop.create_task(self._feed(subscription))
+            self.tasks.add(task)
+            subscription.call.on_cancel(task.cancel)
+            task.add_done_callback(self._task_done)
+        else:
+            threading.Thread(
+                target=self._feed_from_thread, args=(subscription,), name="npipe-feed", daemon=True
+            ).start()
+
+    async def _feed(self, subscription: Subscription) -> None:
+        error: Exception | None = None
+        items = subscription.items()
+        pushed = 0
+        try:
+            async for item in items:
+                if not subscription.push(item):
+                    break
+                pushed += 1
+                if pushed % EACH == 0:  # a generator that never waits
+                    await asyncio.sleep(0)
+                if self._room is not None:
+                    await self.room()
+        except Exception as caught:
+            error = caught
+        finally:
+            if hasattr(items, "aclose"):  # an iterator need not have it
+                await items.aclose()
+        subscription.finish(error)
+
+    def _feed_from_thread(self, subscription: Subscription) -> None:
+        error: Exception | None = None
+        items = subscription.items()
+        try:
+            for item in items:
+                if not subscription.push(item):
+                    break
+                self._room_for_threads.wait()
+        except Exception as caught:
+            error = caught
+        finally:
+            if hasattr(items, "close"):
+                items.close()
+        subscription.finish(error)

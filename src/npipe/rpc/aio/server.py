@@ -1,0 +1,163 @@
+"""A JSON-RPC server on an event loop: it listens, and gives each connection a ``Link``."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from itertools import count
+from typing import Any, Self
+
+import npipe.aio
+from npipe.address import Address
+from npipe.errors import ClosedError, InternalError
+from npipe.rpc import framing as framings
+from npipe.rpc.aio.caller import Caller
+from npipe.rpc.aio.link import Gates, Link
+from npipe.rpc.aio.workers import Workers
+from npipe.rpc.api import API
+from npipe.rpc.dispatcher import Dispatcher, Middleware
+from npipe.rpc.limits import Limits
+from npipe.rpc.stats import Stats
+
+__all__ = ["Server"]
+
+log = logging.getLogger("npipe.rpc")
+
+CLOSING = 1.0  # seconds at the end of ``stop`` for what was written to be read, and tasks to end
+
+
+class Server:
+    """Serves an API on any number of addresses.
+
+    async with Server(api) as server:
+        await server.serve("calculator")
+        await server.serve_forever()
+    """
+
+    def __init__(
+        self,
+        api: API,
+        *,
+        limits: Limits | None = None,
+        framing: str = "json-stream",
+        middleware: Iterable[Middleware] = (),
+        show_errors: bool = False,
+        error_code: int = InternalError.code,
+    ) -> None:
+        """``framing`` is a name of ``npipe.rpc.framing``. ``middleware`` is called around every
+        call, the first one outermost. ``show_errors`` sends the text of unexpected exceptions to
+        the caller, ``error_code`` is what they are answered with."""
+        self.limits = limits or Limits()
+        framings.make(framing)  # a wrong name is an error here, not at the first client
+        self._framing = framing
+        self._dispatcher = Dispatcher(
+            api, middleware=middleware, show_errors=show_errors, error_code=error_code
+        )
+        self._listeners: list[npipe.aio.Server] = []
+        self._links: set[Link] = set()
+        self._ids = count(1)
+        self._workers = Workers()
+        self._gates = Gates()
+        self._stats = Stats()
+        self._stopped = asyncio.Event()
+        self._change = asyncio.Event()  # a link has ended
+
+    @property
+    def addresses(self) -> list[Address]:
+        """Where it listens."""
+        return [listener.address for listener in self._listeners]
+
+    async def serve(self, address: str | Address, **options: Any) -> Address:
+        """Listen on an address; clients are served by the loop from now on.
+
+        ``options`` are those of ``npipe.listen``, which also says what is raised.
+        """
+        if self._stopped.is_set():
+            raise ClosedError("server")
+        listener = await npipe.aio.create_server(self.protocol, address, **options)
+        self._listeners.append(listener)
+        log.info("JSON-RPC service started (%s)", listener.address)
+        return listener.address
+
+    def protocol(self) -> asyncio.Protocol:
+        """Return the protocol for one connection, to be given to a transport of your own."""
+        limits = self.limits
+        return Link(
+            self._dispatcher,
+            limits,
+            framings.make(self._framing, max_bytes=limits.message_bytes, max_depth=limits.depth),
+            connection_id=next(self._ids),
+            workers=self._workers,
+            gates=self._gates,
+            on_open=self._opened,
+            on_close=self._closed,
+        )
+
+    async def serve_forever(self) -> None:
+        """Wait until ``stop`` is called."""
+        await self._stopped.wait()
+
+    async def stop(self, drain: float = 0.0) -> None:
+        """Stop listening; give the calls in flight ``drain`` seconds; close the connections.
+
+        Idempotent. What no longer ran is cancelled.
+        """
+        listeners, self._listeners = self._listeners, []
+        for listener in listeners:
+            listener.close()
+            log.info("JSON-RPC service stopped (%s)", listener.address)
+        self._stopped.set()
+        links = tuple(self._links)
+        for link in links:
+            link.drain("server stopped")
+        await self._wait_for_links(drain)
+        for link in tuple(self._links):
+            link.stop("server stopped with calls in flight")
+        await self._wait_for_links(CLOSING)
+        for link in tuple(self._links):
+            link.abort("server stopped")
+        await self._wait_for_links(CLOSING)
+        tasks = [
+            task for link in links for task in link.tasks if task is not asyncio.current_task()
+        ]
+        if tasks:
+            await asyncio.wait(tasks, timeout=CLOSING)
+
+    def stats(self) -> dict[str, Any]:
+        """Return counters since the start: connections, calls, errors, bytes, and by method the
+        number of calls and their seconds (methods with ``inline=True`` are not timed)."""
+        return self._stats.report(tuple(self._links))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.stop()
+
+    async def _wait_for_links(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                while self._links:
+                    self._change.clear()
+                    await self._change.wait()
+        except TimeoutError:
+            pass
+
+    def _opened(self, link: Link) -> None:
+        if self._stopped.is_set():
+            link.abort("server stopped")
+        elif len(self._links) >= self.limits.connections:
+            log.warning("refused a client: %d connections are open", len(self._links))
+            link.abort("too many connections")
+        session = link.session
+        session.remote = Caller(link)
+        self._links.add(link)
+        self._stats.connections += 1
+        log.debug("connection %06d opened by %s", session.connection_id, session.peer)
+
+    def _closed(self, link: Link, reason: str) -> None:
+        log.debug("connection %06d closed (%s)", link.session.connection_id, reason)
+        self._links.discard(link)
+        self._stats.add(link)
+        self._change.set()

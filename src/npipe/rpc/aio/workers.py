@@ -1,0 +1,135 @@
+"""Threads for plain functions, beside an event loop.
+
+A plain function may block, so it never runs on the loop (unless it is ``inline``). Each
+connection has a ``Crew``: mostly one thread, which runs call after call, so that a run of quick
+calls costs one switch of threads and not one each. A second thread joins where a call takes
+longer than ``PATIENCE``, and a third. What a call is does not matter here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Protocol
+
+__all__ = ["Crew", "Workers"]
+
+log = logging.getLogger("npipe.rpc")
+
+PATIENCE = 0.010  # seconds; a switch of threads costs a hundredth of it
+LINGER = 10.0  # seconds that an idle thread waits for work before it ends
+SHARED = 64  # threads above which a crew gets no second one: each has its first for certain
+
+Job = Callable[[], object]
+
+
+class Workers:
+    """The threads of one server or client. All methods belong to the loop's thread."""
+
+    def __init__(self) -> None:
+        self.busy = 0
+        self._idle: list[SimpleQueue[Job]] = []  # one queue a thread: the last to rest goes first
+
+    def start(self, job: Job) -> None:
+        """Run ``job`` in a thread, at once."""
+        try:
+            self._idle.pop().put(job)
+        except IndexError:
+            # A daemon: a function that never returns must not keep the program alive.
+            threading.Thread(
+                target=self._run, args=(job,), name="npipe-worker", daemon=True
+            ).start()
+
+    def _run(self, job: Job) -> None:
+        jobs: SimpleQueue[Job] = SimpleQueue()
+        while True:
+            job()
+            self._idle.append(jobs)
+            try:
+                job = jobs.get(timeout=LINGER)
+            except Empty:
+                try:
+                    self._idle.remove(jobs)
+                except ValueError:  # somebody has just taken it, and is about to put a job in
+                    job = jobs.get()
+                else:
+                    return
+
+
+class Runnable(Protocol):
+    def run(self) -> None: ...
+
+
+class Crew:
+    """The threads that run one connection's plain calls, in their order where one is enough."""
+
+    def __init__(
+        self, workers: Workers, loop: asyncio.AbstractEventLoop, wake: Callable[[], object]
+    ) -> None:
+        """``wake()``, from any thread, has the loop call ``settle`` soon."""
+        self._workers = workers
+        self._loop = loop
+        self._wake = wake
+        self._todo: deque[Runnable] = deque()
+        self._count = 0  # threads at work
+        self._left: deque[None] = deque()  # one for each thread that has left since ``settle``
+        self._begun = self._seen = 0  # calls begun: now, and when the timer was set
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, call: Runnable) -> None:
+        """Have ``call.run()`` called in a thread."""
+        self._todo.append(call)
+        if self._count == 0:
+            self._hire()
+        self._set_timer()
+
+    def settle(self) -> None:
+        """Take note of the threads that have left; replace them if there is work again."""
+        while self._left:
+            self._left.popleft()
+            self._count -= 1
+            self._workers.busy -= 1
+        if self._todo and self._count == 0:
+            self._hire()
+
+    def close(self) -> None:
+        """Forget what has not begun."""
+        self._todo.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _hire(self) -> None:
+        self._count += 1
+        self._workers.busy += 1
+        self._workers.start(self._work)
+
+    def _work(self) -> None:
+        while True:
+            try:
+                call = self._todo.popleft()
+            except IndexError:
+                break
+            self._begun += 1
+            try:
+                call.run()
+            except BaseException:  # SystemExit and the like: answered, and no business of ours
+                log.exception("a function raised what is no Exception")
+        self._left.append(None)
+        self._wake()
+
+    def _set_timer(self) -> None:
+        if self._timer is None:
+            self._seen = self._begun
+            self._timer = self._loop.call_later(PATIENCE, self._look)
+
+    def _look(self) -> None:
+        """Is a call so slow that others wait for it? Then one more thread."""
+        self._timer = None
+        if self._todo:
+            if self._seen == self._begun and self._workers.busy < SHARED:
+                self._hire()
+            self._set_timer()
