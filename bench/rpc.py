@@ -5,14 +5,24 @@ Every server answers the same raw client (``rawclient.py``) on a Unix socket, in
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import importlib.util
 import time
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from npipe import rpc
+from npipe.rpc import aio as rpc_aio
 
 from . import rawclient
 from .harness import Table, measure
 from .servers import Absent, serve
 
+if TYPE_CHECKING:
+    import web3
+
+CALLS = 2000
 OURS = ("npipe-threads", "npipe-asyncio", "npipe-uvloop")
 THEIRS = ("anvil", "geth", "jayson")
 
@@ -74,85 +84,85 @@ def _user_functions(addresses: dict[str, str], rounds: int) -> Iterator[Table]:
 
 
 def _clients(address: str, rounds: int) -> Iterator[Table]:
-    from npipe import rpc
-
-    count = 2000
-
-    def timed(run: Callable[[], object]) -> float:
-        start = time.perf_counter()
-        run()
-        return count / (time.perf_counter() - start)
-
-    with contextlib.ExitStack() as stack:
-        client = stack.enter_context(rpc.connect(address))
-
-        def ours_sequential() -> None:
-            for _ in range(count):
-                client.call("eth_blockNumber")
-
-        def ours_batch() -> None:
-            for _ in range(count // 100):
-                client.batch([("eth_blockNumber",)] * 100)
-
-        def ours_in_flight() -> None:
-            for _ in range(count // 100):
-                calls = [client.start("eth_blockNumber") for _ in range(100)]
-                for call in calls:
-                    call.result(60)
-
-        sequential: list[tuple[str, Callable[[], float]]] = [
-            ("npipe", lambda: timed(ours_sequential))
-        ]
-        batch: list[tuple[str, Callable[[], float]]] = [
-            ("npipe", lambda: timed(ours_batch)),
-            ("npipe, 100 in flight", lambda: timed(ours_in_flight)),
-        ]
-        absent = {}
-        try:
+    """One program's calls: npipe's client and web3.py's, each its sync and its asyncio one."""
+    absent = {} if importlib.util.find_spec("web3") else {"web3.py": "not installed"}
+    with rpc.connect(address) as client:
+        contestants = [("npipe", lambda: _timed(CALLS, lambda: _ours_sequential(client)))]
+        batches = [("npipe", lambda: _timed(CALLS, lambda: _ours_batches(client)))]
+        in_flight = [("npipe.rpc.aio", lambda: asyncio.run(_ours_in_flight(address)))]
+        if not absent:
             import web3
-        except ImportError:
-            absent["web3.py"] = "not installed"
-        else:
+
             w3 = web3.Web3(web3.IPCProvider(address))
-
-            def theirs_sequential() -> None:
-                for _ in range(count):
-                    w3.eth.block_number  # noqa: B018
-
-            def theirs_batch() -> None:
-                for _ in range(count // 100):
-                    with w3.batch_requests() as requests:
-                        for _ in range(100):
-                            requests.add(w3.eth.get_block_number())
-                        requests.execute()
-
-            sequential.append(("web3.py eth.block_number", lambda: timed(theirs_sequential)))
-            sequential.append(
-                (
-                    "web3.py make_request",
-                    lambda: timed(
-                        lambda: [
-                            w3.provider.make_request("eth_blockNumber", []) for _ in range(count)
-                        ]
-                    ),
-                )
+            contestants += [
+                ("web3.py eth.block_number", lambda: _timed(CALLS, lambda: _theirs(w3))),
+                ("web3.py make_request", lambda: _timed(CALLS, lambda: _their_requests(w3))),
+            ]
+            batches += [("web3.py", lambda: _timed(CALLS, lambda: _their_batches(w3)))]
+            in_flight += [("web3.py async", lambda: asyncio.run(_theirs_in_flight(address)))]
+        for title, rows, reference in (
+            ("one call after the other", contestants, "web3.py eth.block_number"),
+            ("batches of 100", batches, "web3.py"),
+            ("100 calls in flight", in_flight, "web3.py async"),
+        ):
+            yield measure(
+                f"Clients on the same server: {title}",
+                "calls/s (more is better)",
+                rows,
+                reference=reference,
+                rounds=rounds,
+                goal="10 x web3.py" if "100" in title else "",
+                absent=absent,
             )
-            batch.append(("web3.py", lambda: timed(theirs_batch)))
-        reference = "npipe" if absent else "web3.py"
-        yield measure(
-            "Clients on the same server: one call after the other",
-            "calls/s (more is better)",
-            sequential,
-            reference="npipe" if absent else "web3.py eth.block_number",
-            rounds=rounds,
-            absent=absent,
-        )
-        yield measure(
-            "Clients on the same server: 100 calls at a time",
-            "calls/s (more is better)",
-            batch,
-            reference=reference,
-            rounds=rounds,
-            goal="10 x web3.py",
-            absent=absent,
-        )
+
+
+def _timed(count: int, run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return count / (time.perf_counter() - start)
+
+
+def _ours_sequential(client: rpc.Client) -> None:
+    for _ in range(CALLS):
+        client.call("eth_blockNumber")
+
+
+def _ours_batches(client: rpc.Client) -> None:
+    for _ in range(CALLS // 100):
+        client.batch([("eth_blockNumber", ())] * 100)
+
+
+async def _ours_in_flight(address: str) -> float:
+    async with await rpc_aio.connect(address) as client:
+        start = time.perf_counter()
+        for _ in range(CALLS // 100):
+            await asyncio.gather(*(client.call("eth_blockNumber") for _ in range(100)))
+        return CALLS / (time.perf_counter() - start)
+
+
+def _theirs(w3: web3.Web3) -> None:
+    for _ in range(CALLS):
+        w3.eth.block_number  # noqa: B018
+
+
+def _their_requests(w3: web3.Web3) -> None:
+    for _ in range(CALLS):
+        w3.provider.make_request("eth_blockNumber", [])  # type: ignore[arg-type]
+
+
+def _their_batches(w3: web3.Web3) -> None:
+    for _ in range(CALLS // 100):
+        with w3.batch_requests() as requests:
+            for _ in range(100):
+                requests.add(w3.eth.get_block_number())  # type: ignore[arg-type]
+            requests.execute()
+
+
+async def _theirs_in_flight(address: str) -> float:
+    import web3
+
+    async with web3.AsyncWeb3(web3.AsyncIPCProvider(address)) as w3:
+        start = time.perf_counter()
+        for _ in range(CALLS // 100):
+            await asyncio.gather(*(w3.eth.get_block_number() for _ in range(100)))
+        return CALLS / (time.perf_counter() - start)

@@ -1,64 +1,65 @@
-"""A development chain called as a client would call it: by method name, with JSON values."""
+"""A development chain called as a client would call it: by JSON-RPC, with no connection between."""
 
 from __future__ import annotations
 
-import inspect
+import itertools
+import os
+import sys
 from collections.abc import Callable, Iterator
-from typing import Any, get_type_hints
+from typing import Any
 
 import msgspec
 import pytest
 
 import npipe.ethereum as ethereum
-from npipe.errors import InvalidParams, MethodNotFound
+from npipe.errors import RPCError
+from npipe.rpc.api import API
+from npipe.rpc.dispatcher import Dispatcher
+from npipe.rpc.session import Session
+from npipe.security import PeerIdentity
 
 Call = Callable[..., Any]
 
 
-class Table:
-    """Stands in for npipe.rpc.API where no connection is wanted: binds as it does, and calls."""
+class Refused(RPCError):
+    """The error object of a reply."""
 
-    def __init__(self) -> None:
-        self.methods: dict[str, Callable[..., Any]] = {}
 
-    def register(self, namespace: str, target: object, **_: object) -> None:
-        for name in dir(target):
-            function = getattr(target, name)
-            if not name.startswith("_") and callable(function):
-                first, *rest = name.split("_")
-                camel = first + "".join(part.capitalize() for part in rest)
-                self.methods[f"{namespace}_{camel}"] = function
+class Direct:
+    """One connection's session, fed and emptied by hand. It is the owner's, so to say."""
+
+    def __init__(self, api: API) -> None:
+        owner = PeerIdentity(uid=os.geteuid()) if sys.platform != "win32" else None
+        self._session = Session(Dispatcher(api), peer=owner)
+        self._ids = itertools.count()
 
     def call(self, method: str, *params: Any) -> Any:
-        if method not in self.methods:
-            raise MethodNotFound(f"the method {method} does not exist/is not available")
-        function = self.methods[method]
-        hints = get_type_hints(function, include_extras=True)
-        names = list(inspect.signature(function).parameters)
-        try:
-            args = [
-                msgspec.convert(value, hints[name])
-                for value, name in zip(params, names, strict=False)
-            ]
-        except msgspec.ValidationError as error:
-            raise InvalidParams(str(error)) from None
-        return msgspec.json.decode(msgspec.json.encode(function(*args)))
+        """The result of a call. Raises Refused with the error of the reply."""
+        request = {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": params}
+        self._session.receive([msgspec.json.encode(request)])
+        while (call := self._session.next_call()) is not None:
+            call.run()
+        (reply,) = map(msgspec.json.decode, self._session.take().splitlines())
+        if "error" in reply:
+            error = reply["error"]
+            raise Refused(error["message"], code=error["code"], data=error.get("data"))
+        return reply["result"]
 
 
 @pytest.fixture
-def table() -> Table:
-    return Table()
+def api() -> API:
+    return API()
 
 
 @pytest.fixture
-def service(table: Table) -> Iterator[ethereum.Service]:
-    with ethereum.register(table) as service:
+def service(api: API) -> Iterator[ethereum.Service]:
+    with ethereum.register(api) as service:
         yield service
 
 
 @pytest.fixture
-def call(table: Table, service: ethereum.Service) -> Call:
-    return table.call
+def call(api: API, service: ethereum.Service) -> Call:
+    return Direct(api).call
 
 
 @pytest.fixture

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from npipe.errors import InvalidParams, MethodNotFound
-from npipe.ethereum.errors import ChainError, Reverted
+from npipe.errors import RPCError
 
 Call = Callable[..., Any]
 
@@ -48,24 +47,26 @@ def test_a_contract_is_deployed_and_called(call: Call, alice: str) -> None:
 def test_a_revert_is_error_3_with_its_data(call: Call, alice: str) -> None:
     address = deploy(call, alice, REVERT)
     for method in ("eth_call", "eth_estimateGas"):
-        with pytest.raises(Reverted) as caught:
+        with pytest.raises(RPCError) as caught:
             call(method, {"from": alice, "to": address})
         assert (caught.value.code, caught.value.message) == (3, "execution reverted")
         assert caught.value.data == "0x"
 
 
 def test_an_unknown_method_is_not_found(call: Call) -> None:
-    with pytest.raises(MethodNotFound):
+    with pytest.raises(RPCError) as caught:
         call("eth_noSuchThing")
+    assert caught.value.code == -32601
 
 
 def test_a_bad_address_is_bad_params(call: Call) -> None:
-    with pytest.raises(InvalidParams):
+    with pytest.raises(RPCError) as caught:
         call("eth_getBalance", "0x1234")
+    assert caught.value.code == -32602
 
 
 def test_an_unknown_block_is_header_not_found(call: Call, alice: str) -> None:
-    with pytest.raises(ChainError, match="header not found"):
+    with pytest.raises(RPCError, match="header not found"):
         call("eth_getBalance", alice, "0x99")
     assert call("eth_getBlockByNumber", "0x99", False) is None
 

@@ -25,16 +25,20 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .accounts import MNEMONIC
 from .net import Net
+from .owner import is_owner
 from .web3_api import Web3
 
 if TYPE_CHECKING:
+    from npipe.security import PeerIdentity
+
     from .accounts import Account
     from .node import Node
 
 __all__ = ["ETHER", "MODULES", "Service", "available", "register"]
 
 ETHER = 10**18
-MODULES = ("eth", "net", "web3", "evm")
+MODULES = ("eth", "net", "web3", "evm", "debug", "txpool", "admin", "personal", "miner")
+_FOR_OWNER = ("admin", "personal")
 _WITHOUT_CHAIN = ("net", "web3")
 _NOTE = 'no chain is served: it needs the extra. Install it with: pip install "npipe[ethereum]"'
 
@@ -47,7 +51,14 @@ def available() -> bool:
 class Registry(Protocol):
     """The part of ``npipe.rpc.API`` that is used here."""
 
-    def register(self, namespace: str, target: object, /) -> None: ...
+    def register(
+        self,
+        namespace: str,
+        target: object,
+        /,
+        *,
+        allow: Callable[[PeerIdentity], bool] | None = None,
+    ) -> None: ...
 
 
 @dataclass
@@ -127,7 +138,7 @@ def register(
         )
     for name in chosen:
         for part in parts[name]:
-            api.register(name, part)
+            api.register(name, part, allow=is_owner if name in _FOR_OWNER else None)
     return service
 
 

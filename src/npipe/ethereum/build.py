@@ -5,14 +5,22 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from . import state_file as files
 from .accounts import derive
+from .admin import Admin
 from .chain import Chain
+from .debug import Debug
 from .eth_blocks import EthBlocks
 from .eth_fees import EthFees
 from .eth_state import EthState
 from .eth_transactions import EthTransactions
 from .evm import Evm
+from .filters import EthFilters
+from .miner import Miner
 from .node import Node
+from .personal import Personal
+from .subscriptions import EthSubscriptions
+from .txpool import TxPool
 
 if TYPE_CHECKING:
     from . import Service
@@ -40,11 +48,29 @@ def build(
         raise ValueError(f"a block time of {block_time} seconds: it must be more than 0")
     accounts = derive(mnemonic, count)
     balances = {account.address: balance for account in accounts}
-    node = Node(Chain(balances, chain_id=service.chain_id), accounts, block_time=block_time)
+    saved = None if state_file is None else files.load(state_file)
+    chain = Chain(balances, chain_id=service.chain_id, saved=saved)
+    node = Node(chain, accounts, block_time=block_time)
+    if saved is not None:
+        node.restore_pool(saved)
     service.accounts, service.balance, service.mnemonic = accounts, balance, mnemonic
     service.node = node
-    service._on_close.append(node.worker.close)
+    if state_file is not None:
+        service._on_close.append(lambda: files.save(state_file, node.dump()))
+    service._on_close.append(node.worker.close)  # the last in is the first to be done
     return {
-        "eth": [EthBlocks(node), EthState(node), EthTransactions(node), EthFees(node)],
+        "eth": [
+            EthBlocks(node),
+            EthState(node),
+            EthTransactions(node),
+            EthFees(node),
+            EthFilters(node),
+            EthSubscriptions(node.hub),
+        ],
         "evm": [Evm(node)],
+        "debug": [Debug(node)],
+        "txpool": [TxPool(node)],
+        "admin": [Admin(node, os.path.abspath(state_file) if state_file else "")],
+        "personal": [Personal(node)],
+        "miner": [Miner(node)],
     }

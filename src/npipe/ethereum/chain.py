@@ -18,7 +18,7 @@ from typing import Any
 
 from eth.abc import BlockAPI, BlockHeaderAPI, ReceiptAPI, SignedTransactionAPI, StateAPI
 from eth.consensus import ConsensusContext
-from eth.constants import ZERO_ADDRESS
+from eth.constants import GENESIS_PARENT_HASH, ZERO_ADDRESS
 from eth.db.atomic import AtomicDB
 from eth.db.backends.memory import MemoryDB
 from eth.db.chain import ChainDB
@@ -29,10 +29,12 @@ from eth.vm.forks.prague.constants import HISTORY_STORAGE_ADDRESS, HISTORY_STORA
 from eth.vm.forks.prague.state import PragueState
 from eth_hash.auto import keccak
 from eth_utils import ValidationError
-from rlp import encode
+from rlp import decode, encode
+from rlp.exceptions import RLPException
 
 from .errors import ChainError
-from .events import Hub, NewBlock
+from .events import Hub
+from .state_file import SavedBlock, SavedChain
 
 __all__ = ["GAS_LIMIT", "Chain", "Mined"]
 
@@ -95,7 +97,13 @@ class Chain:
         chain_id: int = 1337,
         hub: Hub | None = None,
         clock: Callable[[], float] = time.time,
+        saved: SavedChain | None = None,
     ) -> None:
+        """``saved`` goes on with a chain that ``dump`` gave, and then ``balances`` are its own.
+
+        Raises ValueError for a chain id out of range, or another than the saved chain's, and for
+        a saved chain that does not fit together.
+        """
         if not 1 <= chain_id <= 2**53 - 1:  # wallets compute 2 * id + 36 in a double
             raise ValueError(f"chain id {chain_id} is not between 1 and {2**53 - 1}")
         self.chain_id = chain_id
@@ -111,7 +119,10 @@ class Chain:
         self._blocks: list[Mined] = []
         self._by_hash: dict[bytes, Mined] = {}
         self._by_transaction: dict[bytes, tuple[Mined, int]] = {}
-        self._append(self._genesis(balances))
+        if saved is None:
+            self._append(self._genesis(balances))
+        else:
+            self._restore(saved)
 
     # -- reading --------------------------------------------------------------------------------
 
@@ -201,7 +212,7 @@ class Chain:
             self._offset = header.timestamp - int(self._clock())
             self._next_timestamp = None
         self._append(mined)
-        self.hub.publish(NewBlock(mined))
+        self.hub.new_block(mined)
         return mined
 
     def vm(self, header: BlockHeaderAPI) -> _VM:
@@ -255,6 +266,46 @@ class Chain:
         self._offset, self._next_timestamp = snapshot.offset, snapshot.next_timestamp
         return True, snapshot.extra
 
+    # -- keeping --------------------------------------------------------------------------------
+
+    def dump(self, pool: Iterable[SignedTransactionAPI]) -> SavedChain:
+        """All of the chain but its snapshots, to be saved."""
+        return SavedChain(
+            chain_id=self.chain_id,
+            offset=self._offset,
+            blocks=[
+                SavedBlock(
+                    encode(mined.block),
+                    [receipt.encode() for receipt in mined.receipts],
+                    list(mined.created),
+                )
+                for mined in self._blocks
+            ],
+            nodes=dict(self.store),
+            pool=[transaction.encode() for transaction in pool],
+        )
+
+    def _restore(self, saved: SavedChain) -> None:
+        if saved.chain_id != self.chain_id:
+            raise ValueError(
+                f"the saved chain has the id {saved.chain_id}, not {self.chain_id}: "
+                f"ask for --chain-id {saved.chain_id}, or for another file"
+            )
+        self.store.update(saved.nodes)
+        self._offset = saved.offset
+        parent = GENESIS_PARENT_HASH
+        try:
+            for number, item in enumerate(saved.blocks):
+                mined = _decode(item)
+                if (mined.number, mined.header.parent_hash) != (number, parent):
+                    raise ValueError(f"block {number} does not follow the one before it")
+                if mined.header.state_root not in self.store:
+                    raise ValueError(f"the state of block {number} is not there")
+                self._append(mined)
+                parent = mined.hash
+        except (RLPException, ValidationError, TypeError, IndexError, ValueError) as error:
+            raise ValueError(f"the saved chain is damaged: {error}") from error
+
     # -- inside ---------------------------------------------------------------------------------
 
     def _append(self, mined: Mined) -> None:
@@ -286,3 +337,12 @@ class Chain:
         state.persist()
         header = header.copy(state_root=state.state_root)
         return Mined(_VM.get_block_class()(header, (), (), ()), (), ())
+
+
+def _decode(saved: SavedBlock) -> Mined:
+    block = decode(saved.block, _VM.get_block_class())
+    builder = _VM.get_receipt_builder()
+    receipts = tuple(builder.decode(receipt) for receipt in saved.receipts)
+    if not len(receipts) == len(saved.created) == len(block.transactions):
+        raise ValueError(f"block {block.number} has not a receipt for each transaction")
+    return Mined(block, receipts, tuple(saved.created))

@@ -6,6 +6,8 @@ from typing import Any
 
 from rlp import encode
 
+from npipe.rpc.api import method
+
 from . import shapes
 from .chain import Mined
 from .formats import BlockId, Hash, quantity, to_bytes, to_int
@@ -22,34 +24,42 @@ class EthBlocks:
         self._node = node
         self._worker = node.worker
 
+    @method(inline=True)
     def chain_id(self) -> str:
         """The number that keeps transactions of one chain off another."""
         return quantity(self._node.chain.chain_id)
 
+    @method(inline=True)
     def block_number(self) -> str:
         """The number of the newest block."""
         return quantity(self._node.head.number)
 
+    @method(inline=True)
     def syncing(self) -> bool:
         """False: there is nobody to catch up with."""
         return False
 
+    @method(inline=True)
     def accounts(self) -> list[str]:
         """The addresses whose keys are held here."""
         return [f"0x{address.hex()}" for address in self._node.accounts]
 
+    @method(inline=True)
     def coinbase(self) -> str:
         """Who gets the tips."""
         return f"0x{self._node.chain.coinbase.hex()}"
 
+    @method(inline=True)
     def mining(self) -> bool:
         """Whether blocks are made."""
         return True
 
+    @method(inline=True)
     def hashrate(self) -> str:
         """0: nothing is computed for a block."""
         return "0x0"
 
+    @method(inline=True)
     def protocol_version(self) -> str:
         """The version of the wire protocol that a peer would be met with (eth/68)."""
         return "0x44"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta
+
+from npipe.errors import InvalidParams
 
 from .formats import (
     Address,
@@ -17,12 +19,14 @@ from .formats import (
     word,
 )
 from .node import Node
+from .proof import prove
 from .worker import on_worker
 
 __all__ = ["EthState"]
 
 Slot = Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]{1,64}$")]
 LATEST = "latest"
+_MAX_SLOTS = 1_024
 
 
 class EthState:
@@ -75,3 +79,39 @@ class EthState:
     ) -> str:
         """The least gas with which a transaction succeeds, exactly."""
         return quantity(self._node.estimate(transaction, block or LATEST, overrides))
+
+    @on_worker
+    def get_storage_values(
+        self, slots: dict[Address, list[Slot]], block: BlockId | None = LATEST
+    ) -> dict[str, list[str]]:
+        """Many words of many contracts at once, in the order asked for."""
+        if sum(map(len, slots.values())) > _MAX_SLOTS:
+            raise InvalidParams(f"too many slots: {_MAX_SLOTS} at most")
+        state = self._node.state(block or LATEST)
+        return {
+            address: [word(state.get_storage(to_bytes(address), to_int(slot))) for slot in wanted]
+            for address, wanted in slots.items()
+        }
+
+    @on_worker
+    def get_proof(
+        self, address: Address, slots: list[Slot], block: BlockId | None = LATEST
+    ) -> dict[str, Any]:
+        """An account and some of its storage, with the proof that they belong to the block."""
+        if len(slots) > _MAX_SLOTS:
+            raise InvalidParams(f"too many slots: {_MAX_SLOTS} at most")
+        place = self._node.place(block or LATEST)
+        keys = [to_int(slot) for slot in slots]
+        return prove(self._node.chain.store, place.header, to_bytes(address), keys)
+
+    @on_worker
+    def create_access_list(
+        self,
+        transaction: TransactionRequest,
+        block: BlockId | None = LATEST,
+        overrides: dict[Address, StateOverride] | None = None,
+    ) -> dict[str, Any]:
+        """The access list that a transaction should have, and the gas it then uses."""
+        entries, gas_used, error = self._node.access_list(transaction, block or LATEST, overrides)
+        result = {"accessList": entries, "gasUsed": quantity(gas_used)}
+        return result | {"error": error} if error else result

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from npipe.errors import InvalidParams
+from npipe.rpc.context import Context
 
 from . import shapes, transactions
 from .errors import ChainError
@@ -23,14 +24,16 @@ class EthTransactions:
         self._worker = node.worker
 
     @on_worker
-    def send_transaction(self, transaction: TransactionRequest) -> str:
+    def send_transaction(self, context: Context, transaction: TransactionRequest) -> str:
         """Sign with the sender's key, which must be held here, and send. Returns the hash."""
-        return data(self._node.submit(self._node.sign(transaction)))
+        with self._node.hub.caused_by(context):
+            return data(self._node.submit(self._node.sign(transaction)))
 
     @on_worker
-    def send_raw_transaction(self, raw: Data) -> str:
+    def send_raw_transaction(self, context: Context, raw: Data) -> str:
         """Send a signed transaction. Returns its hash; it may be in a block already."""
-        return data(self._node.submit(transactions.decode(to_bytes(raw))))
+        with self._node.hub.caused_by(context):
+            return data(self._node.submit(transactions.decode(to_bytes(raw))))
 
     @on_worker
     def sign_transaction(self, transaction: TransactionRequest) -> dict[str, Any]:
@@ -55,6 +58,7 @@ class EthTransactions:
     @on_worker
     def resend(
         self,
+        context: Context,
         transaction: TransactionRequest,
         gas_price: str | None = None,
         gas: str | None = None,
@@ -64,7 +68,8 @@ class EthTransactions:
             raise ChainError("missing transaction nonce in transaction spec")
         transaction.gas_price = gas_price or transaction.gas_price
         transaction.gas = gas or transaction.gas
-        return data(self._node.submit(self._node.sign(transaction)))
+        with self._node.hub.caused_by(context):
+            return data(self._node.submit(self._node.sign(transaction)))
 
     @on_worker
     def pending_transactions(self) -> list[dict[str, Any]]:

@@ -5,12 +5,23 @@ The names are those that ganache began with and hardhat and anvil kept.
 
 from __future__ import annotations
 
+import msgspec
+
+from npipe.rpc.context import Context
+
 from .errors import ChainError
 from .formats import Quantity, quantity, to_int
 from .node import Node
 from .worker import on_worker
 
 __all__ = ["Evm"]
+
+
+class MineOptions(msgspec.Struct):
+    """What evm_mine may be given, in ganache's form."""
+
+    timestamp: Quantity | None = None
+    blocks: int = 1
 
 
 class Evm:
@@ -31,11 +42,14 @@ class Evm:
         return self._node.revert(to_int(snapshot))
 
     @on_worker
-    def mine(self, timestamp: Quantity | None = None) -> str:
-        """Add one block, at a time of one's choice. Returns "0x0", as ganache did."""
-        if timestamp is not None:
-            self._node.chain.set_next_timestamp(to_int(timestamp))
-        self._node.mine()
+    def mine(self, context: Context, options: Quantity | MineOptions | None = None) -> str:
+        """Add a block, at a time of one's choice, or several. Returns "0x0", as ganache did."""
+        if not isinstance(options, MineOptions):
+            options = MineOptions(timestamp=options)
+        if options.timestamp is not None:
+            self._node.chain.set_next_timestamp(to_int(options.timestamp))
+        with self._node.hub.caused_by(context):
+            self._node.mine_many(options.blocks)
         return "0x0"
 
     @on_worker
@@ -49,9 +63,10 @@ class Evm:
         self._node.chain.set_next_timestamp(to_int(timestamp))
 
     @on_worker
-    def set_automine(self, on: bool) -> bool:
+    def set_automine(self, context: Context, on: bool) -> bool:
         """Mine each transaction at once, or let them wait for evm_mine. Returns true."""
-        self._node.automine = on
+        with self._node.hub.caused_by(context):
+            self._node.set_automine(on)
         return True
 
     @on_worker

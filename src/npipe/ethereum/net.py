@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from npipe.rpc.api import method
+
 __all__ = ["Net"]
 
 
@@ -11,14 +13,17 @@ class Net:
     def __init__(self, network_id: int) -> None:
         self._network_id = network_id
 
+    @method(inline=True)
     def version(self) -> str:
         """The network's number, in decimal: the chain id."""
         return str(self._network_id)
 
+    @method(inline=True)
     def listening(self) -> bool:
         """False: no peer is listened for."""
         return False
 
+    @method(inline=True)
     def peer_count(self) -> str:
         """0."""
         return "0x0"

@@ -15,14 +15,15 @@ from eth.vm.forks.london.headers import calculate_expected_base_fee_per_gas
 
 from npipe.errors import InvalidParams
 
-from . import execution, transactions
+from . import execution, replay, transactions
 from .accounts import Account
 from .chain import Chain, Mined
 from .errors import ChainError, UnknownAccount, UnknownBlock
-from .events import Hub, NewPending
+from .events import Hub
 from .execution import Message
 from .formats import BlockHash, BlockId, StateOverride, TransactionRequest, to_bytes, to_int
 from .pool import Pool
+from .state_file import SavedChain
 from .worker import Worker
 
 __all__ = ["Node", "Place"]
@@ -168,6 +169,26 @@ class Node:
 
         return execution.estimate(fresh, self.message(request, fresh()))
 
+    def access_list(
+        self,
+        request: TransactionRequest,
+        wanted: BlockId,
+        overrides: Mapping[str, StateOverride] | None = None,
+    ) -> tuple[list[dict[str, Any]], int, str]:
+        """What a request touches, the gas it uses when it says so, and its error or ""."""
+        header = self.place(wanted).header
+
+        def fresh() -> StateAPI:
+            state = self.chain.state(header)
+            execution.apply_overrides(state, overrides or {})
+            return state
+
+        state = fresh()
+        message = self.message(request, state)
+        ignored = {message.sender, message.to, self.chain.coinbase}
+        ignored |= set(state.computation_class.get_precompiles())
+        return replay.access_list(fresh, message, ignored)
+
     # -- transactions ---------------------------------------------------------------------------
 
     def base_fee(self) -> int:
@@ -248,7 +269,7 @@ class Node:
                 f"maxFeePerGas: {transaction.max_fee_per_gas}, baseFee: {base_fee}"
             )
         self.pool.add(transaction)
-        self.hub.publish(NewPending(transaction))
+        self.hub.new_pending(transaction)
         if self.automine:
             self._mine_each(transaction.sender)
         return bytes(transaction.hash)
@@ -263,6 +284,22 @@ class Node:
             raise ChainError(f"{count} blocks are too many at once: {_MAX_MINED_AT_ONCE} at most")
         for _ in range(count):
             self.mine()
+
+    def set_automine(self, on: bool) -> None:
+        """Mine each transaction as it comes, those that wait included, or let them wait."""
+        self.automine = on
+        if on:
+            for sender in {item.sender for item in self.pool.pending(self.chain.state())}:
+                self._mine_each(sender)
+
+    def dump(self) -> SavedChain:
+        """Chain and pool, to be saved."""
+        return self.chain.dump(self.pool)
+
+    def restore_pool(self, saved: SavedChain) -> None:
+        """Take back the transactions that waited when the chain was saved."""
+        for raw in saved.pool:
+            self.pool.add(transactions.decode(raw))
 
     def snapshot(self) -> int:
         """Remember chain and pool."""

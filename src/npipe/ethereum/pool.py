@@ -31,6 +31,9 @@ class Pool:
     def __len__(self) -> int:
         return len(self._by_hash)
 
+    def __iter__(self) -> Iterator[Any]:
+        return iter(list(self._by_hash.values()))
+
     def get(self, transaction_hash: bytes) -> Any | None:
         return self._by_hash.get(transaction_hash)
 

@@ -10,6 +10,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 
 from npipe.errors import InternalError
+from npipe.rpc.api import method
 
 from .formats import Data, data, to_bytes
 
@@ -29,6 +30,7 @@ def client_version() -> str:
 class Web3:
     """Who answers."""
 
+    @method(inline=True)
     def client_version(self) -> str:
         """The name and version of this server."""
         return client_version()

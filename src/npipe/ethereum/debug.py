@@ -1,0 +1,100 @@
+"""The namespace debug: blocks, receipts and transactions as bytes, and how they ran."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rlp import encode
+
+from .chain import Mined
+from .errors import ChainError
+from .execution import apply_overrides
+from .formats import BlockId, Hash, StateOverride, TransactionRequest, data, to_bytes
+from .node import Node
+from .replay import TraceConfig, trace_block, trace_message, trace_transaction
+from .worker import on_worker
+
+__all__ = ["Debug"]
+
+
+class TraceCallConfig(TraceConfig, rename="camel"):
+    """A TraceConfig, with what to pretend of accounts."""
+
+    state_overrides: dict[str, StateOverride] | None = None
+
+
+class Debug:
+    """What happened, to the byte and to the instruction."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._worker = node.worker
+
+    @on_worker
+    def get_raw_block(self, block: BlockId) -> str:
+        """A block, RLP-encoded."""
+        return data(encode(self._block(block).block))
+
+    @on_worker
+    def get_raw_header(self, block: BlockId) -> str:
+        """A block's header, RLP-encoded: its hash is the block's."""
+        return data(encode(self._block(block).header))
+
+    @on_worker
+    def get_raw_receipts(self, block: BlockId) -> list[str]:
+        """A block's receipts, each as it is in the receipts trie."""
+        return [data(receipt.encode()) for receipt in self._block(block).receipts]
+
+    @on_worker
+    def get_raw_transaction(self, transaction: Hash) -> str:
+        """A transaction's bytes, in a block or waiting; "0x" where there is none."""
+        wanted = to_bytes(transaction)
+        if found := self._node.chain.transaction(wanted):
+            mined, index = found
+            return data(mined.block.transactions[index].encode())
+        pending = self._node.pool.get(wanted)
+        return data(pending.encode()) if pending else "0x"
+
+    def get_bad_blocks(self) -> list[Any]:
+        """None: nobody sends us blocks."""
+        return []
+
+    @on_worker
+    def trace_transaction(self, transaction: Hash, config: TraceConfig | None = None) -> Any:
+        """Run a transaction again and say what it did, by instruction or ("callTracer") by call."""
+        found = self._node.chain.transaction(to_bytes(transaction))
+        if found is None:
+            raise ChainError("transaction not found")
+        return trace_transaction(self._node.chain, *found, config or TraceConfig())
+
+    @on_worker
+    def trace_block_by_number(self, block: BlockId, config: TraceConfig | None = None) -> Any:
+        """Run all transactions of a block again."""
+        return trace_block(self._node.chain, self._block(block), config or TraceConfig())
+
+    @on_worker
+    def trace_block_by_hash(self, block: Hash, config: TraceConfig | None = None) -> Any:
+        """Run all transactions of a block again."""
+        mined = self._node.chain.by_hash(to_bytes(block))
+        if mined is None:
+            raise ChainError(f"block {block} not found")
+        return trace_block(self._node.chain, mined, config or TraceConfig())
+
+    @on_worker
+    def trace_call(
+        self,
+        transaction: TransactionRequest,
+        block: BlockId | None = "latest",
+        config: TraceCallConfig | None = None,
+    ) -> Any:
+        """Run a call and say what it did."""
+        config = config or TraceCallConfig()
+        state = self._node.state(block or "latest")
+        apply_overrides(state, config.state_overrides or {})
+        return trace_message(state, self._node.message(transaction, state), config)
+
+    def _block(self, wanted: BlockId) -> Mined:
+        mined = self._node.block(wanted)
+        if mined is None:
+            raise ChainError(f"block #{wanted} not found")
+        return mined

@@ -1,0 +1,36 @@
+"""The namespace miner: what is left of it where blocks cost nothing."""
+
+from __future__ import annotations
+
+from npipe.rpc.context import Context
+
+from .formats import Address, to_bytes
+from .node import Node
+from .worker import on_worker
+
+__all__ = ["Miner"]
+
+
+class Miner:
+    """Whether transactions are mined at once, and who gets the tips."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._worker = node.worker
+
+    @on_worker
+    def start(self, context: Context, threads: int | None = None) -> None:
+        """Mine each transaction as it comes, beginning with those that wait."""
+        with self._node.hub.caused_by(context):
+            self._node.set_automine(True)
+
+    @on_worker
+    def stop(self) -> None:
+        """Let transactions wait."""
+        self._node.set_automine(False)
+
+    @on_worker
+    def set_etherbase(self, address: Address) -> bool:
+        """Give the tips of future blocks to an account."""
+        self._node.chain.coinbase = to_bytes(address)
+        return True

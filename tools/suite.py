@@ -1,0 +1,138 @@
+"""Runs every test that this machine can run, and says at the end how many of each kind passed.
+
+    python tools/suite.py [--pythons] [PYTEST ARGUMENTS]
+
+On this Python; then, where Wine is installed, on CPython for Windows (tools/wine.py). With
+``--pythons`` instead, the tests of all that depends on the Python version, on each other version
+that is found. ``make test`` and ``make test-pythons`` run it in the project's venv.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import peers
+import reports
+import stamps
+import wine
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / ".test-results"
+OTHERS = ("3.12", "3.13", "3.14")
+#: What rests on the interpreter's own sockets, threads and event loop.
+PORTABLE = ("tests/conformance", "tests/transport", "tests/aio")
+TIMEOUT = 1200.0  # seconds for one run of pytest
+
+
+class Suite:
+    """Runs pytest, again and again, and keeps the score."""
+
+    def __init__(self) -> None:
+        self.total = reports.Counts()
+        self.lines: list[str] = []
+        self.good = True
+
+    def run(self, name: str, report: Path, pytest: Callable[[], int]) -> None:
+        """Call ``pytest``, which returns its exit status and leaves ``report``; count it."""
+        print(f"\n=== {name}", flush=True)
+        report.unlink(missing_ok=True)
+        start = time.monotonic()
+        status = pytest()
+        counts = reports.read(report)
+        ending = f"in {time.monotonic() - start:.0f} s"
+        if status or not counts.passed:
+            self.good = False
+            ending += f", exit status {status}" if status else ", which is a failure"
+        self.total += counts
+        self.lines.append(f"{name}: {counts} {ending}")
+
+    def run_here(self, name: str, python: Path | str, arguments: Sequence[str]) -> None:
+        """Run pytest on a Python of this system."""
+        report = RESULTS / f"{name.replace(' ', '-')}.xml"
+        command = [str(python), "-m", "pytest", f"--junitxml={report}", *arguments]
+        self.run(name, report, lambda: call(command))
+
+    def run_wine(self, arguments: Sequence[str]) -> None:
+        """Run pytest on each CPython for Windows."""
+        windows = wine.Wine(wine.HOME)
+        windows.setup(wine.VERSIONS, [])
+        for version in wine.VERSIONS:
+            self.run(
+                f"win32 {version} (Wine)",
+                windows.report(version),
+                lambda version=version: windows.test(version, arguments, TIMEOUT),  # type: ignore[misc]
+            )
+        windows.stop()
+
+    def finish(self) -> int:
+        """Print the score, the last line in the form that CI reads; return the exit status."""
+        print("", *self.lines, f"total: {self.total}", sep="\n", flush=True)
+        return 0 if self.good else 1
+
+
+def call(command: Sequence[str]) -> int:
+    """Run ``command`` in the checkout without standard input; return its exit status."""
+    try:
+        return subprocess.call(command, cwd=ROOT, stdin=subprocess.DEVNULL, timeout=TIMEOUT)
+    except subprocess.TimeoutExpired:
+        print(f"suite.py: not done after {TIMEOUT:g} s: ended", flush=True)
+        return 124
+
+
+def other_pythons() -> Iterator[tuple[str, str]]:
+    """Yield (version, path) of each other Python here: on PATH, or one of pyenv's."""
+    pyenv = os.environ.get("PYENV_ROOT", os.path.expanduser("~/.pyenv"))
+    for version in OTHERS:
+        places = glob.glob(f"{pyenv}/versions/{version}.*/bin/python{version}")
+        places += filter(None, [shutil.which(f"python{version}")])
+        for path in places:
+            # One of pyenv's shims is on PATH even where the version behind it is not.
+            probe = subprocess.run([path, "-c", ""], check=False, capture_output=True)
+            if probe.returncode == 0 and version != "{}.{}".format(*sys.version_info):
+                yield version, path
+                break
+
+
+def make_venv(version: str, python: str) -> Path:
+    """Return the Python of a venv like ours, for another version. Made once."""
+    venv = ROOT / f".venv-{version}"
+    with stamps.build(venv, wine.requirements(ROOT / "pyproject.toml")) as needed:
+        if needed:
+            subprocess.run([python, "-m", "venv", "--without-pip", venv], check=True)
+            pip = [sys.executable, "-m", "pip", "--python", str(venv), "install", "--quiet"]
+            subprocess.run([*pip, "-e", ".[console]", "--group=test"], cwd=ROOT, check=True)
+    return venv / "bin" / "python"
+
+
+def main(arguments: Sequence[str]) -> int:
+    RESULTS.mkdir(exist_ok=True)
+    suite = Suite()
+    if arguments[:1] == ["--pythons"]:
+        for version, path in other_pythons():
+            existing = [directory for directory in PORTABLE if (ROOT / directory).is_dir()]
+            python = make_venv(version, path)
+            suite.run_here(f"{sys.platform} {version}", python, [*existing, *arguments[1:]])
+        return suite.finish()
+    if not peers.install():
+        return 1
+    version = "{}.{}".format(*sys.version_info)
+    suite.run_here(f"{sys.platform} {version}", sys.executable, arguments)
+    if shutil.which("wine"):
+        suite.run_wine(arguments)
+    elif "wine" in os.environ.get("NPIPE_REQUIRE", "").split(","):
+        suite.good = False
+        suite.lines.append("win32: Wine is not installed, and NPIPE_REQUIRE asks for it")
+    else:
+        suite.lines.append("win32: skipped, Wine is not installed (apt-get install wine64 wine)")
+    return suite.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
