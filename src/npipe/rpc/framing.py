@@ -55,8 +55,8 @@ class Framing(Protocol):
         Raises Truncated in the middle of a message, and what ``feed`` still had to raise.
         """
 
-    def wrap(self, message: bytes) -> bytes:
-        """Return ``message``, which is JSON, as it goes on the wire."""
+    def wrap(self, *messages: bytes) -> bytes:
+        """Return ``messages``, each of which is JSON, as they go on the wire."""
 
     @property
     def pending(self) -> int:
@@ -123,11 +123,12 @@ class _Reader:
             return [held.strip(WHITESPACE)]
         raise Truncated(f"the stream ended in the middle of a message, after {len(held)} bytes")
 
-    def wrap(self, message: bytes) -> bytes:
+    def wrap(self, *messages: bytes) -> bytes:
+        lines = b"\n".join((*messages, b""))
+        if lines.count(b"\n") == len(messages):
+            return lines
         # A newline in JSON is whitespace, yet a peer that reads lines would stumble over it.
-        if b"\n" in message:
-            message = message.replace(b"\n", b" ")
-        return message + b"\n"
+        return b"\n".join((*(message.replace(b"\n", b" ") for message in messages), b""))
 
     def _split(self, data: bytes, messages: list[bytes]) -> None:
         raise NotImplementedError
@@ -258,8 +259,9 @@ class ContentLength(_Reader):
     def pending(self) -> int:
         return len(self._held) + (self._length is not None)
 
-    def wrap(self, message: bytes) -> bytes:
-        return b"Content-Length: %d\r\n\r\n%b" % (len(message), message)
+    def wrap(self, *messages: bytes) -> bytes:
+        parts = (b"Content-Length: %d\r\n\r\n%b" % (len(text), text) for text in messages)
+        return b"".join(parts)
 
     def _split(self, data: bytes, messages: list[bytes]) -> None:
         pos = 0
@@ -341,9 +343,9 @@ class Auto(_Reader):
     def eof(self) -> list[bytes]:
         return self._chosen.eof() if self._chosen else []
 
-    def wrap(self, message: bytes) -> bytes:
+    def wrap(self, *messages: bytes) -> bytes:
         """As the peer writes; as a json-stream as long as it has written nothing."""
-        return self._chosen.wrap(message) if self._chosen else super().wrap(message)
+        return self._chosen.wrap(*messages) if self._chosen else super().wrap(*messages)
 
 
 def _check_depth(message: bytes, max_depth: int) -> None:

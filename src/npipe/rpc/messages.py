@@ -26,6 +26,7 @@ __all__ = ["Fault", "Message", "encode", "error_reply", "parse", "request", "res
 # DecodeError, and too deep a nesting is a RecursionError.
 BAD_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 ABSENT = Raw()
+_NO_ID = frozenset((b"{", b"[", b"t", b"f"))  # how JSON starts that cannot be an id
 
 
 class Message(msgspec.Struct, gc=False):
@@ -67,7 +68,13 @@ def parse(data: bytes) -> Message | Fault | list[Message | Fault]:
             data.decode()  # msgspec does not look inside a Raw, and an id is echoed
         if data[:1] != b"[":
             message = _decode_message(data)
-            return message if _is_sound(message) else _second_look(data)
+            # The common case first: a request, with neither a result nor an error, and an id.
+            if message.result is message.error and message.method is not UNSET:
+                if message.id is ABSENT or bytes(message.id)[:1] not in _NO_ID:
+                    return message
+            elif _is_sound(message):
+                return message
+            return _second_look(data)
         messages = _decode_messages(data)
         if all(map(_is_sound, messages)):
             return list[Message | Fault](messages)
@@ -78,7 +85,7 @@ def parse(data: bytes) -> Message | Fault | list[Message | Fault]:
 
 def _is_sound(message: Message) -> bool:
     # An id is a string, a number or null; a message is a request or a reply, never both.
-    if message.id and bytes(message.id)[:1] in b"{[tf":
+    if message.id and bytes(message.id)[:1] in _NO_ID:
         return False
     if message.method is UNSET:
         return bool(message.result or message.error)
@@ -156,7 +163,7 @@ def request(method: str, params: bytes = b"", id: bytes = b"") -> bytes:
 
 def result_reply(id: bytes, result: bytes) -> bytes:
     """Make the reply to a call that succeeded. ``result`` is JSON."""
-    return b'{"jsonrpc":"2.0","id":' + id + b',"result":' + result + b"}"
+    return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (id, result)
 
 
 def error_reply(id: bytes, error: RPCError) -> bytes:

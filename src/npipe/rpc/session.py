@@ -68,12 +68,12 @@ class Session:
         dispatcher: Dispatcher,
         *,
         limits: Limits | None = None,
-        wrap: Callable[[bytes], bytes] = lambda message: message + b"\n",
+        wrap: Callable[..., bytes] = lambda *messages: b"\n".join((*messages, b"")),
         connection_id: int = 0,
         peer: PeerIdentity | None = None,
         on_subscription: Callable[[Subscription], object] | None = None,
     ) -> None:
-        """``wrap`` frames a message to be sent. ``on_subscription`` is told of each subscription
+        """``wrap`` frames messages to be sent. ``on_subscription`` is told of each subscription
         once its id is on the way: the shell then runs it."""
         self.dispatcher = dispatcher
         self.limits = limits or Limits()
@@ -89,6 +89,7 @@ class Session:
         self.in_write: list[Pending] = []  # the calls that ``take`` returned last
         self.plain = not dispatcher.middleware
         self._methods = dispatcher.api.table(peer)
+        self._most = self.limits.reply_bytes
         self._wrap = wrap
         self._on_subscription = on_subscription
         self._inbox: deque[bytes] = deque()
@@ -176,7 +177,10 @@ class Session:
             reply = result_reply(id, result) if id else b""
         except Exception as error:
             reply = self._explain(message, id, error)
-        self._deliver(id, batch, reply)
+        if batch is None and 0 < len(reply) <= self._most:
+            self.send(reply)
+        else:
+            self._deliver(id, batch, reply)
         return None
 
     def _explain(self, message: Message, id: bytes, error: Exception) -> bytes:
@@ -187,7 +191,7 @@ class Session:
         return error_reply(id, explained) if id else b""
 
     def _deliver(self, id: bytes, batch: tuple[Batch, int] | None, reply: bytes) -> None:
-        if len(reply) > self.limits.reply_bytes:
+        if len(reply) > self._most:
             self.errors += 1
             reply = error_reply(id, RPCError("the reply is too large", code=TOO_LARGE))
         if batch is not None:
@@ -278,7 +282,7 @@ class Session:
         self.in_write = self.outgoing.taken()
         messages = self._out[:]
         del self._out[: len(messages)]  # what was queued meanwhile stays
-        return b"".join(map(self._wrap, messages))
+        return self._wrap(*messages) if messages else b""
 
     @property
     def has_output(self) -> bool:

@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, cast
 
 from npipe.errors import ParseError, ProtocolError
@@ -72,9 +72,17 @@ class _Session(Session):
     link: Link
 
     def send(self, message: bytes) -> None:
-        if not self.closed:
-            self._out.append(message)
-            self.link.queued(len(message))
+        if self.closed:
+            return
+        self._out.append(message)
+        link = self.link
+        # A thread that sees ``pumping`` has queued its message before the pump's last look.
+        if not link.pumping:
+            link.wake()
+            return
+        link.queued += len(message)
+        if link.queued > FLUSH_BYTES:
+            link.relieve()
 
     def answer(self, call: Call, reply: bytes) -> None:
         super().answer(call, reply)
@@ -119,9 +127,9 @@ class Link(asyncio.Protocol):
         self._thread = threading.get_ident()
         self._crew: Crew | None = None
         self._reason = ""  # why it ends, once that is known
-        self._pumping = False  # the loop is in ``pump``, which writes at its end
+        self.pumping = False  # the loop is in ``pump``, which writes at its end
         self._awake = False  # ``pump`` has been asked for
-        self._queued = 0  # bytes since the last write, roughly
+        self.queued = 0  # bytes since the last write, roughly
         self._room: asyncio.Future[None] | None = None  # while the peer does not read
         self._room_for_threads = threading.Event()
         self._room_for_threads.set()
@@ -222,14 +230,14 @@ class Link(asyncio.Protocol):
         if self.closed:
             return
         session = self.session
-        self._pumping = True
+        self.pumping = True
         try:
             if self._crew is not None:
                 self._crew.settle()
             while (call := session.next_call()) is not None:
                 self._begin(call)
         finally:
-            self._pumping = False
+            self.pumping = False
             self.flush()
         self._set_reading(not (session.full or session.blocked))
         if (self._at_end or self._draining) and session.idle:
@@ -246,14 +254,9 @@ class Link(asyncio.Protocol):
             with contextlib.suppress(RuntimeError):  # the loop has been closed
                 self.loop.call_soon_threadsafe(self.pump)
 
-    def queued(self, size: int) -> None:
-        """The session has something to write. From any thread."""
-        # A thread that sees _pumping has queued its message before the pump's last look.
-        if not self._pumping:
-            self.wake()
-            return
-        self._queued += size
-        if self._queued > FLUSH_BYTES and threading.get_ident() == self._thread:
+    def relieve(self) -> None:
+        """Much has been queued while one read is worked on: write in between."""
+        if threading.get_ident() == self._thread:
             self.flush()
 
     def ended(self, call: Call) -> None:
@@ -262,7 +265,7 @@ class Link(asyncio.Protocol):
         if call.method.options.concurrency is not None:
             with contextlib.suppress(RuntimeError):  # the loop has been closed
                 self.loop.call_soon_threadsafe(self._gates.leave, call.method)
-        if not (on_loop and self._pumping):
+        if not (on_loop and self.pumping):
             self.wake()
 
     def _begin(self, call: Call) -> None:
@@ -276,16 +279,25 @@ class Link(asyncio.Protocol):
         if call.cancelled:
             call.fail(asyncio.CancelledError())
         elif method.is_async:
-            task = self.loop.create_task(call.run_async())
-            self.tasks.add(task)
-            call.on_cancel(task.cancel)
-            task.add_done_callback(self._task_done)
+            task = self._new_task(call.run_async())
+            if task.done():
+                self._task_done(task)
+            else:
+                self.tasks.add(task)
+                call.on_cancel(task.cancel)
+                task.add_done_callback(self._task_done)
         elif method.options.inline:
             call.run()
         else:
             if self._crew is None:
                 self._crew = Crew(self._workers, self.loop, self.wake)
             self._crew.add(call)
+
+    def _new_task(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Make a task that starts at once where Python can, so that what never waits costs less."""
+        if sys.version_info >= (3, 12) and self.loop.get_task_factory() is None:
+            return asyncio.Task(coroutine, loop=self.loop, eager_start=True)
+        return self.loop.create_task(coroutine)
 
     def _task_done(self, task: asyncio.Task[None]) -> None:
         self.tasks.discard(task)
@@ -296,7 +308,7 @@ class Link(asyncio.Protocol):
 
     def flush(self) -> None:
         """Write what is queued. A connection whose peer lets too much pile up is dropped."""
-        self._queued = 0
+        self.queued = 0
         if self.transport.is_closing():
             return
         data = self.session.take()
