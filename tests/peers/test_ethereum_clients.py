@@ -95,7 +95,6 @@ def test_web3_makes_a_round_trip(chain: str) -> None:
         block, balance = batch.execute()
     assert block["number"] == 2
     assert balance == w3.eth.get_balance(sender)
-    w3.provider.disconnect()
 
 
 def test_web3_async_makes_a_round_trip(chain: str) -> None:

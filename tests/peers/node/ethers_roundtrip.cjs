@@ -3,7 +3,8 @@ const { IpcSocketProvider } = require("ethers");
 const { BYTECODE, finish } = require("./common.cjs");
 
 async function main(address) {
-  const provider = new IpcSocketProvider(address);
+  // Without a cache: else a balance asked for again within 250 ms is the old one.
+  const provider = new IpcSocketProvider(address, undefined, { cacheTimeout: -1 });
   const chainId = (await provider.getNetwork()).chainId;
   const [from, to] = await provider.send("eth_accounts", []);
   const signer = await provider.getSigner(from);
