@@ -7,17 +7,21 @@ test fails, so that nothing is ever left out in silence.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-__all__ = ["NODE_MODULES", "node_environment", "require"]
+__all__ = ["NODE", "NODE_MODULES", "node_environment", "require", "run_node"]
 
 ROOT = Path(__file__).resolve().parents[2]
 PEERS = Path(os.environ.get("NPIPE_PEERS") or ROOT / ".peers")
+NODE = Path(__file__).with_name("node")  # our scripts; the packages they use are in:
 NODE_MODULES = PEERS / "node" / "node_modules"
 
 #: What each peer is built or run with; a name that is not here is itself a tool.
@@ -59,3 +63,18 @@ def _find(name: str) -> Path | None:
 def node_environment() -> dict[str, str]:
     """Return the environment in which ``require()`` of a CommonJS script finds the npm packages."""
     return {**os.environ, "NODE_PATH": str(NODE_MODULES)}
+
+
+def run_node(script: str, *arguments: str) -> Any:
+    """Run a script of ``tests/peers/node``; return the JSON that it prints."""
+    done = subprocess.run(
+        [require("node"), NODE / script, *arguments],
+        env=node_environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 import subprocess
@@ -17,9 +16,7 @@ import pytest
 
 from npipe import rpc
 from npipe.errors import MethodNotFound, RPCError
-from peers.require import node_environment, require
-
-NODE = Path(__file__).with_name("node")
+from peers.require import NODE, node_environment, require, run_node
 
 
 class Calculator:
@@ -53,20 +50,6 @@ def serving(directory: Path, framing: str) -> Iterator[str]:
     api.register("math", Calculator())
     with rpc.Server(api, framing=framing) as server:
         yield str(server.serve(str(directory / "s")))
-
-
-def run_node(script: str, *arguments: str) -> Any:
-    """What a script of ``tests/peers/node`` prints."""
-    done = subprocess.run(
-        [require("node"), NODE / script, *arguments],
-        env=node_environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=50,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 @contextlib.contextmanager
@@ -170,8 +153,8 @@ def _transfer_seen_as_new_head(client: rpc.Client) -> None:
     heads = client.subscribe("eth", "newHeads", timeout=20)
     sender = client.call("eth_accounts", timeout=20)[0]
     transaction = {"from": sender, "to": sender, "value": "0x1"}
-    hash = client.call("eth_sendTransaction", transaction, timeout=20)
+    sent = client.call("eth_sendTransaction", transaction, timeout=20)
     head = next(iter(heads))
     block = client.call("eth_getBlockByHash", head["hash"], False, timeout=20)
-    assert hash in block["transactions"]
+    assert sent in block["transactions"]
     heads.close()
