@@ -12,7 +12,9 @@ import msgspec
 import pytest
 
 import npipe.ethereum as ethereum
+from ethereum.contracts import init
 from npipe.errors import RPCError
+from npipe.ethereum.formats import data
 from npipe.rpc.api import API
 from npipe.rpc.dispatcher import Dispatcher
 from npipe.rpc.session import Session
@@ -53,6 +55,7 @@ def api() -> API:
 
 @pytest.fixture
 def service(api: API) -> Iterator[ethereum.Service]:
+    pytest.importorskip("eth", reason='the chain needs the extra "ethereum"')
     with ethereum.register(api) as service:
         yield service
 
@@ -70,3 +73,17 @@ def alice(service: ethereum.Service) -> str:
 @pytest.fixture
 def bob(service: ethereum.Service) -> str:
     return "0x" + service.accounts[1].address.hex()
+
+
+@pytest.fixture
+def deploy(call: Call, alice: str) -> Callable[[bytes], str]:
+    """Deploys a contract from its runtime code, and returns its address."""
+
+    def create(runtime: bytes) -> str:
+        sent = call("eth_sendTransaction", {"from": alice, "input": data(init(runtime))})
+        receipt = call("eth_getTransactionReceipt", sent)
+        assert receipt["status"] == "0x1"
+        assert call("eth_getCode", receipt["contractAddress"]) == data(runtime)
+        return str(receipt["contractAddress"])
+
+    return create

@@ -11,6 +11,7 @@ from .admin import Admin
 from .chain import Chain
 from .debug import Debug
 from .eth_blocks import EthBlocks
+from .eth_config import EthConfig
 from .eth_fees import EthFees
 from .eth_state import EthState
 from .eth_transactions import EthTransactions
@@ -66,6 +67,7 @@ def build(
             EthFees(node),
             EthFilters(node),
             EthSubscriptions(node.hub),
+            EthConfig(node),
         ],
         "evm": [Evm(node)],
         "debug": [Debug(node)],
