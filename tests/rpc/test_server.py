@@ -1,0 +1,490 @@
+"""The server with threads, over real connections."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+import npipe
+from npipe import rpc
+from npipe.errors import ClosedError
+from rpc.service import Service, make_api
+
+Serve = Callable[..., rpc.Server]
+CALL = b'{"jsonrpc":"2.0","id":%d,"method":"%b","params":%b}\n'
+
+
+def call(id: int, method: bytes, params: bytes = b"[]") -> bytes:
+    return CALL % (id, method, params)
+
+
+@pytest.fixture
+def service() -> Service:
+    return Service()
+
+
+@pytest.fixture
+def serve(service: Service, address: str) -> Iterator[Callable[..., rpc.Server]]:
+    """Start a server of the service with these options."""
+    servers: list[rpc.Server] = []
+
+    def start(**options: object) -> rpc.Server:
+        server = rpc.Server(make_api(service), **options)  # type: ignore[arg-type]
+        server.serve(address)
+        servers.append(server)
+        return server
+
+    yield start
+    service.release.set()
+    for server in servers:
+        server.stop()
+
+
+def read_lines(connection: npipe.Connection, count: int) -> list[bytes]:
+    data = b""
+    while data.count(b"\n") < count:
+        more = connection.read(1 << 20)
+        assert more, f"the server closed after {data[-200:]!r}"
+        data += more
+    return data.splitlines()
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:
+    """Wait for what no event tells of: counters of another thread."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.005)
+
+
+def test_rpc_bug_04_two_messages_in_one_write(serve: Serve, address: str) -> None:
+    serve()
+    with npipe.connect(address) as connection:
+        connection.write(call(1, b"test_noArgsRets") + call(2, b"test_noArgsRets"))
+        assert len(read_lines(connection, 2)) == 2
+
+
+def test_rpc_bug_02_a_large_message_is_read_whole(serve: Serve, address: str) -> None:
+    serve()
+    text = "x" * (3 << 20)
+    with rpc.connect(address) as client:
+        assert client.call("test_echoPlain", text, timeout=20) == text
+
+
+def test_rpc_bug_20_a_message_over_the_limit_is_refused_and_answered(
+    serve: Serve, address: str
+) -> None:
+    serve(limits=rpc.Limits(message_bytes=1000))
+    with npipe.connect(address) as connection:
+        connection.write(call(1, b"test_echoPlain", b'["' + b"x" * 2000 + b'"]'))
+        (line,) = read_lines(connection, 1)
+        assert b"-32700" in line
+        assert connection.read(100) == b""
+
+
+def test_rpc_bug_06_and_07_time_passes_without_a_loss(serve: Serve, address: str) -> None:
+    # The seed's 15 s ran from the start of a read over the execution to the end of the write.
+    # Here times are per thing: a message's, a write's. The call takes longer than both.
+    serve(limits=rpc.Limits(message_timeout=0.05, write_timeout=0.05))
+    with rpc.connect(address) as client:
+        assert client.call("test_noArgsRets") is None
+        time.sleep(0.1)
+        assert client.call("test_repeat", "ab", 2) == "abab"
+
+
+def test_rpc_bug_01_null_in_a_batch_kills_nobody(serve: Serve, address: str) -> None:
+    serve()
+    with npipe.connect(address) as connection:
+        connection.write(b"[null]\n")
+        assert b"-32600" in read_lines(connection, 1)[0]
+    with rpc.connect(address) as client:
+        assert client.call("test_noArgsRets") is None
+
+
+def test_rpc_bug_22_a_crash_is_one_call_s(
+    serve: Serve, address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    serve()
+    with rpc.connect(address) as client:
+        with pytest.raises(rpc.InternalError) as caught:
+            client.call("test_crash")
+        assert "secret" not in str(caught.value)
+        assert client.call("test_noArgsRets") is None
+    assert "ZeroDivisionError: a secret" in caplog.text
+    assert "connection 000001: test_crash failed" in caplog.text
+
+
+def test_errors_are_shown_when_asked_for(serve: Serve, address: str) -> None:
+    serve(show_errors=True, error_code=-32000)
+    with rpc.connect(address) as client, pytest.raises(rpc.RPCError) as caught:
+        client.call("test_crash")
+    assert (caught.value.code, caught.value.message) == (-32000, "ZeroDivisionError: a secret")
+
+
+def test_a_slow_call_holds_up_nothing(serve: Serve, service: Service, address: str) -> None:
+    serve()
+    with npipe.connect(address) as connection:
+        connection.write(call(1, b"test_block"))
+        assert service.entered.wait(10)
+        connection.write(call(2, b"test_noArgsRets"))
+        assert b'"id":2' in read_lines(connection, 1)[0]
+        service.release.set()
+        assert b'"id":1' in read_lines(connection, 1)[0]
+
+
+def test_calls_behind_a_slow_one_in_the_same_write_are_answered(
+    serve: Serve, service: Service, address: str
+) -> None:
+    serve()
+    with npipe.connect(address) as connection:
+        connection.write(call(1, b"test_block") + call(2, b"test_noArgsRets"))
+        assert b'"id":2' in read_lines(connection, 1)[0]
+        service.release.set()
+        assert b'"id":1' in read_lines(connection, 1)[0]
+
+
+def test_cancel_request_reaches_a_running_call(
+    serve: Serve, service: Service, address: str
+) -> None:
+    serve()
+    with npipe.connect(address) as connection:
+        connection.write(call(1, b"test_block"))
+        assert service.entered.wait(10)
+        connection.write(b'{"jsonrpc":"2.0","method":"$/cancelRequest","params":{"id":1}}\n')
+        assert b'"id":1' in read_lines(connection, 1)[0]
+        assert service.cancelled.is_set()
+
+
+def test_a_half_closed_connection_gets_its_replies(
+    serve: Serve, service: Service, address: str
+) -> None:
+    if sys.platform == "win32":
+        pytest.skip("a pipe of bytes cannot be half-closed")
+    server = serve()
+    with npipe.connect(address) as connection:
+        connection.write(call(1, b"test_block") + call(2, b"test_noArgsRets"))
+        assert service.entered.wait(10)
+        connection.close_write()
+        assert b'"id":2' in read_lines(connection, 1)[0]
+        assert not service.cancelled.is_set()
+        service.release.set()
+        assert b'"id":1' in read_lines(connection, 1)[0]
+        assert connection.read(10) == b""
+    wait_for(lambda: server.stats()["connections"]["open"] == 0)
+
+
+def test_fifty_clients_gone_in_mid_call_free_everything(
+    serve: Serve, service: Service, address: str
+) -> None:
+    server = serve()
+    before = threading.active_count()
+    connections = [npipe.connect(address) for _ in range(50)]
+    for connection in connections:
+        connection.write(call(1, b"test_block"))
+    wait_for(lambda: server.stats()["calls"] == 50)
+    assert server.stats()["connections"]["open"] == 50
+    for connection in connections:
+        connection.close()
+    wait_for(lambda: server.stats()["connections"]["open"] == 0)
+    wait_for(lambda: threading.active_count() <= before + 1)  # the watch
+    assert service.cancelled.is_set()
+
+
+KILLED = """
+import os, sys
+import npipe
+connection = npipe.connect(sys.argv[1])
+connection.write(b'{"jsonrpc":"2.0","id":1,"method":"test_echoPl')
+os._exit(9)
+"""
+
+
+def test_a_client_killed_in_mid_message_leaves_no_trace(serve: Serve, address: str) -> None:
+    server = serve()
+    processes = [
+        subprocess.run([sys.executable, "-c", KILLED, address], check=False, timeout=50)
+        for _ in range(3)
+    ]
+    assert [p.returncode for p in processes] == [9, 9, 9]
+    for _ in range(100):
+        connection = npipe.connect(address)
+        connection.write(b'{"jsonrpc":"2.0","id":1,"method":"test_echoPl')
+        connection.close()
+    with rpc.connect(address) as client:
+        assert client.call("test_echoPlain", 1) == 1
+    wait_for(lambda: server.stats()["connections"] == {"open": 0, "total": 104})
+
+
+def test_a_slow_reader_is_dropped_and_never_sees_a_broken_stream(
+    serve: Serve, address: str
+) -> None:
+    server = serve(limits=rpc.Limits(write_timeout=0.2))
+    reply = b'{"jsonrpc":"2.0","id":%d,"result":"%b"}'
+    text = b"x" * 500_000
+    with npipe.connect(address) as connection:
+        for id in range(1, 5):
+            connection.write(call(id, b"test_repeat", b'["x",500000]'))
+        wait_for(lambda: server.stats()["connections"]["open"] == 0)
+        data = b""
+        try:
+            while more := connection.read(1 << 20):
+                data += more
+        except ConnectionResetError:
+            pass  # it may be told what it has not read
+    whole = b"\n".join(reply % (id, text) for id in range(1, 5))
+    assert data
+    assert whole.startswith(data.removesuffix(b"\n"))
+
+
+def test_what_waits_for_a_slow_reader_is_bounded(serve: Serve, address: str) -> None:
+    server = serve(limits=rpc.Limits(queue_bytes=2_000_000, write_timeout=30))
+    with npipe.connect(address) as connection:
+        for id in range(1, 20):
+            connection.write(
+                b'{"jsonrpc":"2.0","id":%d,"method":"test_slowRepeat","params":["x",500000]}\n' % id
+            )
+        wait_for(lambda: server.stats()["connections"]["open"] == 0)
+
+
+def test_partial_messages_have_a_time_limit(
+    serve: Serve, address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "npipe.rpc")
+    server = serve(limits=rpc.Limits(message_timeout=0.05))
+    with npipe.connect(address) as connection:
+        connection.write(b'{"jsonrpc":')
+        assert connection.read(10) == b""
+    wait_for(lambda: server.stats()["connections"]["open"] == 0)
+    assert "connection 000001 closed (no complete message in time)" in caplog.text
+
+
+def test_idle_connections_are_closed_when_asked(
+    serve: Serve, address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "npipe.rpc")
+    server = serve(limits=rpc.Limits(idle_timeout=0.05))
+    with npipe.connect(address) as connection:
+        connection.write(call(1, b"test_noArgsRets"))
+        read_lines(connection, 1)
+        assert connection.read(10) == b""
+    wait_for(lambda: server.stats()["connections"]["open"] == 0)
+    assert "closed (idle for too long)" in caplog.text
+
+
+def test_a_call_in_flight_is_not_idle(serve: Serve, service: Service, address: str) -> None:
+    serve(limits=rpc.Limits(idle_timeout=0.05))
+    with npipe.connect(address) as connection:
+        connection.write(call(1, b"test_block"))
+        assert service.entered.wait(10)
+        time.sleep(0.2)
+        service.release.set()
+        assert b"released" in read_lines(connection, 1)[0]
+
+
+def test_connections_are_limited(serve: Serve, address: str) -> None:
+    server = serve(limits=rpc.Limits(connections=2))
+    with rpc.connect(address) as first, rpc.connect(address) as second:
+        first.call("test_noArgsRets")
+        second.call("test_noArgsRets")
+        with npipe.connect(address) as third:
+            assert third.read(10) == b""
+    wait_for(lambda: server.stats()["connections"]["open"] == 0)
+    with rpc.connect(address) as fourth:
+        fourth.call("test_noArgsRets")
+
+
+def test_more_calls_than_may_be_in_flight_wait_their_turn(
+    serve: Serve, service: Service, address: str
+) -> None:
+    server = serve(limits=rpc.Limits(calls=4))
+    before = threading.active_count()
+    with npipe.connect(address) as connection:
+        connection.write(b"".join(call(id, b"test_block") for id in range(50)))
+        assert service.entered.wait(10)
+        wait_for(lambda: threading.active_count() >= before + 4)
+        assert threading.active_count() <= before + 4 + 3  # reader, watch, accept
+        service.release.set()
+        assert len(read_lines(connection, 50)) == 50
+    assert server.stats()["calls"] == 50
+
+
+def test_rpc_bug_15_stop_closes_everything_and_the_address_is_free(
+    serve: Serve, address: str
+) -> None:
+    server = serve()
+    with npipe.connect(address) as connection:
+        connection.write(call(1, b"test_noArgsRets"))
+        read_lines(connection, 1)
+        server.stop()
+        assert connection.read(10) == b""
+    server.stop()
+    with pytest.raises(ClosedError):
+        server.serve(address)
+    with pytest.raises((FileNotFoundError, ConnectionRefusedError)):
+        npipe.connect(address)
+    serve()
+    with rpc.connect(address) as client:
+        assert client.call("test_noArgsRets") is None
+
+
+def test_stop_drains(serve: Serve, service: Service, address: str) -> None:
+    server = serve()
+    with npipe.connect(address) as connection:
+        connection.write(call(1, b"test_block"))
+        assert service.entered.wait(10)
+        stopping = threading.Thread(target=server.stop, kwargs={"drain": 10})
+        stopping.start()
+        service.release.set()
+        assert b"released" in read_lines(connection, 1)[0]
+        stopping.join(10)
+        assert connection.read(10) == b""
+
+
+def test_stop_cancels_what_does_not_end(serve: Serve, service: Service, address: str) -> None:
+    server = serve()
+    with npipe.connect(address) as connection:
+        connection.write(call(1, b"test_block"))
+        assert service.entered.wait(10)
+        server.stop(drain=0.05)
+        assert service.cancelled.wait(10)
+
+
+def test_rpc_bug_15_accept_errors_back_off(
+    serve: Serve,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    import npipe.rpc.server as module
+
+    class Failing:
+        address = "nowhere"
+        tries: list[float] = []  # noqa: RUF012
+        closed = threading.Event()
+
+        def accept(self) -> npipe.Connection:
+            self.tries.append(time.monotonic())
+            if len(self.tries) == 5:
+                self.closed.set()
+                raise ClosedError("listener")
+            raise OSError("no more descriptors")
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(module, "listen", lambda address, **options: Failing())
+    server = rpc.Server(make_api())
+    server.serve("anything")
+    assert Failing.closed.wait(10)
+    pauses = [b - a for a, b in zip(Failing.tries, Failing.tries[1:], strict=False)]
+    assert pauses[0] >= 0.004
+    assert pauses[3] >= 0.035
+    assert caplog.text.count("accepting on nowhere") == 4
+    server.stop()
+
+
+def test_rpc_bug_21_connection_ids_count_up_in_the_log(
+    serve: Serve, address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "npipe.rpc")
+    server = serve()
+    for _ in range(3):
+        with rpc.connect(address) as client:
+            client.call("test_noArgsRets")
+    wait_for(lambda: server.stats()["connections"]["open"] == 0)
+    for id in (1, 2, 3):
+        assert f"connection {id:06d} opened" in caplog.text
+        assert f"connection {id:06d} closed (the other end closed it)" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_rpc_bug_21_a_live_server_is_not_replaced(serve: Serve, address: str) -> None:
+    serve()
+    second = rpc.Server(make_api())
+    with pytest.raises(OSError):
+        second.serve(address)
+    with rpc.connect(address) as client:
+        assert client.call("test_noArgsRets") is None
+
+
+def test_middleware_surrounds_each_call(serve: Serve, address: str) -> None:
+    seen: list[str] = []
+
+    def outer(context: rpc.Context, proceed: Callable[[], object]) -> object:
+        seen.append(f"outer {context.method} {context.connection_id}")
+        return proceed()
+
+    def inner(context: rpc.Context, proceed: Callable[[], object]) -> object:
+        seen.append("inner")
+        if context.method == "test_crash":
+            raise rpc.RPCError("not today", code=3)
+        return [proceed()]
+
+    serve(middleware=[outer, inner])
+    with rpc.connect(address) as client:
+        assert client.call("test_echoPlain", 5) == [5]
+        with pytest.raises(rpc.RPCError, match="not today"):
+            client.call("test_crash")
+    assert seen == ["outer test_echoPlain 1", "inner", "outer test_crash 1", "inner"]
+
+
+def test_stats_count(serve: Serve, address: str) -> None:
+    server = serve()
+    with rpc.connect(address) as client:
+        client.call("test_noArgsRets")
+        client.batch([("test_noArgsRets", []), ("nothing", [])])
+        stats = server.stats()
+    assert stats["connections"] == {"open": 1, "total": 1}
+    assert (stats["calls"], stats["errors"]) == (3, 1)
+    assert stats["methods"]["test_noArgsRets"]["calls"] == 2
+    assert stats["bytes_in"] > 100
+    assert stats["bytes_out"] > 100
+
+
+def test_two_addresses_are_served(serve: Serve, address: str) -> None:
+    server = serve()
+    server.serve(address + "2")
+    assert len(server.addresses) == 2
+    with rpc.connect(address) as one, rpc.connect(address + "2") as two:
+        assert one.call("test_echoPlain", 1) + two.call("test_echoPlain", 2) == 3
+
+
+def test_serve_forever_ends_with_stop(serve: Serve) -> None:
+    server = serve()
+    waiting = threading.Thread(target=server.serve_forever)
+    waiting.start()
+    server.stop()
+    waiting.join(10)
+    assert not waiting.is_alive()
+
+
+def test_many_connections_with_many_calls_lose_and_cross_nothing(
+    serve: Serve, address: str
+) -> None:
+    serve()
+    wrong: list[object] = []
+
+    def work(number: int) -> None:
+        try:
+            with rpc.connect(address) as client:
+                for i in range(20):
+                    value = f"{number}-{i}"
+                    if client.call("test_echoPlain", value, timeout=30) != value:
+                        wrong.append(value)
+                    batch = [("test_echoPlain", [value]), ("test_repeat", [value, 2])]
+                    if client.batch(batch, timeout=30) != [value, value * 2]:
+                        wrong.append(value)
+        except Exception as error:
+            wrong.append(error)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(50)
+    assert wrong == []
