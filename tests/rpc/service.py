@@ -53,6 +53,8 @@ class Service:
         self.entered = threading.Event()
         self.release = threading.Event()
         self.cancelled = threading.Event()
+        self.running = self.most_running = 0  # calls of block
+        self._lock = threading.Lock()
 
     @rpc.method(inline=True)
     def echo(self, string: str, number: int, args: Data | None = None) -> Echoed:
@@ -89,8 +91,13 @@ class Service:
     def block(self, context: rpc.Context) -> str:
         """Wait until released or cancelled."""
         context.on_cancel(self.release.set)
+        with self._lock:
+            self.running += 1
+            self.most_running = max(self.most_running, self.running)
         self.entered.set()
         self.release.wait(20)
+        with self._lock:
+            self.running -= 1
         if context.cancelled:
             self.cancelled.set()
         return "released"

@@ -183,7 +183,6 @@ def test_fifty_clients_gone_in_mid_call_free_everything(
     serve: Serve, service: Service, address: str
 ) -> None:
     server = serve()
-    before = threading.active_count()
     connections = [npipe.connect(address) for _ in range(50)]
     for connection in connections:
         connection.write(call(1, b"test_block"))
@@ -192,7 +191,8 @@ def test_fifty_clients_gone_in_mid_call_free_everything(
     for connection in connections:
         connection.close()
     wait_for(lambda: server.stats()["connections"]["open"] == 0)
-    wait_for(lambda: threading.active_count() <= before + 1)  # the watch
+    wait_for(lambda: service.running == 0)
+    wait_for(lambda: not any(t.name.endswith("-call") for t in threading.enumerate()))
     assert service.cancelled.is_set()
 
 
@@ -230,7 +230,7 @@ def test_a_slow_reader_is_dropped_and_never_sees_a_broken_stream(
     with npipe.connect(address) as connection:
         for id in range(1, 5):
             connection.write(call(id, b"test_repeat", b'["x",500000]'))
-        wait_for(lambda: server.stats()["connections"]["open"] == 0)
+        wait_for(lambda: server.stats()["connections"] == {"open": 0, "total": 1})
         data = b""
         try:
             while more := connection.read(1 << 20):
@@ -249,7 +249,7 @@ def test_what_waits_for_a_slow_reader_is_bounded(serve: Serve, address: str) -> 
             connection.write(
                 b'{"jsonrpc":"2.0","id":%d,"method":"test_slowRepeat","params":["x",500000]}\n' % id
             )
-        wait_for(lambda: server.stats()["connections"]["open"] == 0)
+        wait_for(lambda: server.stats()["connections"] == {"open": 0, "total": 1})
 
 
 def test_partial_messages_have_a_time_limit(
@@ -303,14 +303,12 @@ def test_more_calls_than_may_be_in_flight_wait_their_turn(
     serve: Serve, service: Service, address: str
 ) -> None:
     server = serve(limits=rpc.Limits(calls=4))
-    before = threading.active_count()
     with npipe.connect(address) as connection:
         connection.write(b"".join(call(id, b"test_block") for id in range(50)))
-        assert service.entered.wait(10)
-        wait_for(lambda: threading.active_count() >= before + 4)
-        assert threading.active_count() <= before + 4 + 3  # reader, watch, accept
+        wait_for(lambda: service.running == 4)
         service.release.set()
         assert len(read_lines(connection, 50)) == 50
+    assert service.most_running == 4
     assert server.stats()["calls"] == 50
 
 
