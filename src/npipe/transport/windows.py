@@ -18,6 +18,7 @@ from npipe.transport.windows_handles import (
     Impersonation,
     PipeMaker,
     Verify,
+    carries_messages,
     exists,
     list_pipes,
     may_retry,
@@ -59,7 +60,8 @@ def connect(
         time.sleep(min(pause, left))
     try:
         verify(handle, address, verify_server, api)
-        return WindowsConnection(api, handle, address, server_end=False)
+        message_mode = carries_messages(handle, api)
+        return WindowsConnection(api, handle, address, server_end=False, message_mode=message_mode)
     except BaseException:
         api.CloseHandle(handle)
         raise

@@ -45,14 +45,21 @@ class WindowsConnection(Connection):
     """One end of a pipe. Made by ``connect``, ``Listener.accept`` or ``adopt``."""
 
     def __init__(
-        self, api: Kernel32, handle: int, address: Address, *, server_end: bool, event: int = 0
+        self,
+        api: Kernel32,
+        handle: int,
+        address: Address,
+        *,
+        server_end: bool,
+        message_mode: bool,
+        event: int = 0,
     ) -> None:
         """Own ``handle`` (opened for overlapped I/O) and ``event``, unless this raises."""
         self._api = api
         self._handle = handle
         self._address = address
         self._server_end = server_end
-        self._message_mode = carries_messages(handle, api)
+        self._message_mode = message_mode
         self._peer: PeerIdentity | None = None
         self._guard = threading.RLock()  # for calls that only ask the handle, and its end
         self._closed = False
@@ -82,7 +89,8 @@ class WindowsConnection(Connection):
         server_end = is_server_end(handle, api)
         if not api.is_overlapped(handle):
             raise ValueError(f"handle {handle} was not opened with FILE_FLAG_OVERLAPPED")
-        return cls(api, handle, address, server_end=server_end)
+        message_mode = carries_messages(handle, api)
+        return cls(api, handle, address, server_end=server_end, message_mode=message_mode)
 
     # -- reading
 

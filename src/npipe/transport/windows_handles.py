@@ -95,6 +95,7 @@ class PipeMaker:
         if not isinstance(buffer_size, int) or not 0 <= buffer_size <= _LARGEST_BUFFER:
             raise ValueError(f"buffer_size={buffer_size!r}: give a number of bytes, 0 to 2 GiB")
         self.address = address
+        self.message_mode = message_mode
         self.api = load() if api is None else api
         kind = PIPE_TYPE_MESSAGE | PIPE_READMODE_MESSAGE if message_mode else PIPE_TYPE_BYTE
         self._mode = kind | (PIPE_REJECT_REMOTE_CLIENTS if reject_remote else 0)

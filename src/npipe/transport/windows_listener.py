@@ -10,7 +10,8 @@ from __future__ import annotations
 import errno
 import threading
 import time
-from typing import Final
+import warnings
+from typing import Any, Final
 
 from npipe.address import Address
 from npipe.errors import ClosedError
@@ -25,6 +26,7 @@ from npipe.transport.winerror import (
     ERROR_NO_DATA,
     ERROR_OPERATION_ABORTED,
     ERROR_PIPE_CONNECTED,
+    SHORTAGE,
     error,
 )
 
@@ -34,7 +36,9 @@ _INSTANCES: Final = 4
 _FEWEST_INSTANCES: Final = 2
 # WaitForMultipleObjects takes 64 handles, and one of them is for waking up.
 _MOST_INSTANCES: Final = 63
-_LONGEST_PAUSE: Final = 1.0  # seconds between two tries to make an instance when the system is full
+# Seconds between two tries to make an instance when the system is full: at first, at most.
+_FIRST_PAUSE: Final = 0.01
+_LONGEST_PAUSE: Final = 1.0
 
 
 class _Instance:
@@ -94,10 +98,10 @@ class WindowsListener(Listener[WindowsConnection]):
     """Threads that accept take turns: one waits for all instances, the others wait for the turn."""
 
     def __init__(self, maker: PipeMaker, *, backlog: int | None = None) -> None:
-        r"""Claim the name and make ``backlog`` instances (at least 2; at most 63 are made).
+        """Own ``maker``, claim its name and make ``backlog`` instances.
 
-        Raises OSError: EADDRINUSE when the name is served, also by a connection that a listener
-        before this one accepted and that still lives.
+        At least 2 and at most 63 are made. Raises OSError: EADDRINUSE when the name is served,
+        also by a connection that an earlier listener accepted and that still lives.
         """
         if backlog is None:
             backlog = _INSTANCES
@@ -106,8 +110,10 @@ class WindowsListener(Listener[WindowsConnection]):
         self._maker = maker
         self._api = maker.api
         self._backlog = min(max(backlog, _FEWEST_INSTANCES), _MOST_INSTANCES)
-        self._turn = threading.Lock()
-        self._guard = threading.Lock()  # for _closed
+        # Re-entrant: a signal handler may close the listener in the middle of this thread's accept.
+        self._turn = threading.RLock()
+        self._accepting = False
+        self._guard = threading.RLock()  # for the flag below, set once
         self._closed = False
         self._released = False
         self._instances: list[_Instance] = []
@@ -126,72 +132,95 @@ class WindowsListener(Listener[WindowsConnection]):
         return self._maker.address
 
     def accept(self, timeout: float | None = None) -> WindowsConnection:
-        deadline = None if timeout is None else time.monotonic() + timeout
+        due = None if timeout is None else time.monotonic() + timeout
         if not self._turn.acquire(timeout=-1 if timeout is None else max(timeout, 0)):
             raise _no_client()
         try:
-            return self._accept(deadline)
+            if self._accepting:
+                raise RuntimeError("a signal handler cannot accept while its thread accepts")
+            self._accepting = True
+            try:
+                return self._accept(due)
+            finally:
+                self._accepting = False
         finally:
             self._turn.release()
+            if self._closed:
+                self._release()
 
     def close(self) -> None:
         with self._guard:
             if not self._closed:
                 self._closed = True
                 self._api.SetEvent(self._wake)
-        with self._turn:
-            self._release()
+        self._release()
 
     # -- with the turn held
 
-    def _accept(self, deadline: float | None) -> WindowsConnection:
-        pause = 0.01
+    def _accept(self, due: float | None) -> WindowsConnection:
+        pause = _FIRST_PAUSE
+        late = False
         while not self._closed:
             full = self._fill()
-            for instance in self._instances:
-                instance.watch()
-            taken = next((i for i in self._instances if i.taken), None)
+            taken = self._next_taken()
             # The last seat is not given away: without it the name would vanish.
-            if taken and len(self._instances) > 1:
-                return self._give(taken)
-            if full:
-                self._wait(deadline)
+            if taken and len(self._instances) > 1 and (connection := self._give(taken)):
+                return connection
+            if late:
+                raise _no_client()
+            late = due is not None and time.monotonic() >= due
+            if full and not taken:
+                self._wait(due)
             else:
                 soon = time.monotonic() + pause
-                self._wait(soon if deadline is None else min(soon, deadline))
-                pause = min(pause * 2, _LONGEST_PAUSE)
-            if deadline is not None and time.monotonic() >= deadline and not self._any_taken():
-                raise _no_client()
+                self._wait(soon if due is None else min(soon, due))
+                pause = min(2 * pause, _LONGEST_PAUSE)
         raise ClosedError("listener")
 
-    def _wait(self, deadline: float | None) -> None:
-        """Wait until a client comes, the listener is closed or the deadline passes."""
-        events = [self._wake, *(i.event for i in self._instances if not i.taken)]
-        index = self._api.WaitForMultipleObjects(events, milliseconds(deadline))
+    def _next_taken(self) -> _Instance | None:
+        """Return an instance that a client has taken; watch the others."""
+        for instance in self._instances:
+            instance.watch()
+            if instance.taken:
+                return instance
+        return None
+
+    def _wait(self, due: float | None) -> None:
+        """Wait until a client comes, the listener is closed or the time is due."""
+        waiting = [instance for instance in self._instances if not instance.taken]
+        events = [self._wake, *(instance.event for instance in waiting)]
+        index = self._api.WaitForMultipleObjects(events, milliseconds(due))
         if 0 < index < len(events):
-            next(i for i in self._instances if i.event == events[index]).look()
+            waiting[index - 1].look()
 
-    def _any_taken(self) -> bool:
-        return len(self._instances) > 1 and any(i.taken for i in self._instances)
-
-    def _give(self, instance: _Instance) -> WindowsConnection:
+    def _give(self, instance: _Instance) -> WindowsConnection | None:
+        """Make another instance, then a connection of this one; None: the system is too full."""
         self._instances.remove(instance)
         try:
             self._fill()
             return WindowsConnection(
-                self._api, instance.handle, self.address, server_end=True, event=instance.event
+                self._api,
+                instance.handle,
+                self.address,
+                server_end=True,
+                message_mode=self._maker.message_mode,
+                event=instance.event,
             )
-        except BaseException:
+        except BaseException as exc:
             self._instances.append(instance)
+            if _is_shortage(exc):
+                return None
             raise
 
     def _fill(self) -> bool:
-        """Make the instances that are missing; return whether none is missing now."""
+        """Make the instances that are missing; False: the system has no room for them now."""
         try:
             while len(self._instances) < self._backlog:
                 self._add()
-        except OSError:
-            return False  # the system has no room; the others serve meanwhile, and we try again
+        except OSError as exc:
+            if not _is_shortage(exc):
+                raise
+            return False
         return True
 
     def _add(self) -> None:
@@ -203,16 +232,32 @@ class WindowsListener(Listener[WindowsConnection]):
             raise
 
     def _release(self) -> None:
-        if self._released:
+        """Give everything back once nobody accepts. The last one out does it."""
+        with self._turn:
+            # Accepting: this is a signal handler, in the middle of this thread's accept.
+            if self._released or self._accepting:
+                return
+            self._released = True
+            for instance in self._instances:
+                instance.close()
+            self._instances.clear()
+            if self._wake:
+                self._api.CloseHandle(self._wake)
+            self._maker.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.address} {'closed' if self._closed else 'listening'}>"
+
+    def __del__(self, _warn: Any = warnings.warn) -> None:
+        if getattr(self, "_closed", True):
             return
-        self._released = True
-        for instance in self._instances:
-            instance.close()
-        self._instances.clear()
-        if self._wake:
-            self._api.CloseHandle(self._wake)
-        self._maker.close()
+        _warn(f"unclosed {self!r}", ResourceWarning, source=self)
+        self.close()
+
+
+def _is_shortage(exc: BaseException) -> bool:
+    return getattr(exc, "winerror", None) in SHORTAGE
 
 
 def _no_client() -> TimeoutError:
-    return TimeoutError(errno.ETIMEDOUT, "no client came before the deadline")
+    return TimeoutError(errno.ETIMEDOUT, "no client came in time")

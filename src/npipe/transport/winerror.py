@@ -32,6 +32,9 @@ ERROR_NOT_FOUND: Final = 1168  # CancelIoEx: nothing is pending
 ERROR_CANT_OPEN_ANONYMOUS: Final = 1347
 ERROR_CANNOT_IMPERSONATE: Final = 1368
 
+# The system is full: too many open files, no memory, no quota, no resources, no commit charge.
+SHORTAGE: Final = frozenset({4, 8, 1450, 1455, 1816})
+
 # Exact builtins for codes that CPython would call EINVAL, or for which a pipe has a clearer word.
 _ERRORS: Final[dict[int, tuple[type[OSError], int, str]]] = {
     ERROR_FILE_NOT_FOUND: (FileNotFoundError, errno.ENOENT, "no server listens on this pipe"),
