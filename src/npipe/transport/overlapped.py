@@ -37,7 +37,7 @@ from npipe.transport.winerror import (
     error,
 )
 
-__all__ = ["REFUSED", "Lane", "milliseconds", "new_event"]
+__all__ = ["REFUSED", "Lane", "cut_thread", "milliseconds", "new_event"]
 
 REFUSED: Final = -1  # not a Windows code: the operation was never begun
 _LONGEST_WAIT: Final = 0x7FFFFFFF  # ms; above it a wait is repeated. 0xFFFFFFFF would be "for ever"
@@ -64,6 +64,13 @@ def milliseconds(due: float | None) -> int:
     # Rounded up: a wait that ends early would only be followed by another.
     left = min(max(due - time.monotonic(), 0.0) * 1000.0, _LONGEST_WAIT)
     return min(int(left) + 1, longest)
+
+
+def cut_thread(thread: threading.Thread, api: Kernel32) -> None:
+    """End the blocking call that a thread is in, and the thread with it."""
+    while thread.is_alive():
+        api.CancelSynchronousIo(thread.native_id or 0)
+        thread.join(0.01)  # a cancel that comes before the thread is in its call is lost
 
 
 class Lane:
@@ -188,10 +195,8 @@ class Lane:
             thread.start()
             self._wait()
         finally:
-            # Until it hears: a cancel that comes before the thread is in the call is lost.
-            while state.Internal == STATUS_PENDING and thread.is_alive():
-                api.CancelSynchronousIo(thread.native_id or 0)
-                thread.join(0.01)
+            if state.Internal == STATUS_PENDING:
+                cut_thread(thread, api)
             if thread.ident is not None:
                 thread.join()  # it uses the event
             self.begun = False

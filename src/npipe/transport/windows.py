@@ -9,25 +9,28 @@ takes the bindings as ``api``, for tests; everybody else leaves it out.
 from __future__ import annotations
 
 import errno
+import threading
 import time
 
 from npipe.address import Address
 from npipe.transport.kernel32 import Kernel32, load
+from npipe.transport.overlapped import cut_thread, milliseconds
 from npipe.transport.windows_connection import WindowsConnection
 from npipe.transport.windows_handles import (
     Impersonation,
     PipeMaker,
     Verify,
-    carries_messages,
     exists,
     list_pipes,
     may_retry,
     open_client,
     pauses,
+    prepare_client,
+    require_impersonation,
     verify,
 )
 from npipe.transport.windows_listener import WindowsListener
-from npipe.transport.winerror import ERROR_PIPE_BUSY, error
+from npipe.transport.winerror import ERROR_OPERATION_ABORTED, ERROR_PIPE_BUSY, error
 
 __all__ = ["connect", "exists", "list_pipes", "listen"]
 
@@ -41,30 +44,63 @@ def connect(
     impersonation: Impersonation = "identification",
     api: Kernel32 | None = None,
 ) -> WindowsConnection:
-    """Connect to the server of a pipe, within ``timeout`` seconds.
-
-    A busy pipe is waited for; with ``wait`` so is a server that is not there yet.
-    """
+    """Connect; see ``npipe.connect``."""
     api = load() if api is None else api
-    deadline = None if timeout is None else time.monotonic() + timeout
+    require_impersonation(impersonation)
+    due = None if timeout is None else time.monotonic() + timeout
     for pause in pauses():
-        code, handle = open_client(address, impersonation, api)
+        if address.host is None:
+            code, handle = open_client(address, impersonation, api)
+        else:
+            code, handle = _open_remote(address, impersonation, api, due)
         if not code:
             break
         if not may_retry(code, wait):
             raise error(code, address.path)
-        left = pause if deadline is None else deadline - time.monotonic()
+        left = pause if due is None else due - time.monotonic()
         if left <= 0:
-            why = "the server stayed busy" if code == ERROR_PIPE_BUSY else "no server came"
-            raise TimeoutError(errno.ETIMEDOUT, f"{why} within {timeout} s", address.path)
+            raise _timed_out(address, code, timeout)
         time.sleep(min(pause, left))
     try:
         verify(handle, address, verify_server, api)
-        message_mode = carries_messages(handle, api)
+        message_mode = prepare_client(handle, api)
         return WindowsConnection(api, handle, address, server_end=False, message_mode=message_mode)
     except BaseException:
         api.CloseHandle(handle)
         raise
+
+
+def _open_remote(
+    address: Address, impersonation: Impersonation, api: Kernel32, due: float | None
+) -> tuple[int, int]:
+    """Try once, in a thread: to reach another computer, or to give it up, can take a minute."""
+    result = (ERROR_OPERATION_ABORTED, 0)
+
+    def aside() -> None:
+        nonlocal result
+        result = open_client(address, impersonation, api)
+
+    thread = threading.Thread(target=aside, name="npipe-connect", daemon=True)
+    thread.start()
+    try:
+        while thread.is_alive() and (due is None or time.monotonic() < due):
+            thread.join(milliseconds(due) / 1000)
+    except BaseException:
+        cut_thread(thread, api)
+        if not result[0]:
+            api.CloseHandle(result[1])
+        raise
+    cut_thread(thread, api)
+    return result  # it may have succeeded at the last moment
+
+
+def _timed_out(address: Address, code: int, timeout: float | None) -> TimeoutError:
+    why = "no server came"
+    if code == ERROR_PIPE_BUSY:
+        why = "the server stayed busy"
+    elif code == ERROR_OPERATION_ABORTED:
+        why = "the computer did not answer"
+    return TimeoutError(errno.ETIMEDOUT, f"{why} within {timeout} s", address.path)
 
 
 def listen(
@@ -77,7 +113,7 @@ def listen(
     buffer_size: int = 65536,
     api: Kernel32 | None = None,
 ) -> WindowsListener:
-    """Claim the name of a pipe and serve it."""
+    """Serve; see ``npipe.listen``. ``backlog`` is the number of instances that wait for clients."""
     maker = PipeMaker(
         address,
         access=access,

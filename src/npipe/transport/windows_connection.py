@@ -15,7 +15,7 @@ from npipe.security import PeerIdentity
 from npipe.transport.base import Connection
 from npipe.transport.kernel32 import Kernel32, address_of, load
 from npipe.transport.overlapped import REFUSED, Lane, new_event
-from npipe.transport.windows_handles import carries_messages, is_server_end, peer_of
+from npipe.transport.windows_handles import peer_of, pipe_type, prepare_client
 from npipe.transport.winerror import (
     ERROR_BROKEN_PIPE,
     ERROR_MORE_DATA,
@@ -86,10 +86,11 @@ class WindowsConnection(Connection):
         every write waiting. Raises OSError if it is no pipe.
         """
         api = load() if api is None else api
-        server_end = is_server_end(handle, api)
+        server_end, message_mode = pipe_type(handle, api)
         if not api.is_overlapped(handle):
             raise ValueError(f"handle {handle} was not opened with FILE_FLAG_OVERLAPPED")
-        message_mode = carries_messages(handle, api)
+        if not server_end:
+            prepare_client(handle, api)
         return cls(api, handle, address, server_end=server_end, message_mode=message_mode)
 
     # -- reading
@@ -338,7 +339,7 @@ def _pointer(view: memoryview) -> Any:
     return bytes(view) if view.readonly else address_of(view)
 
 
-def _told(exc: OSError, written: int | None) -> OSError:
+def _told(exc: Exception, written: int | None) -> Exception:
     """Say in the exception how many bytes went; say nothing where the system does not tell."""
     if written is not None:
         exc.characters_written = written  # type: ignore[attr-defined]  # every OSError has it

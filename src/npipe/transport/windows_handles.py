@@ -37,6 +37,7 @@ from npipe.transport.winerror import (
     ERROR_CANNOT_IMPERSONATE,
     ERROR_CANT_OPEN_ANONYMOUS,
     ERROR_FILE_NOT_FOUND,
+    ERROR_OPERATION_ABORTED,
     ERROR_PATH_NOT_FOUND,
     ERROR_PIPE_BUSY,
     ERROR_SEM_TIMEOUT,
@@ -47,14 +48,15 @@ __all__ = [
     "Impersonation",
     "PipeMaker",
     "Verify",
-    "carries_messages",
     "exists",
-    "is_server_end",
     "list_pipes",
     "may_retry",
     "open_client",
     "pauses",
     "peer_of",
+    "pipe_type",
+    "prepare_client",
+    "require_impersonation",
     "verify",
 ]
 
@@ -170,16 +172,20 @@ def in_use(address: Address) -> OSError:
 def open_client(address: Address, impersonation: Impersonation, api: Kernel32) -> tuple[int, int]:
     """Try once to connect; return (Windows error code, handle)."""
     require_pipe(address)
-    if impersonation not in _LEVELS:
-        levels = ", ".join(map(repr, _LEVELS))
-        raise ValueError(f"impersonation={impersonation!r}: give one of {levels}")
+    require_impersonation(impersonation)
     flags = FILE_FLAG_OVERLAPPED | SECURITY_SQOS_PRESENT | _LEVELS[impersonation]
     return api.CreateFile(address.path, _CLIENT_ACCESS, flags)
 
 
+def require_impersonation(level: str) -> None:
+    if level not in _LEVELS:
+        levels = ", ".join(map(repr, _LEVELS))
+        raise ValueError(f"impersonation={level!r}: give one of {levels}")
+
+
 def may_retry(code: int, wait: bool) -> bool:
     """Say whether this error of ``open_client`` is one that waiting helps against."""
-    return code == ERROR_PIPE_BUSY or (
+    return code in (ERROR_PIPE_BUSY, ERROR_OPERATION_ABORTED) or (
         wait and code in (ERROR_FILE_NOT_FOUND, ERROR_PATH_NOT_FOUND)
     )
 
@@ -236,26 +242,24 @@ def peer_of(handle: int, api: Kernel32, *, server_end: bool) -> PeerIdentity:
     )
 
 
-def carries_messages(handle: int, api: Kernel32) -> bool:
-    """Say whether the pipe is of the message type; if so, read it message by message.
+def pipe_type(handle: int, api: Kernel32) -> tuple[bool, bool]:
+    """Return (this is the server's end, the pipe carries messages)."""
+    code, flags, _, _ = api.GetNamedPipeInfo(handle)
+    if code:
+        raise error(code)
+    return bool(flags & PIPE_SERVER_END), bool(flags & PIPE_TYPE_MESSAGE)
+
+
+def prepare_client(handle: int, api: Kernel32) -> bool:
+    """Say whether the pipe that a client opened carries messages; if so, read it one by one.
 
     In byte read mode one read could swallow the empty message that ends the stream together with
     the data before it.
     """
-    code, flags, _, _ = api.GetNamedPipeInfo(handle)
-    if not code and flags & PIPE_TYPE_MESSAGE and not flags & PIPE_SERVER_END:
-        code = api.SetNamedPipeHandleState(handle, PIPE_READMODE_MESSAGE)
-    if code:
+    message_mode = pipe_type(handle, api)[1]
+    if message_mode and (code := api.SetNamedPipeHandleState(handle, PIPE_READMODE_MESSAGE)):
         raise error(code)
-    return bool(flags & PIPE_TYPE_MESSAGE)
-
-
-def is_server_end(handle: int, api: Kernel32) -> bool:
-    """Say whether this is the server's end of the pipe."""
-    code, flags, _, _ = api.GetNamedPipeInfo(handle)
-    if code:
-        raise error(code)
-    return bool(flags & PIPE_SERVER_END)
+    return message_mode
 
 
 def exists(address: Address, *, api: Kernel32 | None = None) -> bool:

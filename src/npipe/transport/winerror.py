@@ -45,8 +45,6 @@ _ERRORS: Final[dict[int, tuple[type[OSError], int, str]]] = {
     ERROR_NETNAME_DELETED: (ConnectionResetError, errno.ECONNRESET, "the network link was lost"),
     ERROR_BROKEN_PIPE: (BrokenPipeError, errno.EPIPE, "the other end has closed the pipe"),
     ERROR_SEM_TIMEOUT: (TimeoutError, errno.ETIMEDOUT, "every instance of this pipe stayed busy"),
-    ERROR_INVALID_NAME: (OSError, errno.EINVAL, "Windows takes this for no name of a pipe"),
-    ERROR_BAD_PATHNAME: (OSError, errno.EINVAL, "Windows takes this for no name of a pipe"),
     ERROR_ALREADY_EXISTS: (OSError, errno.EADDRINUSE, "this pipe is served already"),
     ERROR_BAD_PIPE: (OSError, errno.EINVAL, "the pipe is in a state that does not allow this"),
     ERROR_PIPE_BUSY: (OSError, errno.EBUSY, "every instance of this pipe is busy"),
@@ -62,11 +60,14 @@ _ERRORS: Final[dict[int, tuple[type[OSError], int, str]]] = {
 }
 
 
-def error(code: int, name: str | None = None) -> OSError:
+def error(code: int, name: str | None = None) -> Exception:
     """Return the exception for a Windows error code; ``name`` is the pipe that it is about.
 
-    ``winerror`` is set on it, whatever its class. Codes outside the table are CPython's to map.
+    An OSError with ``winerror`` set, whatever its class; ValueError where the name is at fault.
+    Codes outside the table are CPython's to map.
     """
+    if code in (ERROR_INVALID_NAME, ERROR_BAD_PATHNAME):
+        return ValueError(f"bad address {name!r}: Windows takes no such name for a pipe")
     if code in _ERRORS:
         kind, number, text = _ERRORS[code]
         exc = kind(number, text, name) if name else kind(number, text)
