@@ -141,7 +141,7 @@ class FakeKernel32(Kernel32):
 
     def made(self, call: str) -> list[tuple[Any, ...]]:
         """Return the arguments of the calls of this name so far."""
-        return [arguments for name, *arguments in list(self.calls) if name == call]  # type: ignore[misc]
+        return [arguments for name, *arguments in list(self.calls) if name == call]
 
     @property
     def ledger(self) -> dict[str, int]:
@@ -156,6 +156,14 @@ class FakeKernel32(Kernel32):
     def pending(self, count: int = 1) -> None:
         """Return once that many reads and writes are pending. Raises TimeoutError after 10 s."""
         self._until(lambda: self._pending() >= count)
+
+    def abort_connects(self) -> None:
+        """Do what Windows does when the thread that began to wait for clients ends."""
+        with self._changed:
+            for end in self._all(End):
+                if end.server and end.pipe.connect:
+                    self._complete(end.pipe.connect, ERROR_OPERATION_ABORTED)
+                    end.pipe.connect = None
 
     def _until(self, condition: Callable[[], bool]) -> None:
         with self._changed:

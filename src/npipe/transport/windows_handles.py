@@ -104,16 +104,12 @@ class PipeMaker:
         self._buffer_size = buffer_size
         self._lock = threading.Lock()
         self._claimed = False
-        self._descriptor = self._make_descriptor(access)
-
-    def _make_descriptor(self, access: str | int) -> int:
-        code, user, group = self.api.process_sids()
+        code, self._user, group = self.api.process_sids()
         if code:
             raise error(code)
-        code, descriptor = self.api.descriptor(descriptor_for(access, user, group))
+        code, self._descriptor = self.api.descriptor(descriptor_for(access, self._user, group))
         if code:
             raise ValueError(f"access={access!r} is no valid security descriptor") from error(code)
-        return descriptor
 
     def create(self) -> int:
         """Return the handle of a new instance, which clients can connect to from now on.
@@ -139,6 +135,12 @@ class PipeMaker:
             taken = first and code in (ERROR_ACCESS_DENIED, ERROR_PIPE_BUSY)
             if taken and exists(self.address, api=self.api):
                 raise in_use(self.address)
+            if code == ERROR_ACCESS_DENIED and not first:
+                raise PermissionError(
+                    errno.EACCES,
+                    f"this access forbids the server itself to serve: add (A;;FA;;;{self._user})",
+                    self.address.path,
+                )
             raise error(code, self.address.path)
 
     def close(self) -> None:

@@ -103,13 +103,8 @@ class WindowsListener(Listener[WindowsConnection]):
         At least 2 and at most 63 are made. Raises OSError: EADDRINUSE when the name is served,
         also by a connection that an earlier listener accepted and that still lives.
         """
-        if backlog is None:
-            backlog = _INSTANCES
-        elif not isinstance(backlog, int) or backlog < 0:
-            raise ValueError(f"backlog={backlog!r}: give a number of clients that may wait")
         self._maker = maker
         self._api = maker.api
-        self._backlog = min(max(backlog, _FEWEST_INSTANCES), _MOST_INSTANCES)
         # Re-entrant: a signal handler may close the listener in the middle of this thread's accept.
         self._turn = threading.RLock()
         self._accepting = False
@@ -119,6 +114,7 @@ class WindowsListener(Listener[WindowsConnection]):
         self._instances: list[_Instance] = []
         self._wake = 0
         try:
+            self._backlog = _instances(backlog)
             self._wake = new_event(self._api)
             while len(self._instances) < self._backlog:
                 self._add()
@@ -253,6 +249,14 @@ class WindowsListener(Listener[WindowsConnection]):
             return
         _warn(f"unclosed {self!r}", ResourceWarning, source=self)
         self.close()
+
+
+def _instances(backlog: int | None) -> int:
+    if backlog is None:
+        return _INSTANCES
+    if not isinstance(backlog, int) or backlog < 0:
+        raise ValueError(f"backlog={backlog!r}: give a number of clients that may wait")
+    return min(max(backlog, _FEWEST_INSTANCES), _MOST_INSTANCES)
 
 
 def _is_shortage(exc: BaseException) -> bool:

@@ -73,4 +73,6 @@ def error(code: int, name: str | None = None) -> Exception:
         exc = kind(number, text, name) if name else kind(number, text)
         exc.winerror = code  # type: ignore[attr-defined,unused-ignore]
         return exc
-    return OSError(errno.EIO, f"{format_error(code)} (Windows error {code})", name, code)
+    exc = OSError(errno.EIO, f"{format_error(code)} (Windows error {code})", name, code)
+    exc.winerror = code  # type: ignore[attr-defined,unused-ignore]  # elsewhere it is not taken
+    return exc
