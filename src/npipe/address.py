@@ -72,7 +72,7 @@ def parse(text: str, *, abstract: bool = False, platform: str = sys.platform) ->
         raise _bad(text, "it is empty", windows)
     if "\0" in rest:
         raise _bad(text, "it contains a NUL character", windows)
-    if pipe := _as_pipe(rest):
+    if pipe := _as_pipe(rest, windows):
         return _pipe(text, *pipe, windows)
     if _DRIVE.match(rest):
         why = "it is a Windows file path, and a pipe is no file"
@@ -105,16 +105,18 @@ def runtime_directory(
     return f"{temporary.rstrip('/')}/npipe-{uid}"
 
 
-def _as_pipe(text: str) -> tuple[str, str] | None:
+def _as_pipe(text: str, windows: bool) -> tuple[str, str] | None:
     r"""Return (host, name) where ``text`` has the form of a Windows pipe, else None.
 
-    With forward slashes only ``//./pipe/`` counts: ``//host/pipe/x`` is a file path on POSIX.
+    On POSIX ``//host/pipe/x`` is a file path, if not after ``npipe:``.
     """
     scheme, _, rest = text.partition(":")
-    if scheme.lower() == "npipe":
+    if docker := scheme.lower() == "npipe":
         text = rest[2:] if rest.startswith(("////", r"//\\")) else rest
     found = _PIPE.fullmatch(text)
-    if not found or (text.startswith("/") and scheme.lower() != "npipe" and found["host"] != "."):
+    if not found:
+        return None
+    if text.startswith("/") and found["host"] != "." and not (docker or windows):
         return None
     return found["host"], found["name"].replace("/", "\\")
 
@@ -169,7 +171,7 @@ def _socket_path(text: str, rest: str, platform: str) -> Address:
             rest = "./" + rest
     if rest.startswith("~"):
         raise _bad(text, "'~' is not expanded here: use os.path.expanduser", False)
-    if rest in (".", "..") or rest.endswith("/"):
+    if rest in (".", "..") or rest.endswith(("/", "/.", "/..")):
         raise _bad(text, "it is a directory", False)
     if "/" in rest:
         return Address("unix", rest)

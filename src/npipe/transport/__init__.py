@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from importlib import import_module
+from io import UnsupportedOperation
 from typing import TYPE_CHECKING, Any
 
 from npipe.address import Address, parse
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from npipe.security import PeerIdentity
     from npipe.transport.base import Connection, Listener
 
-__all__ = ["connect", "exists", "list_pipes", "listen"]
+__all__ = ["adopt_connection", "adopt_listener", "connect", "exists", "list_pipes", "listen"]
 
 
 def connect(
@@ -101,6 +101,26 @@ def list_pipes() -> list[str]:
     return names
 
 
+def adopt_connection(handle: int, address: Address) -> Connection:
+    """Do what ``Connection.adopt`` says."""
+    if sys.platform != "win32":
+        from npipe.transport.posix_connection import PosixConnection
+
+        return PosixConnection.adopt(handle, address)
+    from npipe.transport.windows_connection import WindowsConnection
+
+    return WindowsConnection.adopt(handle, address)
+
+
+def adopt_listener(handle: int, address: Address) -> Listener[Connection]:
+    """Do what ``Listener.adopt`` says."""
+    if sys.platform != "win32":
+        from npipe.transport.posix_listener import PosixListener
+
+        return PosixListener.adopt(handle, address)
+    raise UnsupportedOperation("a listener cannot be adopted on Windows: it is many handles")
+
+
 def _address(address: str | Address) -> Address:
     return address if isinstance(address, Address) else parse(address)
 
@@ -108,7 +128,9 @@ def _address(address: str | Address) -> Address:
 def _backend(address: Address | None) -> Any:
     """Return the module that serves the address on this system."""
     if sys.platform == "win32":
-        return import_module("npipe.transport.windows")
+        from npipe.transport import windows
+
+        return windows
     if address is not None and address.host is not None:
         raise ValueError(f"bad address {str(address)!r}: remote pipes need Windows")
     from npipe.transport import posix

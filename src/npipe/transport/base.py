@@ -39,6 +39,17 @@ class Connection(io.RawIOBase):
     ``shutil.copyfileobj``. Use it as a context manager, or close it.
     """
 
+    @classmethod
+    def adopt(cls, handle: int, address: Address) -> Connection:
+        """Own a connected socket or pipe that something else opened; ``address`` is the server's.
+
+        ``handle`` is a descriptor on POSIX and a handle on Windows. It is this connection's from
+        now on, unless this raises: ValueError if it is not what it should be, OSError.
+        """
+        from npipe.transport import adopt_connection
+
+        return adopt_connection(handle, address)
+
     @abstractmethod
     def read(self, size: int | None = -1, /) -> bytes:
         """Return what there is, at most ``size`` bytes; wait while there is nothing.
@@ -127,6 +138,18 @@ ConnectionT_co = TypeVar("ConnectionT_co", bound=Connection, covariant=True)
 
 class Listener(Generic[ConnectionT_co]):
     """Accepts connections on one address. Iterating over it accepts until it is closed."""
+
+    @classmethod
+    def adopt(cls, handle: int, address: Address) -> Listener[Connection]:
+        """Own a listening socket that something else bound, as in systemd's socket activation.
+
+        Closing the listener leaves the socket's file alone: it is not ours. Raises ValueError if
+        the descriptor ``handle`` is no listening stream socket, OSError; then it stays yours. On
+        Windows, where a listener is many handles, io.UnsupportedOperation.
+        """
+        from npipe.transport import adopt_listener
+
+        return adopt_listener(handle, address)
 
     @property
     @abstractmethod

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from npipe.address import Address
 
-__all__ = ["PosixConnection", "peer_of"]
+__all__ = ["PosixConnection", "adopted_socket", "peer_of"]
 
 # A program that resets SIGPIPE to its default, as `| head` invites, must not die of a write here.
 _NO_SIGPIPE = getattr(socket, "MSG_NOSIGNAL", 0)
@@ -55,6 +55,10 @@ class PosixConnection(base.Connection):
         self._write_shut = False
         if sys.platform == "darwin":
             sock.setsockopt(socket.SOL_SOCKET, _SO_NOSIGPIPE, 1)
+
+    @classmethod
+    def adopt(cls, handle: int, address: Address) -> PosixConnection:
+        return cls(adopted_socket(handle, listening=False), address)
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is None or size < 0:
@@ -248,6 +252,23 @@ def _set_patience(sock: socket.socket) -> None:
         patience = struct.pack("ll", 0, int(PATIENCE * 1e6))  # a struct timeval
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, patience)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, patience)
+
+
+def adopted_socket(handle: int, *, listening: bool) -> socket.socket:
+    """Return the socket with this descriptor; raise ValueError if it is not of the kind wanted."""
+    sock = socket.socket(fileno=handle)
+    try:
+        if (sock.family, sock.type) != (socket.AF_UNIX, socket.SOCK_STREAM):
+            raise ValueError(f"descriptor {handle} is no Unix stream socket")
+        if bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)) != listening:
+            wanted = "a listening socket" if listening else "a connection"
+            raise ValueError(f"descriptor {handle} is a Unix socket, but not {wanted}")
+        if not listening:
+            sock.getpeername()  # OSError (ENOTCONN) if it is not connected
+    except BaseException:
+        sock.detach()  # the caller keeps what is not taken
+        raise
+    return sock
 
 
 def peer_of(sock: socket.socket) -> PeerIdentity:

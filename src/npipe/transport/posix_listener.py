@@ -17,7 +17,7 @@ from npipe.address import Address
 from npipe.errors import ClosedError
 from npipe.security import mode_admits, mode_for
 from npipe.transport import base, unix_files
-from npipe.transport.posix_connection import PosixConnection, peer_of
+from npipe.transport.posix_connection import PosixConnection, adopted_socket, peer_of
 from npipe.transport.unix_files import BoundSocket
 from npipe.transport.wake import POLLIN, Descriptor, timed_out
 
@@ -52,7 +52,7 @@ def admits(bound: BoundSocket, sock: socket.socket) -> bool:
     The kernel has seen to it where the socket has a file. An abstract socket has none, so its
     clients are measured by the mode that the file would have had.
     """
-    if bound.address.kind != "abstract" or bound.mode is None:
+    if bound.address.kind != "abstract":
         return True
     return mode_admits(bound.mode, peer_of(sock), os.geteuid(), os.getegid())
 
@@ -78,6 +78,12 @@ class PosixListener(base.Listener[PosixConnection]):
         self._bound = bound
         self._descriptor = Descriptor(bound.socket, (POLLIN,), "listener")
         (self._lane,) = self._descriptor.lanes
+
+    @classmethod
+    def adopt(cls, handle: int, address: Address) -> PosixListener:
+        sock = adopted_socket(handle, listening=True)
+        sock.setblocking(False)
+        return cls(BoundSocket(sock, address, mode_for("owner")))
 
     @property
     def address(self) -> Address:

@@ -35,8 +35,8 @@ _umask_lock = threading.Lock()  # the umask is one for the whole process, and so
 class BoundSocket:
     """A listening socket and the claim on its file. ``release`` it before closing ``socket``."""
 
-    def __init__(self, sock: socket.socket, address: Address, mode: int | None) -> None:
-        """``mode`` is None for a socket that someone else bound: its file is never removed."""
+    def __init__(self, sock: socket.socket, address: Address, mode: int) -> None:
+        """Without a ``claim`` the file is someone else's and is never removed."""
         self.socket = sock
         self.address = address
         self.mode = mode
