@@ -82,7 +82,7 @@ def test_a_remote_pipe_is_understood_everywhere() -> None:
 
 
 def test_abstract_sockets_must_be_asked_for() -> None:
-    with pytest.raises(ValueError, match="no permissions.*abstract=True"):
+    with pytest.raises(ValueError, match=r"no permissions.*abstract=True"):
         parse("@name", platform="linux")
     assert parse("@name", abstract=True, platform="linux") == Address("abstract", "name")
 
@@ -157,7 +157,7 @@ def test_the_longest_abstract_name() -> None:
 
 
 def test_a_bare_name_is_measured_with_its_directory() -> None:
-    with pytest.raises(ValueError, match="/run/user/1000/npipe/xxx.* bytes long"):
+    with pytest.raises(ValueError, match=r"/run/user/1000/npipe/xxx.* bytes long"):
         parse("x" * 100, platform="linux")
 
 

@@ -41,6 +41,7 @@ __all__ = [
     "verify",
 ]
 
+_IMPERSONATION = ("anonymous", "identification", "impersonation", "delegation")
 Verifier = str | Callable[[PeerIdentity], object] | None
 
 
@@ -55,7 +56,11 @@ def connect(
     """Connect; see ``npipe.connect``. A Unix socket lets no server act as its client, so
     ``impersonation`` is true of it whatever it says.
     """
-    del impersonation
+    if impersonation not in _IMPERSONATION:
+        raise ValueError(
+            f"impersonation={impersonation!r}: give one of {', '.join(_IMPERSONATION)}"
+        )
+    _check_verifier(verify_server)
     deadline = None if timeout is None else time.monotonic() + timeout
     delays = retry_delays()
     while (sock := try_connect(address, wait=wait)) is None:
@@ -114,15 +119,14 @@ def verify(sock: socket.socket, address: Address, verify_server: Verifier) -> No
     "owner" wants this user, or root. A function is given the server's PeerIdentity and says yes
     or no.
     """
+    _check_verifier(verify_server)
     if verify_server is None:
         return
     peer = peer_of(sock)
     if callable(verify_server):
         verified = bool(verify_server(peer))
-    elif verify_server == "owner":
-        verified = peer_is_user(peer, os.geteuid())
     else:
-        raise ValueError(f'verify_server={verify_server!r}: give "owner" or a function')
+        verified = peer_is_user(peer, os.geteuid())
     if not verified:
         text = f"the server is not whose it should be: it runs as uid {peer.uid}, pid {peer.pid}"
         raise PermissionError(errno.EACCES, text, str(address))
@@ -153,6 +157,11 @@ def list_pipes() -> list[str]:
             if stat.S_ISSOCK(each.stat(follow_symlinks=False).st_mode) and is_served(each.path)
         )
     return []
+
+
+def _check_verifier(verify_server: Verifier) -> None:
+    if verify_server is not None and verify_server != "owner" and not callable(verify_server):
+        raise ValueError(f'verify_server={verify_server!r}: give "owner", a function or None')
 
 
 def _is_bound_abstract(name: str) -> bool:

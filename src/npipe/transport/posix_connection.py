@@ -271,6 +271,9 @@ def adopted_socket(handle: int, *, listening: bool) -> socket.socket:
     return sock
 
 
+_NOBODY = 0xFFFFFFFF  # (uid_t)-1: what the kernel says of a socket that has no peer
+
+
 def peer_of(sock: socket.socket) -> PeerIdentity:
     """Ask the kernel who connected, or listens, at the other end. All None where it cannot tell."""
     try:
@@ -278,6 +281,8 @@ def peer_of(sock: socket.socket) -> PeerIdentity:
             size = struct.calcsize("iII")
             raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
             pid, uid, gid = struct.unpack("iII", raw)
+            if uid == _NOBODY:
+                return PeerIdentity()
             return PeerIdentity(pid=pid or None, uid=uid, gid=gid)
         return _peer_of_bsd(sock)
     except (OSError, struct.error):

@@ -39,11 +39,13 @@ def bind(
     abstract socket it must check with ``admits``. Raises as ``listen`` does.
     """
     mode = mode_for(access)
+    if backlog is None:
+        backlog = socket.SOMAXCONN
+    elif not isinstance(backlog, int) or backlog < 0:
+        raise ValueError(f"backlog={backlog!r}: give a number of clients that may wait")
     if address.kind == "pipe":
         raise ValueError(f"bad address {str(address)!r}: there are no Windows pipes on this system")
-    return unix_files.bind(
-        address, mode=mode, backlog=socket.SOMAXCONN if backlog is None else backlog
-    )
+    return unix_files.bind(address, mode=mode, backlog=backlog)
 
 
 def admits(bound: BoundSocket, sock: socket.socket) -> bool:
@@ -67,6 +69,8 @@ def listen(
     buffer_size: int = 65536,
 ) -> PosixListener:
     """Serve ``address``; see ``npipe.listen``, whose last three options concern Windows only."""
+    if not isinstance(buffer_size, int) or buffer_size < 0:
+        raise ValueError(f"buffer_size={buffer_size!r}: give a number of bytes")
     del message_mode, reject_remote, buffer_size  # each is true of a Unix socket as it is
     return PosixListener(bind(address, access=access, backlog=backlog))
 
@@ -78,6 +82,7 @@ class PosixListener(base.Listener[PosixConnection]):
         self._bound = bound
         self._descriptor = Descriptor(bound.socket, (POLLIN,), "listener")
         (self._lane,) = self._descriptor.lanes
+        self._lane.prepare()
 
     @classmethod
     def adopt(cls, handle: int, address: Address) -> PosixListener:

@@ -88,7 +88,7 @@ class Lane:
 
     def wait(self) -> None:
         """Return when the descriptor is ready. Raises ClosedError, TimeoutError."""
-        poll = self._poll or self._prepare()
+        poll = self._poll or self.prepare()
         self._waits = True
         try:
             while True:
@@ -102,7 +102,7 @@ class Lane:
 
     def pause(self, seconds: float) -> None:
         """Let time pass, at most ``seconds``; be woken as ``wait`` is."""
-        self._prepare()
+        self.prepare()
         assert self._bell is not None
         poll = select.poll()
         poll.register(self._bell.reader, POLLIN)
@@ -139,7 +139,8 @@ class Lane:
             raise timed_out()
         return min(left, _LONGEST_POLL) * 1000
 
-    def _prepare(self) -> select.poll:
+    def prepare(self) -> select.poll:
+        """Make now what the first ``wait`` would make: descriptors may be short by then."""
         if self.closed:  # discard() has been here, or soon will: make nothing that it would miss
             raise ClosedError(self._what)
         if self._poll is None:

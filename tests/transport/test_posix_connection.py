@@ -1,0 +1,352 @@
+"""npipe.transport.posix_connection: what the conformance suite cannot see from outside."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import io
+import os
+import socket
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+if sys.platform == "win32":
+    pytest.skip("Unix sockets", allow_module_level=True)
+
+import npipe
+from npipe.address import Address
+from npipe.errors import ClosedError
+from npipe.transport.posix_connection import PosixConnection, peer_of
+from npipe.transport.wake import Lane
+
+from .conftest import nothing_leaked
+
+Pair = tuple[npipe.Connection, npipe.Connection]
+NOWHERE = Address("unix", "/nowhere")
+
+
+def socket_pair() -> tuple[PosixConnection, socket.socket]:
+    ours, theirs = socket.socketpair()
+    return PosixConnection(ours, NOWHERE), theirs
+
+
+def test_b01_a_past_deadline_fails_at_once(pair: Pair) -> None:
+    client, _ = pair
+    for when in (0.0, -1.0, time.monotonic()):
+        client.set_deadline(when)
+        with pytest.raises(TimeoutError, match="the deadline passed"):
+            client.read(1)
+        with pytest.raises(TimeoutError):
+            client.write(b"x")
+
+
+def test_b02_setting_a_deadline_wakes_the_call_in_flight(
+    pair: Pair, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, _ = pair
+    waiting = watch_waits(monkeypatch)
+    reading = threads.submit(client.read, 1)
+    assert waiting.wait(10)
+    client.set_read_deadline(time.monotonic() - 1)
+    assert isinstance(reading.exception(10), TimeoutError)
+
+
+def test_b02_the_short_blocking_call_is_short(pair: Pair, threads: ThreadPoolExecutor) -> None:
+    # A read that began a moment ago blocks in the kernel, where no one wakes it; not for long.
+    client, _ = pair
+    for _ in range(20):
+        client.set_read_deadline(None)
+        reading = threads.submit(client.read, 1)
+        client.set_read_deadline(time.monotonic() - 1)
+        assert isinstance(reading.exception(10), TimeoutError)
+
+
+def test_b03_a_past_deadline_fails_a_call_that_could_succeed(pair: Pair) -> None:
+    client, server = pair
+    server.write(b"data")
+    client.set_deadline(time.monotonic() - 1)
+    with pytest.raises(TimeoutError):
+        client.read(4)
+    client.set_deadline(None)
+    assert client.read(4) == b"data"
+
+
+def test_b04_a_timed_out_read_leaves_its_buffer_alone(pair: Pair) -> None:
+    client, server = pair
+    buffer = bytearray(b"untouched")
+    client.set_read_deadline(time.monotonic() + 0.001)
+    with pytest.raises(TimeoutError):
+        client.readinto(buffer)
+    server.write(b"late data")
+    assert buffer == b"untouched"
+    client.set_read_deadline(None)
+    assert client.readinto(buffer) == 9
+    assert buffer == b"late data"
+
+
+def test_b05_a_cut_write_tells_the_exact_count(pair: Pair) -> None:
+    client, server = pair
+    client.set_write_deadline(time.monotonic() + 0.05)
+    with pytest.raises(TimeoutError) as caught:
+        client.write(bytes(8 << 20))
+    client.close()
+    went = caught.value.characters_written  # type: ignore[attr-defined]
+    assert 0 < went < 8 << 20
+    assert len(server.read()) == went
+
+
+def test_b05_every_failed_write_tells_its_count(pair: Pair) -> None:
+    client, server = pair
+    client.set_write_deadline(0)
+    with pytest.raises(TimeoutError) as late:
+        client.write(b"x")
+    client.set_write_deadline(None)
+    server.close()
+    with pytest.raises(BrokenPipeError, match="the other end has closed") as gone:
+        client.write(b"x")
+    client.close()
+    with pytest.raises(ClosedError) as closed:
+        client.write(memoryview(b"x"))
+    for caught in (late, gone, closed):
+        assert caught.value.characters_written == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts in /proc")
+def test_b06_timeouts_leak_nothing(path: str) -> None:
+    with (
+        npipe.listen(path) as listener,
+        nothing_leaked(),
+        npipe.connect(path) as client,
+        listener.accept(10),
+    ):
+        for _ in range(1000):
+            client.set_deadline(time.monotonic() + 0.00001)
+            with pytest.raises(TimeoutError):
+                client.read(1)
+            with pytest.raises(TimeoutError):
+                while True:
+                    client.write(bytes(65536))
+
+
+def test_b07_a_descriptor_is_not_closed_under_its_user(
+    threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = socket_pair()
+    descriptor = ours.fileno()
+    held, go_on = threading.Event(), threading.Event()
+    wait = Lane.wait
+
+    def wait_then_dawdle(self: Lane) -> None:
+        try:
+            wait(self)
+        finally:
+            held.set()
+            go_on.wait(10)
+
+    monkeypatch.setattr(Lane, "wait", wait_then_dawdle)
+    reading = threads.submit(ours.read, 1)
+    time.sleep(0.02)  # past the short blocking call; the test holds without it too
+    ours.close()
+    assert held.wait(10)
+    os.fstat(descriptor)  # still open: the reader has not left
+    go_on.set()
+    assert isinstance(reading.exception(10), ClosedError)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
+    theirs.close()
+
+
+def test_b09_a_lack_of_descriptors_fails_one_read_and_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours, theirs = socket_pair()
+    with monkeypatch.context() as patch:
+        patch.setattr("npipe.transport.wake._Bell", no_descriptor)
+        with pytest.raises(OSError, match="Too many open files"):
+            ours.read(1)
+    theirs.send(b"x")
+    assert ours.read(1) == b"x"
+    ours.close()
+    theirs.close()
+
+
+def test_b11_a_reset_is_the_end_for_reads_and_a_broken_pipe_for_writes(pair: Pair) -> None:
+    client, server = pair
+    client.write(b"never read")
+    server.close()
+    with pytest.raises(BrokenPipeError):
+        client.write(b"x")
+    assert client.read(1) == b""
+
+
+def test_b13_none_lifts_a_deadline(pair: Pair) -> None:
+    client, server = pair
+    client.set_deadline(0)
+    client.set_deadline(None)
+    client.write(b"x")
+    assert server.read(1) == b"x"
+
+
+@pytest.mark.parametrize("when", [float("nan"), "soon"])
+def test_a_deadline_is_a_number(pair: Pair, when: float) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        pair[0].set_deadline(when)
+
+
+def test_a_deadline_may_be_far_away(pair: Pair) -> None:
+    client, server = pair
+    for when in (1e18, float("inf")):
+        client.set_deadline(when)
+        server.write(b"x")
+        assert client.read(1) == b"x"
+
+
+def test_b14_a_second_close_closes_no_one_elses_descriptor() -> None:
+    ours, theirs = socket_pair()
+    descriptor = ours.fileno()
+    ours.close()
+    again = os.open(os.devnull, os.O_RDONLY)  # takes the lowest number: the one just freed
+    assert again == descriptor
+    ours.close()
+    del ours
+    gc.collect()
+    os.fstat(again)
+    os.close(again)
+    theirs.close()
+
+
+def test_b15_nothing_touches_the_descriptor_after_close() -> None:
+    ours, theirs = socket_pair()
+    descriptor = ours.fileno()
+    ours.close()
+    other, far = socket.socketpair()
+    assert descriptor in (other.fileno(), far.fileno())
+    far.send(b"not yours")
+    for call in (lambda: ours.read(9), lambda: ours.write(b"x"), ours.close_write, ours.fileno):
+        with pytest.raises(ClosedError, match="this connection has been closed"):
+            call()
+    assert other.recv(9) == b"not yours"
+    for each in (other, far, theirs):
+        each.close()
+
+
+def test_b42_reads_and_writes_have_deadlines_of_their_own(pair: Pair) -> None:
+    client, server = pair
+    client.set_read_deadline(0)
+    assert client.write(b"a slow answer is still written") == 30
+    with pytest.raises(TimeoutError):
+        client.read(1)
+    assert server.read(100) == b"a slow answer is still written"
+
+
+def test_close_from_a_signal_handler_in_the_middle_of_a_read() -> None:
+    # The handler runs in the thread that holds the read lock: close must not wait for it.
+    import signal
+
+    ours, theirs = socket_pair()
+    before = signal.signal(signal.SIGALRM, lambda *_: ours.close())
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.03)
+        with pytest.raises(ClosedError):
+            ours.read(1)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        theirs.close()
+
+
+def test_a_broken_pipe_is_no_signal() -> None:
+    # As `npipe cat | head` would have it: a program that took SIGPIPE back to its default.
+    import signal
+
+    ours, theirs = socket_pair()
+    theirs.close()
+    before = signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        with pytest.raises(BrokenPipeError):
+            ours.write(b"x")
+        with pytest.raises(BrokenPipeError):
+            ours.write(bytes(1 << 20))
+    finally:
+        signal.signal(signal.SIGPIPE, before)
+        ours.close()
+
+
+def test_an_idle_connection_costs_one_descriptor() -> None:
+    ours, theirs = socket_pair()
+    with nothing_leaked():
+        theirs.send(b"x")
+        ours.set_deadline(time.monotonic() + 60)
+        ours.read(1)
+        ours.write(b"x")
+    ours.close()
+    theirs.close()
+
+
+def test_b34_the_peer_is_known(pair: Pair) -> None:
+    for end in pair:
+        assert (end.peer.uid, end.peer.gid) == (os.geteuid(), os.getegid())
+        assert end.peer.pid == os.getpid()
+
+
+def test_the_peer_of_an_unconnected_socket_is_unknown() -> None:
+    with socket.socket(socket.AF_INET) as sock:
+        assert peer_of(sock) == npipe.PeerIdentity()
+
+
+def test_forgetting_to_close_is_told_and_mended() -> None:
+    ours, theirs = socket_pair()
+    with pytest.warns(ResourceWarning, match="unclosed <PosixConnection /nowhere fd="):
+        del ours
+        gc.collect()
+    assert theirs.recv(1) == b""
+    theirs.close()
+
+
+def test_repr() -> None:
+    ours, theirs = socket_pair()
+    assert repr(ours) == f"<PosixConnection /nowhere fd={ours.fileno()}>"
+    ours.close()
+    assert repr(ours) == "<PosixConnection /nowhere closed>"
+    theirs.close()
+
+
+def test_adopt(pair: Pair) -> None:
+    mine, theirs = socket.socketpair()
+    with npipe.Connection.adopt(mine.detach(), NOWHERE) as adopted:
+        theirs.send(b"hello")
+        assert adopted.read(5) == b"hello"
+        assert isinstance(io.BufferedReader(adopted), io.BufferedReader)
+    theirs.close()
+
+
+def test_adopt_refuses_what_is_no_connection_and_leaves_it_open() -> None:
+    with (
+        socket.socket(socket.AF_INET) as other,
+        socket.socket(socket.AF_UNIX) as lonely,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams,
+    ):
+        for sock, error in ((other, ValueError), (datagrams, ValueError), (lonely, OSError)):
+            with pytest.raises(error):
+                npipe.Connection.adopt(sock.fileno(), NOWHERE)
+            os.fstat(sock.fileno())
+
+
+def no_descriptor() -> None:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+def watch_waits(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """An event that is set when a call begins to wait in poll()."""
+    waiting = threading.Event()
+    left = Lane._left
+
+    def seen(self: Lane) -> float | None:
+        waiting.set()
+        return left(self)
+
+    monkeypatch.setattr(Lane, "_left", seen)
+    return waiting

@@ -1,0 +1,317 @@
+"""npipe.transport.unix_files: the mode of a socket's file, and who may replace or remove it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+if sys.platform == "win32":
+    pytest.skip("Unix sockets", allow_module_level=True)
+
+import fcntl
+
+import npipe
+from npipe.address import runtime_directory
+from npipe.transport import unix_files
+
+LINUX = sys.platform == "linux"
+
+
+def mode_of(path: str) -> int:
+    return stat.S_IMODE(os.lstat(path).st_mode)
+
+
+def make_stale(path: str) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(path)
+        dead.listen()
+
+
+@pytest.fixture(params=[0o000, 0o022, 0o077])
+def umask(request: pytest.FixtureRequest):  # type: ignore[no-untyped-def]
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+@pytest.mark.parametrize(
+    ("access", "mode"),
+    [("owner", 0o600), ("group", 0o660), ("everyone", 0o666), (0o620, 0o620), (0, 0)],
+)
+def test_b38_the_mode_is_what_was_asked_for(
+    path: str, umask: int, access: str | int, mode: int
+) -> None:
+    with npipe.listen(path, access=access):
+        assert mode_of(path) == mode
+
+
+@pytest.mark.parametrize("fchmod", [True, False] if LINUX else [False])
+@pytest.mark.parametrize("mode", [0o600, 0o660, 0o666])
+def test_b38_the_mode_is_never_wider_on_the_way(
+    path: str, umask: int, fchmod: bool, mode: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    lstat = os.lstat
+
+    def first_look(name: str) -> os.stat_result:
+        found = lstat(name)
+        seen.append(stat.S_IMODE(found.st_mode))
+        return found
+
+    with socket.socket(socket.AF_UNIX) as sock:
+        monkeypatch.setattr(os, "lstat", first_look)
+        unix_files.bind_file(sock, path, mode, fchmod=fchmod)
+        assert seen[0] & ~mode == 0, "right after bind()"
+    assert stat.S_IMODE(lstat(path).st_mode) == mode
+    now = os.umask(umask)
+    assert now == umask, "the umask is as it was"
+
+
+def test_b38_a_live_socket_is_not_touched(path: str, directory: str) -> None:
+    with npipe.listen(path) as listener:
+        before = os.lstat(path)
+        for access in ("owner", "everyone"):
+            with pytest.raises(OSError, match=f"served already by process {os.getpid()}") as caught:
+                npipe.listen(path, access=access)
+            assert caught.value.errno == errno.EADDRINUSE
+        assert os.lstat(path) == before
+        assert os.listdir(directory) == ["s"]
+        with npipe.connect(path), listener.accept(10):
+            pass
+
+
+def test_b24_a_second_listener_gets_address_in_use(path: str) -> None:
+    with npipe.listen(path), pytest.raises(OSError) as caught:
+        npipe.listen(path)
+    assert (caught.value.errno, caught.value.filename) == (errno.EADDRINUSE, path)
+
+
+def test_b38_a_live_socket_with_a_full_backlog_is_not_touched(path: str) -> None:
+    with socket.socket(socket.AF_UNIX) as busy:
+        busy.bind(path)
+        busy.listen(0)
+        clients = []
+        while True:
+            client = socket.socket(socket.AF_UNIX)
+            clients.append(client)
+            client.setblocking(False)
+            if client.connect_ex(path):
+                break
+        with pytest.raises(OSError, match="served already") as caught:
+            npipe.listen(path)
+        assert caught.value.errno == errno.EADDRINUSE
+        for each in clients:
+            each.close()
+
+
+def test_b38_a_socket_bound_and_not_yet_listening_is_not_touched(path: str) -> None:
+    with socket.socket(socket.AF_UNIX) as starting:
+        starting.bind(path)
+        with pytest.raises(OSError, match="served already"):
+            npipe.listen(path)
+        assert os.path.lexists(path)
+
+
+def test_b38_a_datagram_socket_is_not_touched(path: str) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
+        log.bind(path)
+        with pytest.raises(OSError, match="served already"):
+            npipe.listen(path)
+        assert os.path.lexists(path)
+
+
+@pytest.mark.parametrize("kind", ["file", "directory", "fifo", "link", "broken link"])
+def test_b38_any_other_file_is_not_touched(path: str, directory: str, kind: str) -> None:
+    if kind == "file":
+        with open(path, "w") as file:
+            file.write("precious")
+    elif kind == "directory":
+        os.mkdir(path)
+    elif kind == "fifo":
+        os.mkfifo(path)
+    else:
+        os.symlink("elsewhere", path)
+        if kind == "link":
+            make_stale(os.path.join(directory, "elsewhere"))
+    before = sorted(os.listdir(directory)), os.lstat(path)
+    with pytest.raises(FileExistsError, match="it was left alone"):
+        npipe.listen(path)
+    assert (sorted(os.listdir(directory)), os.lstat(path)) == before
+
+
+def test_b38_a_stale_socket_is_taken_over(path: str, directory: str) -> None:
+    make_stale(path)
+    with npipe.listen(path) as listener, npipe.connect(path), listener.accept(10):
+        assert mode_of(path) == 0o600
+        assert os.listdir(directory) == ["s"], "no lock file is left"
+
+
+def test_b38_a_killed_server_leaves_a_stale_socket(path: str) -> None:
+    code = "import npipe, sys; x = npipe.listen(sys.argv[1]); print(flush=True); x.accept()"
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", code, path], stdout=subprocess.PIPE, env=env
+    ) as server:
+        assert server.stdout is not None
+        server.stdout.readline()
+        with pytest.raises(OSError, match=f"served already by process {server.pid}"):
+            npipe.listen(path)
+        server.send_signal(signal.SIGKILL)
+    assert os.path.lexists(path)
+    npipe.listen(path).close()
+    assert not os.path.lexists(path)
+
+
+def test_b38_of_racing_reclaimers_one_wins(
+    path: str, directory: str, threads: ThreadPoolExecutor
+) -> None:
+    racers = 8
+    for _ in range(50):
+        make_stale(path)
+        barrier = threading.Barrier(racers)
+
+        def race(barrier: threading.Barrier) -> npipe.Listener[npipe.Connection] | None:
+            barrier.wait()
+            try:
+                return npipe.listen(path)
+            except OSError as error:
+                assert error.errno == errno.EADDRINUSE, error
+                return None
+
+        results = [threads.submit(race, barrier) for _ in range(racers)]
+        (winner,) = [found for each in results if (found := each.result(30))]
+        with npipe.connect(path), winner.accept(10):
+            pass
+        winner.close()
+        assert os.listdir(directory) == []
+
+
+def test_a_lock_file_left_by_a_crash_is_no_obstacle(path: str, directory: str) -> None:
+    with open(path + ".lock", "w"):
+        pass
+    with npipe.listen(path):
+        assert os.listdir(directory) == ["s"]
+
+
+def test_a_lock_that_is_never_given_up_is_told(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unix_files, "_LOCK_PATIENCE", 0.05)
+    with open(path + ".lock", "w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(TimeoutError, match=r"held this lock for too long.*s\.lock"):
+            npipe.listen(path)
+    assert not os.path.lexists(path)
+
+
+def test_a_lock_is_not_taken_through_a_link(path: str, directory: str) -> None:
+    os.symlink("elsewhere", path + ".lock")
+    with pytest.raises(OSError):
+        npipe.listen(path)
+    assert os.listdir(directory) == ["s.lock"]
+
+
+def test_b38_close_removes_only_what_is_still_ours(path: str, directory: str) -> None:
+    with npipe.listen(path):
+        os.unlink(path)
+        make_stale(path)  # someone put another socket there
+        before = os.lstat(path)
+    assert os.lstat(path) == before
+
+
+def test_close_when_the_file_is_gone_already(path: str) -> None:
+    with npipe.listen(path):
+        os.unlink(path)
+
+
+def test_close_finds_its_file_from_another_directory(
+    directory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(directory)
+    with npipe.listen("./s"):
+        monkeypatch.chdir("/")
+    assert os.listdir(directory) == []
+
+
+def test_a_forked_child_removes_nothing(path: str) -> None:
+    bound = unix_files.bind(npipe.Address("unix", path), mode=0o600, backlog=1)
+    parent = os.getpid()
+    with pytest.MonkeyPatch.context() as patch:  # what release() sees in a child
+        patch.setattr(os, "getpid", lambda: parent + 1)
+        bound.release()
+    assert os.path.lexists(path)
+    bound.socket.close()
+
+
+def test_a_listen_that_fails_leaves_nothing(
+    path: str, directory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: socket.socket, backlog: int) -> None:
+        raise OSError(errno.ENOBUFS, "no memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(socket.socket, "listen", fail)
+        with pytest.raises(OSError, match="no memory"):
+            npipe.listen(path)
+    assert os.listdir(directory) == []
+
+
+def test_a_directory_that_is_not_there(directory: str) -> None:
+    with pytest.raises(FileNotFoundError):
+        npipe.listen(directory + "/no/s")
+
+
+class TestRuntimeDirectory:
+    """Bare names stand in a directory of the user's own, or nowhere."""
+
+    @pytest.fixture(autouse=True)
+    def home(self, directory: str, monkeypatch: pytest.MonkeyPatch) -> str:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", directory)
+        return runtime_directory()
+
+    def test_it_is_made_at_the_first_listen_and_shut_to_others(self, home: str) -> None:
+        with pytest.raises(FileNotFoundError):
+            npipe.connect("name")
+        assert not npipe.exists("name")
+        assert npipe.list_pipes() == []
+        assert not os.path.exists(home)
+        with npipe.listen("name") as listener, npipe.connect("name"), listener.accept(10):
+            assert mode_of(home) == 0o700
+            assert npipe.exists("name")
+
+    def test_list_pipes_lists_what_is_served(self, home: str) -> None:
+        with npipe.listen("b"), npipe.listen("a"):
+            make_stale(home + "/stale")
+            with open(home + "/file", "w"):
+                pass
+            assert npipe.list_pipes() == ["a", "b"]
+
+    @pytest.mark.parametrize(
+        ("spoil", "why"),
+        [
+            (lambda home: os.mkdir(home) or os.chmod(home, 0o755), "mode is 0o755"),
+            (lambda home: os.symlink("/tmp", home), "not a directory"),
+            (lambda home: open(home, "w").close(), "not a directory"),
+        ],
+    )
+    def test_an_unsafe_one_is_refused(self, home: str, spoil, why: str) -> None:  # type: ignore[no-untyped-def]
+        spoil(home)
+        for use in (npipe.listen, npipe.connect, npipe.exists):
+            with pytest.raises(PermissionError, match=why):
+                use("name")
+        with pytest.raises(PermissionError, match=why):
+            npipe.list_pipes()
+
+    @pytest.mark.skipif(not LINUX or os.geteuid() != 0, reason="needs root to give it away")
+    def test_another_users_is_refused(self, home: str) -> None:
+        os.mkdir(home, 0o700)
+        os.chown(home, 65534, 65534)
+        with pytest.raises(PermissionError, match="belongs to uid 65534"):
+            npipe.listen("name")
