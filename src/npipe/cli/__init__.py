@@ -1,1 +1,25 @@
-"""The command line: one file per command."""
+"""The command line: ``npipe serve | call | attach | ...``. One file per command.
+
+This file imports nothing but Python, so that a missing extra is told in one line instead of in a
+traceback. ``_app.py`` holds the list of commands, ``_common.py`` what they share.
+"""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line; the console script ``npipe`` and ``python -m npipe.cli`` call it."""
+    try:
+        import click  # noqa: F401
+        import msgspec  # noqa: F401
+    except ModuleNotFoundError as missing:
+        if missing.name not in ("click", "msgspec"):
+            raise
+        sys.exit(f'npipe: the command line needs {missing.name}: pip install "npipe[cli]"')
+    from npipe.cli._app import cli
+
+    cli(prog_name="npipe")

@@ -1,0 +1,5 @@
+"""``python -m npipe.cli``: the same as the console script ``npipe``."""
+
+from npipe.cli import main
+
+main()

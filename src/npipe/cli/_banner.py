@@ -1,0 +1,89 @@
+"""What ``npipe serve`` prints when it is ready. Pure: text in, text out."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Ready"]
+
+SAMPLES = ("eth_blockNumber", "web3_clientVersion", "rpc_modules")
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What is served, where, and for whom."""
+
+    address: str
+    version: str
+    pid: int
+    modules: Sequence[str]
+    access: str = "owner"
+    accounts: Sequence[tuple[str, str]] = ()  # (address, private key) of the development chain
+    balance: str = ""  # of each account, for people: "10000 ETH"
+    chain_id: int | None = None
+    notes: Sequence[str] = field(default=())
+
+    def record(self) -> dict[str, Any]:
+        """Return what a script wants. No private keys: they are on the banner, for a person."""
+        return {
+            "address": self.address,
+            "pid": self.pid,
+            "modules": list(self.modules),
+            "chainId": self.chain_id,
+            "accounts": [address for address, _ in self.accounts],
+        }
+
+    def text(self) -> str:
+        """Return the banner."""
+        parts = [f"npipe {self.version}", self._accounts(), self._chain(), self._connect()]
+        parts += [f"Note: {note}" for note in self.notes]
+        parts.append(
+            f"Listening on {self.address}\n"
+            f"Modules: {' '.join(self.modules)}; access: {self.access}; pid: {self.pid}. "
+            "Ctrl-C stops it."
+        )
+        return "\n\n".join(filter(None, parts))
+
+    def _accounts(self) -> str:
+        if not self.accounts:
+            return ""
+        names = (f"({i}) {address} ({self.balance})" for i, (address, _) in _numbered(self))
+        keys = (f"({i}) {key}" for i, (_, key) in _numbered(self))
+        warning = "These keys are public: never send anything of value to them."
+        return "\n".join(
+            ["Accounts", "========", *names, "", "Private keys", "============", *keys, warning]
+        )
+
+    def _chain(self) -> str:
+        return "" if self.chain_id is None else f"Chain id: {self.chain_id}"
+
+    def _connect(self) -> str:
+        path = self.address
+        method = next((m for m in SAMPLES if m.partition("_")[0] in self.modules), SAMPLES[-1])
+        return "\n".join(
+            [
+                "Connect",
+                "=======",
+                f"shell    npipe call {_shell(path)} {method}",
+                f"npipe    npipe.rpc.connect({path!r}).call({method!r})",
+                f"web3.py  Web3(Web3.IPCProvider({path!r}))",
+                f"ethers   new ethers.IpcSocketProvider({_javascript(path)})",
+            ]
+        )
+
+
+def _numbered(ready: Ready) -> list[tuple[int, tuple[str, str]]]:
+    return list(enumerate(ready.accounts))
+
+
+def _shell(path: str) -> str:
+    """Quote ``path`` where it must be. A pipe's backslashes are plain to cmd and PowerShell."""
+    return path if path.startswith("\\\\") and " " not in path else shlex.quote(path)
+
+
+def _javascript(path: str) -> str:
+    escaped = path.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -1,0 +1,106 @@
+"""What the commands share: how a failure is told, how a value is printed.
+
+The exit status is 0, or 1 when what was asked for failed, or 2 for wrong usage. A failure is one
+clear line on standard error and never a traceback; an error that nobody foresaw stays one.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any, Final
+
+import click
+import msgspec
+
+from npipe.errors import ConnectionLost, ProtocolError, RPCError
+
+__all__ = [
+    "DEFAULT_ADDRESS",
+    "Failure",
+    "as_object",
+    "dump",
+    "explain",
+    "failures",
+    "one_line",
+    "version",
+]
+
+DEFAULT_ADDRESS: Final = "npipe"  # a bare name: a pipe on Windows, in the runtime dir elsewhere
+
+
+class Failure(click.ClickException):
+    """What was asked for failed. Exit status 1, and one line."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        click.echo(f"npipe: {one_line(self.message)}", file=file or sys.stderr)
+
+
+def version() -> str:
+    """Return npipe's version; "0" when it runs from sources that were never installed."""
+    from importlib import metadata  # slow, and few commands want it
+
+    try:
+        return metadata.version("npipe")
+    except metadata.PackageNotFoundError:
+        return "0"
+
+
+def one_line(text: str) -> str:
+    """Return ``text`` as one line that cannot drive a terminal: it may come from a peer."""
+    return "".join(char if char.isprintable() else " " for char in text.strip())
+
+
+def dump(value: Any, *, pretty: bool | None = None) -> str:
+    """Return ``value`` as JSON: indented for a person (a terminal), one line for a program."""
+    pretty = sys.stdout.isatty() if pretty is None else pretty
+    return msgspec.json.format(msgspec.json.encode(value), indent=2 if pretty else -1).decode()
+
+
+@contextmanager
+def failures(address: str, *, listening: bool = False) -> Iterator[None]:
+    """Turn the errors of talking to ``address``, or of listening there, into a Failure.
+
+    An address that is none is wrong usage.
+    """
+    try:
+        yield
+    except OSError as error:
+        told = _reason_to_listen(error, address) if listening else explain(error, address)
+        raise Failure(told) from error
+    except (ProtocolError, RPCError) as error:
+        raise Failure(explain(error, address)) from error
+    except ValueError as error:  # an address that is none
+        raise click.UsageError(str(error), click.get_current_context(silent=True)) from error
+
+
+def explain(error: Exception, address: str) -> str:
+    """Say what went wrong with ``address`` and what would help."""
+    if isinstance(error, RPCError):
+        data = "" if error.data is None else f", data {dump(error.data, pretty=False)}"
+        return f"{error.message} (code {error.code}{data})"
+    if isinstance(error, FileNotFoundError):
+        return f"no server at {address}; start one with: npipe serve {address}"
+    if isinstance(error, ConnectionRefusedError):
+        return f"nobody serves {address} any more; start a server with: npipe serve {address}"
+    reason = _reason(error) if isinstance(error, OSError) else str(error)
+    if isinstance(error, ConnectionLost) and error.maybe_executed:
+        reason += " (the call may have been executed)"
+    return f"{address}: {reason}"
+
+
+def as_object(error: RPCError) -> dict[str, Any]:
+    """Return ``error`` as the error object that came."""
+    told = {"code": error.code, "message": error.message}
+    return told if error.data is None else {**told, "data": error.data}
+
+
+def _reason_to_listen(error: OSError, address: str) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"cannot listen at {address}: its directory does not exist"
+    return f"cannot listen at {address}: {_reason(error)}"
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error) or type(error).__name__

@@ -1,0 +1,260 @@
+"""A line of the console to a call. Pure: no terminal, no connection.
+
+What is understood, with its meaning::
+
+    eth_blockNumber                      the method's own name
+    eth.blockNumber                      the same, as a JavaScript console has it
+    eth.getBalance("0x..", "latest")     with parameters: JSON, or JavaScript's looser form of it
+    eth_getBalance 0x.. latest           with parameters as on the command line
+    eth.getBlock("latest").hash          a part of the result
+    {"method": "eth_call", ...}          a whole request, and [...] a batch of them
+    .help                                a command to the console itself
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+__all__ = ["Call", "Command", "Request", "is_complete", "parse", "pick"]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A method with parameters, and the path of the wanted part inside the result."""
+
+    method: str
+    params: list[Any]
+    path: tuple[str | int, ...] = ()
+    dotted: bool = False  # written as namespace.method, the way of JavaScript consoles
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command to the console: ``.name words``."""
+
+    name: str
+    rest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Request objects written out: one, or a batch."""
+
+    body: dict[str, Any] | list[Any]
+
+
+_TOKEN: Final = re.compile(
+    r"""\s*(?:
+      (?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')
+    | (?P<hex>0[xX][0-9a-fA-F]*)
+    | (?P<number>-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)
+    | (?P<word>[A-Za-z_$][\w$]*)
+    | (?P<mark>[][(){}:,.;])
+    )""",
+    re.VERBOSE,
+)
+_NAMES: Final = re.compile(r"[A-Za-z_$][\w$]*(?:\.[\w$]+)*")
+_LITERALS: Final[dict[str, Any]] = {"true": True, "false": False, "null": None, "undefined": None}
+_DEPTH: Final = 64  # of brackets; what a person types never comes near it
+
+
+def parse(text: str) -> Call | Command | Request | None:
+    """Return what ``text`` asks for, None if it asks for nothing. Raises ValueError."""
+    text = text.strip()
+    if not text or text.startswith(("//", "#")):
+        return None
+    if text.startswith("."):
+        name, _, rest = text[1:].partition(" ")
+        return Command(name, rest.strip())
+    if text[0] in "{[":
+        return Request(_request(text))
+    name, _, rest = text.partition(" ")
+    if _NAMES.fullmatch(name) and rest.lstrip()[:1] not in ("", "(", ".", ";"):
+        method, path, dotted = _method(name.split("."))
+        return Call(method, _Parser(rest).words(), path, dotted)
+    return _Parser(text).call()
+
+
+def _request(text: str) -> dict[str, Any] | list[Any]:
+    body: Any = json.loads(text)
+    for request in body if isinstance(body, list) else [body]:
+        if not isinstance(request, dict) or not isinstance(request.get("method"), str):
+            raise ValueError('a request needs a "method"')
+    if not body:
+        raise ValueError("an empty batch asks for nothing")
+    return body  # type: ignore[no-any-return]
+
+
+def _method(names: list[str]) -> tuple[str, tuple[str | int, ...], bool]:
+    """Split dotted names into the method and the path of a part: ``admin.nodeInfo.id``."""
+    if not all(names):
+        raise ValueError(f"not a method: {'.'.join(names)}")
+    if "_" in names[0] or len(names) == 1:
+        return names[0], tuple(names[1:]), False
+    return f"{names[0]}_{names[1]}", tuple(names[2:]), True
+
+
+class _Parser:
+    """Recursive descent over one line."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._kind = self._token = ""
+        self._next_at = self._at = 0
+        self._advance()
+
+    def words(self) -> list[Any]:
+        """Return values with nothing but blanks between them."""
+        values: list[Any] = []
+        while self._kind:
+            values.append(self._value(0))
+        return values
+
+    def call(self) -> Call:
+        names = [self._take("word", "a method, like eth_blockNumber or eth.blockNumber")]
+        while self._token == ".":
+            self._advance()
+            names.append(self._take("word", "a name"))
+        method, path, dotted = _method(names)
+        params: list[Any] = []
+        if self._token == "(":
+            if path:
+                raise ValueError(f"a part of a result cannot be called: {'.'.join(names)}")
+            params = self._items(")", 0)
+        path += self._path()
+        while self._token == ";":
+            self._advance()
+        if self._kind:
+            raise self._expected("the end of the line")
+        return Call(method, params, path, dotted)
+
+    def _path(self) -> tuple[str | int, ...]:
+        path: list[str | int] = []
+        while self._token in (".", "["):
+            opened = self._token
+            self._advance()
+            if opened == ".":
+                path.append(self._take("word", "a name"))
+                continue
+            key = self._value(0)
+            if isinstance(key, bool) or not isinstance(key, str | int):
+                raise ValueError("inside [ ] goes the number or the name of a part")
+            path.append(key)
+            self._mark("]")
+        return tuple(path)
+
+    def _value(self, depth: int) -> Any:
+        if depth > _DEPTH:
+            raise ValueError("nested too deep")
+        if self._token == "[":
+            return self._items("]", depth)
+        if self._token == "{":
+            return self._object(depth)
+        kind, token = self._kind, self._token
+        if kind not in ("string", "hex", "number", "word"):
+            raise self._expected("a value")
+        self._advance()
+        if kind == "string":
+            return _string(token)
+        if kind == "number":
+            return json.loads(token)
+        # 0x1 stays text, which is how JSON-RPC carries it; a bare word is text too.
+        return _LITERALS.get(token, token) if kind == "word" else token
+
+    def _items(self, closing: str, depth: int) -> list[Any]:
+        self._advance()
+        items: list[Any] = []
+        while self._token != closing:
+            items.append(self._value(depth + 1))
+            if self._token != closing:
+                self._mark(",", closing)
+        self._advance()
+        return items
+
+    def _object(self, depth: int) -> dict[str, Any]:
+        self._advance()
+        members: dict[str, Any] = {}
+        while self._token != "}":
+            if self._kind not in ("string", "word", "number", "hex"):
+                raise self._expected("a name")
+            key = _string(self._token) if self._kind == "string" else self._token
+            self._advance()
+            self._mark(":")
+            members[key] = self._value(depth + 1)
+            if self._token != "}":
+                self._mark(",", "}")
+        self._advance()
+        return members
+
+    def _mark(self, mark: str, other: str = "") -> None:
+        if self._token != mark or self._kind != "mark":
+            raise self._expected(f"{mark} or {other}" if other else mark)
+        self._advance()
+
+    def _take(self, kind: str, wanted: str) -> str:
+        token = self._token
+        if self._kind != kind:
+            raise self._expected(wanted)
+        self._advance()
+        return token
+
+    def _advance(self) -> None:
+        self._at = self._next_at
+        if not self._text[self._at :].strip():
+            self._kind = self._token = ""
+            return
+        match = _TOKEN.match(self._text, self._at)
+        if match is None:
+            raise self._expected("something else")
+        self._kind = match.lastgroup or ""
+        self._token = match[self._kind]
+        self._next_at = match.end()
+
+    def _expected(self, wanted: str) -> ValueError:
+        rest = self._text[self._at :].strip()
+        return ValueError(f"expected {wanted} at {rest[:20]!r}" if rest else f"expected {wanted}")
+
+
+def _string(token: str) -> str:
+    if token[0] == "'":  # JSON knows no single quotes
+        inner = re.sub(r"\\(.)|\"", _requote, token[1:-1])
+        token = f'"{inner}"'
+    try:
+        return str(json.loads(token))
+    except ValueError:
+        raise ValueError(f"not a string: {token}") from None
+
+
+def _requote(match: re.Match[str]) -> str:
+    return "'" if match[1] == "'" else match[0] if match[1] else '\\"'
+
+
+def is_complete(text: str) -> bool:
+    """Tell whether Enter ends ``text``, or opens another line: brackets or a string are open."""
+    depth, quote, skip = 0, "", False
+    for char in text:
+        if skip:
+            skip = False
+        elif quote:
+            skip = char == "\\"
+            quote = "" if char == quote else quote
+        elif char in "\"'":
+            quote = char
+        elif char in "([{":
+            depth += 1
+        elif char in ")]}":
+            depth -= 1
+    return depth <= 0 and not quote
+
+
+def pick(result: Any, path: tuple[str | int, ...]) -> Any:
+    """Return the part of ``result`` at ``path``. Raises ValueError if there is none."""
+    for step in path:
+        try:
+            result = result[step]
+        except (KeyError, IndexError, TypeError):
+            raise ValueError(f"the result has no part {step!r}") from None
+    return result

@@ -1,0 +1,53 @@
+"""The names and defaults of geth's JavaScript console, for who types what is in the fingers.
+
+Pure. Applied to dotted names only, and only where the server has no method of that very name.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from npipe.cli._expression import Call
+
+__all__ = ["translate"]
+
+ALIASES: Final = {
+    "eth_getTransaction": "eth_getTransactionByHash",
+    "eth_getRawTransaction": "eth_getRawTransactionByHash",
+    "eth_filter": "eth_newFilter",
+    "web3_version": "web3_clientVersion",
+}
+# Methods whose last parameter is a block, and the index of it: a node wants it, a person omits it.
+BLOCK_AT: Final = {
+    "eth_getBalance": 1,
+    "eth_getCode": 1,
+    "eth_getTransactionCount": 1,
+    "eth_getStorageAt": 2,
+    "eth_call": 1,
+    "eth_getBlockByNumber": 0,
+    "eth_getBlockReceipts": 0,
+}
+HASH_LENGTH: Final = 66  # characters of a 32-byte hash with its 0x
+
+
+def translate(call: Call) -> Call:
+    """Return ``call`` as a node understands it: getBlock(5) is getBlockByNumber("0x5", false)."""
+    method = ALIASES.get(call.method, call.method)
+    params = list(call.params)
+    if method == "eth_getBlock":
+        by_hash = bool(params) and isinstance(params[0], str) and len(params[0]) == HASH_LENGTH
+        method = "eth_getBlockByHash" if by_hash else "eth_getBlockByNumber"
+    if method in ("eth_getBlockByHash", "eth_getBlockByNumber"):
+        params = [*(params or ["latest"]), *([False] if len(params) < 2 else [])]
+    at = BLOCK_AT.get(method)
+    if at is not None and len(params) == at:
+        params.append("latest")
+    if at is not None and len(params) > at:
+        params[at] = _quantity(params[at])
+    return Call(method, params, call.path, call.dotted)
+
+
+def _quantity(value: Any) -> Any:
+    """Return a block number as JSON-RPC of Ethereum wants it."""
+    number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return hex(value) if number else value

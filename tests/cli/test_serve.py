@@ -1,0 +1,232 @@
+"""``npipe serve`` as a process: ready, stop, who is refused, what garbage does."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.conftest import WINDOWS, Run, Start
+from npipe import rpc
+from npipe.transport import connect
+
+Serve = Callable[..., tuple["subprocess.Popen[str]", dict[str, Any]]]
+SHOP = """
+from npipe import rpc
+class Shop:
+    def in_stock(self, article: str) -> int: return {"apple": 3}.get(article, 0)
+    def boom(self): raise RuntimeError("secret")
+def slow():
+    open("started", "w").close()
+    return open("go").read()
+api = rpc.API()
+api.register("shop", Shop())
+broken = 7
+"""
+posix = pytest.mark.skipif(WINDOWS, reason="Unix sockets and signals")
+
+
+@pytest.fixture
+def shop(directory: Path) -> None:
+    (directory / "shop.py").write_text(SHOP)
+    (directory / "failing.py").write_text("x = 1\nraise KeyError('at import')\n")
+
+
+@pytest.mark.usefixtures("shop")
+def test_an_object_of_ones_own(address: str, serve: Serve, run: Run) -> None:
+    _, ready = serve(address, "--api", "shop:Shop", "--api", "tools=shop")
+    assert ready["address"] == address
+    assert ready["modules"] == ["Shop", "rpc", "tools"]
+    with rpc.connect(address, timeout=20) as client:
+        assert client.call("Shop_inStock", "apple") == 3
+    done = run("call", address, "Shop_inStock", "apple")
+    assert (done.returncode, done.stdout) == (0, "3\n")
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_whole_api(address: str, serve: Serve) -> None:
+    _, ready = serve(address, "--api", "shop:api")
+    assert ready["modules"] == ["rpc", "shop"]
+
+
+@pytest.mark.usefixtures("shop")
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--api", "nothing_there"], "No module named"),
+        (["--api", "shop:nothing"], "nothing"),
+        (["--api", "shop:broken"], "cannot serve"),
+        (["--api", "failing"], "line 2"),
+        (["--api", ":x"], "not of the form"),
+        (["--api", "shop:api", "--modules", "api"], "whole API"),
+        (["--api", "shop:Shop", "--modules", "shop"], "no such module: shop"),
+    ],
+)
+def test_what_cannot_be_served_is_one_line(
+    address: str, run: Run, arguments: list[str], told: str
+) -> None:
+    done = run("serve", address, *arguments)
+    assert done.returncode == 1
+    assert told in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_modules_choose(address: str, serve: Serve, run: Run) -> None:
+    _, ready = serve(address, "--modules", "web3")
+    assert ready["modules"] == ["rpc", "web3"]
+    done = run("call", address, "net_version", "--json")
+    assert (done.returncode, json.loads(done.stdout)["error"]["code"]) == (1, -32601)
+
+
+def test_the_banner_says_how_to_connect(address: str, start: Start) -> None:
+    process = start("serve", address, "--modules", "web3,net")
+    assert process.stdout is not None
+    lines = []
+    while not lines or not lines[-1].startswith("Modules:"):
+        lines.append(process.stdout.readline())
+        assert lines[-1], process.communicate()[1]
+    banner = "".join(lines)
+    for words in (address, "npipe call", "IPCProvider", "IpcSocketProvider", str(process.pid)):
+        assert words in banner
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_second_server_is_told_who_serves(address: str, serve: Serve, run: Run) -> None:
+    first, _ = serve(address, "--api", "shop")
+    with rpc.connect(address, timeout=20) as client:
+        second = run("serve", address)
+        assert second.returncode == 1
+        assert "served already" in second.stderr
+        if not WINDOWS:
+            assert str(first.pid) in second.stderr
+        assert second.stderr.count("\n") == 1
+        assert "rpc" in client.call("rpc_modules")  # the first keeps its clients
+
+
+@posix
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_cleanly(address: str, serve: Serve, directory: Path, number: int) -> None:
+    process, _ = serve(address, "--modules", "net")
+    process.send_signal(number)
+    assert process.wait(20) == 0
+    assert os.listdir(directory) == []
+
+
+@posix
+@pytest.mark.usefixtures("shop")
+def test_a_signal_lets_a_running_call_end(address: str, serve: Serve, directory: Path) -> None:
+    for name in ("started", "go"):
+        os.mkfifo(directory / name)
+    process, _ = serve(address, "--api", "shop")
+    with rpc.connect(address, timeout=20) as client, ThreadPoolExecutor() as pool:
+        answer = pool.submit(client.call, "shop_slow")
+        (directory / "started").read_text()
+        process.send_signal(signal.SIGTERM)
+        (directory / "go").write_text("done")
+        assert answer.result(20) == "done"
+    assert process.wait(20) == 0
+
+
+@posix
+@pytest.mark.usefixtures("shop")
+def test_a_second_signal_insists(address: str, serve: Serve, directory: Path) -> None:
+    for name in ("started", "go"):
+        os.mkfifo(directory / name)
+    process, _ = serve(address, "--api", "shop", "--log-level", "info")
+    with rpc.connect(address, timeout=20) as client, ThreadPoolExecutor() as pool:
+        answer = pool.submit(client.call, "shop_slow")
+        (directory / "started").read_text()
+        process.send_signal(signal.SIGTERM)
+        with pytest.raises(OSError):  # it listens no more: the first signal has been taken
+            while True:
+                connect(address).close()
+        process.send_signal(signal.SIGINT)
+        with pytest.raises(ConnectionError):
+            answer.result(20)
+    assert process.wait(20) == 0
+
+
+@posix
+def test_a_stale_socket_is_taken_over(address: str, serve: Serve, run: Run) -> None:
+    with socket.socket(socket.AF_UNIX) as gone:
+        gone.bind(address)
+    serve(address, "--modules", "net")
+    assert run("call", address, "net_version").stdout == '"1337"\n'
+
+
+@posix
+def test_a_killed_server_is_followed_by_the_next(address: str, serve: Serve) -> None:
+    process, _ = serve(address, "--modules", "net")
+    process.kill()
+    process.wait(20)
+    serve(address, "--modules", "net")
+
+
+@posix
+def test_a_regular_file_is_refused_and_left_alone(directory: Path, run: Run) -> None:
+    file = directory / "letter"
+    file.write_text("dear")
+    done = run("serve", str(file))
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert file.read_text() == "dear"
+
+
+@posix
+def test_a_missing_directory_is_told(directory: Path, run: Run) -> None:
+    done = run("serve", str(directory / "none" / "s"))
+    assert done.returncode == 1
+    assert "directory does not exist" in done.stderr
+
+
+def test_a_bad_address_is_wrong_usage(run: Run) -> None:
+    for bad in ("", "x" * 300):
+        assert run("serve", bad).returncode == 2
+        assert run("call", bad, "m").returncode == 2
+
+
+def test_garbage_is_answered_and_the_server_lives_on(address: str, serve: Serve) -> None:
+    serve(address, "--modules", "net")
+    for line, code in ((b"{not json}\n", -32700), (b"7\n", -32600), (b"[]\n", -32600)):
+        with connect(address, timeout=20) as connection:
+            connection.write(line)
+            answer = json.loads(connection.read(1000))
+            assert (answer["id"], answer["error"]["code"]) == (None, code), line
+    for _ in range(100):  # clients that go in the middle of a message
+        with connect(address, timeout=20) as connection:
+            connection.write(b'{"jsonrpc":"2.0","id":1,"method":"net_ver')
+    with rpc.connect(address, timeout=20) as client:
+        assert client.call("net_version") == "1337"
+
+
+def test_without_the_extra_it_says_what_to_install(
+    address: str, serve: Serve, directory: Path, start: Start
+) -> None:
+    # A package that hides the real one: as good as not installed.
+    (directory / "sitecustomize.py").write_text("import sys; sys.modules['eth'] = None")
+    process = start("serve", address)
+    assert process.stdout is not None
+    lines = iter(process.stdout.readline, "")
+    note = next(line for line in lines if line.startswith("Note:"))
+    assert 'pip install "npipe[ethereum]"' in note
+    assert "Modules: net rpc web3" in next(line for line in lines if "Modules:" in line)
+
+
+@posix
+def test_the_log_is_json_when_asked(address: str, serve: Serve, directory: Path) -> None:
+    (directory / "shop.py").write_text(SHOP)
+    process, _ = serve(address, "--api", "shop:Shop", "--json-log", "--log-level", "info")
+    with rpc.connect(address, timeout=20) as client, pytest.raises(rpc.RPCError):
+        client.call("Shop_boom")
+    process.terminate()
+    lines = [json.loads(line) for line in process.communicate(timeout=20)[1].splitlines()]
+    assert any("RuntimeError" in line.get("traceback", "") for line in lines)
+    assert {"time", "level", "logger", "message"} <= set(lines[0])

@@ -1,0 +1,49 @@
+"""Each block of Python in the documents, and each example, is a program that runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def programs() -> Iterator[object]:
+    for path in sorted((ROOT / "examples").glob("*.py")):
+        yield pytest.param(path.read_text(encoding="utf-8"), id=path.name)
+    for path in DOCUMENTS:
+        for found in BLOCK.finditer(path.read_text(encoding="utf-8")):
+            line = found.string.count("\n", 0, found.start()) + 2
+            yield pytest.param(found[1], id=f"{path.name}:{line}")
+
+
+@pytest.mark.parametrize("program", list(programs()))
+def test_it_runs_and_prints_what_it_says(program: str) -> None:
+    """Where a line that prints ends in a comment, that is what it prints."""
+    with tempfile.TemporaryDirectory(prefix="np") as directory:
+        env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "XDG_RUNTIME_DIR": directory}
+        env |= {"PYTHONUTF8": "1", "PYTHONWARNINGS": "error"}
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(
+            command, env=env, cwd=directory, capture_output=True, text=True, timeout=50, check=False
+        )
+    assert (done.returncode, done.stderr) == (0, "")
+    for said in re.findall(r"print\(.*\)\s+# (.*)", program):
+        for word in re.split(r", |\.\.\.", said):
+            assert word.strip() in done.stdout
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", document.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (document.parent / target).exists(), target
