@@ -69,7 +69,7 @@ class Service:
     modules: tuple[str, ...]
     accounts: tuple[Account, ...] = ()  # with .address_hex and .key_hex, for a banner
     balance: int = 0  # of each account at the start, in wei
-    mnemonic: str = ""
+    mnemonic: str = field(default="", repr=False)  # the user's own may be a secret
     note: str = ""  # one line to show the user when there is no chain, else ""
     node: Node | None = field(default=None, repr=False)
     _on_close: list[Callable[[], object]] = field(default_factory=list, repr=False)

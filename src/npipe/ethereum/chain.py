@@ -107,7 +107,7 @@ class Chain:
         if not 1 <= chain_id <= 2**53 - 1:  # wallets compute 2 * id + 36 in a double
             raise ValueError(f"chain id {chain_id} is not between 1 and {2**53 - 1}")
         self.chain_id = chain_id
-        self.hub = hub or Hub()
+        self.hub = Hub() if hub is None else hub
         self.coinbase = ZERO_ADDRESS
         self.store: dict[bytes, bytes] = {}
         self._chaindb = ChainDB(AtomicDB(MemoryDB(self.store)))

@@ -58,6 +58,9 @@ class Hub:
         self._listeners: dict[object, Callable[[Event], None]] = {}  # each step on it is atomic
         self._cause: Cause | None = None
 
+    def __len__(self) -> int:
+        return len(self._listeners)
+
     def add(self, listener: Callable[[Event], None]) -> object:
         """Call ``listener`` with each event from now on; what is returned removes it."""
         token = object()

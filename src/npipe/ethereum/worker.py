@@ -10,6 +10,7 @@ Imports no py-evm and knows nothing of chains.
 from __future__ import annotations
 
 import functools
+import logging
 import queue
 import threading
 import time
@@ -20,6 +21,8 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 from .errors import ChainError
 
 __all__ = ["Worker", "on_worker"]
+
+log = logging.getLogger("npipe.ethereum")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -80,8 +83,7 @@ class Worker:
                 job = self._jobs.get(timeout=timeout)
             except queue.Empty:
                 due = time.monotonic() + period
-                if self._tick is not None:
-                    self._tick()
+                self._run_tick()
                 continue
             if job is None:
                 return
@@ -90,7 +92,14 @@ class Worker:
                 due = time.monotonic() + self._period
             elif self._tick is not None and time.monotonic() >= due:
                 due = time.monotonic() + period  # busy: the queue was never empty, yet it is time
+                self._run_tick()
+
+    def _run_tick(self) -> None:
+        try:
+            if self._tick is not None:
                 self._tick()
+        except Exception:  # there is nobody to raise it to, and the next one may go well
+            log.exception("what is done every %g s", self._period)
 
 
 class _HasWorker(Protocol):

@@ -1,0 +1,43 @@
+"""A session called by hand: JSON-RPC with no connection, no thread and no framing in between."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+from typing import Any
+
+import msgspec
+
+from npipe.errors import RPCError
+from npipe.rpc.api import API
+from npipe.rpc.dispatcher import Dispatcher
+from npipe.rpc.session import Session
+from npipe.security import PeerIdentity
+
+__all__ = ["Direct", "Refused"]
+
+
+class Refused(RPCError):
+    """The error object of a reply."""
+
+
+class Direct:
+    """One connection's session, fed and emptied by hand. It is the owner's, so to say."""
+
+    def __init__(self, api: API) -> None:
+        owner = PeerIdentity(uid=os.geteuid()) if sys.platform != "win32" else None
+        self._session = Session(Dispatcher(api), peer=owner)
+        self._ids = itertools.count()
+
+    def call(self, method: str, *params: Any) -> Any:
+        """The result of a call. Raises Refused with the error of the reply."""
+        request = {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": params}
+        self._session.receive([msgspec.json.encode(request)])
+        while (call := self._session.next_call()) is not None:
+            call.run()
+        (reply,) = map(msgspec.json.decode, self._session.take().splitlines())
+        if "error" in reply:
+            error = reply["error"]
+            raise Refused(error["message"], code=error["code"], data=error.get("data"))
+        return reply["result"]
