@@ -228,7 +228,9 @@ async def test_protocol_that_cannot_be_made_costs_one_client_only(address, repor
     assert [str(context["exception"]) for context in reported] == ["not today"]
 
 
-async def test_b22_clients_that_come_and_go_leave_nothing_and_cost_no_real_client(address):
+async def test_b22_clients_that_come_and_go_leave_nothing_and_cost_no_real_client(address, flavour):
+    # In debug mode asyncio looks up source lines for each future, which takes Wine milliseconds.
+    clients = 50 if sys.platform == "win32" and flavour.name == "debug" else 1000
     held: list[weakref.ref[asyncio.BaseProtocol]] = []
 
     class Greeter(asyncio.Protocol):
@@ -249,11 +251,11 @@ async def test_b22_clients_that_come_and_go_leave_nothing_and_cost_no_real_clien
 
     async with await npipe.aio.create_server(Greeter, address) as server:
         burst = [
-            npipe.aio.create_connection(Leaver, address) if each % 100 else real_client()
-            for each in range(1001)
+            npipe.aio.create_connection(Leaver, address) if each % 50 else real_client()
+            for each in range(clients)
         ]
         results = await asyncio.gather(*burst)
-        assert results[::100] == [b"hello"] * 11
+        assert results[::50] == [b"hello"] * (clients // 50)
         server.close()
         async with asyncio.timeout(10):
             await server.wait_closed()
