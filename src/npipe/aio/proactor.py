@@ -21,6 +21,7 @@ import sys
 assert sys.platform == "win32"  # mypy then skips the file elsewhere
 
 import asyncio
+import contextlib
 import errno
 import socket
 import time
@@ -54,14 +55,14 @@ async def connect(
     impersonation: Any,
 ) -> tuple[asyncio.Transport, ProtocolT]:
     """See ``npipe.aio.create_connection``."""
-    loop = proactor_loop()
+    proactor_loop()
     api = load()
     handle = await dial(address, impersonation, api, timeout=timeout, wait=wait)
     pipe = Pipe(handle, address, api, server_end=False)
     try:
         handles.verify(handle, address, verify_server, api)
         protocol = protocol_factory()
-        return await introduce(loop, pipe, protocol), protocol
+        return await pipe.open(protocol), protocol
     except BaseException:
         pipe.close()
         raise
@@ -124,46 +125,45 @@ def proactor_loop() -> asyncio.ProactorEventLoop:
     )
 
 
-async def introduce(
-    loop: asyncio.ProactorEventLoop, pipe: Pipe, protocol: asyncio.BaseProtocol
-) -> asyncio.Transport:
-    """Hand ``pipe`` over to the loop, and its transport to ``protocol``."""
-    met = loop.create_future()
-    transport = PipeTransport(loop, pipe, protocol, met, Information(pipe))
-    try:
-        await met
-    except BaseException:
-        transport.close()
-        raise
-    return transport
-
-
 class Pipe(windows_utils.PipeHandle):
     """One end of a pipe, as the loop wants it: something like a socket."""
 
     def __init__(self, handle: int, address: Address, api: Kernel32, *, server_end: bool) -> None:
         super().__init__(handle)
         self.address = address
+        self.message_mode = False
         self.on_close: Callable[[], None] | None = None
         self._api = api
         self._server_end = server_end
-        self._peer: PeerIdentity | None = None
+        self._peer = PeerIdentity()
 
-    async def open(self, protocol: asyncio.BaseProtocol) -> asyncio.BaseTransport:
-        return await introduce(proactor_loop(), self, protocol)
+    async def open(self, protocol: asyncio.BaseProtocol) -> asyncio.Transport:
+        """Hand the pipe over to the loop, and its transport to ``protocol``."""
+        loop = proactor_loop()
+        self.message_mode = handles.carries_messages(self.fileno(), self._api)
+        met = loop.create_future()
+        transport = PipeTransport(loop, self, protocol, met, Information(self))
+        try:
+            await met
+        except BaseException:
+            transport.close()
+            raise
+        return transport
 
     def fileno(self) -> int:
         return -1 if self.handle is None else self.handle
 
-    @property
-    def message_mode(self) -> bool:
-        return handles.pipe_type(self.fileno(), self._api)[1]
+    def has_gone(self) -> bool:
+        """Say whether the client has closed already and left nothing to read."""
+        gone, left = self._api.PeekNamedPipe(self.fileno())
+        return bool(gone) and not left
 
     @property
-    def peer(self) -> PeerIdentity | None:
+    def peer(self) -> PeerIdentity:
         """Who is at the other end. A client's SID may be known only once it has sent something."""
-        if self.handle is not None and (self._peer is None or self._peer.sid is None):
-            self._peer = handles.peer_of(self.handle, self._api, server_end=self._server_end)
+        if self.handle is not None and self._peer.sid is None:
+            with contextlib.suppress(OSError):  # it has gone: what was known before stands
+                self._peer = handles.peer_of(self.handle, self._api, server_end=self._server_end)
         return self._peer
 
     def shutdown(self, how: int) -> None:
@@ -177,7 +177,7 @@ class Pipe(windows_utils.PipeHandle):
             proactor.send(self, b"").add_done_callback(lambda f: f.cancelled() or f.exception())
 
     def disconnect(self) -> None:
-        """Send away a client that has gone already, and make its seat free again."""
+        """Clear the seat of a client that has gone, for the next one."""
         self._api.DisconnectNamedPipe(self.fileno())
 
     def close(self, **options: Any) -> None:
@@ -286,6 +286,8 @@ class PipeAcceptor:
             return
         if problem := operation.exception():
             self._again(pipe, problem)
+        elif pipe.has_gone():
+            self._again(pipe, BrokenPipeError())
         else:
             self._seat(pipe)
 
