@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 
 import pytest
 
@@ -14,7 +15,8 @@ if sys.platform != "win32":
 
 from asyncio import proactor_events, windows_utils
 
-from npipe.aio import proactor
+from npipe.aio.proactor import Pipe
+from npipe.transport.winerror import ERROR_OPERATION_ABORTED
 
 
 async def keep(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -28,7 +30,7 @@ async def test_private_parts_that_we_use_exist(address):
     proactor_of_loop = asyncio.get_running_loop()._proactor
     assert callable(proactor_of_loop.accept_pipe)
     assert callable(proactor_of_loop.send)
-    assert issubclass(proactor.Pipe, windows_utils.PipeHandle)
+    assert issubclass(Pipe, windows_utils.PipeHandle)
     async with await npipe.aio.start_server(keep, address):
         _, writer = await npipe.aio.open_connection(address)
         transport = writer.transport
@@ -111,13 +113,41 @@ async def test_peer_has_a_sid_once_something_was_read(address):
         writer.close()
 
 
+@pytest.mark.parametrize("end", ["timeout", "cancel"])
+async def test_b30_slow_computer_can_be_given_up(monkeypatch, end):
+    """Opening a remote pipe blocks in the system: in a thread, which does not outlive the call."""
+    opening, given_up = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def open_client(*_: object) -> tuple[int, int]:
+        loop.call_soon_threadsafe(opening.set)
+        assert given_up.wait(20)
+        return ERROR_OPERATION_ABORTED, 0
+
+    def cut_thread(thread: threading.Thread, _: object) -> None:
+        given_up.set()
+        thread.join()
+
+    monkeypatch.setattr("npipe.transport.windows_handles.open_client", open_client)
+    monkeypatch.setattr("npipe.aio.windows.cut_thread", cut_thread)
+    remote = r"\\slow-computer\pipe\x"
+    connecting = asyncio.ensure_future(
+        npipe.aio.open_connection(remote, timeout=0.05 if end == "timeout" else None)
+    )
+    await opening.wait()
+    if end == "cancel":
+        connecting.cancel()
+    with pytest.raises(TimeoutError if end == "timeout" else asyncio.CancelledError):
+        await connecting
+
+
 async def test_no_room_for_the_next_instance_keeps_the_client_waiting(address, reported):
     """The client that came is served as soon as there is room again, and the name stays."""
     server = await npipe.aio.start_server(keep, address, backlog=2)
     make = server._acceptor._make
     failures = iter([OSError("no room")] * 3)
 
-    def fail_at_first() -> proactor.Pipe:
+    def fail_at_first() -> Pipe:
         for problem in failures:
             raise problem
         return make()

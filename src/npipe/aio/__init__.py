@@ -32,7 +32,7 @@ from npipe.aio.server import Server
 from npipe.security import PeerIdentity
 
 if sys.platform == "win32":
-    from npipe.aio import proactor as backend
+    from npipe.aio import windows as backend
 else:
     from npipe.aio import posix as backend
 

@@ -1,7 +1,7 @@
 """The server object of the asyncio face: its life, and who is connected.
 
 One class for every loop and system, so that it behaves the same on asyncio, on uvloop and on
-pipes. How clients are accepted is the acceptor's affair (``posix.py``, ``proactor.py``); no
+pipes. How clients are accepted is the acceptor's affair (``posix.py``, ``windows.py``); no
 socket and no pipe is touched here.
 
 It has the methods of the newest ``asyncio.Server`` on every Python version:

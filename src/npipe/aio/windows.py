@@ -1,0 +1,243 @@
+"""The asyncio face on Windows pipes: connecting to them and listening on them.
+
+The pipes are made, opened and verified by ``npipe.transport``: its descriptor, its exclusive
+name, its refusal of other computers. How the loop carries their bytes is in ``proactor.py``.
+"""
+
+from __future__ import annotations
+
+import sys
+
+assert sys.platform == "win32"  # mypy then skips the file elsewhere
+
+import asyncio
+import contextlib
+import errno
+import threading
+import time
+from asyncio import trsock
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+from npipe.address import Address
+from npipe.aio.proactor import Pipe, proactor_loop
+from npipe.aio.server import Backoff, Client
+from npipe.transport import windows_handles as handles
+from npipe.transport.kernel32 import Kernel32, load
+from npipe.transport.overlapped import cut_thread
+from npipe.transport.winerror import ERROR_OPERATION_ABORTED, ERROR_PIPE_BUSY, error
+
+__all__ = ["connect", "listen"]
+
+INSTANCES = 4  # seats kept free for clients
+FEWEST_INSTANCES = 2  # one may be in use while the next is made
+
+ProtocolT = TypeVar("ProtocolT", bound=asyncio.BaseProtocol)
+
+
+async def connect(
+    protocol_factory: Callable[[], ProtocolT],
+    address: Address,
+    *,
+    timeout: float | None,
+    wait: bool,
+    verify_server: Any,
+    impersonation: Any,
+) -> tuple[asyncio.Transport, ProtocolT]:
+    """See ``npipe.aio.create_connection``."""
+    proactor_loop()
+    api = load()
+    handle = await dial(address, impersonation, api, timeout=timeout, wait=wait)
+    pipe = Pipe(handle, address, api, server_end=False)
+    try:
+        handles.verify(handle, address, verify_server, api)
+        pipe.message_mode = handles.prepare_client(handle, api)
+        protocol = protocol_factory()
+        return await pipe.open(protocol), protocol
+    except BaseException:
+        pipe.close()
+        raise
+
+
+async def dial(
+    address: Address,
+    impersonation: handles.Impersonation,
+    api: Kernel32,
+    *,
+    timeout: float | None,
+    wait: bool,
+) -> int:
+    """Return the handle of a connected pipe. Opening a local one never blocks."""
+    handles.require_impersonation(impersonation)
+    due = None if timeout is None else time.monotonic() + timeout
+    for pause in handles.pauses():
+        if address.host is None:
+            code, handle = handles.open_client(address, impersonation, api)
+        else:
+            code, handle = await open_remote(address, impersonation, api, due)
+        if not code:
+            return handle
+        if not handles.may_retry(code, wait):
+            raise error(code, address.path)
+        left = pause if due is None else due - time.monotonic()
+        if left <= 0:
+            why = "the server stayed busy" if code == ERROR_PIPE_BUSY else "no server came"
+            raise TimeoutError(errno.ETIMEDOUT, f"{why} within {timeout} s", address.path)
+        await asyncio.sleep(min(pause, left))
+    raise AssertionError("the pauses never end")
+
+
+async def open_remote(
+    address: Address, impersonation: handles.Impersonation, api: Kernel32, due: float | None
+) -> tuple[int, int]:
+    """Try once, in a thread: to reach another computer, or to give it up, can take a minute.
+
+    The thread has ended when this returns or raises, whatever the reason.
+    """
+    loop = asyncio.get_running_loop()
+    done = asyncio.Event()
+    result = (ERROR_OPERATION_ABORTED, 0)
+
+    def aside() -> None:
+        nonlocal result
+        result = handles.open_client(address, impersonation, api)
+        loop.call_soon_threadsafe(done.set)
+
+    thread = threading.Thread(target=aside, name="npipe-connect", daemon=True)
+    thread.start()
+    try:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(None if due is None else due - time.monotonic()):
+                await done.wait()
+    except BaseException:
+        cut_thread(thread, api)
+        if not result[0]:
+            api.CloseHandle(result[1])
+        raise
+    cut_thread(thread, api)
+    return result  # it may have succeeded at the last moment
+
+
+def listen(
+    address: Address,
+    *,
+    access: str | int,
+    backlog: int | None,
+    message_mode: bool,
+    reject_remote: bool,
+    buffer_size: int,
+) -> PipeAcceptor:
+    """Claim the name; clients can connect from here on."""
+    proactor_loop()
+    if backlog is None:
+        backlog = INSTANCES
+    elif not isinstance(backlog, int) or backlog < 0:
+        raise ValueError(f"backlog={backlog!r}: give a number of clients that may wait")
+    maker = handles.PipeMaker(
+        address,
+        access=access,
+        message_mode=message_mode,
+        reject_remote=reject_remote,
+        buffer_size=buffer_size,
+    )
+    return PipeAcceptor(maker, max(backlog, FEWEST_INSTANCES))
+
+
+class PipeAcceptor:
+    """Keeps several instances waiting for clients, each by an operation of the loop.
+
+    The next instance is made before a client gets one, so the name never vanishes.
+    """
+
+    def __init__(self, maker: handles.PipeMaker, instances: int) -> None:
+        """Own ``maker``."""
+        self._loop = asyncio.get_running_loop()
+        self._maker = maker
+        self._backoff = Backoff(self._loop, maker.address)
+        self._arrived: Callable[[Client], None] | None = None
+        self._waiting: dict[Pipe, asyncio.Future[Any] | asyncio.TimerHandle | None] = {}
+        try:
+            for _ in range(instances):
+                self._waiting[self._make()] = None
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def sockets(self) -> tuple[trsock.TransportSocket, ...]:
+        return ()
+
+    def start(self, arrived: Callable[[Client], None]) -> None:
+        self._arrived = arrived
+        for pipe in tuple(self._waiting):
+            self._wait(pipe)
+
+    def close(self) -> None:
+        self._arrived = None
+        waiting, self._waiting = self._waiting, {}
+        for pipe, operation in waiting.items():
+            if operation is not None:
+                operation.cancel()
+            pipe.close()
+        self._maker.close()
+
+    def _make(self) -> Pipe:
+        maker = self._maker
+        return Pipe(
+            maker.create(),
+            maker.address,
+            maker.api,
+            server_end=True,
+            message_mode=maker.message_mode,
+        )
+
+    def _wait(self, pipe: Pipe) -> None:
+        """Have ``_came`` called when a client has connected to ``pipe``."""
+        if pipe not in self._waiting:
+            return  # closed meanwhile
+        try:
+            operation = pipe.wait_for_client()
+        except OSError as problem:
+            self._again(pipe, problem)
+        else:
+            self._waiting[pipe] = operation
+            operation.add_done_callback(partial(self._came, pipe))
+
+    def _came(self, pipe: Pipe, operation: asyncio.Future[Any]) -> None:
+        if pipe not in self._waiting or operation.cancelled():
+            return
+        if problem := operation.exception():
+            self._again(pipe, problem)
+        elif pipe.has_gone():
+            self._again(pipe, BrokenPipeError())
+        else:
+            self._seat(pipe)
+
+    def _seat(self, pipe: Pipe) -> None:
+        """Make the next instance and give this one to the server.
+
+        While the system has no room for another, the client waits.
+        """
+        if pipe not in self._waiting or self._arrived is None:
+            return
+        try:
+            successor = self._make()
+        except OSError as problem:
+            self._waiting[pipe] = self._backoff.failed(problem, partial(self._seat, pipe))
+            return
+        self._backoff.clear()
+        del self._waiting[pipe]
+        self._waiting[successor] = None
+        self._wait(successor)
+        self._arrived(pipe)
+
+    def _again(self, pipe: Pipe, problem: BaseException) -> None:
+        """Wait anew: the client came and went (EPIPE), or something is wrong."""
+        pipe.disconnect()
+        if isinstance(problem, BrokenPipeError):
+            self._loop.call_soon(self._wait, pipe)
+        elif isinstance(problem, OSError):
+            self._waiting[pipe] = self._backoff.failed(problem, partial(self._wait, pipe))
+        else:
+            raise problem
