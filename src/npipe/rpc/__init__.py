@@ -23,13 +23,14 @@ from npipe.errors import (
     RPCError,
 )
 from npipe.rpc.api import API, method, subscription
-from npipe.rpc.client import Client, connect
+from npipe.rpc.client import GAP, Client, connect
 from npipe.rpc.context import Context
 from npipe.rpc.limits import Limits
 from npipe.rpc.server import Server
 
 __all__ = [
     "API",
+    "GAP",
     "Client",
     "ConnectionLost",
     "Context",

@@ -28,8 +28,9 @@ QUEUE_SIZE = 20_000  # items that a subscription holds for a slow program; geth'
 class Caller:
     """Makes calls over one link. Any number of threads may use it at once."""
 
-    def __init__(self, link: Link, *, timeout: float | None = None) -> None:
-        self._link = link
+    def __init__(self, link: Callable[[], Link], *, timeout: float | None = None) -> None:
+        """``link()`` gives the link to use."""
+        self._get_link = link
         self._timeout = timeout
 
     def call(
@@ -41,6 +42,7 @@ class Caller:
         timeout: float | None = None,
         result_type: Any = Any,
         on_progress: Callable[[Any], object] | None = None,
+        idempotent: bool = False,
     ) -> Any:
         """Call a method and return its result.
 
@@ -48,44 +50,59 @@ class Caller:
         ``result_type``: any type that msgspec knows, or ``msgspec.Raw`` for the JSON as it came.
         After ``timeout`` seconds the call is cancelled on the wire and TimeoutError raised; what
         still comes is dropped. ``on_progress`` gets what the server reports meanwhile, in the
-        thread that reads.
+        thread that reads. ``idempotent`` says that it does no harm if the call happens twice: a
+        client that reconnects may then send it again.
 
         Raises RPCError as the server answered, ConnectionLost, TimeoutError, ProtocolError for
         an answer that is no JSON-RPC or not of ``result_type``.
         """
-        reply = Reply()
+        text = encode_params(params, named)
         hear = None if on_progress is None else _hear(on_progress)
-        outgoing = self._link.session.outgoing
-        pending = outgoing.call(method, encode_params(params, named), reply, hear)
-        self._link.flush()
-        return decode_result(self._await(reply, [pending], timeout), result_type)
+        deadline = Deadline(self._timeout if timeout is None else timeout)
+
+        def send(link: Link) -> list[Outcome]:
+            reply = Reply()
+            pending = link.session.outgoing.call(method, text, reply, hear)
+            link.flush()
+            return [_await(link, reply, [pending], deadline)]
+
+        (outcome,) = self._exchange(send, idempotent=idempotent)
+        return decode_result(outcome, result_type)
 
     def notify(self, method: str, /, *params: Any, named: Mapping[str, Any] | None = None) -> None:
         """Send a notification: nothing is answered, nothing is known of what became of it."""
-        self._link.session.outgoing.notify(method, encode_params(params, named))
-        self._link.flush()
+        link = self._get_link()
+        link.session.outgoing.notify(method, encode_params(params, named))
+        link.flush()
 
     def batch(
-        self, entries: Iterable[Entry], *, timeout: float | None = None, result_type: Any = Any
+        self,
+        entries: Iterable[Entry],
+        *,
+        timeout: float | None = None,
+        result_type: Any = Any,
+        idempotent: bool = False,
     ) -> list[Any]:
         """Make many calls in one message; return their results in order.
 
         ``entries`` are ``(method, params)``. What failed is an exception in its place, so that
         the other results are not lost; only a timeout of the whole is raised.
         """
-        replies: list[Reply] = []
-        parts: list[tuple[str, bytes, Reply]] = []
-        for method, params in entries:
-            named = params if isinstance(params, Mapping) else None
-            positional = () if named is not None else tuple(params)
-            replies.append(Reply())
-            parts.append((method, encode_params(positional, named), replies[-1]))
-        if not parts:
+        texts = [_encode_entry(method, params) for method, params in entries]
+        if not texts:
             return []
-        pendings = self._link.session.outgoing.batch(parts)
-        self._link.flush()
         deadline = Deadline(self._timeout if timeout is None else timeout)
-        outcomes = [self._await(reply, pendings, deadline.left()) for reply in replies]
+
+        def send(link: Link) -> list[Outcome]:
+            replies = [Reply() for _ in texts]
+            parts = ((*text, reply) for text, reply in zip(texts, replies, strict=True))
+            pendings = link.session.outgoing.batch(parts)
+            link.flush()
+            return [_await(link, reply, pendings, deadline) for reply in replies]
+
+        outcomes = self._exchange(send, idempotent=idempotent)
+        if len(outcomes) < len(texts):  # nothing could be sent at all
+            outcomes *= len(texts)
         return [_result_or_error(outcome, result_type) for outcome in outcomes]
 
     def subscribe(
@@ -103,20 +120,22 @@ class Caller:
         At most ``queue_size`` items wait for the program to take them; when one more comes, the
         subscription ends and the iterator raises, after the items that it has.
         """
-        outgoing = self._link.session.outgoing
+        link = self._get_link()
+        outgoing = link.session.outgoing
 
         def unsubscribe(id: bytes) -> None:
             outgoing.forget_subscription(id)
             with contextlib.suppress(ConnectionLost):
                 outgoing.call(f"{namespace}_unsubscribe", b"[" + id + b"]", lambda outcome: None)
-                self._link.flush()
+                link.flush()
 
         subscribed = Subscribed(lambda r: decode_result(r, result_type), queue_size, unsubscribe)
         reply = Reply()
         text = encode_params((name, *params), None)
         pending = outgoing.subscribe(namespace, text, subscribed.push, reply)
-        self._link.flush()
-        outcome = self._await(reply, [pending], timeout)
+        link.flush()
+        deadline = Deadline(self._timeout if timeout is None else timeout)
+        outcome = _await(link, reply, [pending], deadline)
         if isinstance(outcome, Exception):
             raise outcome
         subscribed.begin(outcome)
@@ -131,15 +150,11 @@ class Caller:
                 raise
             return self.call("modules", timeout=timeout, result_type=dict[str, str])  # type: ignore[no-any-return]
 
-    def _await(self, reply: Reply, pendings: list[Pending], timeout: float | None) -> Outcome:
-        timeout = self._timeout if timeout is None else timeout
-        if not reply.wait(timeout):
-            for pending in pendings:
-                self._link.session.outgoing.cancel(pending)
-            self._link.flush()
-            if not reply.wait(0):  # it may have come just now
-                raise TimeoutError(f"no answer within {timeout} seconds")
-        return reply.outcome
+    def _exchange(
+        self, send: Callable[[Link], list[Outcome]], *, idempotent: bool
+    ) -> list[Outcome]:
+        """Send over the link and return what became of it. Here a client decides to send again."""
+        return send(self._get_link())
 
 
 class Reply:
@@ -168,10 +183,28 @@ class Deadline:
     """One time limit over several waits."""
 
     def __init__(self, seconds: float | None) -> None:
+        self.seconds = seconds
         self._end = None if seconds is None else time.monotonic() + seconds
 
     def left(self) -> float | None:
         return None if self._end is None else max(self._end - time.monotonic(), 0)
+
+
+def _await(link: Link, reply: Reply, pendings: list[Pending], deadline: Deadline) -> Outcome:
+    """Wait for a reply. When it does not come in time: cancel these calls, raise TimeoutError."""
+    if not reply.wait(deadline.left()):
+        for pending in pendings:
+            link.session.outgoing.cancel(pending)
+        link.flush()
+        if not reply.wait(0):  # it may have come just now
+            raise TimeoutError(f"no answer within {deadline.seconds} seconds")
+    return reply.outcome
+
+
+def _encode_entry(method: str, params: Sequence[Any] | Mapping[str, Any]) -> tuple[str, bytes]:
+    if isinstance(params, Mapping):
+        return method, encode_params((), params)
+    return method, encode_params(params, None)
 
 
 def encode_params(params: Sequence[Any], named: Mapping[str, Any] | None) -> bytes:

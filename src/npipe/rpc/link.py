@@ -101,13 +101,14 @@ class Link:
         self._watch = watch
         self._on_close = on_close
         self._run_async = run_async
-        self._write_lock = threading.Lock()
+        self._write_lock = threading.RLock()  # a write that fails closes
         self._state_lock = threading.Lock()
         self._room = threading.Event()
         self._reader: object = None  # who reads: a token, compared by identity
         self._current: Call | None = None
         self._at_end = False  # the other end has finished sending
         self._closed = False
+        self._writing = False
         self._partial = False  # a read deadline stands for the rest of a message
 
     def start(self) -> None:
@@ -253,13 +254,15 @@ class Link:
         session = self.session
         if not session.has_output:
             return
-        if self._write_lock.locked() and session.queued_bytes > session.limits.queue_bytes:
+        if self._writing and session.queued_bytes > session.limits.queue_bytes:
             self.close("the other end reads too slowly")
             return
         with self._write_lock:
             data = session.take()
             if data:
+                self._writing = True
                 self._write(data)
+                self._writing = False
 
     def _write(self, data: bytes) -> None:
         try:
@@ -290,8 +293,9 @@ class Link:
         if not self._work(token):
             return  # the other thread will find the end again
         self.flush()
-        self.session.receive_eof()
         self._at_end = True
+        with self._write_lock:  # a write in progress first finds out whether it wrote anything
+            self.session.receive_eof()
         while not self._closed and not self.session.idle:
             if self._peer_is_gone():
                 self.close("the other end has gone")
@@ -324,9 +328,15 @@ class Link:
         self._watch.busy.discard(self)
         with contextlib.suppress(OSError):
             self.connection.close()
-        self.session.close(reason)
+        with self._write_lock:  # see _finish; every write ends at once now
+            self.session.close(reason)
         self._room.set()
         self._on_close(self, reason)
+
+    @property
+    def closed(self) -> bool:
+        """True once nothing can be sent any more."""
+        return self._closed or self._at_end
 
     @property
     def _thread_name(self) -> str:
@@ -341,11 +351,15 @@ class Link:
     def _pump(self, subscription: Subscription) -> None:
         error: BaseException | None = None
         try:
-            with contextlib.closing(subscription.items()) as items:
+            items = subscription.items()
+            try:
                 for item in items:
                     if not subscription.push(item):
                         break
                     self.flush()
+            finally:
+                if hasattr(items, "close"):  # a generator; an iterator may have none
+                    items.close()
         except Exception as caught:
             error = caught
         subscription.finish(error)

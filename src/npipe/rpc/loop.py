@@ -53,7 +53,8 @@ class LoopThread:
             except Exception as caught:
                 error = caught
             finally:
-                await items.aclose()
+                if hasattr(items, "aclose"):  # a generator; an iterator may have none
+                    await items.aclose()
                 subscription.finish(error)
                 await _apart(link.flush)
 

@@ -8,24 +8,19 @@ import threading
 import time
 from collections.abc import Iterable
 from itertools import count
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from npipe.address import Address
 from npipe.errors import ClosedError, InternalError
-from npipe.rpc import framing as framings
 from npipe.rpc.api import API
-from npipe.rpc.caller import Caller
 from npipe.rpc.dispatcher import Dispatcher, Middleware
+from npipe.rpc.endpoints import StdioConnection
 from npipe.rpc.limits import Limits
-from npipe.rpc.link import Link, Watch, start_thread
-from npipe.rpc.loop import LoopThread
-from npipe.rpc.session import Session
+from npipe.rpc.link import Link, start_thread
+from npipe.rpc.shell import Shell
 from npipe.rpc.stats import Stats
 from npipe.transport import listen
 from npipe.transport.base import Connection, Listener
-
-if TYPE_CHECKING:
-    from npipe.rpc.subscriptions import Subscription
 
 __all__ = ["Server"]
 
@@ -55,20 +50,17 @@ class Server:
         """``framing`` is a name of ``npipe.rpc.framing``. ``middleware`` is called around every
         call, the first one outermost. ``show_errors`` sends the text of unexpected exceptions to
         the caller, ``error_code`` is what they are answered with."""
-        self.limits = limits or Limits()
-        framings.make(framing)  # a wrong name is an error here, not at the first client
-        self._framing = framing
-        self._dispatcher = Dispatcher(
+        dispatcher = Dispatcher(
             api, middleware=middleware, show_errors=show_errors, error_code=error_code
         )
+        self._shell = Shell(dispatcher, limits, framing)
+        self.limits = self._shell.limits
         self._listeners: list[Listener[Connection]] = []
         self._links: set[Link] = set()
         self._ids = count(1)
         self._lock = threading.Lock()
         self._change = threading.Condition(self._lock)  # a link has ended
         self._stopped = threading.Event()
-        self._watch = Watch()
-        self._loop = LoopThread()
         self._stats = Stats()
 
     @property
@@ -94,6 +86,16 @@ class Server:
         """Serve one connection that you have made yourself; return at once."""
         self._open(connection).start()
 
+    def serve_stdio(self) -> None:
+        """Serve whoever started this program, over standard input and output, until its end.
+
+        ``print`` would break the stream: standard output is turned to standard error first.
+        """
+        connection = StdioConnection(sys.stdin.buffer, sys.stdout.buffer)
+        sys.stdout = sys.stderr
+        self._open(connection).run()
+        self.stop(drain=self.limits.write_timeout or 0)
+
     def serve_forever(self) -> None:
         """Wait until ``stop`` is called; KeyboardInterrupt gets through."""
         # On Windows an endless wait cannot be interrupted.
@@ -118,8 +120,7 @@ class Server:
                 self._change.wait(min(left, 0.02))
         for link in tuple(self._links):
             link.close("server stopped with calls in flight" if busy else "server stopped")
-        self._watch.stop()
-        self._loop.stop()
+        self._shell.stop()
         self._stopped.set()
 
     def stats(self) -> dict[str, Any]:
@@ -161,36 +162,11 @@ class Server:
                 connection.close()
 
     def _open(self, connection: Connection) -> Link:
-        def on_subscription(subscription: Subscription) -> None:
-            if subscription.call.method.is_async:
-                self._loop.run_subscription(link, subscription)
-            else:
-                link.run_subscription(subscription)
-
-        limits = self.limits
-        framing = framings.make(
-            self._framing, max_bytes=limits.message_bytes, max_depth=limits.depth
-        )
-        session = Session(
-            self._dispatcher,
-            limits=limits,
-            wrap=framing.wrap,
-            connection_id=next(self._ids),
-            peer=connection.peer,
-            on_subscription=on_subscription,
-        )
-        link = Link(
-            connection,
-            session,
-            framing,
-            self._watch,
-            on_close=self._closed,
-            run_async=self._loop.run_call,
-        )
-        session.remote = Caller(link)
+        link = self._shell.open(connection, next(self._ids), self._closed)
         with self._lock:
             self._links.add(link)
         self._stats.connections += 1
+        session = link.session
         log.debug("connection %06d opened by %s", session.connection_id, connection.peer)
         if self._stopped.is_set():
             link.close("server stopped")

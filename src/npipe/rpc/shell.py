@@ -1,0 +1,64 @@
+"""What all links of one server, or of one client, have in common, and how one is put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from npipe.rpc import framing as framings
+from npipe.rpc.caller import Caller
+from npipe.rpc.dispatcher import Dispatcher
+from npipe.rpc.limits import Limits
+from npipe.rpc.link import Link, Watch
+from npipe.rpc.loop import LoopThread
+from npipe.rpc.session import Session
+from npipe.rpc.subscriptions import Subscription
+from npipe.transport.base import Connection
+
+__all__ = ["Shell"]
+
+
+class Shell:
+    """Makes links that serve one dispatcher. ``stop`` ends the threads that they share."""
+
+    def __init__(self, dispatcher: Dispatcher, limits: Limits | None, framing: str) -> None:
+        framings.make(framing)  # a wrong name is an error here, not at the first client
+        self.limits = limits or Limits()
+        self._dispatcher = dispatcher
+        self._framing = framing
+        self._watch = Watch()
+        self._loop = LoopThread()
+
+    def open(
+        self, connection: Connection, id: int, on_close: Callable[[Link, str], object]
+    ) -> Link:
+        """Put a link together. It reads only once it is started."""
+
+        def on_subscription(subscription: Subscription) -> None:
+            if subscription.call.method.is_async:
+                self._loop.run_subscription(link, subscription)
+            else:
+                link.run_subscription(subscription)
+
+        limits = self.limits
+        framing = framings.make(
+            self._framing, max_bytes=limits.message_bytes, max_depth=limits.depth
+        )
+        session = Session(
+            self._dispatcher,
+            limits=limits,
+            wrap=framing.wrap,
+            connection_id=id,
+            peer=connection.peer,
+            on_subscription=on_subscription,
+        )
+        run_async = self._loop.run_call
+        link = Link(
+            connection, session, framing, self._watch, on_close=on_close, run_async=run_async
+        )
+        session.remote = Caller(lambda: link)
+        return link
+
+    def stop(self) -> None:
+        """End what the links share. Idempotent."""
+        self._watch.stop()
+        self._loop.stop()
