@@ -3,181 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import gc
-import shutil
-import sys
-import tempfile
-import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from typing import Any
 
 import msgspec
 import pytest
 
-import npipe.aio
 from npipe import rpc
 from npipe.errors import ClosedError
-from npipe.rpc import aio
+from rpc.aio_service import Run, Service, entered, on_each_loop, running
 
-posix_only = pytest.mark.skipif(sys.platform == "win32", reason="needs Unix sockets")
-
-
-class Service:
-    """Functions of every kind, and means to hold them up without sleeping."""
-
-    def __init__(self) -> None:
-        self.gate = threading.Event()
-        self.async_gate = asyncio.Event()
-        self.entered = threading.Semaphore(0)
-        self.running = self.most_running = 0
-        self.cancelled = asyncio.Event()
-        self.contexts: list[rpc.Context] = []
-
-    @rpc.method(inline=True)
-    def add(self, a: int, b: int = 0) -> int:
-        return a + b
-
-    @rpc.method(inline=True)
-    def big(self, size: int) -> str:
-        return "x" * size
-
-    def plain(self, value: Any) -> Any:
-        return value
-
-    def thread_name(self) -> str:
-        return threading.current_thread().name
-
-    def block(self, value: int) -> int:
-        self.entered.release()
-        assert self.gate.wait(30)
-        return value
-
-    async def wait(self, value: int) -> int:
-        self.entered.release()
-        try:
-            await self.async_gate.wait()
-        except asyncio.CancelledError:
-            self.cancelled.set()
-            raise
-        return value
-
-    @rpc.method(concurrency=2)
-    async def two_at_a_time(self) -> int:
-        self.running += 1
-        self.most_running = max(self.running, self.most_running)
-        await asyncio.sleep(0)
-        self.running -= 1
-        return self.most_running
-
-    def fail(self) -> None:
-        raise rpc.RPCError("no luck", code=444, data={"why": 1})
-
-    async def crash(self) -> None:
-        raise ZeroDivisionError("a secret")
-
-    async def call_back(self, method: str, context: rpc.Context) -> Any:
-        return await context.remote.call(method, 40, 2)
-
-    async def report(self, steps: int, context: rpc.Context) -> int:
-        for step in range(steps):
-            context.progress(step)
-        return steps
-
-    @rpc.subscription
-    async def count(self, to: int) -> AsyncIterator[int]:
-        for number in range(to):
-            yield number
-
-    @rpc.subscription
-    def plain_count(self, to: int) -> Iterator[int]:
-        yield from range(to)
-
-    @rpc.subscription
-    async def endless(self) -> AsyncIterator[int]:
-        try:
-            yield 0
-            self.entered.release()
-            await asyncio.Event().wait()
-        finally:
-            self.cancelled.set()
-
-    @rpc.subscription
-    async def flood(self, size: int) -> AsyncIterator[str]:
-        while True:
-            yield "x" * size
-            self.entered.release()
+pytestmark = on_each_loop
 
 
-class Running:
-    """A service that is being served at an address of its own."""
-
-    def __init__(self, address: str, service: Service, server: aio.Server) -> None:
-        self.address, self.service, self.server = address, service, server
-
-    async def connect(self, **options: Any) -> aio.Client:
-        return await aio.connect(self.address, **options)
-
-    async def raw(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await npipe.aio.open_connection(self.address)
-
-
-@contextlib.asynccontextmanager
-async def running(**options: Any) -> AsyncIterator[Running]:
-    service, api = Service(), rpc.API()
-    api.register("test", service)
-    directory = tempfile.mkdtemp(prefix="np")
-    name = directory.replace("\\", "-").replace(":", "")
-    address = name if sys.platform == "win32" else f"{directory}/s"
-    try:
-        async with aio.Server(api, **options) as server:
-            await server.serve(address)
-            yield Running(address, service, server)
-            service.gate.set()
-    finally:
-        shutil.rmtree(directory)
-
-
-LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
-with contextlib.suppress(ImportError):
-    import uvloop
-
-    LOOPS["uvloop"] = uvloop.new_event_loop
-
-
-@pytest.fixture(params=[*LOOPS, "debug", "eager"])
-def run(request: pytest.FixtureRequest) -> Iterator[Callable[[Coroutine[Any, Any, Any]], Any]]:
-    """Run a coroutine on each kind of loop; nothing may be left of it."""
-    if request.param == "eager" and sys.version_info < (3, 12):
-        pytest.skip("eager tasks came with Python 3.12")
-
-    def run_it(coroutine: Coroutine[Any, Any, Any]) -> Any:
-        factory = LOOPS.get(request.param, asyncio.new_event_loop)
-        problems: list[dict[str, Any]] = []
-        with asyncio.Runner(debug=request.param == "debug", loop_factory=factory) as runner:
-            loop = runner.get_loop()
-            loop.set_exception_handler(lambda loop, context: problems.append(context))
-            if request.param == "eager":
-                loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined]
-            result = runner.run(coroutine)
-            assert not asyncio.all_tasks(loop)
-            gc.collect()
-        assert not problems
-        return result
-
-    yield run_it
-
-
-def entered(service: Service, times: int = 1) -> Coroutine[Any, Any, None]:
-    async def wait() -> None:
-        for _ in range(times):
-            while not service.entered.acquire(blocking=False):
-                await asyncio.sleep(0.001)
-
-    return asyncio.wait_for(wait(), 20)
-
-
-def test_calls_of_every_kind(run: Any) -> None:
+def test_calls_of_every_kind(run: Run) -> None:
     async def main() -> None:
         async with running() as here, await here.connect() as client:
             assert await client.call("test_add", 1, 2) == 3
@@ -194,7 +31,7 @@ def test_calls_of_every_kind(run: Any) -> None:
     run(main())
 
 
-def test_many_calls_in_flight_get_their_own_answers(run: Any) -> None:
+def test_many_calls_in_flight_get_their_own_answers(run: Run) -> None:
     async def main() -> None:
         async with running() as here, await here.connect() as client:
             for method in ("test_add", "test_plain", "test_wait"):
@@ -205,7 +42,7 @@ def test_many_calls_in_flight_get_their_own_answers(run: Any) -> None:
     run(main())
 
 
-def test_errors(run: Any) -> None:
+def test_errors(run: Run) -> None:
     async def main() -> None:
         async with running() as here, await here.connect() as client:
             with pytest.raises(rpc.RPCError) as caught:
@@ -223,7 +60,7 @@ def test_errors(run: Any) -> None:
     run(main())
 
 
-def test_a_batch_keeps_its_order_and_its_errors(run: Any) -> None:
+def test_a_batch_keeps_its_order_and_its_errors(run: Run) -> None:
     async def main() -> None:
         async with running() as here, await here.connect() as client:
             here.service.async_gate.set()
@@ -236,7 +73,7 @@ def test_a_batch_keeps_its_order_and_its_errors(run: Any) -> None:
     run(main())
 
 
-def test_a_slow_plain_function_holds_up_nothing(run: Any) -> None:
+def test_a_slow_plain_function_holds_up_nothing(run: Run) -> None:
     async def main() -> None:
         async with running() as here, await here.connect() as client:
             slow = [asyncio.create_task(client.call("test_block", i)) for i in range(5)]
@@ -250,7 +87,7 @@ def test_a_slow_plain_function_holds_up_nothing(run: Any) -> None:
     run(main())
 
 
-def test_a_timeout_cancels_the_call_on_the_server(run: Any) -> None:
+def test_a_timeout_cancels_the_call_on_the_server(run: Run) -> None:
     async def main() -> None:
         async with running() as here, await here.connect() as client:
             with pytest.raises(TimeoutError, match="no answer within"):
@@ -261,7 +98,7 @@ def test_a_timeout_cancels_the_call_on_the_server(run: Any) -> None:
     run(main())
 
 
-def test_cancelling_the_task_cancels_the_call_on_the_server(run: Any) -> None:
+def test_cancelling_the_task_cancels_the_call_on_the_server(run: Run) -> None:
     async def main() -> None:
         async with running() as here, await here.connect() as client:
             task = asyncio.create_task(client.call("test_wait", 1))
@@ -274,7 +111,7 @@ def test_cancelling_the_task_cancels_the_call_on_the_server(run: Any) -> None:
     run(main())
 
 
-def test_concurrency_is_kept_over_all_connections(run: Any) -> None:
+def test_concurrency_is_kept_over_all_connections(run: Run) -> None:
     async def main() -> None:
         async with running() as here, await here.connect() as one, await here.connect() as two:
             calls = [client.call("test_twoAtATime") for client in (one, two) for _ in range(20)]
@@ -283,7 +120,7 @@ def test_concurrency_is_kept_over_all_connections(run: Any) -> None:
     run(main())
 
 
-def test_the_server_calls_back(run: Any) -> None:
+def test_the_server_calls_back(run: Run) -> None:
     async def main() -> None:
         api = rpc.API()
         api.register("test", Service())
@@ -293,7 +130,7 @@ def test_the_server_calls_back(run: Any) -> None:
     run(main())
 
 
-def test_progress(run: Any) -> None:
+def test_progress(run: Run) -> None:
     async def main() -> None:
         async with running() as here, await here.connect() as client:
             heard: list[int] = []
@@ -304,7 +141,7 @@ def test_progress(run: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["count", "plainCount"])
-def test_a_subscription_that_ends(run: Any, name: str) -> None:
+def test_a_subscription_that_ends(run: Run, name: str) -> None:
     async def main() -> None:
         async with running() as here, await here.connect() as client:
             ticks = await client.subscribe("test", name, 300)
@@ -314,7 +151,7 @@ def test_a_subscription_that_ends(run: Any, name: str) -> None:
     run(main())
 
 
-def test_closing_a_subscription_ends_its_generator(run: Any) -> None:
+def test_closing_a_subscription_ends_its_generator(run: Run) -> None:
     async def main() -> None:
         async with running() as here, await here.connect() as client:
             async with await client.subscribe("test", "endless") as ticks:
@@ -326,7 +163,7 @@ def test_closing_a_subscription_ends_its_generator(run: Any) -> None:
     run(main())
 
 
-def test_a_lost_connection_cancels_its_calls_and_subscriptions(run: Any) -> None:
+def test_a_lost_connection_cancels_its_calls_and_subscriptions(run: Run) -> None:
     async def main() -> None:
         async with running() as here:
             client = await here.connect()
@@ -344,7 +181,7 @@ def test_a_lost_connection_cancels_its_calls_and_subscriptions(run: Any) -> None
     run(main())
 
 
-def test_a_stopped_server_ends_calls_in_connection_lost(run: Any) -> None:
+def test_a_stopped_server_ends_calls_in_connection_lost(run: Run) -> None:
     async def main() -> None:
         async with running() as here, await here.connect() as client:
             call = asyncio.create_task(client.call("test_wait", 1))
@@ -362,7 +199,7 @@ def test_a_stopped_server_ends_calls_in_connection_lost(run: Any) -> None:
     run(main())
 
 
-def test_stop_drains(run: Any) -> None:
+def test_stop_drains(run: Run) -> None:
     async def main() -> None:
         async with running() as here, await here.connect() as client:
             call = asyncio.create_task(client.call("test_wait", 7))

@@ -76,12 +76,11 @@ class _Session(Session):
             return
         self._out.append(message)
         link = self.link
+        link.queued += len(message)
         # A thread that sees ``pumping`` has queued its message before the pump's last look.
         if not link.pumping:
             link.wake()
-            return
-        link.queued += len(message)
-        if link.queued > FLUSH_BYTES:
+        elif link.queued > FLUSH_BYTES:
             link.relieve()
 
     def answer(self, call: Call, reply: bytes) -> None:
@@ -209,7 +208,6 @@ class Link(asyncio.Protocol):
         A client reads on, though, or the two would wait for each other.
         """
         self._room = self.loop.create_future()
-        self._room_for_threads.clear()
         if not self._is_client:
             self.session.blocked = True
             self._set_reading(False)
@@ -309,17 +307,14 @@ class Link(asyncio.Protocol):
     def flush(self) -> None:
         """Write what is queued. A connection whose peer lets too much pile up is dropped."""
         self.queued = 0
-        if self.transport.is_closing():
-            return
-        data = self.session.take()
-        if not data:
-            return
-        self.transport.write(data)
-        self.bytes_out += len(data)
-        if self._room is not None:
-            waiting = self.transport.get_write_buffer_size()
-            if waiting > self.limits.queue_bytes:
-                self.abort("the other end reads too slowly")
+        data = b"" if self.transport.is_closing() else self.session.take()
+        if data:
+            self.transport.write(data)
+            self.bytes_out += len(data)
+        if self._room is None:
+            self._room_for_threads.set()
+        elif self.transport.get_write_buffer_size() > self.limits.queue_bytes:
+            self.abort("the other end reads too slowly")
 
     @property
     def crowded(self) -> bool:
@@ -479,6 +474,8 @@ class Link(asyncio.Protocol):
                 if not subscription.push(item):
                     break
                 pushed += 1
+                if self.queued > FLUSH_BYTES:
+                    self.flush()
                 if pushed % EACH == 0:  # a generator that never waits
                     await asyncio.sleep(0)
                 if self._room is not None:
@@ -497,7 +494,12 @@ class Link(asyncio.Protocol):
             for item in items:
                 if not subscription.push(item):
                     break
-                self._room_for_threads.wait()
+                if self.queued > FLUSH_BYTES:
+                    self._room_for_threads.clear()
+                    self.wake()  # the next flush sets it, where the peer reads
+                    if self.closed:
+                        break
+                    self._room_for_threads.wait()
         except Exception as caught:
             error = caught
         finally:

@@ -1,0 +1,330 @@
+"""npipe.rpc.aio: what a peer cannot do to a server, and how connections end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import sys
+import tracemalloc
+from typing import Any
+
+import pytest
+
+from npipe import rpc
+from rpc.aio_service import Run, entered, on_each_loop, posix_only, running
+
+pytestmark = on_each_loop
+
+
+def request(method: str, *params: Any, number: int = 1) -> bytes:
+    message = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+    return json.dumps(message).encode() + b"\n"
+
+
+async def reply(reader: asyncio.StreamReader) -> dict[str, Any]:
+    return json.loads(await asyncio.wait_for(reader.readline(), 20))  # type: ignore[no-any-return]
+
+
+async def ended(reader: asyncio.StreamReader) -> bytes:
+    """Read to the end, whichever way it comes."""
+    read = bytearray()
+    try:
+        while data := await asyncio.wait_for(reader.read(65536), 20):
+            read += data
+    except ConnectionError:
+        pass
+    return bytes(read)
+
+
+def test_rpc_bug_05_garbage_is_answered_and_the_connection_lives_on(run: Run) -> None:
+    async def main() -> None:
+        async with running() as here:
+            reader, writer = await here.raw()
+            writer.write(b"garbage\n" + request("test_add", 1, 2, number=7))
+            assert (await reply(reader))["error"]["code"] == -32700
+            assert (await reply(reader)) == {"jsonrpc": "2.0", "id": 7, "result": 3}
+            writer.close()
+
+    run(main())
+
+
+def test_rpc_bug_01_a_batch_of_null_kills_nothing(run: Run) -> None:
+    async def main() -> None:
+        async with running() as here:
+            reader, writer = await here.raw()
+            writer.write(b"[null]\n" + request("test_add", 1))
+            assert (await reply(reader))[0]["error"]["code"] == -32600  # type: ignore[index]
+            assert (await reply(reader))["result"] == 1
+            writer.close()
+
+    run(main())
+
+
+def test_too_long_a_message_is_answered_and_closed(run: Run) -> None:
+    async def main() -> None:
+        async with running(limits=rpc.Limits(message_bytes=1000)) as here:
+            reader, writer = await here.raw()
+            writer.write(request("test_add", 1) + b'{"x":"' + b"y" * 2000)
+            assert (await reply(reader))["result"] == 1
+            assert (await reply(reader))["error"]["code"] == -32700
+            assert await ended(reader) == b""
+            writer.close()
+
+    run(main())
+
+
+@posix_only
+def test_rpc_bug_02_300_megabytes_are_refused_within_the_limits_memory(run: Run) -> None:
+    async def main() -> None:
+        async with running(limits=rpc.Limits(message_bytes=1_000_000)) as here:
+            _, writer = await here.raw()
+            block = b"x" * 1_000_000
+            tracemalloc.start()
+            try:
+                with pytest.raises(ConnectionError):
+                    writer.write(b'{"x":"')
+                    for _ in range(300):
+                        writer.write(block)
+                        await writer.drain()
+                assert tracemalloc.get_traced_memory()[1] < 8_000_000
+            finally:
+                tracemalloc.stop()
+            writer.close()
+
+    run(main())
+
+
+@posix_only
+@pytest.mark.parametrize("method", ["test_wait", "test_block"])
+def test_a_half_closed_connection_gets_its_pending_replies(run: Run, method: str) -> None:
+    async def main() -> None:
+        async with running() as here:
+            reader, writer = await here.raw()
+            writer.write(request(method, 5) + request("test_add", 1, 1, number=2)[:-1])
+            writer.write_eof()
+            await entered(here.service)
+            assert (await reply(reader))["result"] == 2
+            here.service.gate.set()
+            here.service.async_gate.set()
+            assert (await reply(reader))["result"] == 5
+            assert await ended(reader) == b""
+            writer.close()
+
+    run(main())
+
+
+@posix_only
+def test_50_clients_gone_in_mid_call_free_everything_at_once(run: Run) -> None:
+    async def main() -> None:
+        async with running() as here:
+            async with await here.connect() as client:
+                await client.modules()  # what a loop opens once and for all is open
+            before = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
+            for _ in range(50):
+                _, writer = await here.raw()
+                writer.write(request("test_wait", 1))
+                await entered(here.service)
+                writer.close()
+            async with asyncio.timeout(20):
+                while here.server.stats()["connections"]["open"]:
+                    await asyncio.sleep(0.01)
+            assert here.service.cancelled.is_set()
+            if before:
+                assert len(os.listdir("/proc/self/fd")) <= before
+            assert here.server.stats()["connections"] == {"open": 0, "total": 51}
+
+    run(main())
+
+
+def test_too_many_connections_are_refused(run: Run) -> None:
+    async def main() -> None:
+        async with running(limits=rpc.Limits(connections=1)) as here:
+            async with await here.connect() as client:
+                reader, writer = await here.raw()
+                assert await ended(reader) == b""
+                writer.close()
+                assert await client.call("test_add", 1) == 1
+            async with asyncio.timeout(20):
+                while here.server.stats()["connections"]["open"]:
+                    await asyncio.sleep(0.001)
+            async with await here.connect() as client:
+                assert await client.call("test_add", 1) == 1
+
+    run(main())
+
+
+@pytest.mark.parametrize("method", ["test_wait", "test_block"])
+def test_calls_beyond_the_limit_wait_their_turn(run: Run, method: str) -> None:
+    async def main() -> None:
+        async with running(limits=rpc.Limits(calls=3)) as here, await here.connect() as client:
+            calls = [asyncio.create_task(client.call(method, i)) for i in range(20)]
+            await entered(here.service, 3)
+            for _ in range(20):
+                await asyncio.sleep(0.001)
+            assert not here.service.entered.acquire(blocking=False)
+            here.service.gate.set()
+            here.service.async_gate.set()
+            assert await asyncio.gather(*calls) == list(range(20))
+
+    run(main())
+
+
+def test_a_partial_message_has_its_time(run: Run) -> None:
+    async def main() -> None:
+        async with running(limits=rpc.Limits(message_timeout=0.05)) as here:
+            reader, writer = await here.raw()
+            for _ in range(3):  # whole ones may come as slowly as they like
+                writer.write(request("test_add", 1))
+                assert (await reply(reader))["result"] == 1
+                await asyncio.sleep(0.04)
+            writer.write(b'{"id":')
+            assert await ended(reader) == b""
+            writer.close()
+
+    run(main())
+
+
+def test_rpc_bug_06_an_idle_connection_stays_unless_asked_otherwise(run: Run) -> None:
+    async def main() -> None:
+        async with running(limits=rpc.Limits(idle_timeout=0.05)) as here:
+            reader, writer = await here.raw()
+            writer.write(request("test_wait", 1))
+            await entered(here.service)
+            await asyncio.sleep(0.1)  # a call in flight is no idleness
+            here.service.async_gate.set()
+            assert (await reply(reader))["result"] == 1
+            assert await ended(reader) == b""
+            writer.close()
+        assert rpc.Limits().idle_timeout is None
+
+    run(main())
+
+
+SIZE = 1_000_000
+
+
+@posix_only
+@pytest.mark.parametrize("method", ["test_big", "test_plainBig", "test_asyncBig"])
+def test_a_reader_that_sleeps_slows_its_own_calls_down_and_misses_nothing(
+    run: Run, method: str
+) -> None:
+    async def main() -> None:
+        async with running() as here:
+            reader, writer = await here.raw()
+            reader._limit = 2 * SIZE  # type: ignore[attr-defined]
+            for number in range(50):
+                writer.write(request(method, SIZE, number=number))
+            async with asyncio.timeout(20):
+                while here.server.stats()["calls"] == 0:
+                    await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05)
+            assert here.server.stats()["bytes_out"] <= 50 * (SIZE + 100)
+            if method == "test_big":  # nothing is begun that could not be written
+                assert here.server.stats()["calls"] < 10
+            ids = set()
+            for _ in range(50):
+                answer = await reply(reader)
+                assert len(answer["result"]) == SIZE
+                ids.add(answer["id"])
+            assert ids == set(range(50))
+            writer.close()
+
+    run(main())
+
+
+@posix_only
+@pytest.mark.parametrize("limits", [{"queue_bytes": 3 * SIZE}, {"write_timeout": 0.1}])
+def test_a_reader_that_sleeps_too_long_is_dropped_and_never_sees_a_broken_stream(
+    run: Run, limits: dict[str, Any]
+) -> None:
+    async def main() -> None:
+        async with running(limits=rpc.Limits(**limits)) as here:
+            reader, writer = await here.raw()
+            writer.transport.pause_reading()  # type: ignore[attr-defined]
+            for number in range(20):
+                writer.write(request("test_asyncBig", SIZE, number=number))
+            async with asyncio.timeout(20):
+                while here.server.stats()["connections"] != {"open": 0, "total": 1}:
+                    await asyncio.sleep(0.01)
+            writer.transport.resume_reading()  # type: ignore[attr-defined]
+            *lines, rest = (await ended(reader)).split(b"\n")
+            for line in lines:
+                json.loads(line)
+            assert rest == b"" or b"\n" not in rest
+            writer.close()
+
+    run(main())
+
+
+@posix_only
+@pytest.mark.parametrize("name", ["flood", "plainFlood"])
+def test_a_slow_subscriber_holds_up_its_own_generator_only(run: Run, name: str) -> None:
+    async def main() -> None:
+        async with running() as here, await here.connect() as other:
+            _, writer = await here.raw()
+            writer.transport.pause_reading()  # type: ignore[attr-defined]
+            writer.write(request("test_subscribe", name, SIZE))
+            await entered(here.service)
+            assert await other.call("test_add", 1) == 1
+            sent = -1
+            while sent != (sent := here.server.stats()["bytes_out"]):
+                await asyncio.sleep(0.05)
+            assert sent < 20 * SIZE
+            assert await other.call("test_plain", 1) == 1
+            writer.transport.abort()
+
+    run(main())
+
+
+def test_stop_does_not_wait_for_a_thread_that_does_not_end(run: Run) -> None:
+    async def main() -> None:
+        async with running() as here, await here.connect() as client:
+            call = asyncio.create_task(client.call("test_block", 1))
+            await entered(here.service)
+            async with asyncio.timeout(20):
+                await here.server.stop(drain=0.01)
+            with pytest.raises(rpc.ConnectionLost):
+                await call
+            here.service.gate.set()
+
+    run(main())
+
+
+def test_every_log_line_names_its_connection(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "npipe.rpc")
+
+    async def main() -> None:
+        async with running() as here:
+            for _ in range(2):
+                async with await here.connect() as client:
+                    with pytest.raises(rpc.InternalError):
+                        await client.call("test_crash")
+            async with asyncio.timeout(20):
+                while here.server.stats()["connections"]["open"]:
+                    await asyncio.sleep(0.001)
+
+    run(main())
+    lines = [record.getMessage() for record in caplog.records]
+    for number in ("000001", "000002"):
+        mine = [line for line in lines if f"connection {number}" in line]
+        assert "opened" in mine[0]
+        assert "test_crash failed" in mine[1]
+        assert mine[2].endswith("closed (the other end closed it)")
+
+
+def test_stats(run: Run) -> None:
+    async def main() -> None:
+        async with running() as here, await here.connect() as client:
+            await client.call("test_plain", 1)
+            with pytest.raises(rpc.MethodNotFound):
+                await client.call("test_nothing")
+            stats = here.server.stats()
+            assert (stats["calls"], stats["errors"]) == (2, 1)
+            assert stats["bytes_in"] > 0 < stats["bytes_out"]
+            async with asyncio.timeout(20):  # the thread counts after it has answered
+                while "test_plain" not in here.server.stats()["methods"]:
+                    await asyncio.sleep(0.001)
+
+    run(main())
