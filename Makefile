@@ -34,7 +34,7 @@ lint: .venv/ready
 	$(BIN)/lint-imports
 
 bench: .venv/ready
-	$(BIN)/python tools/peers.py
+	$(BIN)/python tools/install_peers.py
 	$(BIN)/python -m bench $(ARGS)
 
 clean:

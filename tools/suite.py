@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import peers
+import install_peers
 import reports
 import stamps
 import wine
@@ -120,7 +120,7 @@ def main(arguments: Sequence[str]) -> int:
             python = make_venv(version, path)
             suite.run_here(f"{sys.platform} {version}", python, [*existing, *arguments[1:]])
         return suite.finish()
-    if not peers.install():
+    if not install_peers.install():
         return 1
     version = "{}.{}".format(*sys.version_info)
     suite.run_here(f"{sys.platform} {version}", sys.executable, arguments)

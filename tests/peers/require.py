@@ -1,8 +1,8 @@
 """Finds the software that others wrote and that a test talks to.
 
-``python tools/peers.py`` installs it. A test that needs some says ``require("node")`` first: it
-is skipped where that is absent, unless $NPIPE_REQUIRE names it (CI: ``wine,go,node``); then the
-test fails, so that nothing is ever left out in silence.
+``python tools/install_peers.py`` installs it. A test that needs some says ``require("node")``
+first: it is skipped where that is absent, unless $NPIPE_REQUIRE names it (CI: ``wine,go,node``);
+then the test fails, so that nothing is ever left out in silence.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ _COMES_WITH = {
     "viem": "node",
     "vscode-jsonrpc": "node",
 }
+#: What is installed on the system itself only, not for Windows under Wine.
+_POSIX_ONLY = {"gonet", "geth", "anvil", "go", "wine"}
 
 
 def require(name: str) -> Path:
@@ -43,7 +45,9 @@ def require(name: str) -> Path:
     if found is not None:
         return found
     tool = _COMES_WITH.get(name, name)
-    reason = f"{name} is not installed (python tools/peers.py installs peers; see CONTRIBUTING.md)"
+    if sys.platform == "win32" and name in _POSIX_ONLY:
+        pytest.skip(f"{name} is not installed for Windows", allow_module_level=True)
+    reason = f"{name} is not installed (python tools/install_peers.py; see CONTRIBUTING.md)"
     if tool in os.environ.get("NPIPE_REQUIRE", "").split(","):
         pytest.fail(reason)
     pytest.skip(reason, allow_module_level=True)
@@ -57,7 +61,7 @@ def _find(name: str) -> Path | None:
     if program is not None:
         return Path(program)
     package = NODE_MODULES / name
-    return package if package.is_dir() and sys.platform != "win32" else None
+    return package if package.is_dir() else None
 
 
 def node_environment() -> dict[str, str]:

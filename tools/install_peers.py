@@ -1,6 +1,6 @@
 """Software that others wrote, pinned, for the tests and benchmarks to talk to.
 
-    python tools/peers.py    install what this machine has the tools for, into .peers
+    python tools/install_peers.py    install what this machine has the tools for, into .peers
 
 ``.peers/node``     the npm packages of tests/peers/node (needs node and npm)
 ``.peers/bin``      the Go programs of tests/peers/go for this system, and geth (needs go)
@@ -36,7 +36,7 @@ def install() -> bool:
             try:
                 step(find(tool))
             except (OSError, subprocess.CalledProcessError) as error:
-                print(f"peers.py: peers that need {tool}: {error}", file=sys.stderr)
+                print(f"install_peers.py: peers that need {tool}: {error}", file=sys.stderr)
                 complete = complete and tool not in required
     return complete
 
@@ -92,7 +92,7 @@ def find(program: str) -> str:
 
 
 def say(text: str) -> None:
-    print(f"peers.py: {text}", file=sys.stderr, flush=True)
+    print(f"install_peers.py: {text}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
