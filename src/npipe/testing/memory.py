@@ -21,13 +21,13 @@ from npipe.transport import base
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-__all__ = ["memory_pair"]
+__all__ = ["MemoryConnection", "memory_pair"]
 
 
 def memory_pair(capacity: int = 65536) -> tuple[base.Connection, base.Connection]:
     """Return two connected ends. Each holds ``capacity`` unread bytes before writes wait."""
     there, back = _Flow(capacity), _Flow(capacity)
-    return _MemoryConnection(back, there), _MemoryConnection(there, back)
+    return MemoryConnection(back, there), MemoryConnection(there, back)
 
 
 class _Flow:
@@ -65,7 +65,7 @@ class _Side:
         self.shut = False  # nothing more will be written
 
 
-class _MemoryConnection(base.Connection):
+class MemoryConnection(base.Connection):
     def __init__(self, incoming: _Flow, outgoing: _Flow) -> None:
         self._incoming = incoming
         self._outgoing = outgoing
@@ -83,7 +83,8 @@ class _MemoryConnection(base.Connection):
                 while part := self._take(self._incoming.capacity):
                     got += part
             except BaseException:
-                self._incoming.data[:0] = got
+                with self._incoming.changed:
+                    self._incoming.data[:0] = got
                 raise
             return bytes(got)
 
