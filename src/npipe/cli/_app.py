@@ -15,7 +15,7 @@ from npipe.cli._common import version
 __all__ = ["cli"]
 
 # The order is that of `npipe --help`. Command `ls` is the function `ls` in npipe/cli/ls.py.
-COMMANDS: Final = ("serve", "call", "attach", "cat", "ls", "relay")
+COMMANDS: Final = ("serve", "call", "attach", "bench", "cat", "ls", "relay")
 
 
 class Commands(click.Group):

@@ -44,6 +44,7 @@ __all__ = ["bench"]
     help="Draw the latencies to this file; needs matplotlib.",
 )
 def bench(
+    *,
     address: str,
     method: str,
     params: tuple[str, ...],
