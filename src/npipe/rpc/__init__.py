@@ -26,6 +26,7 @@ from npipe.rpc.api import API, method, subscription
 from npipe.rpc.client import GAP, Client, connect
 from npipe.rpc.context import Context
 from npipe.rpc.limits import Limits
+from npipe.rpc.proxy import Proxy
 from npipe.rpc.server import Server
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "MethodNotFound",
     "ParseError",
     "ProtocolError",
+    "Proxy",
     "RPCError",
     "Server",
     "connect",

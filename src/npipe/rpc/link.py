@@ -96,6 +96,7 @@ class Link:
         self.connection = connection
         self.session = session
         self.progress = 0  # calls ended in the reading thread; stands still while one is slow
+        self.partner: Link | None = None  # in a proxy: where what is read here goes
         self.bytes_in = self.bytes_out = 0
         self._framing = framing
         self._watch = watch
@@ -120,6 +121,10 @@ class Link:
         token = self._reader = object()
         self._read_as(token)
 
+    def join(self, other: Link) -> None:
+        """Write to the other what is read here, and the other way round."""
+        self.partner, other.partner = other, self
+
     # Reading
 
     def _read_as(self, token: object) -> None:
@@ -127,6 +132,8 @@ class Link:
         try:
             while self._work(token):
                 self.flush()
+                if self.partner is not None:
+                    self.partner.flush()
                 self._wait_for_room()
                 data = self._read()
                 if not data:

@@ -45,6 +45,7 @@ __all__ = ["Session"]
 
 log = logging.getLogger("npipe.rpc")
 
+Forward = Callable[[Message, bytes, tuple[Batch, int] | None], None]
 LIMIT_EXCEEDED = -32005  # EIP-1474's name for it
 
 
@@ -79,6 +80,7 @@ class Session:
         self.limits = limits or Limits()
         self.connection_id = connection_id
         self.peer = peer
+        self.forward: Forward | None = None  # takes all calls and notifications: a proxy's
         self.remote: Any = None  # the shell's face for calling the other end
         self.closed = False
         self.blocked = False  # set by a shell while the other end does not read: begin nothing
@@ -165,6 +167,9 @@ class Session:
         id = bytes(message.id)
         self.calls += 1
         try:
+            if self.forward is not None:
+                self.forward(message, id, batch)
+                return None
             method = self._methods.get(message.method)
             if method is None or method.kind != "method":
                 self._take_special(method, message, id, batch)
@@ -180,7 +185,7 @@ class Session:
         if batch is None and 0 < len(reply) <= self._most:
             self.send(reply)
         else:
-            self._deliver(id, batch, reply)
+            self.deliver(id, batch, reply)
         return None
 
     def _explain(self, message: Message, id: bytes, error: Exception) -> bytes:
@@ -190,7 +195,8 @@ class Session:
             id = b"null"  # params of no kind: then it was no notification either
         return error_reply(id, explained) if id else b""
 
-    def _deliver(self, id: bytes, batch: tuple[Batch, int] | None, reply: bytes) -> None:
+    def deliver(self, id: bytes, batch: tuple[Batch, int] | None, reply: bytes) -> None:
+        """Send a reply, or hand it to its batch; empty: there is none."""
         if len(reply) > self._most:
             self.errors += 1
             reply = error_reply(id, RPCError("the reply is too large", code=TOO_LARGE))
@@ -213,7 +219,7 @@ class Session:
             result = True
         else:
             raise MethodNotFound(f"the method {name} does not exist/is not available")
-        self._deliver(id, batch, result_reply(id, encode(result)) if id else b"")
+        self.deliver(id, batch, result_reply(id, encode(result)) if id else b"")
 
     def _take_notification(self, name: str, params: Raw) -> None:
         """Take what the two ends tell each other; what is unknown is ignored, as it must be."""
@@ -270,7 +276,7 @@ class Session:
     def answer(self, call: Call, reply: bytes) -> None:
         """Take the reply to a call that ``next_call`` gave out; empty: there is none."""
         self._active.discard(call)
-        self._deliver(call.id, call.batch, reply)
+        self.deliver(call.id, call.batch, reply)
 
     def send(self, message: bytes) -> None:
         """Queue a message to be written."""
@@ -311,7 +317,7 @@ class Session:
         self, namespace: str, params: Raw, id: bytes, batch: tuple[Batch, int] | None
     ) -> None:
         if not id:
-            self._deliver(id, batch, b"")  # nobody could be told the subscription's id
+            self.deliver(id, batch, b"")  # nobody could be told the subscription's id
             return
         if len(self.subscriptions) >= self.limits.subscriptions:
             most = self.limits.subscriptions
@@ -320,7 +326,7 @@ class Session:
         self.subscriptions[subscription.id] = subscription
         if batch is not None:  # the id goes out with the batch's reply, the items after it
             batch[0].subscriptions.append(subscription)
-        self._deliver(id, batch, result_reply(id, encode(subscription.id)))
+        self.deliver(id, batch, result_reply(id, encode(subscription.id)))
         if batch is None:
             self._begin(subscription)
 

@@ -1,0 +1,89 @@
+"""The proxy, between a client and a server of ours."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+import npipe
+from npipe import rpc
+from rpc.service import Service, make_api
+
+
+@pytest.fixture
+def service() -> Service:
+    return Service()
+
+
+@pytest.fixture
+def client(service: Service, address: str) -> Iterator[rpc.Client]:
+    with rpc.Server(make_api(service)) as server, rpc.Proxy(server) as proxy:
+        proxy.serve(address)
+        api = rpc.API()
+        api.register("home", Home())
+        with rpc.connect(address, timeout=20, api=api) as client:
+            yield client
+        service.release.set()
+
+
+class Home:
+    def name(self) -> str:
+        return "client"
+
+
+def test_calls_errors_and_batches_pass(client: rpc.Client) -> None:
+    assert client.call("subtract", 42, 23) == 19
+    assert client.modules() == {"rpc": "1.0", "test": "1.0"}
+    with pytest.raises(rpc.RPCError) as caught:
+        client.call("test_returnError")
+    assert (caught.value.code, caught.value.data) == (444, "testError data")
+    seven, error = client.batch([("sum", [1, 2, 4]), ("nothing", [])])
+    assert seven == 7
+    assert isinstance(error, rpc.MethodNotFound)
+
+
+def test_params_and_results_pass_byte_for_byte(address: str) -> None:
+    with rpc.Server(make_api()) as server, rpc.Proxy(server) as proxy:
+        proxy.serve(address)
+        with npipe.connect(address) as connection:
+            connection.write(
+                b'{"jsonrpc":"2.0","id":"\\u0041","method":"test_echoPlain","params":[1.50]}\n'
+            )
+            assert connection.read(100) == b'{"jsonrpc":"2.0","id":"\\u0041","result":1.5}\n'
+
+
+def test_subscriptions_and_calls_back_pass(client: rpc.Client) -> None:
+    assert list(client.subscribe("test", "counter", 3)) == [0, 1, 2]
+    assert client.call("test_callMeBack", "home_name", []) == "client"
+
+
+def test_cancelling_passes(client: rpc.Client, service: Service) -> None:
+    with pytest.raises(TimeoutError):
+        client.call("test_block", timeout=0.2)
+    assert service.cancelled.wait(10)
+    assert client.call("subtract", 1, 1) == 0
+
+
+def test_the_end_of_one_side_is_the_other_s(client: rpc.Client, service: Service) -> None:
+    def call() -> None:
+        with pytest.raises(OSError):
+            client.call("test_block")
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    assert service.entered.wait(10)
+    client.close()
+    thread.join(10)
+    assert service.cancelled.wait(10)
+
+
+def test_without_an_upstream_the_client_is_turned_away(
+    address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with rpc.Proxy(address + "-nobody") as proxy:
+        proxy.serve(address)
+        with npipe.connect(address) as connection:
+            assert connection.read(10) == b""
+    assert "no upstream" in caplog.text
