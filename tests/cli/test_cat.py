@@ -20,7 +20,7 @@ def test_cat_sends_its_input_and_prints_the_answer(address: str, run: Run) -> No
 
     def serve(listener: npipe.Listener) -> None:
         with listener.accept(20) as connection:
-            received.append(connection.read(100))
+            received.append(connection.read(100).rstrip())
             connection.write(b"answer\n")
 
     with npipe.listen(address) as listener:
@@ -28,7 +28,7 @@ def test_cat_sends_its_input_and_prints_the_answer(address: str, run: Run) -> No
         server.start()
         done = run("cat", address, typed="question\n")
         server.join()
-    assert (done.returncode, done.stdout, received) == (0, "answer\n", [b"question\n"])
+    assert (done.returncode, done.stdout, received) == (0, "answer\n", [b"question"])
 
 
 @pytest.mark.skipif(WINDOWS, reason="a byte pipe has no half-close")

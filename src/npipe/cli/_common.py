@@ -37,6 +37,10 @@ class Failure(click.ClickException):
         click.echo(f"npipe: {one_line(self.message)}", file=file or sys.stderr)
 
 
+class LoadError(Exception):
+    """What was named on the command line cannot be served. The message is one line."""
+
+
 def version() -> str:
     """Return npipe's version; "0" when it runs from sources that were never installed."""
     from importlib import metadata  # slow, and few commands want it

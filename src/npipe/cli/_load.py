@@ -10,12 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from npipe import rpc
+from npipe.cli._common import LoadError
 
-__all__ = ["LoadError", "load", "own_api", "split"]
-
-
-class LoadError(Exception):
-    """The text names nothing that can be served. The message is one line."""
+__all__ = ["load", "own_api", "split"]
 
 
 def own_api(texts: Sequence[str], chosen: Sequence[str] | None) -> rpc.API:

@@ -70,6 +70,8 @@ def call(
                 timeout=timeout,
                 wait=wait,
             )
+        except TimeoutError as error:
+            raise Failure(f"{address}: no answer within {timeout:g} seconds") from error
         except RPCError as error:
             if not as_json:
                 raise Failure(f"{method}: {explain(error, address)}") from error

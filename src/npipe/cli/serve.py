@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from npipe.cli._common import DEFAULT_ADDRESS, Failure, dump, failures, version
-from npipe.cli._load import LoadError
+from npipe.cli._common import DEFAULT_ADDRESS, Failure, LoadError, dump, failures, version
 
 if TYPE_CHECKING:
     from npipe import rpc

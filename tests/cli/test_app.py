@@ -1,0 +1,88 @@
+"""The command line as a whole: help, versions, what is imported."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from npipe.cli._app import COMMANDS, cli
+from npipe.cli.serve import ether
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    done = CliRunner().invoke(cli, [command, "--help"])
+    assert done.exit_code == 0
+    assert "Example" in done.output
+    assert f"npipe {command}" in done.output.partition("Example")[2]
+
+
+def test_help_lists_every_command() -> None:
+    done = CliRunner().invoke(cli, ["--help"])
+    assert all(f"  {command}  " in done.output for command in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nothing"],
+        ["call"],
+        ["call", "a"],
+        ["serve", "a", "b"],
+        ["serve", "--balance", "much"],
+        ["serve", "--access", "99"],
+        ["serve", "--block-time", "0"],
+        ["serve", "--max-connections", "0"],
+        ["serve", "--api", "json", "--chain-id", "7"],
+        ["attach", "--timeout", "-1"],
+    ],
+)
+def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
+    done = CliRunner().invoke(cli, arguments)
+    assert done.exit_code == 2, done.output
+    assert "Traceback" not in done.output
+
+
+def test_version() -> None:
+    assert CliRunner().invoke(cli, ["--version"]).output.startswith("npipe ")
+
+
+def python(code: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=50)
+
+
+@pytest.mark.parametrize("missing", ["click", "msgspec"])
+def test_a_missing_extra_is_one_line(env: dict[str, str], missing: str) -> None:
+    code = f"import sys; sys.modules[{missing!r}] = None; from npipe.cli import main; main()"
+    done = python(code, env)
+    assert done.returncode == 1
+    assert done.stderr == (f'npipe: the command line needs {missing}: pip install "npipe[cli]"\n')
+
+
+def test_help_imports_nothing_slow(env: dict[str, str]) -> None:
+    code = """
+import sys
+from click.testing import CliRunner
+from npipe.cli._app import cli
+CliRunner().invoke(cli, ["--help"])
+slow = {"asyncio", "eth", "prompt_toolkit", "rich", "npipe.rpc.client", "importlib.metadata"}
+print(sorted(slow & set(sys.modules)))
+"""
+    done = python(code, env)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_an_amount_of_ether_is_exact() -> None:
+    assert ether("0.1") == 10**17
+    assert ether("10000") == 10**22
+    with pytest.raises(ValueError, match="no amount"):
+        ether("x")
+
+
+def test_the_group_is_a_click_group() -> None:
+    assert isinstance(cli, click.Group)
