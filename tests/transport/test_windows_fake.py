@@ -27,6 +27,7 @@ from npipe.transport.kernel32 import (
     PIPE_TYPE_MESSAGE,
     SECURITY_SQOS_PRESENT,
 )
+from npipe.transport.overlapped import Lane
 from npipe.transport.windows_connection import WindowsConnection
 from npipe.transport.windows_listener import WindowsListener
 from transport.fake_kernel32 import GROUP, OTHER, USER, FakeKernel32
@@ -200,25 +201,26 @@ def test_b05_a_cut_write_tells_no_number_and_poisons_the_write_side(
 
 
 def test_b05_a_deadline_between_two_parts_tells_how_much_went(
-    fake: FakeKernel32, pair: Pair, spawn: Spawn
+    pair: Pair, spawn: Spawn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A big write goes in parts of 1 MiB; cut between two, it is known what went."""
     client, server = pair
-    writing = spawn(client.write, bytes(3 << 20))
-    fake.pending()
+    reading = spawn(lambda: b"".join(server.read(65536) for _ in range(16)))
+    transfer = Lane.transfer
 
-    def take_one_part() -> None:
-        for _ in range(16):
-            server.read(65536)
+    def late(lane: Lane, function: Any, buffer: Any, size: int) -> tuple[int, int]:
+        result = transfer(lane, function, buffer, size)
+        if size == 1 << 20:
+            lane.set_deadline(past())
+        return result
 
-    # The first part is read whole, the second is begun: then the deadline comes.
-    fake.hooks["WriteFile"] = lambda: client.set_write_deadline(None)
-    take_one_part()
-    fake.pending()
-    client.set_write_deadline(past())
+    monkeypatch.setattr(Lane, "transfer", late)
     with pytest.raises(TimeoutError) as caught:
-        writing.result(10)
-    assert not hasattr(caught.value, "characters_written")
+        client.write(bytes(3 << 20))
+    assert caught.value.characters_written == 1 << 20  # type: ignore[attr-defined]
+    assert len(reading.result(10)) == 1 << 20
+    client.set_write_deadline(None)
+    assert client.write(b"goes on") == 7
 
 
 def test_b06_b08_b12_no_thread_and_no_event_per_call(fake: FakeKernel32, pair: Pair) -> None:
@@ -506,6 +508,20 @@ def test_b22_a_client_that_left_data_is_served(
         client.write(b"fire and forget")
     with listener.accept(5) as server:
         assert server.read() == b"fire and forget"
+
+
+def test_b22_an_accept_that_polls_finds_the_client_behind_those_that_left(
+    fake: FakeKernel32, listener: WindowsListener
+) -> None:
+    with pytest.raises(TimeoutError):
+        listener.accept(0)
+    gone = [connect(fake) for _ in range(3)]
+    with connect(fake) as client:
+        for each in gone:
+            each.close()
+        with listener.accept(0) as server:
+            client.write(b"x")
+            assert server.read(1) == b"x"
 
 
 def test_b22_a_failed_accept_leaks_no_instance(

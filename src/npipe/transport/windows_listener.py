@@ -16,16 +16,18 @@ from typing import Any, Final
 from npipe.address import Address
 from npipe.errors import ClosedError
 from npipe.transport.base import Listener
-from npipe.transport.kernel32 import Kernel32, overlapped
+from npipe.transport.kernel32 import STATUS_PENDING, Kernel32, overlapped
 from npipe.transport.overlapped import milliseconds, new_event
 from npipe.transport.windows_connection import WindowsConnection
 from npipe.transport.windows_handles import PipeMaker
 from npipe.transport.winerror import (
     ERROR_BROKEN_PIPE,
     ERROR_IO_PENDING,
+    ERROR_NETNAME_DELETED,
     ERROR_NO_DATA,
     ERROR_OPERATION_ABORTED,
     ERROR_PIPE_CONNECTED,
+    ERROR_PIPE_NOT_CONNECTED,
     SHORTAGE,
     error,
 )
@@ -36,6 +38,13 @@ _INSTANCES: Final = 4
 _FEWEST_INSTANCES: Final = 2
 # WaitForMultipleObjects takes 64 handles, and one of them is for waking up.
 _MOST_INSTANCES: Final = 63
+_CAME: Final = (0, ERROR_PIPE_CONNECTED)
+_CAME_AND_WENT: Final = (
+    ERROR_NO_DATA,
+    ERROR_BROKEN_PIPE,
+    ERROR_PIPE_NOT_CONNECTED,
+    ERROR_NETNAME_DELETED,
+)
 # Seconds between two tries to make an instance when the system is full: at first, at most.
 _FIRST_PAUSE: Final = 0.01
 _LONGEST_PAUSE: Final = 1.0
@@ -64,7 +73,9 @@ class _Instance:
                 self._settle(code)
 
     def look(self) -> None:
-        """The event is set: see why. Afterwards the seat is taken, or watched again."""
+        """See whether a client has come. Afterwards the seat is taken, or watched again."""
+        if not self._watched or self._overlapped.Internal == STATUS_PENDING:
+            return
         code, _ = self._api.GetOverlappedResult(self.handle, self._reference, False)
         self._watched = False
         # Aborted: the thread that began to watch has ended, and Windows ends its operations.
@@ -77,10 +88,10 @@ class _Instance:
 
         A client that came and went is nobody, unless it left something to read.
         """
-        if code not in (0, ERROR_PIPE_CONNECTED, ERROR_NO_DATA, ERROR_BROKEN_PIPE):
+        if code not in _CAME and code not in _CAME_AND_WENT:
             raise error(code)
         gone, left = self._api.PeekNamedPipe(self.handle)
-        if left or not (gone or code in (ERROR_NO_DATA, ERROR_BROKEN_PIPE)):
+        if left or (code in _CAME and not gone):
             self.taken = True
         else:
             self._api.DisconnectNamedPipe(self.handle)
@@ -185,9 +196,9 @@ class WindowsListener(Listener[WindowsConnection]):
         """Wait until a client comes, the listener is closed or the time is due."""
         waiting = [instance for instance in self._instances if not instance.taken]
         events = [self._wake, *(instance.event for instance in waiting)]
-        index = self._api.WaitForMultipleObjects(events, milliseconds(due))
-        if 0 < index < len(events):
-            waiting[index - 1].look()
+        self._api.WaitForMultipleObjects(events, milliseconds(due))
+        for instance in waiting:
+            instance.look()
 
     def _give(self, instance: _Instance) -> WindowsConnection | None:
         """Make another instance, then a connection of this one; None: the system is too full."""
