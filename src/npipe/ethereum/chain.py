@@ -11,12 +11,13 @@ contracts of Cancun and Prague that blocks write to (beacon roots, block hashes)
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eth.abc import BlockAPI, BlockHeaderAPI, ReceiptAPI, SignedTransactionAPI, StateAPI
+from eth.abc import BlockAPI, BlockHeaderAPI, ReceiptAPI, SignedTransactionAPI
 from eth.consensus import ConsensusContext
 from eth.constants import GENESIS_PARENT_HASH, ZERO_ADDRESS
 from eth.db.atomic import AtomicDB
@@ -24,9 +25,7 @@ from eth.db.backends.memory import MemoryDB
 from eth.db.chain import ChainDB
 from eth.vm.chain_context import ChainContext
 from eth.vm.forks.cancun.constants import BEACON_ROOTS_ADDRESS, BEACON_ROOTS_CONTRACT_CODE
-from eth.vm.forks.prague import PragueVM
 from eth.vm.forks.prague.constants import HISTORY_STORAGE_ADDRESS, HISTORY_STORAGE_CONTRACT_CODE
-from eth.vm.forks.prague.state import PragueState
 from eth_hash.auto import keccak
 from eth_utils import ValidationError
 from rlp import decode, encode
@@ -35,6 +34,7 @@ from rlp.exceptions import RLPException
 from .errors import ChainError
 from .events import Hub
 from .state_file import SavedBlock, SavedChain
+from .vm import Machine, State
 
 __all__ = ["GAS_LIMIT", "Chain", "Mined"]
 
@@ -42,15 +42,6 @@ GAS_LIMIT = 30_000_000
 _EXTRA = b"npipe"
 _MAX_STEP = 1_000  # blocks that one request may mine, and seconds are bounded by 64 bits
 _MAX_TIME = 2**63
-
-
-class _State(PragueState):
-    def set_system_contracts(self) -> None:
-        """Nothing: py-evm would write them again each time a state is opened."""
-
-
-class _VM(PragueVM):
-    _state_class = _State
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,16 +137,17 @@ class Chain:
         """The block that a transaction is in, and its place there."""
         return self._by_transaction.get(transaction_hash)
 
-    def state(
-        self, header: BlockHeaderAPI | None = None, state_class: type[_State] = _State
-    ) -> StateAPI:
+    def state(self, header: BlockHeaderAPI | None = None, deadline: float = math.inf) -> State:
         """The state after a block (the head's when no header is given), to read or to try on.
 
-        What is written to it stays in it, unless it is persisted.
+        What is written to it stays in it, unless it is persisted. ``deadline`` is that of what
+        runs on it, by time.monotonic().
         """
         header = header or self.head.header
-        context = _VM.create_execution_context(header, self._ancestors(header), self._context)
-        return state_class(self._chaindb.db, context, header.state_root)
+        context = Machine.create_execution_context(header, self._ancestors(header), self._context)
+        state = State(self._chaindb.db, context, header.state_root)
+        state.deadline = deadline
+        return state
 
     # -- mining ---------------------------------------------------------------------------------
 
@@ -163,7 +155,7 @@ class Chain:
         """The header that a block mined now would begin with."""
         parent = self.head.header
         wanted = self._next_timestamp
-        return _VM.create_header_from_parent(
+        return Machine.create_header_from_parent(
             parent,
             coinbase=self.coinbase,
             timestamp=max(self.now(), parent.timestamp + 1) if wanted is None else wanted,
@@ -215,9 +207,9 @@ class Chain:
         self.hub.new_block(mined)
         return mined
 
-    def vm(self, header: BlockHeaderAPI) -> _VM:
+    def vm(self, header: BlockHeaderAPI) -> Machine:
         """py-evm's machine for one block, on the state that the header names."""
-        return _VM(header, self._chaindb, self._context, ConsensusContext(self._chaindb.db))
+        return Machine(header, self._chaindb, self._context, ConsensusContext(self._chaindb.db))
 
     # -- time -----------------------------------------------------------------------------------
 
@@ -322,7 +314,7 @@ class Chain:
             yield self._blocks[number].hash
 
     def _genesis(self, balances: Mapping[bytes, int]) -> Mined:
-        header = _VM.create_genesis_header(
+        header = Machine.create_genesis_header(
             difficulty=0, gas_limit=GAS_LIMIT, timestamp=self.now(), extra_data=_EXTRA
         )
         state = self.state(header)
@@ -336,12 +328,12 @@ class Chain:
             state.set_nonce(address, 1)
         state.persist()
         header = header.copy(state_root=state.state_root)
-        return Mined(_VM.get_block_class()(header, (), (), ()), (), ())
+        return Mined(Machine.get_block_class()(header, (), (), ()), (), ())
 
 
 def _decode(saved: SavedBlock) -> Mined:
-    block = decode(saved.block, _VM.get_block_class())
-    builder = _VM.get_receipt_builder()
+    block = decode(saved.block, Machine.get_block_class())
+    builder = Machine.get_receipt_builder()
     receipts = tuple(builder.decode(receipt) for receipt in saved.receipts)
     if not len(receipts) == len(saved.created) == len(block.transactions):
         raise ValueError(f"block {block.number} has not a receipt for each transaction")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from rlp import encode
@@ -12,6 +13,7 @@ from .execution import apply_overrides
 from .formats import BlockId, Hash, StateOverride, TransactionRequest, data, to_bytes
 from .node import Node
 from .replay import TraceConfig, trace_block, trace_message, trace_transaction
+from .vm import TIMEOUT
 from .worker import on_worker
 
 __all__ = ["Debug"]
@@ -89,7 +91,7 @@ class Debug:
     ) -> Any:
         """Run a call and say what it did."""
         config = config or TraceCallConfig()
-        state = self._node.state(block or "latest")
+        state = self._node.state(block or "latest", time.monotonic() + TIMEOUT)
         apply_overrides(state, config.state_overrides or {})
         return trace_message(state, self._node.message(transaction, state), config)
 

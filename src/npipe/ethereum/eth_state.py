@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
-
-from msgspec import Meta
+from typing import Any
 
 from npipe.errors import InvalidParams
 
 from .formats import (
     Address,
     BlockId,
+    Slot,
     StateOverride,
     TransactionRequest,
     quantity,
@@ -24,7 +23,6 @@ from .worker import on_worker
 
 __all__ = ["EthState"]
 
-Slot = Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]{1,64}$")]
 LATEST = "latest"
 _MAX_SLOTS = 1_024
 

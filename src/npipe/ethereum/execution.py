@@ -199,9 +199,13 @@ def _is_plain_transfer(state_at: Callable[[], StateAPI], message: Message) -> bo
     """Whether this only moves money: known to need 21000 without a search."""
     if message.data or message.access_list or message.authorization_list or not message.to:
         return False
-    if message.gas < _TRANSFER_GAS or state_at().get_code(message.to):
+    state = state_at()
+    if state.get_code(message.to) or message.to in state.computation_class.get_precompiles():
         return False
-    return execute(state_at(), replace(message, gas=_TRANSFER_GAS)).error is None
+    if message.gas < _TRANSFER_GAS:
+        return False
+    _check(state, replace(message, gas=_TRANSFER_GAS))
+    return True
 
 
 def _narrow(

@@ -25,6 +25,7 @@ __all__ = [
     "Data",
     "Hash",
     "Quantity",
+    "Slot",
     "StateOverride",
     "TransactionRequest",
     "data",
@@ -34,14 +35,24 @@ __all__ = [
     "word",
 ]
 
+_END = r"$(?!\n)"  # "$" alone lets a line feed follow; "\Z" means nothing in JSON schemas
+
 # No more digits than a 256-bit number has: a longer one is an error, not a big computation.
 Quantity = (
-    Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]{1,64}$", description="0x-prefixed hex number")]
+    Annotated[
+        str, Meta(pattern=r"^0x[0-9a-fA-F]{1,64}" + _END, description="0x-prefixed hex number")
+    ]
     | Annotated[int, Meta(ge=0)]
 )
-Data = Annotated[str, Meta(pattern=r"^0x([0-9a-fA-F]{2})*$", description="0x-prefixed hex bytes")]
-Address = Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]{40}$", description="20 bytes in hex")]
-Hash = Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]{64}$", description="32 bytes in hex")]
+Data = Annotated[
+    str, Meta(pattern=r"^0x([0-9a-fA-F]{2})*" + _END, description="0x-prefixed hex bytes")
+]
+Address = Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]{40}" + _END, description="20 bytes in hex")]
+Hash = Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]{64}" + _END, description="32 bytes in hex")]
+
+
+# A place in a contract's storage; leading zeros are usual here.
+Slot = Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]{1,64}" + _END, description="storage slot")]
 
 
 class BlockHash(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -83,7 +94,7 @@ class TransactionRequest(msgspec.Struct, rename="camel"):
     """
 
     from_: Address | None = msgspec.field(name="from", default=None)
-    to: Annotated[str, Meta(pattern=r"^(0x([0-9a-fA-F]{40})?)?$")] | None = None
+    to: Annotated[str, Meta(pattern=r"^(0x([0-9a-fA-F]{40})?)?" + _END)] | None = None
     gas: Quantity | None = None
     gas_price: Quantity | None = None
     max_fee_per_gas: Quantity | None = None
@@ -137,7 +148,7 @@ def to_int(text: Any) -> int:
     """A quantity's number. Raises InvalidParams for what is none, a boolean included."""
     if isinstance(text, int) and not isinstance(text, bool) and text >= 0:
         return text
-    if isinstance(text, str) and text[:2] == "0x":
+    if isinstance(text, str) and text[:2] == "0x" and text.isascii() and text.isalnum():
         try:
             return int(text[2:], 16)
         except ValueError:
@@ -149,7 +160,9 @@ def to_bytes(text: str) -> bytes:
     """The bytes of hex data. Raises InvalidParams where it is none."""
     if text[:2] == "0x":
         try:
-            return bytes.fromhex(text[2:])
+            octets = bytes.fromhex(text[2:])
         except ValueError:
-            pass
+            octets = b""
+        if 2 + 2 * len(octets) == len(text):  # fromhex passes over spaces
+            return octets
     raise InvalidParams(f"{text[:80]!r} is not data: write it in hex, such as 0x00ff")

@@ -6,11 +6,13 @@ Methods here run in the worker (the namespaces see to that), except the reads of
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eth.abc import BlockHeaderAPI, SignedTransactionAPI, StateAPI
+from eth.abc import BlockHeaderAPI, SignedTransactionAPI
 from eth.vm.forks.london.headers import calculate_expected_base_fee_per_gas
 
 from npipe.errors import InvalidParams
@@ -24,6 +26,7 @@ from .execution import Message
 from .formats import BlockHash, BlockId, StateOverride, TransactionRequest, to_bytes, to_int
 from .pool import Pool
 from .state_file import SavedChain
+from .vm import TIMEOUT, State
 from .worker import Worker
 
 __all__ = ["Node", "Place"]
@@ -106,9 +109,9 @@ class Node:
             )
         return Place(mined.header, mined)
 
-    def state(self, wanted: BlockId) -> StateAPI:
+    def state(self, wanted: BlockId, deadline: float = math.inf) -> State:
         """The state after a block. Raises UnknownBlock."""
-        return self.chain.state(self.place(wanted).header)
+        return self.chain.state(self.place(wanted).header, deadline)
 
     def _block_of_object(self, wanted: BlockHash) -> Mined | None:
         if (wanted.block_hash is None) == (wanted.block_number is None):
@@ -119,7 +122,7 @@ class Node:
 
     # -- calls ----------------------------------------------------------------------------------
 
-    def message(self, request: TransactionRequest, state: StateAPI) -> Message:
+    def message(self, request: TransactionRequest, state: State) -> Message:
         """What a request asks to be run, with geth's defaults filled in."""
         fee_cap, tip = self.fees(request, default=0)
         sender = to_bytes(request.from_) if request.from_ else bytes(20)
@@ -147,8 +150,7 @@ class Node:
         overrides: Mapping[str, StateOverride] | None = None,
     ) -> bytes:
         """Run a request on the state of a block and return its output; nothing is kept."""
-        state = self.chain.state(self.place(wanted).header)
-        execution.apply_overrides(state, overrides or {})
+        state = self._trial(wanted, overrides)()
         outcome = execution.execute(state, self.message(request, state))
         execution.raise_for(outcome)
         return outcome.output
@@ -160,13 +162,7 @@ class Node:
         overrides: Mapping[str, StateOverride] | None = None,
     ) -> int:
         """The least gas that makes a request succeed."""
-        header = self.place(wanted).header
-
-        def fresh() -> StateAPI:
-            state = self.chain.state(header)
-            execution.apply_overrides(state, overrides or {})
-            return state
-
+        fresh = self._trial(wanted, overrides)
         return execution.estimate(fresh, self.message(request, fresh()))
 
     def access_list(
@@ -176,18 +172,29 @@ class Node:
         overrides: Mapping[str, StateOverride] | None = None,
     ) -> tuple[list[dict[str, Any]], int, str]:
         """What a request touches, the gas it uses when it says so, and its error or ""."""
-        header = self.place(wanted).header
-
-        def fresh() -> StateAPI:
-            state = self.chain.state(header)
-            execution.apply_overrides(state, overrides or {})
-            return state
-
+        fresh = self._trial(wanted, overrides)
         state = fresh()
         message = self.message(request, state)
         ignored = {message.sender, message.to, self.chain.coinbase}
         ignored |= set(state.computation_class.get_precompiles())
         return replay.access_list(fresh, message, ignored)
+
+    def _trial(
+        self, wanted: BlockId, overrides: Mapping[str, StateOverride] | None
+    ) -> Callable[[], State]:
+        """Opens the state after a block, changed as the caller pretends, for one attempt each.
+
+        All attempts together must end in time.
+        """
+        header = self.place(wanted).header
+        deadline = time.monotonic() + TIMEOUT
+
+        def fresh() -> State:
+            state = self.chain.state(header, deadline)
+            execution.apply_overrides(state, overrides or {})
+            return state
+
+        return fresh
 
     # -- transactions ---------------------------------------------------------------------------
 

@@ -11,10 +11,10 @@ from typing import Any, Protocol
 
 from eth.abc import ComputationAPI, MessageAPI
 from eth.exceptions import Halt
-from eth.vm.forks.prague.computation import PragueComputation
 
 from .execution import describe
 from .formats import data, quantity
+from .vm import Computation
 
 __all__ = ["AccessTracer", "CallTracer", "StructTracer", "Tracer", "traced"]
 
@@ -31,7 +31,7 @@ class Tracer(Protocol):
     def after(self, computation: Any, error: Exception | None) -> None: ...
 
 
-def traced(tracer: Tracer) -> type[PragueComputation]:
+def traced(tracer: Tracer) -> type[Computation]:
     """A computation class that tells ``tracer`` everything."""
     calls: list[str] = []  # the mnemonics of the instructions that are running, outermost first
 
@@ -56,9 +56,9 @@ def traced(tracer: Tracer) -> type[PragueComputation]:
 
         return run
 
-    class Traced(PragueComputation):
+    class Traced(Computation):
         opcodes = {  # noqa: RUF012 - py-evm's own way of saying it
-            code: watch(operation) for code, operation in PragueComputation.opcodes.items()
+            code: watch(operation) for code, operation in Computation.opcodes.items()
         }
 
         @classmethod
