@@ -156,7 +156,7 @@ def test_b38_a_stale_socket_is_taken_over(path: str, directory: str) -> None:
 
 
 def test_b38_a_killed_server_leaves_a_stale_socket(path: str) -> None:
-    code = "import npipe, sys; x = npipe.listen(sys.argv[1]); print(flush=True); x.accept()"
+    code = "import npipe, sys; x = npipe.listen(sys.argv[1]); print(flush=True); list(x)"
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(
         [sys.executable, "-c", code, path], stdout=subprocess.PIPE, env=env
