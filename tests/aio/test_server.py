@@ -229,8 +229,7 @@ async def test_protocol_that_cannot_be_made_costs_one_client_only(address, repor
 
 
 async def test_b22_clients_that_come_and_go_leave_nothing_and_cost_no_real_client(address, flavour):
-    # In debug mode asyncio looks up source lines for each future, which takes Wine milliseconds.
-    clients = 50 if sys.platform == "win32" and flavour.name == "debug" else 1000
+    clients = 50 if flavour.slow else 1000
     held: list[weakref.ref[asyncio.BaseProtocol]] = []
 
     class Greeter(asyncio.Protocol):
