@@ -102,6 +102,10 @@ class Service:
             self.cancelled.set()
         return "released"
 
+    @rpc.method(concurrency=2)
+    def two_at_a_time(self, context: rpc.Context) -> str:
+        return self.block(context)
+
     def call_me_back(self, context: rpc.Context, method: str, args: list[Any]) -> Any:
         return context.remote.call(method, *args)
 

@@ -314,6 +314,20 @@ def test_more_calls_than_may_be_in_flight_wait_their_turn(
     assert server.stats()["calls"] == 50
 
 
+def test_concurrency_is_kept_over_all_connections(
+    serve: Serve, service: Service, address: str
+) -> None:
+    serve()
+    with npipe.connect(address) as one, npipe.connect(address) as other:
+        for connection in (one, other):
+            connection.write(b"".join(call(id, b"test_twoAtATime") for id in range(5)))
+        wait_for(lambda: service.running == 2)
+        service.release.set()
+        for connection in (one, other):
+            assert len(read_lines(connection, 5)) == 5
+    assert service.most_running == 2
+
+
 def test_rpc_bug_15_stop_closes_everything_and_the_address_is_free(
     serve: Serve, address: str
 ) -> None:

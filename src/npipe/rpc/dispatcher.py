@@ -148,6 +148,9 @@ class Call:
 
     def run(self) -> None:
         """Call a plain function here, and answer. Raises only what is no Exception."""
+        if self.cancelled:  # while it waited for its turn
+            self.fail(RPCError("cancelled"))
+            return
         started = perf_counter()
         try:
             session = self.session

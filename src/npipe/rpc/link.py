@@ -17,7 +17,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 from npipe.errors import ClosedError, ParseError, ProtocolError
 from npipe.rpc.dispatcher import Call
@@ -25,58 +24,15 @@ from npipe.rpc.framing import Framing
 from npipe.rpc.messages import error_reply
 from npipe.rpc.session import Session
 from npipe.rpc.subscriptions import Subscription
+from npipe.rpc.watch import Gates, Watch, start_thread
 from npipe.transport.base import Connection
 
-__all__ = ["Link", "Watch"]
+__all__ = ["Link"]
 
 log = logging.getLogger("npipe.rpc")
 
-PATIENCE = 0.010  # seconds; a switch of threads costs a hundredth of it
 READ_SIZE = 65536  # bytes; what a Unix socket holds by default is about three times that
 QUICK = 0.001  # seconds; a call of a slow method that takes less clears its name
-
-
-class Watch:
-    """Finds the calls that take long. One thread for all links of a server; asleep while idle."""
-
-    def __init__(self) -> None:
-        self.busy: set[Link] = set()  # links that run a call in their reading thread
-        self.awake = False
-        self._wake = threading.Event()
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._stopped = False
-
-    def wake(self) -> None:
-        """Look at ``busy`` from now on. Cheap enough to be called for any link that adds itself
-        while ``awake`` is false."""
-        with self._lock:
-            self.awake = True
-            if self._thread is None and not self._stopped:
-                self._thread = start_thread(self._run, "npipe-watch")
-        self._wake.set()
-
-    def stop(self) -> None:
-        self._stopped = True
-        self._wake.set()
-
-    def _run(self) -> None:
-        seen: dict[Link, int] = {}
-        idle_rounds = 0
-        while not self._stopped:
-            time.sleep(PATIENCE)
-            now = {link: link.progress for link in tuple(self.busy)}
-            for link, progress in now.items():
-                if seen.get(link) == progress:
-                    link.take_over(progress)
-            seen = now
-            idle_rounds = 0 if now else idle_rounds + 1
-            if idle_rounds > 100:  # a second without a call: sleep until the next
-                self.awake = False
-                self._wake.clear()
-                if not self.busy:
-                    self._wake.wait()
-                self.awake = True
 
 
 class Link:
@@ -88,6 +44,7 @@ class Link:
         session: Session,
         framing: Framing,
         watch: Watch,
+        gates: Gates,
         *,
         on_close: Callable[[Link, str], object],
         run_async: Callable[[Link, Call], object] | None = None,
@@ -100,6 +57,7 @@ class Link:
         self.bytes_in = self.bytes_out = 0
         self._framing = framing
         self._watch = watch
+        self._gates = gates
         self._on_close = on_close
         self._run_async = run_async
         self._write_lock = threading.RLock()  # a write that fails closes
@@ -199,7 +157,7 @@ class Link:
             watch.wake()
         while call is not None:
             method = call.method
-            if method.is_async or method.slow or method.options.inline is False:
+            if method.is_async or method.slow or method.apart:
                 self._start_call(call)
             else:
                 self._current = call
@@ -234,6 +192,11 @@ class Link:
             start_thread(self._run_call, self._thread_name, call)
 
     def _run_call(self, call: Call) -> None:
+        if call.method.options.concurrency is not None:
+            with self._gates.of(call.method):
+                call.run()
+            self.after_call()
+            return
         started = time.perf_counter()
         call.run()
         if time.perf_counter() - started < QUICK:
@@ -245,7 +208,7 @@ class Link:
         self.flush()
         self._room.set()
         while (call := self.session.next_call()) is not None:
-            if call.method.is_async:
+            if call.method.is_async or call.method.apart:
                 self._start_call(call)
             else:
                 call.run()
@@ -371,10 +334,3 @@ class Link:
             error = caught
         subscription.finish(error)
         self.flush()
-
-
-def start_thread(target: Callable[..., Any], name: str, *args: Any) -> threading.Thread:
-    """Start a thread that does not keep the program alive."""
-    thread = threading.Thread(target=target, args=args, name=name, daemon=True)
-    thread.start()
-    return thread

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import asyncio
 
+    from npipe.rpc.api import Method
     from npipe.rpc.dispatcher import Call
     from npipe.rpc.link import Link
     from npipe.rpc.subscriptions import Subscription
@@ -27,17 +28,27 @@ class LoopThread:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._gates: dict[str, asyncio.Semaphore] = {}  # the loop's thread's
 
     def run_call(self, link: Link, call: Call) -> None:
         """Start a call; its reply is written when it ends. Cancelling it cancels the task."""
 
         async def run() -> None:
             try:
-                await call.run_async()
+                async with self._gate(call.method):
+                    await call.run_async()
             finally:
                 await _apart(link.after_call)
 
         self._start(call, run())
+
+    def _gate(self, method: Method) -> contextlib.AbstractAsyncContextManager[object]:
+        import asyncio
+
+        most = method.options.concurrency
+        if most is None:
+            return contextlib.nullcontext()
+        return self._gates.setdefault(method.name, asyncio.Semaphore(most))
 
     def run_subscription(self, link: Link, subscription: Subscription) -> None:
         """Start an async generator, and send what it yields."""

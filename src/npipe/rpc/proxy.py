@@ -9,10 +9,11 @@ from npipe.rpc.api import API
 from npipe.rpc.dispatcher import Dispatcher
 from npipe.rpc.endpoints import Endpoint, open_endpoint
 from npipe.rpc.limits import Limits
-from npipe.rpc.link import Link, start_thread
+from npipe.rpc.link import Link
 from npipe.rpc.relay import join_sessions
 from npipe.rpc.server import Server
 from npipe.rpc.shell import Shell
+from npipe.rpc.watch import start_thread
 from npipe.transport.base import Connection
 
 __all__ = ["Proxy"]

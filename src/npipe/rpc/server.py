@@ -16,9 +16,10 @@ from npipe.rpc.api import API
 from npipe.rpc.dispatcher import Dispatcher, Middleware
 from npipe.rpc.endpoints import StdioConnection
 from npipe.rpc.limits import Limits
-from npipe.rpc.link import Link, start_thread
+from npipe.rpc.link import Link
 from npipe.rpc.shell import Shell
 from npipe.rpc.stats import Stats
+from npipe.rpc.watch import start_thread
 from npipe.transport import listen
 from npipe.transport.base import Connection, Listener
 

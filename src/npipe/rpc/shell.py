@@ -8,10 +8,11 @@ from npipe.rpc import framing as framings
 from npipe.rpc.caller import Caller
 from npipe.rpc.dispatcher import Dispatcher
 from npipe.rpc.limits import Limits
-from npipe.rpc.link import Link, Watch
+from npipe.rpc.link import Link
 from npipe.rpc.loop import LoopThread
 from npipe.rpc.session import Session
 from npipe.rpc.subscriptions import Subscription
+from npipe.rpc.watch import Gates, Watch
 from npipe.transport.base import Connection
 
 __all__ = ["Shell"]
@@ -26,6 +27,7 @@ class Shell:
         self._dispatcher = dispatcher
         self._framing = framing
         self._watch = Watch()
+        self._gates = Gates()
         self._loop = LoopThread()
 
     def open(
@@ -53,7 +55,13 @@ class Shell:
         )
         run_async = self._loop.run_call
         link = Link(
-            connection, session, framing, self._watch, on_close=on_close, run_async=run_async
+            connection,
+            session,
+            framing,
+            self._watch,
+            self._gates,
+            on_close=on_close,
+            run_async=run_async,
         )
         session.remote = Caller(lambda: link)
         return link
