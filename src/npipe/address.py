@@ -22,8 +22,9 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
+
+from npipe.record import Record
 
 __all__ = ["Address", "parse", "runtime_directory"]
 
@@ -41,8 +42,7 @@ _WHAT_IS_RIGHT = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(Record):
     r"""Where a server listens.
 
     ``kind`` is "pipe" (Windows; ``path`` is ``\\.\pipe\name``, or ``\\host\pipe\name`` with
@@ -51,9 +51,20 @@ class Address:
     that of kind "memory" (``npipe.testing.memory_pair``) leads nowhere.
     """
 
+    _fields = ("kind", "path", "host")
+    __slots__ = _fields
+
     kind: Literal["pipe", "unix", "abstract", "memory"]
     path: str
-    host: str | None = None
+    host: str | None
+
+    def __init__(
+        self,
+        kind: Literal["pipe", "unix", "abstract", "memory"],
+        path: str,
+        host: str | None = None,
+    ) -> None:
+        self._set(kind=kind, path=path, host=host)
 
     def __str__(self) -> str:
         return "@" + self.path if self.kind == "abstract" else self.path

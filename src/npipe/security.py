@@ -6,13 +6,12 @@ The backends in ``transport/`` ask the kernel; no system call is made here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from npipe.record import Record
 
 __all__ = ["PeerIdentity", "descriptor_for", "mode_for", "owner_is_trusted"]
 
 
-@dataclass(frozen=True, slots=True)
-class PeerIdentity:
+class PeerIdentity(Record):
     """Who is at the other end of a connection, as the kernel tells it. None: it does not tell.
 
     ``uid`` and ``gid`` are those of the process that connected (or listens), at that moment, on
@@ -20,11 +19,24 @@ class PeerIdentity:
     number may belong to another process by the time you look.
     """
 
-    pid: int | None = None
-    uid: int | None = None
-    gid: int | None = None
-    sid: str | None = None
-    session: int | None = None
+    _fields = ("pid", "uid", "gid", "sid", "session")
+    __slots__ = _fields
+
+    pid: int | None
+    uid: int | None
+    gid: int | None
+    sid: str | None
+    session: int | None
+
+    def __init__(
+        self,
+        pid: int | None = None,
+        uid: int | None = None,
+        gid: int | None = None,
+        sid: str | None = None,
+        session: int | None = None,
+    ) -> None:
+        self._set(pid=pid, uid=uid, gid=gid, sid=sid, session=session)
 
 
 # To connect to a Unix socket is to write to it. Read goes along, as people expect of a mode.

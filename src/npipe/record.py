@@ -1,0 +1,50 @@
+"""A value with named fields that never change: what Address and PeerIdentity are.
+
+A dataclass would say it in a line less, and importing ``dataclasses`` takes longer than importing
+all the rest of ``npipe``. A named tuple would pass for a sequence where there is a choice.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, NoReturn
+
+__all__ = ["Record"]
+
+
+class Record:
+    """Equal, hashed, printed and pickled by its fields.
+
+    A subclass names them in ``_fields``, which are its slots too, in the order of the parameters
+    of its ``__init__``; there it sets them, by ``_set``.
+    """
+
+    __slots__ = ()
+    _fields: ClassVar[tuple[str, ...]]
+
+    def _set(self, **fields: Any) -> None:
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
+
+    def _values(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, name) for name in self._fields)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"{type(self).__name__}.{name} cannot be changed: make a new one")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        self.__setattr__(name, None)
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self._values() == other._values()
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._values()))
+
+    def __repr__(self) -> str:
+        fields = zip(self._fields, self._values(), strict=True)
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in fields)})"
+
+    def __reduce__(self) -> tuple[type[Record], tuple[Any, ...]]:
+        return type(self), self._values()
