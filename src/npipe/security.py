@@ -114,4 +114,4 @@ def descriptor_for(access: str | int, user: str, group: str) -> str:
 
 def owner_is_trusted(owner: str | None, user: str) -> bool:
     """Say whether a pipe of this owner was made by the user, or by one who could be any user."""
-    return owner is not None and owner in (user, _SYSTEM, _ADMINISTRATORS)
+    return bool(owner) and owner in (user, _SYSTEM, _ADMINISTRATORS)

@@ -16,10 +16,12 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import npipe
 from npipe.address import Address
 from npipe.errors import ClosedError
 from npipe.security import PeerIdentity
@@ -553,7 +555,8 @@ def test_b34_identity_across_processes(listener: WindowsListener) -> None:
         "    c.write(b'%d %d' % (os.getpid(), c.peer.pid)); c.read()"
     )
     command = [sys.executable, "-c", code, listener.address.path]
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    env = {**os.environ, "PYTHONPATH": str(Path(npipe.__file__).parents[1])}
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=env)
     with child, listener.accept(30) as server:
         pid, ours = map(int, server.read(100).split())
         assert server.peer.pid == pid

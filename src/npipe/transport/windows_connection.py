@@ -86,11 +86,10 @@ class WindowsConnection(Connection):
         every write waiting. Raises OSError if it is no pipe.
         """
         api = load() if api is None else api
-        server_end, message_mode = pipe_type(handle, api)
+        server_end, _ = pipe_type(handle, api)
         if not api.is_overlapped(handle):
             raise ValueError(f"handle {handle} was not opened with FILE_FLAG_OVERLAPPED")
-        if not server_end:
-            prepare_client(handle, api)
+        message_mode = prepare_client(handle, api)
         return cls(api, handle, address, server_end=server_end, message_mode=message_mode)
 
     # -- reading
