@@ -14,10 +14,10 @@ from eth import exceptions as evm
 from eth.abc import ComputationAPI, StateAPI
 from eth.vm.forks.berlin.transactions import calculate_txn_intrinsic_gas_berlin
 from eth.vm.forks.prague.constants import PER_EMPTY_ACCOUNT_BASE_COST
-from eth.vm.forks.prague.state import PragueTransactionExecutor
 
 from .errors import ChainError, Reverted
 from .formats import StateOverride, to_bytes, to_int
+from .vm import Executor
 
 __all__ = ["Message", "Outcome", "apply_overrides", "estimate", "execute", "floor_gas", "raise_for"]
 
@@ -88,7 +88,7 @@ def execute(state: StateAPI, message: Message) -> Outcome:
         state.execution_context._base_fee_per_gas = 0
     _check(state, message)
     state.lock_changes()
-    executor = PragueTransactionExecutor(state)
+    executor = Executor(state)
     evm_message = executor.build_evm_message(message)
     computation = executor.build_computation(evm_message, message)
     remaining = computation.get_gas_remaining()

@@ -322,8 +322,11 @@ class Node:
     def _mine_each(self, sender: bytes) -> None:
         """One block for each of the sender's transactions that can be mined, in order."""
         while waiting := self.pool.pending(self.chain.state(), sender):
-            if not self._mine(waiting[:1]).block.transactions:
+            try:
+                mined = self._mine(waiting[:1])
+            finally:  # in a block or not, it must not stand in the way of the next one
                 self.pool.discard(waiting[0])
+            if not mined.block.transactions:
                 raise ChainError("the transaction does not fit into a block")
 
     def _mine(self, waiting: Sequence[Any]) -> Mined:

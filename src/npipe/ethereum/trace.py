@@ -19,6 +19,7 @@ from .vm import Computation
 __all__ = ["AccessTracer", "CallTracer", "StructTracer", "Tracer", "traced"]
 
 _CREATES = ("CREATE", "CREATE2")
+_RENAMED = {"SHA3": "KECCAK256", "DIFFICULTY": "PREVRANDAO"}  # what geth calls them today
 _MAX_STEPS = 1_000_000  # of one trace: each is some hundred bytes of JSON
 
 
@@ -35,8 +36,9 @@ def traced(tracer: Tracer) -> type[Computation]:
     """A computation class that tells ``tracer`` everything."""
     calls: list[str] = []  # the mnemonics of the instructions that are running, outermost first
 
-    def watch(operation: Callable[..., None]) -> Callable[..., None]:
-        mnemonic = _mnemonic(operation)
+    def watch(code: int, operation: Callable[..., None]) -> Callable[..., None]:
+        mnemonic = Computation.mnemonics[code]
+        mnemonic = _RENAMED.get(mnemonic, mnemonic)
 
         def run(computation: Any) -> None:
             tracer.before(computation, mnemonic)
@@ -58,7 +60,7 @@ def traced(tracer: Tracer) -> type[Computation]:
 
     class Traced(Computation):
         opcodes = {  # noqa: RUF012 - py-evm's own way of saying it
-            code: watch(operation) for code, operation in Computation.opcodes.items()
+            code: watch(code, operation) for code, operation in Computation.opcodes.items()
         }
 
         @classmethod
@@ -233,11 +235,6 @@ def _callee(message: MessageAPI, kind: str) -> bytes:
     if kind in ("DELEGATECALL", "CALLCODE"):
         return bytes(message.code_address)
     return bytes(message.to)
-
-
-def _mnemonic(operation: Any) -> str:
-    name = getattr(operation, "mnemonic", None) or operation.__wrapped__.mnemonic
-    return "KECCAK256" if name == "SHA3" else "PREVRANDAO" if name == "DIFFICULTY" else str(name)
 
 
 def _number(value: Any) -> int:
