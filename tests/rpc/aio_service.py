@@ -44,6 +44,7 @@ class Service:
         return "x" * size
 
     async def async_big(self, size: int) -> str:
+        await self.async_gate.wait()
         return "x" * size
 
     def plain(self, value: Any) -> Any:

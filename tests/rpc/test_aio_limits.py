@@ -214,6 +214,7 @@ def test_a_reader_that_sleeps_slows_its_own_calls_down_and_misses_nothing(
         async with running() as here:
             reader, writer = await here.raw()
             reader._limit = 2 * SIZE  # type: ignore[attr-defined]
+            here.service.async_gate.set()
             for number in range(50):
                 writer.write(request(method, SIZE, number=number))
             async with asyncio.timeout(20):
@@ -245,6 +246,10 @@ def test_a_reader_that_sleeps_too_long_is_dropped_and_never_sees_a_broken_stream
             writer.transport.pause_reading()  # type: ignore[attr-defined]
             for number in range(20):
                 writer.write(request("test_asyncBig", SIZE, number=number))
+            async with asyncio.timeout(20):
+                while here.server.stats()["calls"] < 20:
+                    await asyncio.sleep(0.001)
+            here.service.async_gate.set()  # all replies at once
             async with asyncio.timeout(20):
                 while here.server.stats()["connections"] != {"open": 0, "total": 1}:
                     await asyncio.sleep(0.01)
