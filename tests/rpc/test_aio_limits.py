@@ -188,11 +188,11 @@ def test_a_partial_message_has_its_time(run: Run) -> None:
 
 def test_rpc_bug_06_an_idle_connection_stays_unless_asked_otherwise(run: Run) -> None:
     async def main() -> None:
-        async with running(limits=rpc.Limits(idle_timeout=0.05)) as here:
+        async with running(limits=rpc.Limits(idle_timeout=0.25)) as here:
             reader, writer = await here.raw()
             writer.write(request("test_wait", 1))
             await entered(here.service)
-            await asyncio.sleep(0.1)  # a call in flight is no idleness
+            await asyncio.sleep(0.4)  # a call in flight is no idleness
             here.service.async_gate.set()
             assert (await reply(reader))["result"] == 1
             assert await ended(reader) == b""

@@ -64,6 +64,8 @@ _decode_unsubscribe = msgspec.json.Decoder(_UnsubscribeParams).decode
 class Session:
     """The state of one connection, as this end sees it."""
 
+    remote: Any = None  # the shell's face for calling the other end
+
     def __init__(
         self,
         dispatcher: Dispatcher,
@@ -81,7 +83,6 @@ class Session:
         self.connection_id = connection_id
         self.peer = peer
         self.forward: Forward | None = None  # takes all calls and notifications: a proxy's
-        self.remote: Any = None  # the shell's face for calling the other end
         self.closed = False
         self.blocked = False  # set by a shell while the other end does not read: begin nothing
         self.subscriptions: dict[str, Subscription] = {}  # served here, by id

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import partial
 from typing import Any
 
 import msgspec
 from msgspec import Raw
 
-from npipe.errors import ClosedError, ConnectionLost, ProtocolError, RPCError
+from npipe.errors import ConnectionLost, RPCError
 from npipe.rpc.aio.link import Link
 from npipe.rpc.aio.subscribed import Subscribed
-from npipe.rpc.caller import QUEUE_SIZE, Entry, decode_result, encode_params
-from npipe.rpc.outgoing import Outcome, Outgoing, Pending
+from npipe.rpc.caller import (
+    QUEUE_SIZE,
+    Entry,
+    _encode_entry,
+    _result_or_error,
+    decode_result,
+    encode_params,
+)
+from npipe.rpc.outgoing import Outcome, Pending
 from npipe.rpc.subscriptions import Push
 
 __all__ = ["Caller"]
+
+Reply = asyncio.Future[Outcome]
 
 
 class Caller:
@@ -37,6 +46,7 @@ class Caller:
         timeout: float | None = None,
         result_type: Any = Any,
         on_progress: Callable[[Any], object] | None = None,
+        idempotent: bool = False,
     ) -> Any:
         """Call a method and return its result.
 
@@ -44,52 +54,57 @@ class Caller:
         ``result_type``: any type that msgspec knows, or ``msgspec.Raw`` for the JSON as it came.
         After ``timeout`` seconds, or when the task is cancelled, the call is cancelled on the wire
         and TimeoutError or CancelledError raised; what still comes is dropped. ``on_progress``
-        gets what the server reports meanwhile.
+        gets what the server reports meanwhile. ``idempotent`` says that it does no harm if the
+        call happens twice: a client that reconnects may then send it again.
 
         Raises RPCError as the server answered, ConnectionLost, TimeoutError, ProtocolError for
         an answer that is no JSON-RPC or not of ``result_type``.
         """
-        link = self._link
-        if link.crowded:
-            await link.room()
-        reply: asyncio.Future[Outcome] = link.loop.create_future()
+        text = encode_params(params, named)
         hear = None if on_progress is None else partial(_hear, on_progress)
-        pending = self._outgoing.call(
-            method, encode_params(params, named), partial(_settle, reply), hear
-        )
-        return decode_result(await self._reply(reply, [pending], timeout), result_type)
+
+        def send(link: Link) -> tuple[list[Reply], list[Pending]]:
+            reply: Reply = link.loop.create_future()
+            on_reply = partial(_settle, reply)
+            return [reply], [link.session.outgoing.call(method, text, on_reply, hear)]
+
+        (outcome,) = await self._exchange(send, timeout, idempotent)
+        return decode_result(outcome, result_type)
 
     async def notify(
         self, method: str, /, *params: Any, named: Mapping[str, Any] | None = None
     ) -> None:
         """Send a notification: nothing is answered, nothing is known of what became of it."""
-        await self._link.room()
-        self._outgoing.notify(method, encode_params(params, named))
+        text = encode_params(params, named)
+        link = await self._live_link()
+        link.session.outgoing.notify(method, text)
 
     async def batch(
-        self, entries: Iterable[Entry], *, timeout: float | None = None, result_type: Any = Any
+        self,
+        entries: Iterable[Entry],
+        *,
+        timeout: float | None = None,
+        result_type: Any = Any,
+        idempotent: bool = False,
     ) -> list[Any]:
         """Make many calls in one message; return their results in order.
 
         ``entries`` are ``(method, params)``. What failed is an exception in its place, so that
         the other results are not lost; only a timeout of the whole is raised.
         """
-        link = self._link
-        if link.crowded:
-            await link.room()
-        replies: list[asyncio.Future[Outcome]] = []
-        parts: list[tuple[str, bytes, Callable[[Outcome], object]]] = []
-        for method, params in entries:
-            named = params if isinstance(params, Mapping) else None
-            positional = () if named is not None else tuple(params)
-            reply: asyncio.Future[Outcome] = link.loop.create_future()
-            replies.append(reply)
-            parts.append((method, encode_params(positional, named), partial(_settle, reply)))
-        if not parts:
+        texts = [_encode_entry(method, params) for method, params in entries]
+        if not texts:
             return []
-        pendings = self._outgoing.batch(parts)
-        outcomes = await self._reply(asyncio.gather(*replies), pendings, timeout)
-        return [_result_or_error(self._own(outcome), result_type) for outcome in outcomes]
+
+        def send(link: Link) -> tuple[list[Reply], list[Pending]]:
+            replies: list[Reply] = [link.loop.create_future() for _ in texts]
+            parts = ((*text, partial(_settle, r)) for text, r in zip(texts, replies, strict=True))
+            return replies, link.session.outgoing.batch(parts)
+
+        outcomes = await self._exchange(send, timeout, idempotent)
+        if len(outcomes) < len(texts):  # nothing could be sent at all
+            outcomes *= len(texts)
+        return [_result_or_error(outcome, result_type) for outcome in outcomes]
 
     async def subscribe(
         self,
@@ -106,24 +121,25 @@ class Caller:
         At most ``queue_size`` items wait for the program to take them; when one more comes, the
         subscription ends and the iterator raises, after the items that it has.
         """
-        link = self._link
-        await link.room()
-        outgoing = self._outgoing
+        text = encode_params((name, *params), None)
+        link = await self._live_link()
+        outgoing = link.session.outgoing
 
         def unsubscribe(id: bytes) -> None:
             outgoing.forget_subscription(id)
             with contextlib.suppress(ConnectionLost):
                 outgoing.call(f"{namespace}_unsubscribe", b"[" + id + b"]", lambda outcome: None)
 
-        def push(item: Push | Exception) -> None:
-            subscribed.push(self._own(item))
+        def push(item: Push | ConnectionLost) -> None:
+            subscribed.push(self._explain_loss(item) if isinstance(item, ConnectionLost) else item)
 
         subscribed = Subscribed(partial(decode_result, kind=result_type), queue_size, unsubscribe)
-        reply: asyncio.Future[Outcome] = link.loop.create_future()
-        pending = outgoing.subscribe(
-            namespace, encode_params((name, *params), None), push, partial(_settle, reply)
-        )
-        subscribed.begin(decode_result(await self._reply(reply, [pending], timeout), Raw))
+        reply: Reply = link.loop.create_future()
+        pending = outgoing.subscribe(namespace, text, push, partial(_settle, reply))
+        (outcome,) = await self._wait(link, [reply], [pending], self._deadline(timeout))
+        if isinstance(outcome, ConnectionLost):
+            raise self._explain_loss(outcome)
+        subscribed.begin(decode_result(outcome, Raw))
         return subscribed
 
     async def modules(self, *, timeout: float | None = None) -> dict[str, str]:
@@ -135,41 +151,109 @@ class Caller:
                 raise
             return await self.call("modules", timeout=timeout, result_type=dict[str, str])  # type: ignore[no-any-return]
 
-    @property
-    def _outgoing(self) -> Outgoing:
-        if self._link.closed_here:
-            raise ClosedError("client")
-        if self._link.transport.is_closing():
+    def from_thread(self) -> CallerFromThread:
+        """Return what makes the same calls from another thread, where they block."""
+        return CallerFromThread(self, self._link.loop)
+
+    # What a client does otherwise, which may make a new link
+
+    async def _live_link(self) -> Link:
+        """Return the link to use, once its other end reads. Raises ConnectionLost."""
+        link = self._link
+        if link.crowded:
+            await link.room()
+        if link.transport.is_closing():
             raise ConnectionLost("the connection has ended", maybe_executed=False)
-        return self._link.session.outgoing
+        return link
 
-    async def _reply(
-        self, reply: asyncio.Future[Any], pendings: list[Pending], timeout: float | None
-    ) -> Any:
-        timeout = self._timeout if timeout is None else timeout
-        try:
-            if timeout is None:
-                outcome = await reply
+    def _may_send_again(self, lost: list[ConnectionLost], *, idempotent: bool) -> bool:
+        return False
+
+    def _explain_loss(self, error: ConnectionLost) -> Exception:
+        """Return what the loss of the link is to the program."""
+        return error
+
+    # Waiting
+
+    async def _exchange(
+        self,
+        send: Callable[[Link], tuple[list[Reply], list[Pending]]],
+        timeout: float | None,
+        idempotent: bool,
+    ) -> list[Outcome]:
+        """Send, and wait for what comes of it; send again where the link was lost and that may
+        be. Fewer outcomes than calls: none could be sent."""
+        deadline = self._deadline(timeout)
+        while True:
+            outcomes: list[Outcome]
+            try:
+                link = await self._live_link()
+                replies, pendings = send(link)
+            except ConnectionLost as error:
+                outcomes = [error]
             else:
-                async with asyncio.timeout(timeout):
-                    outcome = await reply
+                outcomes = await self._wait(link, replies, pendings, deadline)
+            lost = [error for error in outcomes if isinstance(error, ConnectionLost)]
+            if not lost:
+                return outcomes
+            if not self._may_send_again(lost, idempotent=idempotent):
+                return [self._explain_loss(o) if o in lost else o for o in outcomes]
+
+    def _deadline(self, timeout: float | None) -> tuple[float, float] | None:
+        seconds = self._timeout if timeout is None else timeout
+        return None if seconds is None else (self._link.loop.time() + seconds, seconds)
+
+    async def _wait(
+        self,
+        link: Link,
+        replies: list[Reply],
+        pendings: list[Pending],
+        deadline: tuple[float, float] | None,
+    ) -> list[Outcome]:
+        """Wait for all replies. When they do not come in time: cancel, raise TimeoutError."""
+        try:
+            if deadline is None:
+                return [await reply for reply in replies]
+            async with asyncio.timeout_at(deadline[0]):
+                return [await reply for reply in replies]
         except TimeoutError:
-            self._give_up(pendings)
-            raise TimeoutError(f"no answer within {timeout} seconds") from None
+            self._give_up(link, pendings)
+            assert deadline is not None
+            raise TimeoutError(f"no answer within {deadline[1]} seconds") from None
         except asyncio.CancelledError:
-            self._give_up(pendings)
+            self._give_up(link, pendings)
             raise
-        return self._own(outcome)
 
-    def _own(self, outcome: Any) -> Any:
-        """Return an outcome as the program on this side sees it: it may have closed it itself."""
-        if isinstance(outcome, ConnectionLost) and self._link.closed_here:
-            return ClosedError("client")
-        return outcome
-
-    def _give_up(self, pendings: list[Pending]) -> None:
+    def _give_up(self, link: Link, pendings: list[Pending]) -> None:
         for pending in pendings:
-            self._link.session.outgoing.cancel(pending)
+            link.session.outgoing.cancel(pending)
+
+
+class CallerFromThread:
+    """A caller as a plain function uses it, in its thread: the same names, nothing to await."""
+
+    def __init__(self, caller: Caller, loop: asyncio.AbstractEventLoop) -> None:
+        self._caller = caller
+        self._loop = loop
+
+    def call(self, method: str, /, *params: Any, **options: Any) -> Any:
+        """See ``Caller.call``."""
+        return self._wait(self._caller.call(method, *params, **options))
+
+    def notify(self, method: str, /, *params: Any, named: Mapping[str, Any] | None = None) -> None:
+        """See ``Caller.notify``."""
+        self._wait(self._caller.notify(method, *params, named=named))
+
+    def batch(self, entries: Iterable[Entry], **options: Any) -> list[Any]:
+        """See ``Caller.batch``."""
+        return self._wait(self._caller.batch(entries, **options))  # type: ignore[no-any-return]
+
+    def modules(self, *, timeout: float | None = None) -> dict[str, str]:
+        """See ``Caller.modules``."""
+        return self._wait(self._caller.modules(timeout=timeout))  # type: ignore[no-any-return]
+
+    def _wait(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
 
 def _settle(reply: asyncio.Future[Outcome], outcome: Outcome) -> None:
@@ -179,10 +263,3 @@ def _settle(reply: asyncio.Future[Outcome], outcome: Outcome) -> None:
 
 def _hear(on_progress: Callable[[Any], object], value: Raw) -> None:
     on_progress(msgspec.json.decode(value) if value else None)
-
-
-def _result_or_error(outcome: Outcome, kind: Any) -> Any:
-    try:
-        return decode_result(outcome, kind)
-    except (RPCError, ProtocolError, ConnectionLost, ClosedError) as error:
-        return error

@@ -1,43 +1,136 @@
-"""A JSON-RPC client on an event loop: a connection, its link, and the calls over it."""
+"""A JSON-RPC client on an event loop: a link to a server, made anew when it was lost and that is
+asked.
+
+How calls are made over a link is in ``caller``; here is what happens when the link goes.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from itertools import count
 from typing import Any, Self
 
-import npipe.aio
-from npipe.address import Address
-from npipe.rpc import framing as framings
+from npipe.errors import ClosedError, ConnectionLost
 from npipe.rpc.aio.caller import Caller
-from npipe.rpc.aio.link import Gates, Link
-from npipe.rpc.aio.workers import Workers
+from npipe.rpc.aio.endpoints import Endpoint, open_endpoint
+from npipe.rpc.aio.link import Link
+from npipe.rpc.aio.shell import Shell
+from npipe.rpc.aio.subscribed import Subscribed
 from npipe.rpc.api import API
+from npipe.rpc.client import GAP
 from npipe.rpc.dispatcher import Dispatcher
 from npipe.rpc.limits import Limits
+from npipe.security import PeerIdentity
 
 __all__ = ["Client", "connect"]
 
 log = logging.getLogger("npipe.rpc")
 
+CLOSING = 1.0  # seconds for what was written to be read, before the connection is cut
+
+Dial = Callable[[Callable[[], Link], bool], Awaitable[Link]]
+
 
 class Client(Caller):
-    """Calls a server over one connection, and serves an API to it where one is given."""
+    """Calls a server over one connection, and serves an API to it where one is given.
 
-    def __init__(self, link: Link, *, timeout: float | None = None) -> None:
-        """Use ``connect``. ``timeout`` is that of every call that does not name one."""
-        super().__init__(link, timeout=timeout)
-        link.session.remote = self
+    With ``reconnect`` (seconds) a lost connection is made again by the next call, which waits so
+    long for the server to be there. A call that the loss caught is sent again when not one byte
+    of it had been written, or when it was marked ``idempotent``; any other ends in ConnectionLost
+    with ``maybe_executed`` true, for only you know whether it may happen twice.
+    """
 
-    @property
-    def peer(self) -> Any:
-        """Who serves, as the kernel tells it."""
-        return self._link.session.peer
+    def __init__(
+        self,
+        dial: Dial,
+        *,
+        api: API | None = None,
+        limits: Limits | None = None,
+        framing: str = "json-stream",
+        timeout: float | None = None,
+        reconnect: bool = False,
+    ) -> None:
+        """Use ``connect``. ``dial(make_link, again)`` makes a connection, with that protocol."""
+        self._dial = dial
+        self._shell = Shell(Dispatcher(api or API()), limits, framing)
+        self._reconnect = reconnect
+        self._closed = False
+        self._lock = asyncio.Lock()
+        self._ids = count(1)
+        self._timeout = timeout
+
+    async def open(self) -> Self:
+        """Connect for the first time."""
+        self._link = await self._open(again=False)
+        return self
 
     async def close(self) -> None:
         """Close the connection. Calls in flight end in ClosedError. Idempotent."""
-        self._link.closed_here = True
-        self._link.close("closed")
-        await self._link.gone.wait()
+        self._closed = True
+        link = self._link
+        link.close("closed")
+        try:
+            async with asyncio.timeout(CLOSING):
+                await link.gone.wait()
+        except TimeoutError:
+            link.abort("closed")
+            await link.gone.wait()
+
+    @property
+    def peer(self) -> PeerIdentity | None:
+        """Who serves, as the kernel tells it."""
+        return self._link.session.peer
+
+    async def subscribe(
+        self,
+        namespace: str,
+        name: str,
+        /,
+        *params: Any,
+        timeout: float | None = None,
+        result_type: Any = Any,
+        queue_size: int | None = None,
+        renew: bool = False,
+    ) -> Any:
+        """See ``Caller.subscribe``. With ``renew`` a subscription that the connection takes down
+        with it is made again on the next one, with the item ``rpc.GAP`` where some are missing."""
+
+        async def again() -> Subscribed:
+            options: dict[str, Any] = {} if queue_size is None else {"queue_size": queue_size}
+            return await Caller.subscribe(
+                self, namespace, name, *params, timeout=timeout, result_type=result_type, **options
+            )
+
+        current = await again()
+        return Renewed(current, again) if renew else current
+
+    async def _open(self, *, again: bool) -> Link:
+        def make_link() -> Link:
+            return self._shell.link(next(self._ids), on_close=_log_end, is_client=True)
+
+        link = await self._dial(make_link, again)
+        link.remote = self
+        return link
+
+    async def _live_link(self) -> Link:
+        if self._link.transport.is_closing() and self._reconnect and not self._closed:
+            async with self._lock:
+                if self._link.transport.is_closing() and not self._closed:
+                    self._link = await self._open(again=True)
+        if self._closed:
+            self._link.close("closed")
+            raise ClosedError("client")
+        return await super()._live_link()
+
+    def _may_send_again(self, lost: list[ConnectionLost], *, idempotent: bool) -> bool:
+        if self._closed or not self._reconnect:
+            return False
+        return idempotent or all(not error.maybe_executed for error in lost)
+
+    def _explain_loss(self, error: ConnectionLost) -> Exception:
+        return ClosedError("client") if self._closed else error
 
     async def __aenter__(self) -> Self:
         return self
@@ -46,39 +139,66 @@ class Client(Caller):
         await self.close()
 
 
+class Renewed:
+    """A subscription that outlives its connection. Iterate over it; close it."""
+
+    def __init__(self, current: Subscribed, again: Callable[[], Awaitable[Subscribed]]) -> None:
+        self._current = current
+        self._again = again
+
+    async def close(self) -> None:
+        await self._current.close()
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            return await anext(self._current)
+        except ConnectionLost:
+            self._current = await self._again()
+            return GAP
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+
+def _log_end(link: Link, reason: str) -> None:
+    log.debug("connection to %s closed (%s)", link.session.peer, reason)
+
+
 async def connect(
-    endpoint: str | Address,
+    endpoint: Endpoint,
     *,
     timeout: float | None = None,
     api: API | None = None,
     limits: Limits | None = None,
     framing: str = "json-stream",
     connect_timeout: float | None = 10.0,
+    reconnect: float | None = None,
     **options: Any,
 ) -> Client:
-    """Connect to a server. Other ``options`` are those of ``npipe.connect``, which also says
-    what is raised."""
-    limits = limits or Limits()
-    reader = framings.make(framing, max_bytes=limits.message_bytes, max_depth=limits.depth)
+    """Connect to a server: by its address, or in this process.
 
-    def protocol() -> Link:
-        return Link(
-            Dispatcher(api or API()),
-            limits,
-            reader,
-            connection_id=0,
-            workers=Workers(),
-            gates=Gates(),
-            on_open=lambda link: None,
-            on_close=_closed,
-            is_client=True,
-        )
+    ``timeout`` is that of every call, in seconds; None: none. ``reconnect`` is explained at
+    ``Client``. Other ``options`` are those of ``npipe.connect``, which also says what is raised.
+    """
 
-    _, link = await npipe.aio.create_connection(
-        protocol, endpoint, timeout=connect_timeout, **options
+    async def dial(make_link: Callable[[], Link], again: bool) -> Link:
+        if not again:
+            return await open_endpoint(endpoint, make_link, timeout=connect_timeout, **options)
+        waiting = {**options, "wait": True}
+        return await open_endpoint(endpoint, make_link, timeout=reconnect, **waiting)
+
+    client = Client(
+        dial,
+        api=api,
+        limits=limits,
+        framing=framing,
+        timeout=timeout,
+        reconnect=reconnect is not None,
     )
-    return Client(link, timeout=timeout)
-
-
-def _closed(link: Link, reason: str) -> None:
-    log.debug("connection to %s closed (%s)", link.session.peer, reason)
+    return await client.open()

@@ -71,6 +71,13 @@ class _Session(Session):
 
     link: Link
 
+    @property
+    def remote(self) -> Any:
+        """The caller for the other end: one that is awaited on the loop, one that blocks in the
+        thread of a plain function."""
+        link = self.link
+        return link.remote if link.on_loop else link.remote.from_thread()
+
     def send(self, message: bytes) -> None:
         if self.closed:
             return
@@ -112,7 +119,7 @@ class Link(asyncio.Protocol):
         self.limits = limits
         self.bytes_in = self.bytes_out = 0
         self.closed = False
-        self.closed_here = False  # the program on this side closed it
+        self.remote: Any = None  # the face for calling the other end
         self.gone = asyncio.Event()  # the transport has ended
         self.tasks: set[asyncio.Task[None]] = set()
         self._is_client = is_client
@@ -246,24 +253,28 @@ class Link(asyncio.Protocol):
         if self._awake:
             return
         self._awake = True
-        if threading.get_ident() == self._thread:
+        if self.on_loop:
             self.loop.call_soon(self.pump)
         else:
             with contextlib.suppress(RuntimeError):  # the loop has been closed
                 self.loop.call_soon_threadsafe(self.pump)
 
+    @property
+    def on_loop(self) -> bool:
+        """True in the thread of the loop."""
+        return threading.get_ident() == self._thread
+
     def relieve(self) -> None:
         """Much has been queued while one read is worked on: write in between."""
-        if threading.get_ident() == self._thread:
+        if self.on_loop:
             self.flush()
 
     def ended(self, call: Call) -> None:
         """A call has been answered. From any thread."""
-        on_loop = threading.get_ident() == self._thread
         if call.method.options.concurrency is not None:
             with contextlib.suppress(RuntimeError):  # the loop has been closed
                 self.loop.call_soon_threadsafe(self._gates.leave, call.method)
-        if not (on_loop and self.pumping):
+        if not (self.on_loop and self.pumping):
             self.wake()
 
     def _begin(self, call: Call) -> None:
@@ -453,7 +464,7 @@ class Link(asyncio.Protocol):
 
     def _subscribed(self, subscription: Subscription) -> None:
         """Run a subscription. From any thread: a batch ends where its last call did."""
-        if threading.get_ident() != self._thread:
+        if not self.on_loop:
             self.loop.call_soon_threadsafe(self._subscribed, subscription)
         elif subscription.call.method.is_async:
             task = self.loop.create_task(self._feed(subscription))

@@ -11,10 +11,9 @@ from typing import Any, Self
 import npipe.aio
 from npipe.address import Address
 from npipe.errors import ClosedError, InternalError
-from npipe.rpc import framing as framings
 from npipe.rpc.aio.caller import Caller
-from npipe.rpc.aio.link import Gates, Link
-from npipe.rpc.aio.workers import Workers
+from npipe.rpc.aio.link import Link
+from npipe.rpc.aio.shell import Shell
 from npipe.rpc.api import API
 from npipe.rpc.dispatcher import Dispatcher, Middleware
 from npipe.rpc.limits import Limits
@@ -48,17 +47,14 @@ class Server:
         """``framing`` is a name of ``npipe.rpc.framing``. ``middleware`` is called around every
         call, the first one outermost. ``show_errors`` sends the text of unexpected exceptions to
         the caller, ``error_code`` is what they are answered with."""
-        self.limits = limits or Limits()
-        framings.make(framing)  # a wrong name is an error here, not at the first client
-        self._framing = framing
-        self._dispatcher = Dispatcher(
+        dispatcher = Dispatcher(
             api, middleware=middleware, show_errors=show_errors, error_code=error_code
         )
+        self._shell = Shell(dispatcher, limits, framing)
+        self.limits = self._shell.limits
         self._listeners: list[npipe.aio.Server] = []
         self._links: set[Link] = set()
         self._ids = count(1)
-        self._workers = Workers()
-        self._gates = Gates()
         self._stats = Stats()
         self._stopped = asyncio.Event()
         self._change = asyncio.Event()  # a link has ended
@@ -82,17 +78,7 @@ class Server:
 
     def protocol(self) -> asyncio.Protocol:
         """Return the protocol for one connection, to be given to a transport of your own."""
-        limits = self.limits
-        return Link(
-            self._dispatcher,
-            limits,
-            framings.make(self._framing, max_bytes=limits.message_bytes, max_depth=limits.depth),
-            connection_id=next(self._ids),
-            workers=self._workers,
-            gates=self._gates,
-            on_open=self._opened,
-            on_close=self._closed,
-        )
+        return self._shell.link(next(self._ids), on_open=self._opened, on_close=self._closed)
 
     async def serve_forever(self) -> None:
         """Wait until ``stop`` is called."""
@@ -151,7 +137,7 @@ class Server:
             log.warning("refused a client: %d connections are open", len(self._links))
             link.abort("too many connections")
         session = link.session
-        session.remote = Caller(link)
+        link.remote = Caller(link)
         self._links.add(link)
         self._stats.connections += 1
         log.debug("connection %06d opened by %s", session.connection_id, session.peer)
