@@ -84,6 +84,12 @@ class Service:
     async def call_back(self, method: str, context: rpc.Context) -> Any:
         return await context.remote.call(method, 40, 2)
 
+    def call_back_plain(self, method: str, context: rpc.Context) -> list[Any]:
+        remote = context.remote
+        remote.notify(method, 1)
+        (sum_,) = remote.batch([(method, [1, 2])])
+        return [remote.call(method, 40, 2), sum_, remote.modules()["test"]]
+
     async def report(self, steps: int, context: rpc.Context) -> int:
         for step in range(steps):
             context.progress(step)

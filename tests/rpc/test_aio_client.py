@@ -1,0 +1,201 @@
+"""npipe.rpc.aio's client: what happens when the connection goes, and where it may lead."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from npipe import rpc
+from npipe.errors import ClosedError, ConnectionLost
+from npipe.rpc import GAP, aio
+from rpc.aio_service import Run, Service, entered, on_each_loop, running
+
+pytestmark = on_each_loop
+
+
+async def lose(here: Any, client: aio.Client) -> None:
+    """Cut the connection at the server, and wait until the client knows."""
+    for link in tuple(here.server._links):
+        link.abort("cut by the test")
+    await asyncio.wait_for(client._link.gone.wait(), 20)
+
+
+def test_without_reconnect_a_lost_connection_stays_lost(run: Run) -> None:
+    async def main() -> None:
+        async with running() as here, await here.connect() as client:
+            await client.call("test_add", 1)
+            await lose(here, client)
+            with pytest.raises(ConnectionLost) as lost:
+                await client.call("test_add", 1)
+            assert not lost.value.maybe_executed
+            assert isinstance((await client.batch([("test_add", [1])]))[0], ConnectionLost)
+            with pytest.raises(ConnectionLost):
+                await client.notify("test_add", 1)
+            with pytest.raises(ConnectionLost):
+                await client.subscribe("test", "endless")
+
+    run(main())
+
+
+def test_the_next_call_connects_again(run: Run) -> None:
+    async def main() -> None:
+        async with running() as here, await here.connect(reconnect=10) as client:
+            for _ in range(3):
+                assert await asyncio.gather(*(client.call("test_add", i) for i in range(20)))
+                await lose(here, client)
+            assert await client.batch([("test_add", [1]), ("test_add", [2])]) == [1, 2]
+            assert here.server.stats()["connections"]["total"] == 4
+
+    run(main())
+
+
+def test_a_call_that_may_have_run_is_sent_again_only_if_that_does_no_harm(run: Run) -> None:
+    async def main() -> None:
+        async with running() as here, await here.connect(reconnect=10) as client:
+            once = asyncio.create_task(client.call("test_wait", 1))
+            again = asyncio.create_task(client.call("test_wait", 2, idempotent=True))
+            await entered(here.service, 2)
+            await lose(here, client)
+            with pytest.raises(ConnectionLost) as lost:
+                await once
+            assert lost.value.maybe_executed
+            await entered(here.service)
+            here.service.async_gate.set()
+            assert await again == 2
+
+    run(main())
+
+
+def test_the_server_is_waited_for_but_not_for_ever(run: Run) -> None:
+    async def main() -> None:
+        async with running() as here, await here.connect(reconnect=0.05) as client:
+            await here.server.stop()
+            await asyncio.wait_for(client._link.gone.wait(), 20)
+            with pytest.raises(TimeoutError):
+                await client.call("test_add", 1)
+            api = rpc.API()
+            api.register("test", Service())
+            async with aio.Server(api) as second:
+                await second.serve(here.address)
+                assert await client.call("test_add", 1) == 1
+
+    run(main())
+
+
+def test_a_renewed_subscription_marks_the_gap(run: Run) -> None:
+    async def main() -> None:
+        async with (
+            running() as here,
+            await here.connect(reconnect=10) as client,
+            await client.subscribe("test", "endless", renew=True) as ticks,
+        ):
+            assert await anext(ticks) == 0
+            await lose(here, client)
+            assert await anext(ticks) is GAP
+            assert await anext(ticks) == 0
+
+    run(main())
+
+
+def test_a_subscription_that_nobody_reads_ends(run: Run) -> None:
+    async def main() -> None:
+        async with running() as here, await here.connect() as client:
+            ticks = await client.subscribe("test", "count", 100, queue_size=10)
+            async with asyncio.timeout(20):
+                while not ticks._over:
+                    await asyncio.sleep(0.001)
+            assert [await anext(ticks) for _ in range(10)] == list(range(10))
+            with pytest.raises(rpc.RPCError, match="more than 10 items"):
+                await anext(ticks)
+            assert await client.call("test_add", 1) == 1
+
+    run(main())
+
+
+def test_a_closed_subscription_ends_its_iteration(run: Run) -> None:
+    async def main() -> None:
+        async with running() as here, await here.connect() as client:
+            ticks = await client.subscribe("test", "endless")
+            assert await anext(ticks) == 0
+            reader = asyncio.ensure_future(anext(ticks))  # type: ignore[arg-type]
+            await asyncio.sleep(0)
+            await ticks.close()
+            with pytest.raises(ClosedError):
+                await reader
+
+    run(main())
+
+
+def test_a_server_in_this_process(run: Run) -> None:
+    async def main() -> None:
+        async with running() as here, await aio.connect(here.server) as client:
+            assert await client.call("test_add", 20, 22) == 42
+            assert await client.call("test_plain", 1) == 1
+
+    run(main())
+
+
+def test_a_plain_function_calls_back_from_its_thread(run: Run) -> None:
+    async def main() -> None:
+        api = rpc.API()
+        api.register("test", Service())
+        async with running() as here, await here.connect(api=api) as client:
+            assert await client.call("test_callBackPlain", "test_add") == [42, 3, "1.0"]
+
+    run(main())
+
+
+def test_rpc_bug_09_replies_matched_by_id(run: Run) -> None:
+    """Against a peer that answers out of order, twice, and to nothing."""
+
+    async def main() -> None:
+        class Peer(asyncio.Protocol):
+            def connection_made(self, transport: Any) -> None:
+                self.transport = transport
+                self.seen: list[Any] = []
+
+            def data_received(self, data: bytes) -> None:
+                self.seen += [json.loads(line)["id"] for line in data.splitlines()]
+                if len(self.seen) == 2:
+                    ids = [self.seen[1], 99, self.seen[1], "x", self.seen[0]]
+                    for number in ids:
+                        reply = {"jsonrpc": "2.0", "id": number, "result": number}
+                        self.transport.write(json.dumps(reply).encode())
+
+        class Server:
+            def protocol(self) -> asyncio.Protocol:
+                return Peer()
+
+        async with await aio.connect(Server()) as client:
+            assert await asyncio.gather(client.call("a"), client.call("b")) == [1, 2]
+
+    run(main())
+
+
+def test_closing_does_not_wait_for_a_peer_that_does_not_read(run: Run) -> None:
+    async def main() -> None:
+        transports: list[Any] = []
+
+        class Deaf(asyncio.Protocol):
+            def connection_made(self, transport: Any) -> None:
+                transport.pause_reading()
+                transports.append(transport)
+
+        class Server:
+            def protocol(self) -> asyncio.Protocol:
+                return Deaf()
+
+        client = await aio.connect(Server())
+        call = asyncio.create_task(client.call("a", "x" * 5_000_000))
+        await asyncio.sleep(0.01)
+        async with asyncio.timeout(20):
+            await client.close()
+        with pytest.raises(ClosedError):
+            await call
+        transports[0].abort()
+        await asyncio.sleep(0.01)
+
+    run(main())
