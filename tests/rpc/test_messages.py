@@ -1,0 +1,197 @@
+"""Envelopes: what is accepted, what is told apart, what goes out."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from npipe.errors import InvalidParams, ParseError, ProtocolError, RPCError
+from npipe.rpc import messages
+from npipe.rpc.messages import Fault, Message, encode, parse
+
+# Other work on the machine is no fault of the strategies.
+busy = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def test_r04_r05_r08_a_request() -> None:
+    message = parse(b'{"jsonrpc":"2.0","id":"a","method":"m"}')
+    assert isinstance(message, Message)
+    assert (bytes(message.id), message.method, bytes(message.params)) == (b'"a"', "m", b"")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"{",
+        b"'f",
+        b"",
+        b'{"jsonrpc":"2.0","id":1,"method":"\xff"}',
+        b'{"jsonrpc":"2.0","id":"\xff","method":"m"}',
+        b'{"jsonrpc":"2.0","id":1,"method":"m","params":["\xed\xa0\x80"]}',
+        b'{"jsonrpc":"2.0","id":1,"method":"m"} 1',
+        b'\xef\xbb\xbf{"jsonrpc":"2.0","id":1,"method":"m"}',
+        b'{"jsonrpc":"2.0","id":NaN,"method":"m"}',
+        b"[" * 5000 + b"]" * 5000,
+    ],
+)
+def test_r29_what_is_no_json_is_a_parse_error(data: bytes) -> None:
+    fault = parse(data)
+    assert isinstance(fault, Fault)
+    assert (type(fault.error), fault.id) == (ParseError, b"null")
+
+
+@pytest.mark.parametrize(
+    ("data", "id"),
+    [
+        (b"1", b"null"),
+        (b'{"id":7,"method":"m"}', b"7"),  # r25: the id is told where it can be
+        (b'{"jsonrpc":"2.0","id":7.50,"method":1}', b"7.50"),
+        (b'{"JSONRPC":"2.0","id":7,"method":"m"}', b"7"),  # r01: names are told apart by case
+        (b'{"jsonrpc":"2.0","id":false,"method":"m"}', b"null"),
+    ],
+)
+def test_r25_r29_what_is_no_request_is_invalid(data: bytes, id: bytes) -> None:
+    fault = parse(data)
+    assert isinstance(fault, Fault)
+    assert (fault.error.code, fault.id) == (-32600, id)
+
+
+def test_r02_replies_are_told_from_requests() -> None:
+    for data in (b'{"jsonrpc":"2.0","id":1,"result":null}', b'{"id":1,"result":null,"error":null}'):
+        message = parse(data)
+        assert isinstance(message, Message)
+        assert bytes(message.result) == b"null"
+
+
+def test_r39_each_item_of_a_batch_stands_for_itself() -> None:
+    items = parse(b' [1, {"jsonrpc":"2.0","method":"m"}, []]')
+    assert isinstance(items, list)
+    assert [type(item) for item in items] == [Fault, Message, Fault]
+
+
+@busy
+@given(st.binary(max_size=60))
+def test_any_bytes_are_a_message_or_a_fault(data: bytes) -> None:
+    result = parse(data)
+    for item in result if isinstance(result, list) else [result]:
+        assert isinstance(item, (Message, Fault))
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+members = st.sampled_from(["jsonrpc", "id", "method", "params", "result", "error", "x"])
+
+
+@busy
+@given(st.dictionaries(members, json_values | st.just("2.0")))
+def test_any_object_is_a_message_or_a_fault_with_its_id(value: dict[str, Any]) -> None:
+    try:
+        data = json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return
+    result = parse(data)
+    if isinstance(result, Fault):
+        is_id = isinstance(value.get("id"), (str, int, float)) and not isinstance(value["id"], bool)
+        assert json.loads(result.id) == (value["id"] if is_id else None)
+
+
+def test_r20_to_r28_what_goes_out() -> None:
+    assert messages.request("m", b"[1]", b"5") == (
+        b'{"jsonrpc":"2.0","id":5,"method":"m","params":[1]}'
+    )
+    assert messages.request("m") == b'{"jsonrpc":"2.0","method":"m"}'
+    assert messages.result_reply(b'"x"', b"null") == b'{"jsonrpc":"2.0","id":"x","result":null}'
+    error = RPCError("no", code=7, data=[1])
+    assert messages.error_reply(b"1", error) == (
+        b'{"jsonrpc":"2.0","id":1,"error":{"code":7,"message":"no","data":[1]}}'
+    )
+
+
+@pytest.mark.parametrize("data", [object(), float("nan"), "\ud800"])
+def test_error_data_that_has_no_json_is_left_out(data: object) -> None:
+    assert messages.error_object(RPCError("no", code=7, data=data)) == b'{"code":7,"message":"no"}'
+
+
+def test_a_message_of_lone_surrogates_is_sent_all_the_same() -> None:
+    assert messages.error_object(RPCError("\ud800", code=7)) == b'{"code":7,"message":"?"}'
+
+
+def test_read_error_finds_the_class_of_a_code() -> None:
+    error = messages.read_error(msgspec.Raw(b'{"code":-32602,"message":"m","data":{"a":1}}'))
+    assert type(error) is InvalidParams
+    assert error.data == {"a": 1}
+    for text in (b"7", b"{}", b'{"code":"x"}', b'{"code":1.5,"message":"x"}'):
+        with pytest.raises(ProtocolError):
+            messages.read_error(msgspec.Raw(text))
+
+
+@dataclasses.dataclass
+class Point:
+    x: float
+    y: float | None = None
+
+
+class Struct(msgspec.Struct):
+    x: float
+    y: float | None = None
+
+
+NAN, INFINITY = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        NAN,
+        -INFINITY,
+        [1, None, NAN],
+        {"a": (None, INFINITY)},
+        Point(NAN),
+        Struct(INFINITY),
+        [2**80, None, NAN],
+        {NAN: 1, "a": None},
+        [msgspec.Raw(b"null"), NAN],
+    ],
+)
+def test_nan_never_goes_out(value: object) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        encode(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, b"null"),
+        ([None, 1.5, 2**80], b"[null,1.5,1208925819614629174706176]"),
+        (Point(1.0), b'{"x":1.0,"y":null}'),
+        (Struct(1.0), b'{"x":1.0,"y":null}'),
+        ("null", b'"null"'),
+        (msgspec.Raw(b"null"), b"null"),
+    ],
+)
+def test_null_goes_out_where_it_is_meant(value: object, text: bytes) -> None:
+    assert encode(value) == text
+
+
+@busy
+@given(json_values)
+def test_no_newline_is_ever_inside(value: Any) -> None:
+    try:
+        data = encode(value)
+    except UnicodeEncodeError:
+        return
+    assert b"\n" not in data
+    assert json.loads(data) == value
