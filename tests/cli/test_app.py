@@ -13,7 +13,7 @@ from npipe.cli._app import COMMANDS, cli
 from npipe.cli.serve import ether
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", list(COMMANDS))
 def test_every_command_has_help_with_an_example(command: str) -> None:
     done = CliRunner().invoke(cli, [command, "--help"])
     assert done.exit_code == 0
@@ -24,6 +24,12 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
 def test_help_lists_every_command() -> None:
     done = CliRunner().invoke(cli, ["--help"])
     assert all(f"  {command}  " in done.output for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", list(COMMANDS))
+def test_the_text_of_the_list_is_the_commands_own(command: str) -> None:
+    help_text = getattr(cli.get_command(click.Context(cli), command), "help", "")
+    assert help_text.partition("\n")[0] == COMMANDS[command]
 
 
 @pytest.mark.parametrize(

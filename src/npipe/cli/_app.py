@@ -14,12 +14,25 @@ from npipe.cli._common import version
 
 __all__ = ["cli"]
 
-# The order is that of `npipe --help`. Command `ls` is the function `ls` in npipe/cli/ls.py.
-COMMANDS: Final = ("serve", "call", "attach", "bench", "cat", "ls", "relay")
+# The order and the text of `npipe --help`, which imports no command. Command `ls` is the function
+# `ls` in npipe/cli/ls.py, and the text is the first line of its own help.
+COMMANDS: Final = {
+    "serve": "Serve JSON-RPC 2.0 at ADDRESS until Ctrl-C or SIGTERM.",
+    "call": "Call METHOD at ADDRESS and print its result as JSON.",
+    "attach": "Open a console to the server at ADDRESS.",
+    "bench": "Measure how fast the server at ADDRESS answers METHOD.",
+    "cat": "Copy standard input to ADDRESS, and what comes back to standard output.",
+    "ls": "List the pipes whose name matches PATTERN, one a line.",
+    "relay": "Listen at ADDRESS, and connect each client there to TARGET.",
+}
 
 
 class Commands(click.Group):
     """A group whose commands are modules of this package."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)

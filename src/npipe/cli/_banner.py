@@ -21,7 +21,8 @@ class Ready:
     pid: int
     modules: Sequence[str]
     access: str = "owner"
-    accounts: Sequence[tuple[str, str]] = ()  # (address, private key) of the development chain
+    accounts: Sequence[str] = ()  # of the development chain
+    keys: Sequence[str] = ()  # their private keys, where these are public anyway
     balance: str = ""  # of each account, for people: "10000 ETH"
     chain_id: int | None = None
     notes: Sequence[str] = field(default=())
@@ -33,7 +34,7 @@ class Ready:
             "pid": self.pid,
             "modules": list(self.modules),
             "chainId": self.chain_id,
-            "accounts": [address for address, _ in self.accounts],
+            "accounts": list(self.accounts),
         }
 
     def text(self) -> str:
@@ -50,12 +51,13 @@ class Ready:
     def _accounts(self) -> str:
         if not self.accounts:
             return ""
-        names = (f"({i}) {address} ({self.balance})" for i, (address, _) in _numbered(self))
-        keys = (f"({i}) {key}" for i, (_, key) in _numbered(self))
-        warning = "These keys are public: never send anything of value to them."
-        return "\n".join(
-            ["Accounts", "========", *names, "", "Private keys", "============", *keys, warning]
-        )
+        names = (f"({i}) {address} ({self.balance})" for i, address in enumerate(self.accounts))
+        lines = ["Accounts", "========", *names]
+        if self.keys:
+            keys = (f"({i}) {key}" for i, key in enumerate(self.keys))
+            lines += ["", "Private keys", "============", *keys]
+            lines.append("These keys are public: never send anything of value to them.")
+        return "\n".join(lines)
 
     def _chain(self) -> str:
         return "" if self.chain_id is None else f"Chain id: {self.chain_id}"
@@ -73,10 +75,6 @@ class Ready:
                 f"ethers   new ethers.IpcSocketProvider({_javascript(path)})",
             ]
         )
-
-
-def _numbered(ready: Ready) -> list[tuple[int, tuple[str, str]]]:
-    return list(enumerate(ready.accounts))
 
 
 def _shell(path: str) -> str:

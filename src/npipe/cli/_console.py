@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -118,12 +119,12 @@ class Console:
             raise ValueError("usage: .subscribe eth newHeads [PARAM]...")
         namespace, name, *params = words.params
         began = time.monotonic()
-        with self._client.subscribe(namespace, name, *params) as subscription:
-            try:
-                for item in subscription:
-                    self._screen.result(item, time.monotonic() - began)
-            except KeyboardInterrupt:
-                self._screen.text("unsubscribed")
+        with (
+            contextlib.suppress(KeyboardInterrupt),
+            self._client.subscribe(namespace, name, *params) as subscription,
+        ):
+            for item in subscription:
+                self._screen.result(item, time.monotonic() - began)
 
     def _modules(self, _rest: str) -> None:
         modules = self._catalog().modules

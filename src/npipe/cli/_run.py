@@ -1,7 +1,10 @@
 """Run a server until somebody stops it.
 
-The first signal stops accepting and lets running calls end; the second ends them too. Which of
-the two servers runs, threads or asyncio, is chosen here and nowhere else.
+The first signal stops accepting and lets running calls end; the second ends them too.
+
+``serve`` uses the server with threads, chosen by measuring: on Linux it answers sequential calls,
+calls in flight and batches as quickly as the one on asyncio does, with uvloop or without, and plain
+functions, which is what most people register, almost three times as quickly.
 """
 
 from __future__ import annotations
@@ -19,25 +22,15 @@ DRAIN: Final = 5.0  # seconds that running calls get to end
 
 
 def run(
-    api: rpc.API,
-    address: str,
-    *,
-    limits: rpc.Limits,
-    listen: dict[str, Any],
-    ready: Callable[[Address], None],
+    server: rpc.Server, address: str, listen: dict[str, Any], ready: Callable[[Address], None]
 ) -> None:
-    """Serve ``api``; call ``ready`` once clients can connect; return when stopped."""
+    """Serve; call ``ready`` once clients can connect; return when stopped."""
     stop = Stop()
-    server = rpc.Server(api, limits=limits)
     try:
         ready(server.serve(address, **listen))
         stop.wait()
     finally:
-        _drain(server)
-
-
-def _drain(server: rpc.Server) -> None:
-    try:
-        server.stop(drain=DRAIN)
-    except KeyboardInterrupt:
-        server.stop(drain=0)
+        try:
+            server.stop(drain=DRAIN)
+        except KeyboardInterrupt:
+            server.stop(drain=0)

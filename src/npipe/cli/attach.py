@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from npipe.rpc import Client
 
 __all__ = ["attach"]
+
+RECONNECT: Final = 2.0  # seconds that a person waits for a server that is being started again
 
 
 class PlainScreen:
@@ -46,10 +48,11 @@ class PlainScreen:
     help="Give up connecting after this long.",
 )
 def attach(address: str, expression: str | None, timeout: float) -> None:
-    """Open a console to the server at ADDRESS: npipe's, geth's, anvil's, any JSON-RPC.
+    """Open a console to the server at ADDRESS.
 
-    From a terminal it completes, highlights and remembers (extra "console"). From a pipe or a
-    file it reads lines and prints JSON.
+    It may be npipe's, geth's, anvil's, or any other that speaks JSON-RPC. From a terminal the
+    console completes, highlights and remembers (extra "console"). From a pipe or a file it reads
+    lines and prints JSON.
 
     \b
     Examples:
@@ -63,7 +66,11 @@ def attach(address: str, expression: str | None, timeout: float) -> None:
     from npipe.cli._console import Console
 
     interactive = expression is None and sys.stdin.isatty() and sys.stdout.isatty()
-    with failures(address), rpc.connect(address, connect_timeout=timeout) as client:
+    again = RECONNECT if interactive else None
+    with (
+        failures(address),
+        rpc.connect(address, connect_timeout=timeout, reconnect=again) as client,
+    ):
         catalog = cache(lambda: discover(client.call))
         if interactive:
             _interact(address, client, catalog)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -49,6 +50,11 @@ def ether(text: str) -> int:
     multiple=True,
     metavar="[NAMESPACE=]MODULE[:OBJECT]",
     help="Serve this object of yours. May be given again, for more namespaces.",
+)
+@click.option(
+    "--upstream",
+    metavar="ADDRESS|URL",
+    help="Pass everything on to a node's pipe, http:// or ws:// endpoint.",
 )
 @click.option("--modules", type=names, metavar="NAME,NAME...", help="Serve only these modules.")
 @click.option(
@@ -100,6 +106,7 @@ def serve(
     *,
     address: str,
     apis: tuple[str, ...],
+    upstream: str | None,
     modules: tuple[str, ...] | None,
     access: str | int,
     max_connections: int | None,
@@ -118,6 +125,7 @@ def serve(
       npipe serve
       npipe serve ./node.ipc --modules eth,net,web3
       npipe serve ./shop.ipc --api shop=package.module:Shop
+      npipe serve ./node.ipc --upstream http://localhost:8545
     """
     from npipe import rpc
     from npipe.cli._logging import configure
@@ -126,50 +134,93 @@ def serve(
     configure(log_level, as_json=json_log)
     limits = rpc.Limits() if max_connections is None else rpc.Limits(connections=max_connections)
     given = {name: value for name, value in chain.items() if value is not None}
+    if upstream is not None and (apis or modules is not None):
+        raise click.UsageError("--upstream serves what is there: without --api and --modules")
+    if given and (apis or upstream is not None):
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise click.UsageError(f"without a chain here there is no use for {options}")
     try:
-        with _service(apis, modules, given) as (api, service), failures(address, listening=True):
+        with (
+            _offer(apis, modules, given, upstream, limits) as offer,
+            failures(address, listening=True),
+        ):
 
             def ready(at: object) -> None:
-                told = _ready(str(at), access, api, service)
+                told = _ready(str(at), access, offer)
                 click.echo(dump(told.record(), pretty=False) if as_json else told.text())
                 sys.stdout.flush()
 
-            run(api, address, limits=limits, listen={"access": access}, ready=ready)
+            run(offer.server, address, {"access": access}, ready)
     except (LoadError, ImportError, ValueError, OSError) as error:
         raise Failure(str(error)) from error
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What is served."""
+
+    server: rpc.Server
+    modules: Iterable[str]
+    chain: Service | None = None
+    notes: tuple[str, ...] = ()
+
+
 @contextmanager
-def _service(
-    apis: tuple[str, ...], modules: tuple[str, ...] | None, chain: dict[str, Any]
-) -> Iterator[tuple[rpc.API, Service]]:
-    """Give what is to be served, and the chain under it: none, for objects of the user's own."""
+def _offer(
+    apis: tuple[str, ...],
+    modules: tuple[str, ...] | None,
+    chain: dict[str, Any],
+    upstream: str | None,
+    limits: rpc.Limits,
+) -> Iterator[Offer]:
+    """Make the server: of a proxy, of objects of the user's own, or of the development chain."""
     from npipe import ethereum, rpc
     from npipe.cli._load import own_api
 
+    if upstream is not None:
+        yield _upstream_offer(upstream, limits)
+        return
     if apis:
-        if chain:
-            options = ", ".join(f"--{name.replace('_', '-')}" for name in chain)
-            raise click.UsageError(f"--api serves no chain, so it does not go with {options}")
         api = own_api(apis, modules)
-        yield api, ethereum.Service(0, ())
+        yield Offer(rpc.Server(api, limits=limits), api.namespaces)
         return
     api = rpc.API()
     with ethereum.register(api, modules=modules, **chain) as service:
-        yield api, service
+        notes = (service.note,) if service.note else ()
+        yield Offer(rpc.Server(api, limits=limits), api.namespaces, service, notes)
 
 
-def _ready(address: str, access: str | int, api: rpc.API, service: Service) -> Ready:
+def _upstream_offer(text: str, limits: rpc.Limits) -> Offer:
+    from npipe import rpc
+    from npipe.cli._catalog import discover
+    from npipe.cli._upstream import describe, open_upstream
+
+    upstream, name = open_upstream(text), describe(text)
+    with failures(name):
+        if not isinstance(upstream, str):
+            upstream.check()
+        with rpc.connect(upstream, timeout=10) as client:
+            modules = discover(client.call).modules
+    note = f"everything is answered by {name}"
+    return Offer(rpc.Proxy(upstream, limits=limits), modules, notes=(note,))
+
+
+def _ready(address: str, access: str | int, offer: Offer) -> Ready:
     from npipe.cli._banner import Ready
+    from npipe.ethereum.accounts import MNEMONIC
 
+    chain = offer.chain
+    public = chain is not None and chain.mnemonic == MNEMONIC  # the user's own keys stay hidden
+    accounts = chain.accounts if chain is not None else ()
     return Ready(
         address=address,
         version=version(),
         pid=os.getpid(),
-        modules=sorted(api.modules()),
+        modules=sorted(offer.modules),
         access=f"{access:04o}" if isinstance(access, int) else access,
-        accounts=[(account.address_hex, account.key_hex) for account in service.accounts],
-        balance=f"{service.balance / ETHER:,.6g} ETH",
-        chain_id=service.chain_id or None,
-        notes=[service.note] if service.note else [],
+        accounts=[each.address_hex for each in accounts],
+        keys=[each.key_hex for each in accounts] if public else [],
+        balance=f"{chain.balance / ETHER:,.6g} ETH" if chain is not None else "",
+        chain_id=chain.chain_id if accounts and chain is not None else None,
+        notes=offer.notes,
     )
