@@ -23,6 +23,7 @@ pytest.importorskip("eth", reason='the chain needs the extra "ethereum"')
 
 Call = Callable[..., Any]
 PRICE = 10**10
+FEES = {"maxFeePerGas": PRICE, "maxPriorityFeePerGas": 10**9}
 ONE = "00" * 31 + "01"
 #: x and y of the generator of BLS12-381's first group, each as 64 bytes.
 G1 = (
@@ -31,6 +32,10 @@ G1 = (
 )
 #: A contract that creates another, an empty one, and returns its address.
 FACTORY = assemble("0x00 0x00 0x00 CREATE 0x00 MSTORE 0x20 0x00 RETURN")
+
+
+#: Not a contract to be, but code that sends its money to the caller and ends itself.
+GONE = "0x" + assemble("CALLER SELFDESTRUCT").hex()
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +56,9 @@ def anvil() -> Iterator[Call]:
 
 
 def transactions(contracts: list[str], other: str) -> list[tuple[str, dict[str, Any]]]:
-    """Seventeen kinds. ``contracts``: LOGGER, STORE, REVERT, LOOP, FACTORY, as they will be."""
+    """Nineteen kinds. ``contracts``: where LOGGER, STORE, REVERT, LOOP and FACTORY will be."""
     logger, store, revert, loop, factory = contracts
-    legacy, dynamic = {"gasPrice": PRICE}, {"maxFeePerGas": PRICE, "maxPriorityFeePerGas": 10**9}
+    legacy, dynamic = {"gasPrice": PRICE}, FEES
     listed = {"accessList": [{"address": store, "storageKeys": ["0x" + "00" * 32]}]}
     value = {"to": other, "value": 7}
     return [
@@ -78,6 +83,7 @@ def transactions(contracts: list[str], other: str) -> list[tuple[str, dict[str, 
             "BLS12 G1ADD (precompile 11)",
             {"to": "0x" + "00" * 19 + "0b", "data": "0x" + G1 * 2, **dynamic},
         ),
+        ("a contract that destroys itself at once", {"data": GONE, "value": 9, **dynamic}),
     ]
 
 
@@ -91,8 +97,16 @@ def test_the_same_transactions_come_to_the_same(anvil: Call, call: Call) -> None
     other = "0x" + "5a" * 20
     contracts = [to_checksum_address(created(sender.address, nonce)) for nonce in range(5)]
     kinds = transactions(contracts, to_checksum_address(other))
-    assert len(kinds) >= 17
-    for nonce, (name, fields) in enumerate(kinds):
+    lent = sender.sign_authorization(
+        {"chainId": 1337, "address": contracts[1], "nonce": len(kinds) + 1}
+    )
+    kinds.append(
+        ("code is lent (EIP-7702)", {"to": sender.address, "authorizationList": [lent], **FEES})
+    )
+    kinds.append(("lent code runs", {"to": sender.address, "data": "0x" + ONE, **FEES}))
+    assert len(kinds) == 21
+    for name, fields in kinds:
+        nonce = int(call("eth_getTransactionCount", sender.address), 16)
         request = {"chainId": 1337, "nonce": nonce, "gas": 500_000, "value": 0, **fields}
         raw = "0x" + sender.sign_transaction(request).raw_transaction.hex()
         theirs, ours = outcome(anvil, raw), outcome(call, raw)

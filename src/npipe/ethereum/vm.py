@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from inspect import isfunction
 from typing import Any
 
 from eth.constants import CREATE_CONTRACT_ADDRESS
@@ -26,6 +25,11 @@ __all__ = ["TIMEOUT", "Computation", "Executor", "Machine", "State"]
 
 TIMEOUT = 5.0  # seconds that a call may run, as in geth; mining knows no such limit
 _JUMP, _JUMPI = 0x56, 0x57
+# One of them (SELFDESTRUCT) is wrapped into a Python warning each time it runs.
+_OPERATIONS = {
+    code: getattr(operation, "__wrapped__", operation)
+    for code, operation in PragueComputation.opcodes.items()
+}
 
 
 def _timed(operation: Callable[..., None]) -> Callable[..., None]:
@@ -52,16 +56,10 @@ class Computation(PragueComputation):
     """One frame of the EVM. Raises ChainError past the deadline of its state."""
 
     logger = _Quiet()
-    mnemonics = {  # noqa: RUF012 - py-evm's own way of saying it
-        code: getattr(operation, "__wrapped__", operation).mnemonic
-        for code, operation in PragueComputation.opcodes.items()
-    }
+    mnemonics = {code: operation.mnemonic for code, operation in _OPERATIONS.items()}  # noqa: RUF012
     # The methods, not the objects that have them: to call an object is a C call in between, and
     # Python 3.12 has no more than 1500 of these on a stack. The EVM wants 1024 calls, of 3 each.
-    opcodes = {  # noqa: RUF012
-        code: operation if isfunction(operation) else operation.__call__
-        for code, operation in PragueComputation.opcodes.items()
-    }
+    opcodes = {code: operation.__call__ for code, operation in _OPERATIONS.items()}  # noqa: RUF012
     opcodes |= {_JUMP: _timed(opcodes[_JUMP]), _JUMPI: _timed(opcodes[_JUMPI])}
 
     # What the frames add up to. py-evm asks each frame to ask its children; at a depth of 1024
