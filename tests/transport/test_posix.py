@@ -124,6 +124,19 @@ def test_a_busy_server_is_waited_for_within_the_deadline(
         connecting.result().close()
 
 
+def test_a_refusal_that_means_busy_is_waited_for_where_it_may(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As macOS and BSD do it: their refusal is told from a stale socket's by who is bound to it.
+    monkeypatch.setattr(posix, "_REFUSES_WHEN_BUSY", True)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path)  # and refuses, for it does not listen
+        with pytest.raises(TimeoutError):
+            npipe.connect(path, timeout=0.05)
+    with pytest.raises(ConnectionRefusedError):
+        npipe.connect(path, timeout=0.05)
+
+
 def test_one_deadline_over_everything(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # The pauses between tries are part of it: none is longer than what is left.
     slept = []

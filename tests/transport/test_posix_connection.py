@@ -314,6 +314,12 @@ def test_repr() -> None:
     theirs.close()
 
 
+def test_a_large_read_costs_no_large_buffer(pair: Pair) -> None:
+    client, server = pair
+    client.write(b"little")
+    assert server.read(1 << 50) == b"little"
+
+
 def test_adopt(pair: Pair) -> None:
     mine, theirs = socket.socketpair()
     with npipe.Connection.adopt(mine.detach(), NOWHERE) as adopted:

@@ -38,6 +38,24 @@ def test_accept_times_out_and_goes_on(path: str) -> None:
             pass
 
 
+@pytest.mark.parametrize("timeout", [1e18, float("inf")])
+def test_accept_may_wait_very_long(path: str, timeout: float) -> None:
+    with npipe.listen(path) as listener, npipe.connect(path), listener.accept(timeout):
+        pass
+
+
+def test_a_listener_for_which_no_descriptor_is_left_leaves_no_file(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_descriptor() -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("npipe.transport.wake._Bell", no_descriptor)
+    with pytest.raises(OSError, match="Too many open files"):
+        npipe.listen(path)
+    assert not os.path.lexists(path)
+
+
 def test_iteration_accepts_until_closed(path: str, threads: ThreadPoolExecutor) -> None:
     served = []
 

@@ -202,6 +202,14 @@ def test_a_lock_file_left_by_a_crash_is_no_obstacle(path: str, directory: str) -
         assert os.listdir(directory) == ["s"]
 
 
+def test_a_file_that_only_has_the_name_of_a_lock_is_kept(path: str, directory: str) -> None:
+    with open(path + ".lock", "w") as file:
+        file.write("precious")
+    npipe.listen(path).close()
+    with open(path + ".lock") as file:
+        assert file.read() == "precious"
+
+
 def test_a_lock_that_is_never_given_up_is_told(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unix_files, "_LOCK_PATIENCE", 0.05)
     with open(path + ".lock", "w") as other:

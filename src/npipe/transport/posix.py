@@ -41,6 +41,7 @@ __all__ = [
     "verify",
 ]
 
+_REFUSES_WHEN_BUSY = sys.platform != "linux"
 _IMPERSONATION = ("anonymous", "identification", "impersonation", "delegation")
 Verifier = str | Callable[[PeerIdentity], object] | None
 
@@ -98,11 +99,16 @@ def try_connect(address: Address, *, wait: bool = False) -> socket.socket | None
     if not error:
         return sock
     sock.close()
-    if error == errno.EAGAIN:
+    if error == errno.EAGAIN or (error == errno.ECONNREFUSED and _is_only_busy(address)):
         return None
     if wait and error in (errno.ENOENT, errno.ECONNREFUSED) and not _is_other_file(address):
         return None
     raise _explained(error, address)
+
+
+def _is_only_busy(address: Address) -> bool:
+    """Say whether a refusal may mean a full backlog: never on Linux, which has EAGAIN for that."""
+    return _REFUSES_WHEN_BUSY and address.kind == "unix" and is_served(address.path)
 
 
 def retry_delays() -> Iterator[float]:
@@ -140,10 +146,10 @@ def exists(address: Address) -> bool:
         return False
     try:
         check_runtime_directory(address.path)
-        found = os.lstat(address.path)
+        found = os.stat(address.path)
     except (FileNotFoundError, NotADirectoryError):
         return False
-    return not stat.S_ISREG(found.st_mode) and is_served(address.path)
+    return stat.S_ISSOCK(found.st_mode) and is_served(address.path)
 
 
 def list_pipes() -> list[str]:

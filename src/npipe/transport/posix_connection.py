@@ -37,6 +37,7 @@ _DONTWAIT = socket.MSG_DONTWAIT
 # What one system call moves at most. A send that may block does so for each part of the kernel's
 # choosing (32 KiB on Linux), so its length bounds for how long it cannot be woken.
 _CHUNK = 65536
+_LARGEST_READ = 1 << 20  # recv() makes room for all it is asked for, and the kernel holds less
 
 
 class PosixConnection(base.Connection):
@@ -67,7 +68,7 @@ class PosixConnection(base.Connection):
         try:
             with lane.lock:
                 # The quick way, for the conversation that goes well. All others: _receive.
-                if size and lane.may_block() and not self._held:
+                if 0 < size <= _CHUNK and lane.may_block() and not self._held:
                     try:
                         return self._recv(size)
                     except BlockingIOError:
@@ -149,7 +150,7 @@ class PosixConnection(base.Connection):
         return self._in.closed
 
     def fileno(self) -> int:
-        """Return the descriptor. It is non-blocking; it stays this object's to close."""
+        """Return the descriptor, which stays this object's to close, block or read."""
         self._require_open()
         return self._descriptor.socket.fileno()
 
@@ -186,6 +187,7 @@ class PosixConnection(base.Connection):
         if self._held or not size:
             data, self._held = self._held[:size], self._held[size:]
             return data
+        size = min(size, _LARGEST_READ)
         while True:
             try:
                 return self._recv(size, flags)

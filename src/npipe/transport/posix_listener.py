@@ -7,6 +7,7 @@ import os
 import select
 import socket
 import sys
+import threading
 import time
 import warnings
 from typing import Any
@@ -33,7 +34,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 1.0  # seconds
 def bind(
     address: Address, *, access: str | int = "owner", backlog: int | None = None
 ) -> BoundSocket:
-    """Make a listening, non-blocking socket with the access asked for; never blocks.
+    """Make a listening, non-blocking socket with the access asked for.
 
     The caller serves ``.socket`` and calls ``.release()`` before closing it. Clients of an
     abstract socket it must check with ``admits``. Raises as ``listen`` does.
@@ -72,30 +73,42 @@ def listen(
     if not isinstance(buffer_size, int) or buffer_size < 0:
         raise ValueError(f"buffer_size={buffer_size!r}: give a number of bytes")
     del message_mode, reject_remote, buffer_size  # each is true of a Unix socket as it is
-    return PosixListener(bind(address, access=access, backlog=backlog))
+    bound = bind(address, access=access, backlog=backlog)
+    try:
+        return PosixListener(bound)
+    except BaseException:
+        bound.release()
+        bound.socket.close()
+        raise
 
 
 class PosixListener(base.Listener[PosixConnection]):
     """A listening Unix socket. Made by ``listen`` or ``adopt``."""
 
     def __init__(self, bound: BoundSocket) -> None:
+        """Own the socket, unless this raises."""
         self._bound = bound
         self._descriptor = Descriptor(bound.socket, (POLLIN,), "listener")
-        (self._lane,) = self._descriptor.lanes
-        self._lane.prepare()
+        (lane,) = self._descriptor.lanes
+        lane.prepare()  # now: later there may be no descriptor left to make a bell of
+        self._lane = lane
 
     @classmethod
     def adopt(cls, handle: int, address: Address) -> PosixListener:
         sock = adopted_socket(handle, listening=True)
-        sock.setblocking(False)
-        return cls(BoundSocket(sock, address, mode_for("owner")))
+        try:
+            sock.setblocking(False)
+            return cls(BoundSocket(sock, address, mode_for("owner")))
+        except BaseException:
+            sock.detach()
+            raise
 
     @property
     def address(self) -> Address:
         return self._bound.address
 
     def fileno(self) -> int:
-        """Return the descriptor. It is non-blocking; it stays this object's to close."""
+        """Return the descriptor, which stays this object's to close."""
         if self._lane.closed:
             raise ClosedError("listener")
         return self._bound.socket.fileno()
@@ -103,7 +116,8 @@ class PosixListener(base.Listener[PosixConnection]):
     def accept(self, timeout: float | None = None) -> PosixConnection:
         deadline = None if timeout is None else time.monotonic() + timeout
         lane = self._lane
-        if not lane.lock.acquire(timeout=-1 if timeout is None else max(timeout, 0)):
+        patience = -1 if timeout is None else min(max(timeout, 0), threading.TIMEOUT_MAX)
+        if not lane.lock.acquire(timeout=patience):
             raise timed_out()
         try:
             lane.deadline = deadline

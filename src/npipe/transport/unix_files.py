@@ -41,6 +41,7 @@ class BoundSocket:
         self.address = address
         self.mode = mode
         self._file: tuple[str, int, int, int] | None = None
+        self._guard = threading.RLock()  # of two threads that release, one removes the file
 
     def claim(self) -> None:
         """Remember the file just bound, to be removed by ``release``."""
@@ -54,21 +55,23 @@ class BoundSocket:
         While the socket is open its inode cannot be used again, so device and inode tell. A
         child process that inherited the listener has nothing to remove.
         """
-        claimed, self._file = self._file, None
-        if claimed is None or claimed[3] != os.getpid():
-            return
-        path, device, inode, _ = claimed
-        with contextlib.suppress(OSError):  # gone, or no longer ours to remove: nothing to do
-            now = os.lstat(path)
-            if (now.st_dev, now.st_ino) == (device, inode):
-                os.unlink(path)
+        with self._guard:
+            claimed, self._file = self._file, None
+            if claimed is None or claimed[3] != os.getpid():
+                return
+            path, device, inode, _ = claimed
+            with contextlib.suppress(OSError):  # gone, or no longer ours to remove: so be it
+                now = os.lstat(path)
+                if (now.st_dev, now.st_ino) == (device, inode):
+                    os.unlink(path)
 
 
 def bind(address: Address, *, mode: int, backlog: int) -> BoundSocket:
     """Return a non-blocking listening socket at ``address``.
 
-    Raises OSError(EADDRINUSE) where a live one stands, FileExistsError where another kind of
-    file does, and what the system says otherwise.
+    Waits for nothing but another process that is doing the same at this moment. Raises
+    OSError(EADDRINUSE) where a live one stands, FileExistsError where another kind of file does,
+    and what the system says otherwise.
     """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -203,9 +206,13 @@ def _lock(path: str) -> Iterator[None]:
     try:
         yield
     finally:
-        # While it is still held: whoever waits for it then finds that it has lost its name.
+        # While it is still held: whoever waits for it then finds that it has lost its name. A
+        # file with something in it is not one of ours, but somebody's that happens to have the
+        # name: it does as a lock, and stays.
         with contextlib.suppress(OSError):
-            os.unlink(path)
+            found = os.fstat(descriptor)
+            if stat.S_ISREG(found.st_mode) and not found.st_size:
+                os.unlink(path)
         os.close(descriptor)
 
 

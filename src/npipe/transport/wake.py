@@ -86,6 +86,18 @@ class Lane:
             raise timed_out()
         return left > PATIENCE
 
+    def prepare(self) -> select.poll:
+        """Make now what the first ``wait`` would make: descriptors may be short by then."""
+        if self.closed:  # discard() has been here, or soon will: make nothing that it would miss
+            raise ClosedError(self._what)
+        if self._poll is None:
+            bell = _Bell()
+            poll = select.poll()
+            poll.register(self._fd, self._events)
+            poll.register(bell.reader, POLLIN)
+            self._bell, self._poll = bell, poll
+        return self._poll
+
     def wait(self) -> None:
         """Return when the descriptor is ready. Raises ClosedError, TimeoutError."""
         poll = self._poll or self.prepare()
@@ -139,18 +151,6 @@ class Lane:
             raise timed_out()
         return min(left, _LONGEST_POLL) * 1000
 
-    def prepare(self) -> select.poll:
-        """Make now what the first ``wait`` would make: descriptors may be short by then."""
-        if self.closed:  # discard() has been here, or soon will: make nothing that it would miss
-            raise ClosedError(self._what)
-        if self._poll is None:
-            bell = _Bell()
-            poll = select.poll()
-            poll.register(self._fd, self._events)
-            poll.register(bell.reader, POLLIN)
-            self._bell, self._poll = bell, poll
-        return self._poll
-
     def _hush(self) -> None:
         if self._bell is not None:
             self._bell.hush()
@@ -172,15 +172,13 @@ class Descriptor:
         """One for each of the events it was made with."""
         return self._lanes
 
-    def shut(self) -> bool:
-        """Fail every call in flight and every later one. False: that was done before."""
+    def shut(self) -> None:
+        """Fail every call in flight and every later one. Idempotent."""
         with self._gate:
-            first = not self._lanes[0].closed
             for lane in self._lanes:
                 lane.closed = True
                 lane.ring()
         self.release()
-        return first
 
     def release(self) -> None:
         """Close the socket if it is shut and no call is using it. Each call that leaves a closed
@@ -208,7 +206,7 @@ class _Bell:
     __slots__ = ("_writer", "reader")
 
     def __init__(self) -> None:
-        if sys.platform == "linux":  # Linux: one descriptor instead of two
+        if sys.platform == "linux":  # one descriptor instead of two
             self.reader = self._writer = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         else:
             self.reader, self._writer = os.pipe()
