@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -78,7 +79,7 @@ def test_rpc_bug_02_a_large_message_is_read_whole(serve: Serve, address: str) ->
         assert client.call("test_echoPlain", text, timeout=20) == text
 
 
-def test_rpc_bug_20_a_message_over_the_limit_is_refused_and_answered(
+def test_rpc_bug_02_a_message_over_the_limit_is_refused_and_answered(
     serve: Serve, address: str
 ) -> None:
     serve(limits=rpc.Limits(message_bytes=1000))
@@ -87,6 +88,24 @@ def test_rpc_bug_20_a_message_over_the_limit_is_refused_and_answered(
         (line,) = read_lines(connection, 1)
         assert b"-32700" in line
         assert connection.read(100) == b""
+
+
+def test_rpc_bug_20_a_message_read_costs_no_buffer_of_a_mebibyte(
+    serve: Serve, address: str
+) -> None:
+    serve()
+    with npipe.connect(address) as connection:
+        connection.write(call(1, b"test_noArgsRets"))
+        read_lines(connection, 1)
+        tracemalloc.start()
+        try:
+            for id in range(20):
+                connection.write(call(id, b"test_noArgsRets"))
+                assert b"result" in connection.read(1000)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert peak < 300_000  # bytes
 
 
 def test_rpc_bug_06_and_07_time_passes_without_a_loss(serve: Serve, address: str) -> None:
