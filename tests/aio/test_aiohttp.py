@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,6 +49,10 @@ async def count(request: web.Request) -> web.StreamResponse:
     return response
 
 
+async def itself(request: web.Request) -> web.FileResponse:
+    return web.FileResponse(__file__)
+
+
 async def talk(request: web.Request) -> web.WebSocketResponse:
     socket = web.WebSocketResponse()
     await socket.prepare(request)
@@ -64,6 +69,7 @@ async def site(address: str) -> AsyncIterator[aiohttp.ClientSession]:
     application.router.add_post("/echo", echo)
     application.router.add_get("/count", count)
     application.router.add_get("/talk", talk)
+    application.router.add_get("/file", itself)
     runner = web.AppRunner(application)
     await runner.setup()
     try:
@@ -88,6 +94,12 @@ async def test_requests(address):
 async def test_large_bodies_both_ways(address):
     async with site(address) as session, session.post("/echo", data=LARGE) as response:
         assert await response.read() == LARGE
+
+
+async def test_file(address):
+    async with site(address) as session, session.get("/file") as response:
+        assert await response.read() == await asyncio.to_thread(Path(__file__).read_bytes)
+    await asyncio.get_running_loop().shutdown_default_executor()
 
 
 async def test_streamed_answer(address):

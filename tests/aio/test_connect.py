@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import subprocess
 import sys
 import time
+import uuid
 
 import pytest
 
@@ -229,8 +231,42 @@ async def test_server_that_fails_verification_gets_no_byte(address):
                 arrived.append(await received.get())
 
 
+@pytest.fixture
+def abstract() -> addresses.Address:
+    return addresses.parse(f"@npipe-test-{uuid.uuid4()}", abstract=True)
+
+
 @linux_only
-async def test_abstract_socket():
-    name = addresses.parse(f"@npipe-test-{os.getpid()}-{time.monotonic_ns()}", abstract=True)
-    async with await npipe.aio.start_server(greet, name):
-        assert await greeting(name) == b"hello\n"
+async def test_abstract_socket(abstract):
+    async with await npipe.aio.start_server(greet, abstract):
+        assert await greeting(abstract) == b"hello\n"
+
+
+@linux_only
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs to be root")
+@pytest.mark.parametrize(("access", "answer"), [("owner", b""), ("everyone", b"hello\n")])
+async def test_abstract_socket_is_for_those_it_is_meant_for(abstract, access, answer):
+    """It has no file whose mode could keep others out: another user's client is sent away."""
+    made = 0
+
+    class Greeter(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            nonlocal made
+            made += 1
+            transport.write(b"hello\n")
+            transport.close()
+
+    client = f"""
+import socket, sys
+with socket.socket(socket.AF_UNIX) as sock:
+    sock.connect("\\0{abstract.path}")
+    sys.stdout.buffer.write(sock.recv(100))
+"""
+    async with await npipe.aio.create_server(Greeter, abstract, access=access):
+        other = await asyncio.to_thread(
+            subprocess.run, ["python3", "-Ic", client], user=65534, capture_output=True, check=True
+        )
+        await asyncio.get_running_loop().shutdown_default_executor()
+        assert other.stdout == answer
+        assert made == bool(answer)
+        assert await greeting(abstract) == b"hello\n"

@@ -10,11 +10,13 @@ import os
 import socket
 import sys
 import weakref
+from typing import Any
 
 import pytest
 
 import npipe.aio
 from npipe import address as addresses
+from npipe.aio.server import Backoff
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="a Unix socket")
 
@@ -262,50 +264,115 @@ async def test_b22_clients_that_come_and_go_leave_nothing_and_cost_no_real_clien
     assert not [ref for ref in held if ref() is not None]
 
 
+class Shortage:
+    """No descriptor is left for a new socket, while the block lasts; counts what accept tried."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.tries = 0
+        failed = Backoff.failed
+
+        def count(*arguments: Any) -> asyncio.TimerHandle:
+            self.tries += 1
+            return failed(*arguments)
+
+        monkeypatch.setattr(Backoff, "failed", count)
+
+    def __enter__(self) -> Shortage:
+        import resource
+
+        self._limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with socket.socket() as sock:
+            lowest_free = sock.fileno()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, self._limits[1]))
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_NOFILE, self._limits)
+
+
 @posix_only
-async def test_b39_accept_errors_back_off_and_lose_no_client(address, reported):
-    """With no descriptor left, accepting pauses; when there is one, the client is served."""
-    resource = pytest.importorskip("resource")
-    loop = asyncio.get_running_loop()
-    accepted = loop.create_future()
+async def test_b39_accept_errors_back_off_and_lose_no_client(address, reported, monkeypatch):
+    """While no descriptor is left, accepting pauses; when there is one, the client is served."""
+    accepted = asyncio.get_running_loop().create_future()
     server = await npipe.aio.start_server(lambda r, w: accepted.set_result(w), address)
     async with server:
-        client = socket.socket(socket.AF_UNIX)
-        client.connect(address)  # in the backlog; the loop has not run since
-        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-        turns = asyncio.ensure_future(count_turns(loop))
-        resource.setrlimit(resource.RLIMIT_NOFILE, (client.fileno(), limits[1]))
-        try:
-            await asyncio.sleep(0.2)
-            assert not accepted.done()
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-        turns.cancel()
-        async with asyncio.timeout(3):
-            writer = await accepted
-        writer.close()
-        client.close()
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(address)  # in the backlog: the loop has not run since
+            with Shortage(monkeypatch) as shortage:
+                await asyncio.sleep(0.3)
+                assert not accepted.done()
+            assert 2 <= shortage.tries <= 6  # after 0, 5, 15, 35, 75, 155 ms
+            async with asyncio.timeout(3):
+                writer = await accepted
+            writer.close()
     assert [context["exception"].errno for context in reported] == [errno.EMFILE]
 
 
-async def count_turns(loop: asyncio.AbstractEventLoop) -> None:
-    await asyncio.sleep(60)
-
-
 @posix_only
-async def test_server_closed_during_the_pause_stays_closed(address, reported):
-    resource = pytest.importorskip("resource")
+async def test_server_closed_during_the_pause_stays_closed(address, reported, monkeypatch):
     server = await npipe.aio.start_server(echo, address)
-    client = socket.socket(socket.AF_UNIX)
-    client.connect(address)
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (client.fileno(), limits[1]))
-    try:
-        await asyncio.sleep(0.02)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-    server.close()
-    await server.wait_closed()
-    await asyncio.sleep(0.05)
-    client.close()
+    with socket.socket(socket.AF_UNIX) as client, Shortage(monkeypatch) as shortage:
+        client.connect(address)
+        while not shortage.tries:
+            await asyncio.sleep(0)
+        server.close()
+        await server.wait_closed()
+    assert await scheduled_soon() == []
     assert len(reported) == 1
+
+
+async def scheduled_soon() -> list[asyncio.TimerHandle]:
+    """The timers that the loop still has; empty where the loop does not show them."""
+    timers = getattr(asyncio.get_running_loop(), "_scheduled", [])
+    return [timer for timer in timers if not timer.cancelled()]
+
+
+async def test_start_cancelled_at_any_turn_leaves_nothing(address):
+    for turns in range(20):
+        starting = asyncio.ensure_future(npipe.aio.start_server(echo, address))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        starting.cancel()
+        await asyncio.wait([starting])
+        if not starting.cancelled():
+            starting.result().close()
+            break
+        with pytest.raises(FileNotFoundError):
+            await npipe.aio.open_connection(address)
+    else:
+        pytest.fail("it never started")
+
+
+async def test_a_timeout_works_at_each_await_of_a_server(address):
+    server = await npipe.aio.start_server(echo, address)
+    _, writer = await npipe.aio.open_connection(address)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await server.wait_closed()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await server.serve_forever()
+    assert not server.is_serving()
+    writer.close()
+
+
+async def test_closing_the_clients_ends_those_that_are_just_arriving(address):
+    """Also a client whose transport the loop is about to make."""
+    lost = asyncio.Event()
+
+    class Protocol(asyncio.Protocol):
+        def connection_lost(self, exc: Exception | None) -> None:
+            lost.set()
+
+    server = await npipe.aio.create_server(Protocol, address)
+    reader, writer = await npipe.aio.open_connection(address)
+    while not server._connections:
+        await asyncio.sleep(0)
+    server.close()
+    server.close_clients()
+    async with asyncio.timeout(5):
+        await server.wait_closed()
+        assert await reader.read() == b""
+    writer.close()

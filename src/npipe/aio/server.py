@@ -17,6 +17,7 @@ import asyncio
 import weakref
 from asyncio import trsock
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from npipe.address import Address
@@ -202,18 +203,20 @@ class Server(asyncio.AbstractServer):
         client.on_close = self._left
         task = self._loop.create_task(self._open(client))
         self._opening.add(task)
-        task.add_done_callback(self._opening.discard)
+        task.add_done_callback(partial(self._opened, client))
 
     async def _open(self, client: Client) -> None:
-        try:
-            self._transports.add(await client.open(self._protocol_factory()))
-        except Exception as error:
+        self._transports.add(await client.open(self._protocol_factory()))
+
+    def _opened(self, client: Client, task: asyncio.Task[None]) -> None:
+        """Drop the client whose opening failed, or was cancelled, perhaps before it began."""
+        self._opening.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if task.cancelled() or error:
             client.close()
+        if error:
             message = f"a client of {self._address} was dropped: its protocol could not be made"
             self._loop.call_exception_handler({"message": message, "exception": error})
-        except BaseException:
-            client.close()
-            raise
 
     def _left(self) -> None:
         self._connections -= 1
