@@ -182,7 +182,9 @@ def _runner(kind: str) -> Run:
     return run_it
 
 
-KINDS = [*LOOPS, "debug"] + (["eager"] if sys.version_info >= (3, 12) else [])
+KINDS = [*LOOPS] + (["eager"] if sys.version_info >= (3, 12) else [])
+if sys.platform != "win32":  # debug mode looks up files at each call, which takes ages on Wine
+    KINDS.append("debug")
 on_each_loop = pytest.mark.parametrize("run", [pytest.param(_runner(k), id=k) for k in KINDS])
 """Gives a test ``run(coroutine)`` for each kind of loop, after which nothing may be left."""
 

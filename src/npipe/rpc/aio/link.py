@@ -244,7 +244,10 @@ class Link(asyncio.Protocol):
         finally:
             self.pumping = False
             self.flush()
-        self._set_reading(not (session.full or session.blocked))
+        if session.blocked or session.full:
+            self._set_reading(False)
+        elif not self._reading:
+            self._set_reading(True)
         if (self._at_end or self._draining) and session.idle:
             self.close(self._reason)
 
@@ -323,7 +326,8 @@ class Link(asyncio.Protocol):
             self.transport.write(data)
             self.bytes_out += len(data)
         if self._room is None:
-            self._room_for_threads.set()
+            if not self._room_for_threads.is_set():
+                self._room_for_threads.set()
         elif self.transport.get_write_buffer_size() > self.limits.queue_bytes:
             self.abort("the other end reads too slowly")
 
