@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from npipe.record import Record
 
-__all__ = ["PeerIdentity", "descriptor_for", "mode_for", "owner_is_trusted"]
+__all__ = [
+    "PeerIdentity",
+    "descriptor_for",
+    "mode_admits",
+    "mode_for",
+    "owner_is_trusted",
+    "peer_is_user",
+]
 
 
 class PeerIdentity(Record):
@@ -57,7 +64,7 @@ def mode_for(access: str | int) -> int:
                 f"access={access!r} is a Windows security descriptor, which means nothing on this "
                 f'system: give "owner", "group", "everyone" or a mode such as 0o660'
             )
-    elif not isinstance(access, bool) and 0 <= access <= 0o777:
+    elif isinstance(access, int) and not isinstance(access, bool) and 0 <= access <= 0o777:
         return access
     raise ValueError(
         f'access={access!r}: give "owner", "group", "everyone" or a mode such as 0o660'
@@ -76,8 +83,10 @@ def mode_admits(mode: int, peer: PeerIdentity, uid: int, gid: int) -> bool:
     """
     if peer.uid is None:
         return False
-    if mode & 0o002 or peer_is_user(peer, uid):
+    if peer.uid == 0 or mode & 0o002:
         return True
+    if peer.uid == uid:
+        return bool(mode & 0o200)
     return bool(mode & 0o020) and peer.gid == gid
 
 

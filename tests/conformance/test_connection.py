@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import sys
 import tempfile
 import uuid
 from collections.abc import Callable
+from unittest import mock
 
 import pytest
 
@@ -49,6 +52,25 @@ def unix() -> Pair:
     return client, server, stop
 
 
+def unix_portable() -> Pair:
+    """What runs on macOS and BSD: no short blocking in the kernel, no eventfd."""
+    from npipe.transport import posix_connection, wake
+
+    as_elsewhere = contextlib.ExitStack()
+    for where, name, instead in (
+        (posix_connection, "_set_patience", lambda sock: sock.setblocking(False)),
+        (wake, "_Bell", functools.partial(wake._Bell, eventfd=False)),
+    ):
+        as_elsewhere.enter_context(mock.patch.object(where, name, instead))
+    client, server, stop = unix()
+
+    def stop_and_restore() -> None:
+        stop()
+        as_elsewhere.close()
+
+    return client, server, stop_and_restore
+
+
 def abstract() -> Pair:
     return connected(parse(f"@npipe-test-{uuid.uuid4()}", abstract=True))
 
@@ -78,7 +100,7 @@ if sys.platform == "win32":
 else:
     BACKENDS += [unix, swapped(unix)]
 if sys.platform == "linux":
-    BACKENDS += [abstract]
+    BACKENDS += [abstract, unix_portable]
 
 
 @pytest.mark.parametrize("make_pair", BACKENDS, ids=lambda make: make.__name__)

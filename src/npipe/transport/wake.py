@@ -205,8 +205,8 @@ class _Bell:
 
     __slots__ = ("_writer", "reader")
 
-    def __init__(self) -> None:
-        if sys.platform == "linux":  # one descriptor instead of two
+    def __init__(self, *, eventfd: bool = sys.platform == "linux") -> None:
+        if sys.platform == "linux" and eventfd:  # one descriptor instead of two
             self.reader = self._writer = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         else:
             self.reader, self._writer = os.pipe()

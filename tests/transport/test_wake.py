@@ -1,0 +1,150 @@
+"""npipe.transport.wake: waiting, waking, and who switches off the light."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+if sys.platform == "win32":
+    pytest.skip("Unix sockets", allow_module_level=True)
+
+from npipe.errors import ClosedError
+from npipe.transport.wake import POLLIN, POLLOUT, Descriptor, Lane, _Bell
+
+
+class Ends:
+    def __init__(self) -> None:
+        near, self.far = socket.socketpair()
+        self.descriptor = Descriptor(near, (POLLIN, POLLOUT), "thing")
+        self.reading, self.writing = self.descriptor.lanes
+
+
+@pytest.fixture
+def ends() -> Iterator[Ends]:
+    made = Ends()
+    yield made
+    made.descriptor.shut()
+    made.far.close()
+
+
+@pytest.mark.parametrize("eventfd", [True, False] if sys.platform == "linux" else [False])
+def test_a_bell_rings_until_hushed(eventfd: bool) -> None:
+    bell = _Bell(eventfd=eventfd)
+    bell.hush()  # there is nothing to hush: no matter
+    for _ in range(100_000 if not eventfd else 10):
+        bell.ring()  # never blocks, though nobody listens
+    bell.hush()
+    bell.ring()
+    os.read(bell.reader, 8)
+    bell.close()
+    with pytest.raises(OSError):
+        os.fstat(bell.reader)
+
+
+def test_wait_returns_when_ready(ends: Ends) -> None:
+    ends.far.send(b"x")
+    ends.reading.wait()
+    ends.writing.wait()
+
+
+def test_a_ring_long_before_the_wait_costs_one_more_look(ends: Ends) -> None:
+    ends.reading.prepare()
+    ends.reading._waits = True  # as if a wait were ending at this moment
+    ends.reading.ring()
+    ends.reading.deadline = time.monotonic() + 0.01
+    with pytest.raises(TimeoutError):
+        ends.reading.wait()
+
+
+def test_nobody_waits_nobody_is_rung_for(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    ends.reading.prepare()
+    monkeypatch.setattr(_Bell, "ring", lambda self: pytest.fail("it rang"))
+    ends.reading.ring()
+
+
+def test_no_change_is_missed(ends: Ends, threads: ThreadPoolExecutor) -> None:
+    # The race that the first rule is about: a deadline set just as the wait begins.
+    for _ in range(500):
+        ends.reading.deadline = None
+        waiting = threads.submit(ends.reading.wait)
+        for _ in range(random.randrange(50)):
+            pass
+        ends.reading.deadline = 0
+        ends.reading.ring()
+        assert isinstance(waiting.exception(10), TimeoutError)
+
+
+def test_pause_ends_early_when_closed(ends: Ends, threads: ThreadPoolExecutor) -> None:
+    pausing = threads.submit(ends.reading.pause, 3600)
+    while not ends.reading._waits:
+        time.sleep(0)
+    ends.descriptor.shut()
+    pausing.result(10)
+    with pytest.raises(ClosedError, match="this thing has been closed"):
+        ends.reading.pause(0)
+
+
+def test_pause_keeps_the_deadline(ends: Ends) -> None:
+    ends.reading.deadline = time.monotonic() + 0.01
+    ends.reading.pause(3600)
+    with pytest.raises(TimeoutError):
+        ends.reading.pause(3600)
+
+
+def test_shut_closes_at_once_if_nobody_is_in(ends: Ends) -> None:
+    ends.reading.prepare()
+    bell = ends.reading._bell
+    assert bell is not None
+    ends.descriptor.shut()
+    assert ends.descriptor.socket.fileno() == -1
+    with pytest.raises(OSError):
+        os.fstat(bell.reader)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_the_last_to_leave_closes(ends: Ends, order: tuple[int, int]) -> None:
+    lanes = ends.descriptor.lanes
+    for lane in lanes:
+        lane.lock.acquire()
+    ends.descriptor.shut()
+    for number in order:
+        assert ends.descriptor.socket.fileno() != -1
+        lanes[number].lock.release()
+        ends.descriptor.release()
+    assert ends.descriptor.socket.fileno() == -1
+    ends.descriptor.release()
+    ends.descriptor.shut()
+
+
+def test_of_many_that_leave_at_once_one_closes(threads: ThreadPoolExecutor) -> None:
+    for _ in range(200):
+        ends = Ends()
+        barrier = threading.Barrier(3)
+
+        def call(lane: Lane, ends: Ends, barrier: threading.Barrier) -> None:
+            try:
+                with lane.lock:
+                    barrier.wait()
+                    lane.wait()
+                    lane.wait()
+            except ClosedError:
+                pass
+            finally:
+                if lane.closed:
+                    ends.descriptor.release()
+
+        calls = [threads.submit(call, lane, ends, barrier) for lane in ends.descriptor.lanes]
+        barrier.wait()
+        ends.descriptor.shut()
+        for each in calls:
+            each.result(10)
+        assert ends.descriptor.socket.fileno() == -1
+        ends.far.close()
