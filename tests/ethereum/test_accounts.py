@@ -6,6 +6,8 @@ import pytest
 
 from npipe.ethereum.accounts import MNEMONIC, derive
 
+pytest.importorskip("eth_keys", reason='accounts need the extra "ethereum"')
+
 
 def test_the_well_known_words_make_the_well_known_accounts() -> None:
     first, second = derive(MNEMONIC, 2)

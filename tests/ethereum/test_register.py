@@ -43,8 +43,20 @@ def test_without_the_extra_a_module_asked_for_by_name_is_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(ethereum, "available", lambda: False)
-    with pytest.raises(ImportError, match=r'eth, debug need the extra: pip install "npipe'):
+    with pytest.raises(ImportError, match=r'eth, debug need the chain.*pip install "npipe'):
         ethereum.register(API(), modules=["net", "eth", "debug"])
+
+
+def test_an_extra_that_does_not_load_is_told_apart_from_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ethereum, "available", lambda: True)
+    monkeypatch.setitem(sys.modules, "npipe.ethereum.build", None)  # importing it fails
+    with ethereum.register(API()) as service:
+        assert "is installed but does not load" in service.note
+        assert set(service.modules) == {"net", "web3"}
+    with pytest.raises(ImportError, match="eth need the chain, and what it needs is installed"):
+        ethereum.register(API(), modules=["eth"])
 
 
 def test_modules_are_chosen() -> None:

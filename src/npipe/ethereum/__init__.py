@@ -16,6 +16,7 @@ Without the extra, ``register`` serves web3 and net only and says so in ``Servic
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 from collections.abc import Callable, Iterable
@@ -40,7 +41,6 @@ ETHER = 10**18
 MODULES = ("eth", "net", "web3", "evm", "debug", "txpool", "admin", "personal", "miner")
 _FOR_OWNER = ("admin", "personal")
 _WITHOUT_CHAIN = ("net", "web3")
-_NOTE = 'no chain is served: it needs the extra. Install it with: pip install "npipe[ethereum]"'
 
 
 def available() -> bool:
@@ -112,20 +112,19 @@ def register(
     of them or, without the extra, those that need no chain.
 
     Raises ValueError for a value out of range or an unknown module, ImportError for a module that
-    was asked for by name and needs the extra.
+    was asked for by name and cannot be had.
     """
     chosen = _choose(modules)
-    note = ""
-    if not available():
-        needing = [name for name in chosen if name not in _WITHOUT_CHAIN]
-        if modules is not None and needing:
-            raise ImportError(
-                f'the modules {", ".join(needing)} need the extra: pip install "npipe[ethereum]"'
-            )
-        chosen, note = tuple(name for name in chosen if name in _WITHOUT_CHAIN), _NOTE
-    service = Service(chain_id, chosen, note=note)
+    needing = [name for name in chosen if name not in _WITHOUT_CHAIN]
+    service = Service(chain_id, chosen)
     parts: dict[str, list[Any]] = {"web3": [Web3()], "net": [Net(chain_id)]}
-    if not note and set(chosen) - set(_WITHOUT_CHAIN):
+    missing = _why_not() if needing else ""
+    if missing and modules is not None:
+        raise ImportError(f"the modules {', '.join(needing)} need the chain, and {missing}")
+    if missing:
+        service.modules = tuple(name for name in chosen if name in _WITHOUT_CHAIN)
+        service.note = f"no chain is served: {missing}"
+    elif needing:
         from .build import build
 
         parts |= build(
@@ -136,10 +135,21 @@ def register(
             block_time=block_time,
             state_file=state_file,
         )
-    for name in chosen:
+    for name in service.modules:
         for part in parts[name]:
             api.register(name, part, allow=is_owner if name in _FOR_OWNER else None)
     return service
+
+
+def _why_not() -> str:
+    """Why there can be no chain, in words that say what to do; "" when there can be one."""
+    if not available():
+        return 'it needs the extra. Install it with: pip install "npipe[ethereum]"'
+    try:
+        importlib.import_module(".build", __name__)
+    except ImportError as error:  # installed, but not for this system or this Python
+        return f"what it needs is installed but does not load: {error}"
+    return ""
 
 
 def _choose(modules: Iterable[str] | None) -> tuple[str, ...]:

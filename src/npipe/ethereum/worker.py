@@ -28,7 +28,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 # A thousand nested calls of contracts are tens of thousands of Python frames, some of them in C.
-_STACK_BYTES = 256 * 1024 * 1024  # address space; only what is used becomes memory
+_STACK_BYTES = 64 * 1024 * 1024  # address space; only what is used becomes memory
 
 
 class Worker:
