@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from npipe import rpc
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -47,3 +50,44 @@ def test_links_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", document.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (document.parent / target).exists(), target
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="socket activation is systemd's")
+def test_the_activated_example_serves_the_socket_it_is_given() -> None:
+    with (
+        tempfile.TemporaryDirectory(prefix="np") as directory,
+        socket.socket(socket.AF_UNIX) as sock,
+    ):
+        address = os.path.join(directory, "s")
+        sock.bind(address)
+        sock.listen()
+        # As systemd does: the socket is descriptor 3, and the variable names the process.
+        program = str(ROOT / "examples" / "activated.py")
+        code = (
+            f"import os, sys; os.dup2({sock.fileno()}, 3)\n"
+            "os.environ['LISTEN_PID'] = str(os.getpid())\n"
+            f"os.execv(sys.executable, [sys.executable, {program!r}])"
+        )
+        process = subprocess.Popen(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+            pass_fds=[sock.fileno()],
+        )
+        try:
+            with rpc.connect(address, connect_timeout=20) as client:
+                assert client.call("app_greet", "you", timeout=20) == "hello you"
+        finally:
+            process.kill()
+            process.wait()
+
+
+def test_the_demonstration_of_make_run() -> None:
+    """web3.py and npipe's client against ``npipe serve``: it checks all that it prints."""
+    pytest.importorskip("web3", reason="the demonstration drives web3.py")
+    pytest.importorskip("eth", reason="the extra ethereum")
+    command = [sys.executable, str(ROOT / "tools" / "demo.py")]
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=55, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "calls/s" in done.stdout
+    assert "files left behind                0" in done.stdout

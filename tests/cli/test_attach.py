@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
 import select
+import signal
 import stat
 import struct
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,13 @@ from npipe import rpc
 
 
 class Shop:
+    @rpc.subscription()
+    async def sales(self) -> AsyncIterator[str]:
+        """Push two, and then nothing for ever."""
+        for article in ("pear", "plum"):
+            yield article
+        await asyncio.Event().wait()
+
     def in_stock(self, article: str) -> int:
         """Tell how many there are."""
         return len(article)
@@ -123,6 +132,10 @@ def test_the_console_in_a_terminal(
     screen.type(")\r")
     screen.expect("5")
     screen.expect(" ms")
+    screen.type(".subscribe shop sales\r")
+    screen.expect("plum")
+    process.send_signal(signal.SIGINT)  # Ctrl-C ends the subscription, and not the console
+    screen.expect(">")
     screen.type("personal.unlockAccount(1, 'secret')\r")
     screen.expect("-32601")
     screen.type("\x1b[A\x1b[A")  # twice up: the line before, out of the history
