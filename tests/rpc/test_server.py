@@ -258,7 +258,7 @@ def test_a_slow_reader_is_dropped_and_never_sees_a_broken_stream(
         except ConnectionResetError:
             pass  # it may be told what it has not read
     whole = b"\n".join(reply % (id, text) for id in range(1, 5))
-    assert data
+    assert data or sys.platform == "win32"  # there a write that is cut takes back all its bytes
     assert whole.startswith(data.removesuffix(b"\n"))
 
 

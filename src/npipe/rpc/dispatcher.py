@@ -151,21 +151,20 @@ class Call:
         if self.cancelled:  # while it waited for its turn
             self.fail(RPCError("cancelled"))
             return
+        session, signature = self.session, self.method.signature
         started = perf_counter()
         try:
-            session = self.session
-            if session.plain and not self.method.signature.wants_context:
-                result = self.method.signature.call(*self.args)
+            if session.plain and not signature.wants_context:
+                result = signature.call(*self.args)
             else:
-                context = Context(self)
-                result = session.dispatcher.invoke(context, self.method, self.args)
-            self.finish(result)
+                result = session.dispatcher.invoke(Context(self), self.method, self.args)
+            self._answer(result_reply(self.id, encode(result)) if self.id else b"")
         except BaseException as error:
             self.fail(error)
             if not isinstance(error, Exception):
                 raise
         finally:
-            self.session.measure(self.method, perf_counter() - started)
+            session.measure(self.method, perf_counter() - started)
 
     async def run_async(self) -> None:
         """Await an async function, and answer. When cancelled: answers that, and lets it pass."""
@@ -182,10 +181,7 @@ class Call:
 
     def finish(self, result: Any) -> None:
         """Answer with a result."""
-        if self.id:
-            self._answer(result_reply(self.id, encode(result)))
-        else:
-            self._answer(b"")
+        self._answer(result_reply(self.id, encode(result)) if self.id else b"")
 
     def fail(self, error: BaseException) -> None:
         """Answer with an error."""
@@ -202,12 +198,15 @@ class Call:
     def _answer(self, reply: bytes) -> None:
         if not self.done:
             self.done = True
-            if self.batch is not None and self._after:  # the reply goes out with the batch's
+            if self._after is None:
+                self.session.answer(self, reply)
+            elif self.batch is not None:  # the reply goes out with the batch's
                 self.batch[0].after += self._after
-                self._after = None
-            self.session.answer(self, reply)
-            for callback in self._after or ():
-                callback()
+                self.session.answer(self, reply)
+            else:
+                self.session.answer(self, reply)
+                for callback in self._after:
+                    callback()
 
     def progress(self, value: Any) -> None:
         """See ``Context.progress``. Nothing is sent for a notification or after the answer."""

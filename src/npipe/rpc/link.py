@@ -228,11 +228,11 @@ class Link:
             self.close("the other end reads too slowly")
             return
         with self._write_lock:
+            self._writing = True  # first: what is taken is not written yet
             data = session.take()
             if data:
-                self._writing = True
                 self._write(data)
-                self._writing = False
+            self._writing = False
 
     def _write(self, data: bytes) -> None:
         try:
@@ -266,7 +266,7 @@ class Link:
         self._at_end = True
         with self._write_lock:  # a write in progress first finds out whether it wrote anything
             self.session.receive_eof()
-        while not self._closed and not self.session.idle:
+        while not self._closed and not self.idle:
             if self._peer_is_gone():
                 self.close("the other end has gone")
         self.check_end()
@@ -286,7 +286,7 @@ class Link:
 
     def check_end(self) -> None:
         """Close after the last reply, once the other end has finished sending."""
-        if self._at_end and self.session.idle:
+        if self._at_end and self.idle:
             self.close("the other end closed it")
 
     def close(self, reason: str) -> None:
@@ -302,6 +302,11 @@ class Link:
             self.session.close(reason)
         self._room.set()
         self._on_close(self, reason)
+
+    @property
+    def idle(self) -> bool:
+        """True when the other end has all that it asked for."""
+        return self.session.idle and not self._writing
 
     @property
     def closed(self) -> bool:

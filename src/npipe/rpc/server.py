@@ -136,7 +136,7 @@ class Server:
         self.stop()
 
     def _busy(self) -> bool:
-        return any(not link.session.idle for link in self._links)
+        return any(not link.idle for link in self._links)
 
     def _accept(self, listener: Listener[Connection]) -> None:
         pause = FIRST_PAUSE

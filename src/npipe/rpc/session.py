@@ -34,7 +34,6 @@ from npipe.rpc.messages import (
     encode,
     error_reply,
     parse,
-    request,
     result_reply,
 )
 from npipe.rpc.outgoing import Outgoing, Pending
@@ -120,7 +119,11 @@ class Session:
                 elif not inbox or len(ready) >= limit:
                     return None
                 else:
-                    call = self._take_message(inbox.popleft())
+                    message = parse(inbox.popleft())
+                    if type(message) is not Message:
+                        self._take_other(message)
+                        continue
+                    call = self._take(message, None)
             except IndexError:  # another thread was quicker
                 continue
             if call is None:
@@ -149,16 +152,13 @@ class Session:
         """How many of the other end's calls are running or waiting to."""
         return len(self._active) + len(self._ready)
 
-    def _take_message(self, data: bytes) -> Call | None:
-        message = parse(data)
-        if type(message) is Message:
-            return self._take(message, None)
+    def _take_other(self, message: Fault | Message | list[Message | Fault]) -> None:
+        """Take what is no single sound message."""
         if type(message) is Fault:
             self.errors += 1
             self.send(error_reply(message.id, message.error))
         elif isinstance(message, list):
             self._take_batch(message)
-        return None
 
     def _take(self, message: Message, batch: tuple[Batch, int] | None) -> Call | None:
         """Do what one message asks, or return the call that does."""
@@ -276,8 +276,12 @@ class Session:
 
     def answer(self, call: Call, reply: bytes) -> None:
         """Take the reply to a call that ``next_call`` gave out; empty: there is none."""
-        self._active.discard(call)
-        self.deliver(call.id, call.batch, reply)
+        if call.batch is None and len(reply) <= self._most:
+            if reply and not self.closed:
+                self._out.append(reply)
+        else:
+            self.deliver(call.id, call.batch, reply)
+        self._active.discard(call)  # last: until its reply is queued, the session is not idle
 
     def send(self, message: bytes) -> None:
         """Queue a message to be written."""
@@ -305,12 +309,6 @@ class Session:
         """Add one call to the statistics. (Two threads at once may lose one: they are no bill.)"""
         calls, total = self.timings.get(method.name, (0, 0.0))
         self.timings[method.name] = (calls + 1, total + seconds)
-
-    def progress(self, call: Call, value: Any) -> None:
-        """Send a ``$/progress`` for a call that is being served."""
-        if call.id and not call.done:
-            params = b'{"token":' + call.id + b',"value":' + encode(value) + b"}"
-            self.send(request("$/progress", params))
 
     # Subscriptions that we serve
 
