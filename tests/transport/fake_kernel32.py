@@ -151,11 +151,11 @@ class FakeKernel32(Kernel32):
 
     def waiting(self, count: int = 1) -> None:
         """Return once that many threads wait for an event. Raises TimeoutError after 10 s."""
-        self._until(lambda: sum(e.waiters for e in self._all(Event)) >= count)
+        self.until(lambda: sum(e.waiters for e in self._all(Event)) >= count)
 
     def pending(self, count: int = 1) -> None:
         """Return once that many reads and writes are pending. Raises TimeoutError after 10 s."""
-        self._until(lambda: self._pending() >= count)
+        self.until(lambda: self._pending() >= count)
 
     def abort_connects(self) -> None:
         """Do what Windows does when the thread that began to wait for clients ends."""
@@ -165,7 +165,8 @@ class FakeKernel32(Kernel32):
                     self._complete(end.pipe.connect, ERROR_OPERATION_ABORTED)
                     end.pipe.connect = None
 
-    def _until(self, condition: Callable[[], bool]) -> None:
+    def until(self, condition: Callable[[], object]) -> None:
+        """Return once the condition is true. Raises TimeoutError after 10 s."""
         with self._changed:
             if not self._changed.wait_for(condition, 10):
                 raise TimeoutError("it did not come to that")

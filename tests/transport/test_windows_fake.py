@@ -119,6 +119,7 @@ def test_b02_a_deadline_put_off_does_not_cut_a_write(
     writing = spawn(client.write, bytes(100_000))
     fake.pending()
     client.set_write_deadline(time.monotonic() + 1200)
+    fake.until(lambda: fake.made("ResetEvent"))  # or it would go on without ever waiting
     client.set_write_deadline(None)
     assert sum(len(server.read(65536)) for _ in range(2)) == 100_000
     assert writing.result(10) == 100_000
@@ -136,61 +137,78 @@ def test_b03_past_deadline_fails_what_could_succeed(fake: FakeKernel32, pair: Pa
     assert client.read(100) == b"here already"
 
 
+class SlowCancel:
+    """CancelIoEx as it may be: it returns before the operation has ended."""
+
+    def __init__(self, fake: FakeKernel32, spawn: Spawn) -> None:
+        self._cancel = fake.CancelIoEx
+        self._spawn = spawn
+        self.asked, self.end = threading.Event(), threading.Event()
+
+    def __call__(self, handle: int, overlapped: Any) -> int:
+        self._spawn(self._later, handle, overlapped)
+        self.asked.set()
+        return 0
+
+    def _later(self, handle: int, overlapped: Any) -> None:
+        self.end.wait(10)
+        self._cancel(handle, overlapped)
+
+
 def test_b04_timed_out_read_awaits_the_cancel(
     fake: FakeKernel32, pair: Pair, spawn: Spawn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """CancelIoEx returns before the operation has ended: the read stays until it has."""
     client, _ = pair
-    asked, end = threading.Event(), threading.Event()
-    cancel = fake.CancelIoEx
-
-    def slow_cancel(handle: int, overlapped: Any) -> int:
-        def later() -> None:
-            end.wait(10)
-            cancel(handle, overlapped)
-
-        spawn(later)
-        asked.set()
-        return 0
-
-    monkeypatch.setattr(fake, "CancelIoEx", slow_cancel)
-    client.set_read_deadline(soon())
+    slow = SlowCancel(fake, spawn)
+    monkeypatch.setattr(fake, "CancelIoEx", slow)
     reading = spawn(client.read, 1)
-    assert asked.wait(10)
+    fake.pending()
+    client.set_read_deadline(past())
+    assert slow.asked.wait(10)
     fake.waiting()
     assert not reading.done()
-    end.set()
+    slow.end.set()
     with pytest.raises(TimeoutError):
         reading.result(10)
 
 
-def test_b05_bytes_that_beat_the_cancel_are_data(fake: FakeKernel32, pair: Pair) -> None:
+def test_b05_bytes_that_beat_the_cancel_are_data(
+    fake: FakeKernel32, pair: Pair, spawn: Spawn
+) -> None:
     client, server = pair
     fake.hooks["CancelIoEx"] = lambda: server.write(b"just in time") and None
-    client.set_read_deadline(soon())
-    assert client.read(100) == b"just in time"
+    reading = spawn(client.read, 100)
+    fake.pending()
+    client.set_read_deadline(past())
+    assert reading.result(10) == b"just in time"
 
 
-def test_b05_a_write_that_beats_the_cancel_has_gone(fake: FakeKernel32, pair: Pair) -> None:
+def test_b05_a_write_that_beats_the_cancel_has_gone(
+    fake: FakeKernel32, pair: Pair, spawn: Spawn
+) -> None:
     client, server = pair
     got: list[bytes] = []
     fake.hooks["CancelIoEx"] = lambda: got.extend([server.read(65536), server.read(65536)])
-    client.set_write_deadline(soon())
-    assert client.write(b"x" * 100_000) == 100_000
+    writing = spawn(client.write, b"x" * 100_000)
+    fake.pending()
+    client.set_write_deadline(past())
+    assert writing.result(10) == 100_000
     client.set_write_deadline(None)
     assert client.write(b"more") == 4
     assert server.read(100) == b"more"
 
 
 def test_b05_a_cut_write_tells_no_number_and_poisons_the_write_side(
-    fake: FakeKernel32, pair: Pair
+    fake: FakeKernel32, pair: Pair, spawn: Spawn
 ) -> None:
     """Windows reports 0 bytes although the other end has read some, and drops the rest."""
     client, server = pair
-    fake.hooks["CancelIoEx"] = lambda: server.read(100) and None
-    client.set_write_deadline(soon())
+    writing = spawn(client.write, bytes(100_000))
+    fake.pending()
+    assert len(server.read(100)) == 100
+    client.set_write_deadline(past())
     with pytest.raises(TimeoutError) as caught:
-        client.write(bytes(100_000))
+        writing.result(10)
     assert not hasattr(caught.value, "characters_written")
     client.set_write_deadline(None)
     with pytest.raises(BrokenPipeError, match="cut") as poisoned:
@@ -447,6 +465,20 @@ def test_b19_close_while_a_client_has_just_come(fake: FakeKernel32) -> None:
     client.close()
 
 
+def test_b18_close_awaits_what_it_cancelled(
+    fake: FakeKernel32, spawn: Spawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listener = listen(fake)
+    with pytest.raises(TimeoutError):
+        listener.accept(0)
+    slow = SlowCancel(fake, spawn)
+    monkeypatch.setattr(fake, "CancelIoEx", slow)
+    closing = spawn(listener.close)
+    assert slow.asked.wait(10)
+    slow.end.set()
+    closing.result(10)  # the fixture looks for handles closed with an operation pending
+
+
 def test_b20_accept_after_close(listener: WindowsListener) -> None:
     listener.close()
     listener.close()
@@ -607,6 +639,16 @@ def test_b24_the_kernel_decides_a_race_for_the_name(
     assert caught.value.errno == errno.EADDRINUSE
 
 
+def test_b24_windows_decides_where_nobody_can_be_asked(fake: FakeKernel32) -> None:
+    fake.fail("WaitNamedPipe", 50)
+    with listen(fake) as listener:
+        fake.fail("WaitNamedPipe", 50, 50)
+        with pytest.raises(PermissionError):
+            listen(fake)
+        with connect(fake), listener.accept(5):
+            pass
+
+
 def test_b24_denied_is_not_in_use(fake: FakeKernel32) -> None:
     fake.fail("CreateNamedPipe", 5)
     with pytest.raises(PermissionError):
@@ -691,27 +733,56 @@ def test_b29_a_bad_name_is_a_value_error(fake: FakeKernel32, code: int) -> None:
         connect(fake)
 
 
+FAR = Address("pipe", r"\\far\pipe\test", "far")
+
+
+class HangingNetwork:
+    """CreateFile as it may be with another computer: it hangs until CancelSynchronousIo ends it."""
+
+    def __init__(self, result: tuple[int, int]) -> None:
+        self._result = result
+        self.cancelled = threading.Event()
+
+    def open(self, *_: Any) -> tuple[int, int]:
+        assert self.cancelled.wait(10)
+        return self._result
+
+    def cancel(self, _: int) -> int:
+        self.cancelled.set()
+        return 0
+
+
 def test_b30_another_computer_is_given_up_in_time(
     fake: FakeKernel32, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """CreateFile hangs in the network until CancelSynchronousIo ends it."""
-    cancelled = threading.Event()
-
-    def hang(*_: Any) -> tuple[int, int]:
-        assert cancelled.wait(10)
-        return 995, 0
-
-    monkeypatch.setattr(fake, "CreateFile", hang)
-    monkeypatch.setattr(fake, "CancelSynchronousIo", lambda _: cancelled.set() or 0)
-    far = Address("pipe", r"\\far\pipe\test", "far")
+    network = HangingNetwork((995, 0))
+    monkeypatch.setattr(fake, "CreateFile", network.open)
+    monkeypatch.setattr(fake, "CancelSynchronousIo", network.cancel)
     with pytest.raises(TimeoutError, match="did not answer"):
-        windows.connect(far, timeout=0.01, api=fake)
+        windows.connect(FAR, timeout=0.01, api=fake)
+
+
+@pytest.mark.parametrize("too_late", [False, True])
+def test_b30_another_computer_is_given_up_at_ctrl_c(
+    fake: FakeKernel32,
+    listener: WindowsListener,
+    monkeypatch: pytest.MonkeyPatch,
+    too_late: bool,
+) -> None:
+    """Also when it answers just then: its handle is closed."""
+    opened = fake.CreateFile(ADDRESS.path, 0x12019B, FILE_FLAG_OVERLAPPED) if too_late else (995, 0)
+    network = HangingNetwork(opened)
+    monkeypatch.setattr(fake, "CreateFile", network.open)
+    monkeypatch.setattr(fake, "CancelSynchronousIo", network.cancel)
+    monkeypatch.setattr(windows, "milliseconds", lambda _: interrupt())
+    with pytest.raises(KeyboardInterrupt):
+        windows.connect(FAR, timeout=10, api=fake)
+    assert network.cancelled.is_set()
 
 
 def test_b30_another_computer_is_reached(fake: FakeKernel32) -> None:
-    far = Address("pipe", r"\\far\pipe\test", "far")
     with pytest.raises(FileNotFoundError):
-        windows.connect(far, timeout=10, api=fake)
+        windows.connect(FAR, timeout=10, api=fake)
 
 
 def test_connect_leaves_no_handle_when_the_pipe_cannot_be_asked(

@@ -208,8 +208,7 @@ class Lane:
     def _wait(self) -> bool:
         """Wait for the end of the operation. False: there is a reason not to wait for it."""
         api, event, state = self._api, self._event, self._overlapped
-        # Closed by a signal handler after the check and before the kernel reset the event?
-        while not self._closed:
+        while True:
             api.WaitForSingleObject(event, milliseconds(self._deadline))
             if state.Internal != STATUS_PENDING:
                 return True
@@ -220,7 +219,6 @@ class Lane:
                     return True
                 if self.refusal():
                     return False
-        return False
 
     def _cancel(self) -> tuple[int, int]:
         """Cancel the operation, see its end, return what became of it."""
