@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
@@ -19,6 +18,8 @@ from npipe.transport import connect as connect_transport
 from npipe.transport.base import Connection
 
 if TYPE_CHECKING:
+    import subprocess
+
     from _typeshed import ReadableBuffer, WriteableBuffer
 
 __all__ = ["Endpoint", "StdioConnection", "open_endpoint"]
@@ -51,6 +52,8 @@ def open_endpoint(endpoint: Endpoint, *, timeout: float | None, **options: Any) 
 
 
 def _spawn(command: list[str]) -> StdioConnection:
+    import subprocess  # slow to import, and seldom needed
+
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin is not None
     assert process.stdout is not None
@@ -114,11 +117,7 @@ class StdioConnection(Connection):
             self._writer.close()
         if self._process is None:
             return  # our own standard input ends with us: nothing can wake who reads it
-        try:
-            self._process.wait(1)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        _end(self._process)
         self._reader.close()
 
     @property
@@ -142,3 +141,14 @@ class StdioConnection(Connection):
     @property
     def peer(self) -> PeerIdentity:
         return PeerIdentity(pid=self._process.pid if self._process else None)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Give a program whose input has ended a second to end, too."""
+    from subprocess import TimeoutExpired
+
+    try:
+        process.wait(1)
+    except TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -7,7 +7,7 @@ reader slows its own generator down and nobody else's.
 
 from __future__ import annotations
 
-import secrets
+import os
 from typing import Any, Protocol
 
 import msgspec
@@ -51,7 +51,7 @@ class Subscription:
         self.session = session
         self.call = Call(session, method, args, b"", None)
         # geth's form: 16 random bytes in hexadecimal without leading zeros. Not to be guessed.
-        self.id = "0x" + secrets.token_hex(16).lstrip("0")
+        self.id = "0x" + os.urandom(16).hex().lstrip("0")
         name = encode(f"{namespace}_subscription")
         self._head = b'{"jsonrpc":"2.0","method":%b,"params":{"subscription":"%b",' % (
             name,
