@@ -71,7 +71,6 @@ def test_gates_are_one_for_each_method() -> None:
 
 
 def test_the_face_for_threads_imports_neither_asyncio_nor_subprocess() -> None:
-    code = (
-        "import sys, npipe.rpc; sys.exit('asyncio' in sys.modules or 'subprocess' in sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=50)
+    code = "import sys, npipe.rpc; sys.exit(bool({'asyncio', 'subprocess'} & set(sys.modules)))"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=50, env=environment)
