@@ -164,6 +164,17 @@ async def test_serve_forever_ends_when_closed_and_lets_the_clients_live(address)
         await serving
 
 
+async def test_leaving_the_block_by_an_exception_does_not_wait_for_clients(address):
+    with pytest.raises(ZeroDivisionError):
+        async with await npipe.aio.start_server(echo, address):
+            reader, writer = await npipe.aio.open_connection(address)
+            writer.write(b"x")
+            assert await reader.readexactly(1) == b"x"
+            raise ZeroDivisionError
+    assert await reader.read() == b""
+    writer.close()
+
+
 async def test_wait_closed_waits_for_the_connections(address):
     server = await npipe.aio.start_server(echo, address)
     reader, writer = await npipe.aio.open_connection(address)

@@ -6,7 +6,7 @@ duplex transport carries their bytes, and these private parts of asyncio bring t
 
 * ``loop._proactor``, its ``accept_pipe`` and its ``send``;
 * ``_ProactorDuplexPipeTransport``, the class of the transports, with its ``_force_close``,
-  ``_eof_written``, ``_write_fut``, ``_sock`` and ``_closing``;
+  ``_eof_written``, ``_write_fut``, ``_sock``, ``_closing`` and ``_sendfile_compatible``;
 * ``asyncio.windows_utils.PipeHandle``, what it takes for a pipe.
 
 ``tests/aio/test_proactor.py`` looks for each of them on every Python version. Who connects and
@@ -22,7 +22,7 @@ assert sys.platform == "win32"  # mypy then skips the file elsewhere
 import asyncio
 import contextlib
 import socket
-from asyncio import proactor_events, windows_utils
+from asyncio import constants, proactor_events, windows_utils
 from collections.abc import Callable
 from typing import Any
 
@@ -135,12 +135,15 @@ class Information(dict[str, Any]):
         return self._pipe.peer if name == "peer" else super().get(name, default)
 
 
+_FALLBACK: Any = constants._SendfileMode.FALLBACK  # type: ignore[attr-defined,unused-ignore]
 _LoopTransport: Any = proactor_events._ProactorDuplexPipeTransport
 
 
 class PipeTransport(_LoopTransport):  # type: ignore[misc]
-    """The loop's transport, with half-close on message pipes, and exact errors."""
+    """The loop's transport, with half-close on message pipes, exact errors and sendfile."""
 
+    # The system has no sendfile for a pipe, but the loop has one that reads and writes.
+    _sendfile_compatible = _FALLBACK
     _sock: Pipe
     _eof_written: bool
 

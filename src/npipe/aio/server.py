@@ -8,7 +8,8 @@ It has the methods of the newest ``asyncio.Server`` on every Python version:
 
 * ``wait_closed`` waits for the connections too, as asyncio's does since 3.12;
 * ``close_clients`` and ``abort_clients`` are there before 3.13;
-* a cancelled ``serve_forever`` closes the clients, so that it cannot wait for them for ever.
+* a cancelled ``serve_forever`` closes the clients, and so does an ``async with`` that is left by
+  an exception; else both could wait for them for ever.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class Backoff:
 class Server(asyncio.AbstractServer):
     """A listening server, as ``start_server`` and ``create_server`` return it.
 
-    Used as an asynchronous context manager it is closed at the end, and waited for.
+    As an asynchronous context manager it is closed at the end, and its connections waited for.
     """
 
     def __init__(
@@ -184,6 +185,8 @@ class Server(asyncio.AbstractServer):
 
     async def __aexit__(self, *exc: object) -> None:
         self.close()
+        if any(exc):
+            self.close_clients()
         await self.wait_closed()
 
     # Private methods
