@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import npipe
 from npipe import rpc
 from npipe.errors import MethodNotFound, RPCError
 from peers.require import NODE, node_environment, require, run_node
@@ -44,16 +44,23 @@ class Calculator:
         return self.waiting.wait(20)
 
 
+def address_in(directory: Path, name: str) -> str:
+    """Return an address of the test's own."""
+    if sys.platform == "win32":
+        return rf"\\.\pipe\{directory.name}-{name}"
+    return str(directory / name)
+
+
 @contextlib.contextmanager
 def serving(directory: Path, framing: str) -> Iterator[str]:
     api = rpc.API()
     api.register("math", Calculator())
     with rpc.Server(api, framing=framing) as server:
-        yield str(server.serve(str(directory / "s")))
+        yield str(server.serve(address_in(directory, "s")))
 
 
 @contextlib.contextmanager
-def running(address: Path, *command: str | Path) -> Iterator[str]:
+def running(address: str, *command: str | Path) -> Iterator[str]:
     """Run a server of someone else's until the end of the block; wait until it accepts."""
     process = subprocess.Popen(
         command,
@@ -65,14 +72,14 @@ def running(address: Path, *command: str | Path) -> Iterator[str]:
     try:
         deadline = time.monotonic() + 45
         while True:
-            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as sock:
-                sock.connect(os.fspath(address))
+            with contextlib.suppress(OSError):
+                npipe.connect(address).close()
                 break
             assert process.poll() is None, f"it ended with status {process.returncode}"
             assert time.monotonic() < deadline, "it does not listen"
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(0.05)
-        yield str(address)
+        yield address
     finally:
         process.terminate()
         try:
@@ -108,7 +115,7 @@ def test_vscode_jsonrpc_calls_us(directory: Path, framing: str) -> None:
 
 def test_we_call_jayson(directory: Path) -> None:
     require("jayson")
-    address = directory / "j"
+    address = address_in(directory, "j")
     with (
         running(address, require("node"), NODE / "jayson_server.cjs", address) as path,
         rpc.connect(path) as client,
@@ -122,7 +129,7 @@ def test_we_call_jayson(directory: Path) -> None:
 
 
 def test_we_call_anvil(directory: Path) -> None:
-    address = directory / "a"
+    address = address_in(directory, "a")
     command = [require("anvil"), "--silent", "--port", "0", "--ipc", address]
     with running(address, *command) as path, rpc.connect(path) as client:
         assert client.call("eth_chainId", timeout=20) == hex(31337)
@@ -132,7 +139,7 @@ def test_we_call_anvil(directory: Path) -> None:
 
 
 def test_we_call_geth(directory: Path) -> None:
-    address = directory / "g"
+    address = address_in(directory, "g")
     command = [
         *(require("geth"), "--dev", "--ipcpath", address, "--datadir", directory / "data"),
         *("--nodiscover", "--maxpeers", "0", "--port", "0", "--authrpc.port", "0"),
