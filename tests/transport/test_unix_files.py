@@ -195,6 +195,58 @@ def test_b38_of_racing_reclaimers_one_wins(
         assert os.listdir(directory) == []
 
 
+def test_b38_a_reclaimer_that_dawdles_removes_no_live_socket(
+    path: str, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Held up between "it is stale" and removing it: the other must not get to listen meanwhile.
+    make_stale(path)
+    judged, other_is_here, go_on = threading.Event(), threading.Event(), threading.Event()
+    is_served, locked = unix_files.is_served, unix_files._locked
+
+    def judge_and_dawdle(path: str) -> bool:
+        verdict = is_served(path)
+        if not judged.is_set():
+            judged.set()
+            go_on.wait(10)
+        return verdict
+
+    def tell_and_lock(descriptor: int) -> bool:
+        if judged.is_set():
+            other_is_here.set()
+        return locked(descriptor)
+
+    monkeypatch.setattr(unix_files, "is_served", judge_and_dawdle)
+    monkeypatch.setattr(unix_files, "_locked", tell_and_lock)
+    first = threads.submit(npipe.listen, path)
+    assert judged.wait(10)
+    second = threads.submit(npipe.listen, path)
+    assert other_is_here.wait(10)
+    go_on.set()
+    with first.result(10) as listener, npipe.connect(path), listener.accept(10):
+        error = second.exception(10)
+        assert isinstance(error, OSError)
+        assert error.errno == errno.EADDRINUSE
+
+
+def test_b38_a_lock_that_lost_its_name_is_no_lock(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The holder removes the file and lets go, between our opening and our locking it.
+    locked = unix_files._locked
+    opened: list[int] = []
+
+    def lock_late(descriptor: int) -> bool:
+        opened.append(descriptor)
+        if len(opened) == 1:
+            os.unlink(path + ".lock")
+        return locked(descriptor)
+
+    monkeypatch.setattr(unix_files, "_locked", lock_late)
+    with unix_files._lock(path + ".lock"):
+        assert len(opened) == 2
+        assert os.fstat(opened[1]).st_ino == os.lstat(path + ".lock").st_ino
+
+
 def test_a_lock_file_left_by_a_crash_is_no_obstacle(path: str, directory: str) -> None:
     with open(path + ".lock", "w"):
         pass
