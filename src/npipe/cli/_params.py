@@ -10,6 +10,8 @@ import json
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
+from npipe.rpc import framing
+
 __all__ = ["parse_named", "parse_param", "parse_params"]
 
 
@@ -24,8 +26,9 @@ def parse_param(word: str) -> Any:
     [7, -1, '0x1', 'latest', True, '7']
     """
     try:
+        _check_depth(word)
         return json.loads(word, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         if word.lstrip()[:1] in ('"', "[", "{"):
             raise ValueError(f"not JSON: {word}: {_reason(error)}") from None
     if word.startswith("-") and word not in ("-Infinity", "-"):
@@ -33,10 +36,17 @@ def parse_param(word: str) -> Any:
     return word
 
 
+def _check_depth(word: str) -> None:
+    """Raise ValueError for what no server would take. Python's own limit is no help: py-evm raises
+    it to where the JSON decoder overflows the C stack first."""
+    if max(word.count("["), word.count("{")) > framing.MAX_DEPTH:
+        framing.make("ndjson").feed(word.encode(errors="replace") + b"\n")
+
+
 def _reason(error: Exception) -> str:
     if isinstance(error, json.JSONDecodeError):
         return f"{error.msg} at character {error.pos + 1}"
-    return "nested too deep" if isinstance(error, RecursionError) else str(error)
+    return str(error)
 
 
 def parse_params(words: Iterable[str]) -> list[Any]:
