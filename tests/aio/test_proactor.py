@@ -88,6 +88,22 @@ async def test_message_pipe_can_be_half_closed(address):
         writer.close()
 
 
+async def test_b11_a_server_that_disconnects_is_a_broken_pipe(address):
+    """Not an OSError of CPython's own making, EINVAL."""
+
+    async def disconnect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.get_extra_info("pipe").disconnect()
+        writer.close()
+
+    async with await npipe.aio.start_server(disconnect, address):
+        reader, writer = await npipe.aio.open_connection(address)
+        writer.write(b"x")
+        with pytest.raises(BrokenPipeError, match="the server has disconnected"):
+            await reader.read()
+        writer.close()
+
+
 async def test_byte_pipe_cannot_be_half_closed(address):
     async with await npipe.aio.start_server(keep, address):
         _, writer = await npipe.aio.open_connection(address)
