@@ -15,6 +15,9 @@ from npipe.rpc.dispatcher import Dispatcher
 from npipe.rpc.session import Session
 from npipe.security import PeerIdentity
 
+if sys.platform == "win32":
+    from npipe.transport.kernel32 import load
+
 __all__ = ["Direct", "Refused"]
 
 
@@ -26,7 +29,10 @@ class Direct:
     """One connection's session, fed and emptied by hand. It is the owner's, so to say."""
 
     def __init__(self, api: API) -> None:
-        owner = PeerIdentity(uid=os.geteuid()) if sys.platform != "win32" else None
+        if sys.platform == "win32":
+            owner = PeerIdentity(sid=load().process_sids()[1])
+        else:
+            owner = PeerIdentity(uid=os.geteuid())
         self._session = Session(Dispatcher(api), peer=owner)
         self._ids = itertools.count()
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import secrets
 import socket
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -26,9 +28,9 @@ def address(api: npipe.rpc.API, service: ethereum.Service) -> Iterator[str]:
         tempfile.TemporaryDirectory(prefix="np") as directory,
         npipe.rpc.Server(api) as server,
     ):
-        path = str(Path(directory, "chain.ipc"))
-        server.serve(path)
-        yield path
+        windows = sys.platform == "win32"
+        name = f"npipe-{secrets.token_hex(8)}" if windows else str(Path(directory, "chain.ipc"))
+        yield str(server.serve(name))
 
 
 def test_web3py_does_a_full_round(address: str) -> None:

@@ -70,6 +70,7 @@ def test_a_snapshot_brings_everything_back(call: Call, alice: str, bob: str) -> 
     assert call("eth_getBlockByHash", gone, False) is None
     assert call("evm_revert", second) is False  # it was of a time that is no more
     assert call("evm_revert", first) is False  # used up
+    assert call("evm_snapshot") not in (first, second)  # no number is ever another's
     again = call("eth_sendTransaction", request)
     assert again == sent  # the same nonce, the same transaction: it is known no more
     assert call("eth_getTransactionReceipt", again)["status"] == "0x1"

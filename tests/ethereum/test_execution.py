@@ -94,6 +94,25 @@ def test_a_call_sees_no_base_fee_unless_it_names_a_price(
     assert int(call("eth_call", priced), 16) == int(head["baseFeePerGas"], 16)
 
 
+def test_a_call_that_offers_too_little_is_refused_as_a_transaction_is(
+    call: Call, alice: str, deploy: Deploy
+) -> None:
+    request = {"from": alice, "to": deploy(ANSWER)}
+    for fee in ({"gasPrice": "0x1"}, {"maxFeePerGas": "0x1"}):
+        with pytest.raises(RPCError, match="max fee per gas less than block base fee"):
+            call("eth_call", {**request, **fee})
+    with pytest.raises(RPCError, match=r"maxFeePerGas \(1\) < maxPriorityFeePerGas \(2\)"):
+        call("eth_call", {**request, "maxFeePerGas": "0x1", "maxPriorityFeePerGas": "0x2"})
+
+
+def test_pretended_money_cannot_be_more_than_fits(call: Call, alice: str, bob: str) -> None:
+    all_there_is = {"balance": hex(2**256 - 1)}
+    request = {"from": alice, "to": bob, "value": "0x1"}
+    with pytest.raises(RPCError) as caught:
+        call("eth_call", request, "latest", {alice: all_there_is, bob: all_there_is})
+    assert caught.value.code == -32000
+
+
 def test_a_call_sees_the_block_that_it_asks_for(call: Call, deploy: Deploy) -> None:
     number = deploy(assemble("NUMBER 0x00 MSTORE 0x20 0x00 RETURN"))
     call("evm_mine", {"blocks": 3})

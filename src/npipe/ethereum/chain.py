@@ -31,7 +31,7 @@ from eth_utils import ValidationError
 from rlp import decode, encode
 from rlp.exceptions import RLPException
 
-from .errors import ChainError
+from .clock import Clock
 from .events import Hub
 from .state_file import SavedBlock, SavedChain
 from .vm import Machine, State
@@ -40,8 +40,6 @@ __all__ = ["GAS_LIMIT", "Chain", "Mined"]
 
 GAS_LIMIT = 30_000_000
 _EXTRA = b"npipe"
-_MAX_STEP = 1_000  # blocks that one request may mine, and seconds are bounded by 64 bits
-_MAX_TIME = 2**63
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,7 +72,7 @@ class Mined:
 class _Snapshot:
     height: int
     offset: int
-    next_timestamp: int | None
+    wanted: int | None  # the clock's
     extra: Any  # what the owner of the chain keeps with it
 
 
@@ -103,10 +101,9 @@ class Chain:
         self.store: dict[bytes, bytes] = {}
         self._chaindb = ChainDB(AtomicDB(MemoryDB(self.store)))
         self._context = ChainContext(chain_id)
-        self._clock = clock
-        self._offset = 0
-        self._next_timestamp: int | None = None
-        self._snapshots: list[_Snapshot] = []
+        self.clock = Clock(clock)
+        self._snapshots: dict[int, _Snapshot] = {}
+        self._last_snapshot = 0
         self._blocks: list[Mined] = []
         self._by_hash: dict[bytes, Mined] = {}
         self._by_transaction: dict[bytes, tuple[Mined, int]] = {}
@@ -116,11 +113,6 @@ class Chain:
             self._restore(saved)
 
     # -- reading --------------------------------------------------------------------------------
-
-    @property
-    def height(self) -> int:
-        """The number of the newest block."""
-        return self.head.number
 
     @property
     def blocks(self) -> Sequence[Mined]:
@@ -154,11 +146,10 @@ class Chain:
     def next_header(self) -> BlockHeaderAPI:
         """The header that a block mined now would begin with."""
         parent = self.head.header
-        wanted = self._next_timestamp
         return Machine.create_header_from_parent(
             parent,
             coinbase=self.coinbase,
-            timestamp=max(self.now(), parent.timestamp + 1) if wanted is None else wanted,
+            timestamp=self.clock.next(parent.timestamp),
             gas_limit=parent.gas_limit,
             extra_data=_EXTRA,
             mix_hash=keccak(parent.hash),  # PREVRANDAO: no randomness, but no constant either
@@ -200,9 +191,7 @@ class Chain:
         """Add a block with those of the transactions that fit, and tell the listeners."""
         header = self.next_header()
         mined, _ = self.build(header, transactions)
-        if self._next_timestamp is not None:  # time goes on from the one that was asked for
-            self._offset = header.timestamp - int(self._clock())
-            self._next_timestamp = None
+        self.clock.passed(header.timestamp)
         self._append(mined)
         self.hub.new_block(mined)
         return mined
@@ -211,51 +200,37 @@ class Chain:
         """py-evm's machine for one block, on the state that the header names."""
         return Machine(header, self._chaindb, self._context, ConsensusContext(self._chaindb.db))
 
-    # -- time -----------------------------------------------------------------------------------
-
-    def now(self) -> int:
-        """The chain's clock: the system's, moved by what was asked for. Seconds since 1970."""
-        return int(self._clock()) + self._offset
-
-    def increase_time(self, seconds: int) -> int:
-        """Move the clock forward; returns the whole distance from the system's clock."""
-        if not 0 <= self.now() + seconds < _MAX_TIME:
-            raise ChainError(f"the time cannot be moved by {seconds} seconds")
-        self._offset += seconds
-        return self._offset
-
     def set_next_timestamp(self, timestamp: int) -> None:
         """Give the next block this time, and let the clock go on from there."""
-        last = self.head.header.timestamp
-        if not last < timestamp < _MAX_TIME:
-            raise ChainError(f"timestamp {timestamp} is not later than the last block's ({last})")
-        self._next_timestamp = timestamp
+        self.clock.want(timestamp, self.head.header.timestamp)
 
     # -- snapshots ------------------------------------------------------------------------------
 
     def snapshot(self, extra: Any = None) -> int:
-        """Remember the chain as it is now. Returns the number that reverts to it."""
-        self._snapshots.append(
-            _Snapshot(len(self._blocks), self._offset, self._next_timestamp, extra)
+        """Remember the chain as it is now. Returns the number that reverts to it, a new one."""
+        self._last_snapshot += 1
+        self._snapshots[self._last_snapshot] = _Snapshot(
+            len(self._blocks), self.clock.offset, self.clock.wanted, extra
         )
-        return len(self._snapshots)
+        return self._last_snapshot
 
     def revert(self, number: int) -> tuple[bool, Any]:
         """Go back to a snapshot, which is used up by that, as are those taken after it.
 
         Returns whether there was such a snapshot, and what was kept with it.
         """
-        if not 1 <= number <= len(self._snapshots):
+        snapshot = self._snapshots.get(number)
+        if snapshot is None:
             return False, None
-        snapshot = self._snapshots[number - 1]
-        del self._snapshots[number - 1 :]
+        for later in [key for key in self._snapshots if key >= number]:
+            del self._snapshots[later]
         for mined in self._blocks[snapshot.height :]:
             del self._by_hash[mined.hash]
             for transaction in mined.block.transactions:
                 del self._by_transaction[transaction.hash]
         del self._blocks[snapshot.height :]
         self.head = self._blocks[-1]
-        self._offset, self._next_timestamp = snapshot.offset, snapshot.next_timestamp
+        self.clock.offset, self.clock.wanted = snapshot.offset, snapshot.wanted
         return True, snapshot.extra
 
     # -- keeping --------------------------------------------------------------------------------
@@ -264,7 +239,7 @@ class Chain:
         """All of the chain but its snapshots, to be saved."""
         return SavedChain(
             chain_id=self.chain_id,
-            offset=self._offset,
+            offset=self.clock.offset,
             blocks=[
                 SavedBlock(
                     encode(mined.block),
@@ -284,7 +259,7 @@ class Chain:
                 f"ask for --chain-id {saved.chain_id}, or for another file"
             )
         self.store.update(saved.nodes)
-        self._offset = saved.offset
+        self.clock.offset = saved.offset
         parent = GENESIS_PARENT_HASH
         try:
             for number, item in enumerate(saved.blocks):
@@ -315,7 +290,7 @@ class Chain:
 
     def _genesis(self, balances: Mapping[bytes, int]) -> Mined:
         header = Machine.create_genesis_header(
-            difficulty=0, gas_limit=GAS_LIMIT, timestamp=self.now(), extra_data=_EXTRA
+            difficulty=0, gas_limit=GAS_LIMIT, timestamp=self.clock.now(), extra_data=_EXTRA
         )
         state = self.state(header)
         for address, balance in balances.items():

@@ -8,7 +8,8 @@ from npipe.errors import InvalidParams
 
 from .chain import Mined
 from .formats import BlockId, Quantity, quantity, to_int
-from .node import TIP, Node
+from .node import Node
+from .requests import TIP
 from .shapes import gas_price
 from .worker import on_worker
 

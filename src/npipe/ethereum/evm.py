@@ -55,7 +55,7 @@ class Evm:
     @on_worker
     def increase_time(self, seconds: Quantity) -> int:
         """Move the chain's clock on. Returns how far it is from the system's, in seconds."""
-        return self._node.chain.increase_time(to_int(seconds))
+        return self._node.chain.clock.advance(to_int(seconds))
 
     @on_worker
     def set_next_block_timestamp(self, timestamp: Quantity) -> None:

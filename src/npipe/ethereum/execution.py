@@ -14,6 +14,7 @@ from eth import exceptions as evm
 from eth.abc import ComputationAPI, StateAPI
 from eth.vm.forks.berlin.transactions import calculate_txn_intrinsic_gas_berlin
 from eth.vm.forks.prague.constants import PER_EMPTY_ACCOUNT_BASE_COST
+from eth_utils import ValidationError
 
 from .errors import ChainError, Reverted
 from .formats import StateOverride, to_bytes, to_int
@@ -84,15 +85,15 @@ def execute(state: StateAPI, message: Message) -> Outcome:
     Raises ChainError where there is nothing to run: too little gas, or money that is not there.
     What fails inside is no exception but an outcome with an error.
     """
-    if message.max_fee_per_gas == 0:
-        state.execution_context._base_fee_per_gas = 0
-    _check(state, message)
+    _begin(state, message)
     state.lock_changes()
     executor = Executor(state)
-    evm_message = executor.build_evm_message(message)
-    computation = executor.build_computation(evm_message, message)
-    remaining = computation.get_gas_remaining()
-    executor.finalize_computation(message, computation)
+    try:
+        computation = executor.build_computation(executor.build_evm_message(message), message)
+        remaining = computation.get_gas_remaining()
+        executor.finalize_computation(message, computation)
+    except ValidationError as error:  # pretended balances can add up to more than 256 bits
+        raise ChainError(str(error)) from error
     state.clear_transient_storage()
     used = message.gas - remaining
     used -= min(computation.get_gas_refund(), used // 5)
@@ -178,7 +179,16 @@ _WORDS: dict[type[Exception], str] = {
 }
 
 
-def _check(state: StateAPI, message: Message) -> None:
+def _begin(state: StateAPI, message: Message) -> None:
+    """Refuse what cannot be run. A call that names no price sees no base fee either."""
+    if message.max_fee_per_gas == 0:
+        state.execution_context._base_fee_per_gas = 0
+    base_fee = state.execution_context.base_fee_per_gas
+    if message.max_fee_per_gas < base_fee:
+        raise ChainError(
+            f"max fee per gas less than block base fee: address 0x{message.sender.hex()}, "
+            f"maxFeePerGas: {message.max_fee_per_gas}, baseFee: {base_fee}"
+        )
     have = state.get_balance(message.sender)
     want = message.gas * message.max_fee_per_gas + message.value
     if have < want:
@@ -204,7 +214,7 @@ def _is_plain_transfer(state_at: Callable[[], StateAPI], message: Message) -> bo
         return False
     if message.gas < _TRANSFER_GAS:
         return False
-    _check(state, replace(message, gas=_TRANSFER_GAS))
+    _begin(state, replace(message, gas=_TRANSFER_GAS))
     return True
 
 

@@ -25,13 +25,13 @@ from .events import Hub
 from .execution import Message
 from .formats import BlockHash, BlockId, StateOverride, TransactionRequest, to_bytes, to_int
 from .pool import Pool
+from .requests import call_fees, check_request, fees
 from .state_file import SavedChain
 from .vm import TIMEOUT, State
 from .worker import Worker
 
 __all__ = ["Node", "Place"]
 
-TIP = 10**9  # what a transaction that names no tip offers the miner, in wei a unit of gas
 _MAX_MINED_AT_ONCE = 10_000
 
 
@@ -124,7 +124,7 @@ class Node:
 
     def message(self, request: TransactionRequest, state: State) -> Message:
         """What a request asks to be run, with geth's defaults filled in."""
-        fee_cap, tip = self.fees(request, default=0)
+        fee_cap, tip = call_fees(request)
         sender = to_bytes(request.from_) if request.from_ else bytes(20)
         value = to_int(request.value or 0)
         limit = self.chain.head.header.gas_limit
@@ -202,45 +202,12 @@ class Node:
         """What the next block will take of each unit of gas."""
         return int(calculate_expected_base_fee_per_gas(self.chain.head.header))
 
-    def fees(
-        self, request: TransactionRequest, default: int | None = None
-    ) -> tuple[int, int | None]:
-        """The fee cap and the tip of a request; no tip means a price of the old kind.
-
-        A request that names nothing gets ``default`` as its cap, or what will do by the look of
-        the chain where that is None.
-        """
-        cap, tip, price = (
-            request.max_fee_per_gas,
-            request.max_priority_fee_per_gas,
-            request.gas_price,
-        )
-        if price is not None:
-            if cap is not None or tip is not None:
-                raise ChainError(
-                    "both gasPrice and (maxFeePerGas or maxPriorityFeePerGas) specified"
-                )
-            return to_int(price), None
-        if cap is None and tip is None and default is not None:
-            return default, default
-        if request.type is not None and to_int(request.type) < 2:
-            return self.base_fee() + TIP, None
-        tip_wei = to_int(tip) if tip is not None else TIP
-        if cap is None:
-            return 2 * self.base_fee() + tip_wei, tip_wei
-        cap_wei = to_int(cap)
-        if tip is None:
-            tip_wei = min(tip_wei, cap_wei)
-        if cap_wei < tip_wei:
-            raise ChainError(f"maxFeePerGas ({cap_wei}) < maxPriorityFeePerGas ({tip_wei})")
-        return cap_wei, tip_wei
-
     def sign(self, request: TransactionRequest) -> SignedTransactionAPI:
         """Fill in what a request leaves out, as geth does, and sign it with the sender's key."""
         if request.from_ is None:
             raise UnknownAccount
         account = self.account(to_bytes(request.from_))
-        _check_request(request, self.chain.chain_id)
+        check_request(request, self.chain.chain_id)
         if request.nonce is not None:
             nonce = to_int(request.nonce)
         else:
@@ -252,7 +219,7 @@ class Node:
             chain_id=self.chain.chain_id,
             nonce=nonce,
             gas=gas,
-            fees=self.fees(request),
+            fees=fees(request, self.base_fee()),
         )
 
     def submit(self, transaction: SignedTransactionAPI) -> bytes:
@@ -336,21 +303,6 @@ class Node:
         if len(self.pool):
             self.pool.drop_stale(self.chain.state())
         return mined
-
-
-def _check_request(request: TransactionRequest, chain_id: int) -> None:
-    data, payload = request.data, request.input
-    if data is not None and payload is not None and to_bytes(data) != to_bytes(payload):
-        raise ChainError(
-            'both "data" and "input" are set and not equal. '
-            'Please use "input" to pass transaction call data'
-        )
-    if request.chain_id is not None and to_int(request.chain_id) != chain_id:
-        raise ChainError(
-            f"chainId does not match node's (have={to_int(request.chain_id)}, want={chain_id})"
-        )
-    if not request.target and not request.payload:
-        raise ChainError("contract creation without any data provided")
 
 
 def _is_hash(wanted: Any) -> bool:

@@ -1,0 +1,48 @@
+"""The chain's time: the system's, moved by what was asked for. Imports no py-evm."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from .errors import ChainError
+
+__all__ = ["Clock"]
+
+_END = 2**63  # timestamps stay below it: many a reader keeps them in a signed number
+
+
+class Clock:
+    """Tells each block its time. Whole seconds since 1970."""
+
+    def __init__(self, system: Callable[[], float] = time.time) -> None:
+        self._system = system
+        self.offset = 0  # seconds from the system's clock
+        self.wanted: int | None = None  # the time that the next block was given
+
+    def now(self) -> int:
+        """The time, if a block were not bound to its parent's."""
+        return int(self._system()) + self.offset
+
+    def next(self, parent: int) -> int:
+        """The time of a block whose parent has the time ``parent``: later than that."""
+        return max(self.now(), parent + 1) if self.wanted is None else self.wanted
+
+    def advance(self, seconds: int) -> int:
+        """Move on by so many seconds; returns the whole distance from the system's clock."""
+        if not 0 <= self.now() + seconds < _END:
+            raise ChainError(f"the time cannot be moved by {seconds} seconds")
+        self.offset += seconds
+        return self.offset
+
+    def want(self, timestamp: int, parent: int) -> None:
+        """Give the next block this time. Raises ChainError for one not later than ``parent``."""
+        if not parent < timestamp < _END:
+            raise ChainError(f"timestamp {timestamp} is not later than the last block's ({parent})")
+        self.wanted = timestamp
+
+    def passed(self, timestamp: int) -> None:
+        """A block has been given this time: if it was asked for, go on from there."""
+        if self.wanted is not None:
+            self.offset = timestamp - int(self._system())
+            self.wanted = None
