@@ -256,7 +256,7 @@ class Dialled:
     def __init__(self) -> None:
         self.ends: list[npipe.Connection] = []
         self.ours: list[npipe.Connection] = []
-        self.client = rpc.Client(self._dial, timeout=10, reconnect=True)
+        self.client = rpc.Client(self._dial, timeout=10, reconnect=10.0)
 
     def _dial(self, again: bool) -> npipe.Connection:
         ours, theirs = memory_pair()
@@ -300,6 +300,22 @@ def test_a_call_that_may_have_happened_is_sent_again_only_if_marked(idempotent: 
         assert isinstance(outcome[0], ConnectionLost)
         assert outcome[0].maybe_executed
     dialled.client.close()
+
+
+def test_a_server_that_hangs_up_on_everybody_is_given_up() -> None:
+    dials: list[int] = []
+
+    def dial(again: bool) -> npipe.Connection:
+        ours, theirs = memory_pair()
+        theirs.close()
+        dials.append(1)
+        return ours
+
+    client = rpc.Client(dial, timeout=10, reconnect=0.1)
+    with pytest.raises(ConnectionLost):
+        client.call("x")
+    assert 2 <= len(dials) < 20
+    client.close()
 
 
 def test_reconnecting_waits_for_the_server(address: str) -> None:

@@ -91,6 +91,16 @@ def test_rpc_bug_02_a_message_over_the_limit_is_refused_and_answered(
         assert connection.read(100) == b""
 
 
+def test_what_came_before_a_message_over_the_limit_is_answered(serve: Serve, address: str) -> None:
+    serve(limits=rpc.Limits(message_bytes=1000))
+    with npipe.connect(address) as connection:
+        connection.write(call(1, b"test_noArgsRets") + b'{"' + b"x" * 2000)
+        first, second = read_lines(connection, 2)
+        assert b'"id":1,"result"' in first
+        assert b"-32700" in second
+        assert connection.read(100) == b""
+
+
 def test_rpc_bug_20_a_message_read_costs_no_buffer_of_a_mebibyte(
     serve: Serve, address: str
 ) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any, Self
@@ -27,6 +28,8 @@ from npipe.transport.base import Connection
 __all__ = ["GAP", "Client", "Gap", "connect"]
 
 log = logging.getLogger("npipe.rpc")
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.5  # seconds before a call is sent again
 
 
 class Gap:
@@ -57,7 +60,7 @@ class Client(Caller):
         limits: Limits | None = None,
         framing: str = "json-stream",
         timeout: float | None = None,
-        reconnect: bool = False,
+        reconnect: float | None = None,
     ) -> None:
         """``dial(again)`` makes a connection. ``timeout`` is that of every call that names none."""
         self._dial = dial
@@ -111,7 +114,7 @@ class Client(Caller):
     def _live_link(self) -> Link:
         """Return the link; a new one where the old was lost and that is wanted."""
         link = self._link
-        if link.closed and not self._closed and self._reconnect:
+        if link.closed and not self._closed and self._reconnect is not None:
             with self._lock:
                 if self._link.closed and not self._closed:
                     self._link = self._open(again=True)
@@ -124,6 +127,7 @@ class Client(Caller):
     def _exchange(
         self, send: Callable[[Link], list[Outcome]], *, idempotent: bool
     ) -> list[Outcome]:
+        pause, give_up = FIRST_PAUSE, 0.0
         while True:
             try:
                 outcomes = super()._exchange(send, idempotent=idempotent)
@@ -133,8 +137,15 @@ class Client(Caller):
             if lost and self._closed:
                 raise ClosedError("client")
             safe = idempotent or all(not error.maybe_executed for error in lost)
-            if not lost or not self._reconnect or not safe:
+            if not lost or self._reconnect is None or not safe:
                 return outcomes
+            # A server that hangs up on everybody must not be dialled in a tight loop.
+            now = time.monotonic()
+            give_up = give_up or now + self._reconnect
+            if now >= give_up:
+                return outcomes
+            time.sleep(min(pause, give_up - now))
+            pause = min(2 * pause, LONGEST_PAUSE)
 
     def __enter__(self) -> Self:
         return self
@@ -206,5 +217,5 @@ def connect(
         limits=limits,
         framing=framing,
         timeout=timeout,
-        reconnect=reconnect is not None,
+        reconnect=reconnect,
     )

@@ -92,6 +92,8 @@ class Link:
                 self.flush()
                 if self.partner is not None:
                     self.partner.flush()
+                if self._framing.error is not None:  # what came before it has been answered
+                    raise self._framing.error
                 self._wait_for_room()
                 data = self._read()
                 if not data:
@@ -179,17 +181,23 @@ class Link:
             call = self._current
             if progress != self.progress or call is None or self._closed:
                 return
-            call.method.slow = True
-            self._current = None
-            token = self._reader = object()
+            before = self._reader, call
+            self._reader, self._current = object(), None
             self._watch.busy.discard(self)
-        start_thread(self._read_as, self._thread_name, token)
+            call.method.slow = True
+            try:
+                start_thread(self._read_as, self._thread_name, self._reader)
+            except RuntimeError:  # no thread to be had: what waits goes on waiting
+                self._reader, self._current = before
 
     def _start_call(self, call: Call) -> None:
         if call.method.is_async and self._run_async is not None:
             self._run_async(self, call)
-        else:
+            return
+        try:
             start_thread(self._run_call, self._thread_name, call)
+        except RuntimeError:  # no thread to be had
+            call.run()
 
     def _run_call(self, call: Call) -> None:
         if call.method.options.concurrency is not None:
