@@ -20,7 +20,7 @@ async def lose(here: Any, client: aio.Client) -> None:
     """Cut the connection at the server, and wait until the client knows."""
     for link in tuple(here.server._links):
         link.abort("cut by the test")
-    await asyncio.wait_for(client._link.gone.wait(), 20)
+    await asyncio.wait_for(client._link.wait_closed(), 20)
 
 
 def test_without_reconnect_a_lost_connection_stays_lost(run: Run) -> None:
@@ -73,7 +73,7 @@ def test_the_server_is_waited_for_but_not_for_ever(run: Run) -> None:
     async def main() -> None:
         async with running() as here, await here.connect(reconnect=0.05) as client:
             await here.server.stop()
-            await asyncio.wait_for(client._link.gone.wait(), 20)
+            await asyncio.wait_for(client._link.wait_closed(), 20)
             with pytest.raises(TimeoutError):
                 await client.call("test_add", 1)
             api = rpc.API()

@@ -73,10 +73,10 @@ class Client(Caller):
         link.close("closed")
         try:
             async with asyncio.timeout(CLOSING):
-                await link.gone.wait()
+                await link.wait_closed()
         except TimeoutError:
             link.abort("closed")
-            await link.gone.wait()
+            await link.wait_closed()
 
     @property
     def peer(self) -> PeerIdentity | None:

@@ -98,6 +98,40 @@ class _Session(Session):
 class Link(asyncio.Protocol):
     """Moves bytes between a transport and a session, and runs the session's calls."""
 
+    __slots__ = (  # 10,000 idle connections are nothing special
+        "_at_end",
+        "_awake",
+        "_connection_id",
+        "_crew",
+        "_dispatcher",
+        "_draining",
+        "_framing",
+        "_gates",
+        "_gone",
+        "_is_client",
+        "_last_read",
+        "_on_close",
+        "_on_open",
+        "_partial_since",
+        "_reading",
+        "_reason",
+        "_room",
+        "_room_for_threads",
+        "_thread",
+        "_timers",
+        "_workers",
+        "bytes_in",
+        "bytes_out",
+        "closed",
+        "limits",
+        "loop",
+        "pumping",
+        "queued",
+        "remote",
+        "session",
+        "tasks",
+        "transport",
+    )
     transport: asyncio.Transport
     session: Session
 
@@ -120,7 +154,7 @@ class Link(asyncio.Protocol):
         self.bytes_in = self.bytes_out = 0
         self.closed = False
         self.remote: Any = None  # the face for calling the other end
-        self.gone = asyncio.Event()  # the transport has ended
+        self._gone: asyncio.Future[None] | None = None  # for those who wait for the end
         self.tasks: set[asyncio.Task[None]] = set()
         self._is_client = is_client
         self._dispatcher = dispatcher
@@ -137,8 +171,7 @@ class Link(asyncio.Protocol):
         self._awake = False  # ``pump`` has been asked for
         self.queued = 0  # bytes since the last write, roughly
         self._room: asyncio.Future[None] | None = None  # while the peer does not read
-        self._room_for_threads = threading.Event()
-        self._room_for_threads.set()
+        self._room_for_threads: threading.Event | None = None  # the same, for plain generators
         self._reading = True
         self._at_end = False  # the other end has finished sending
         self._draining = False  # this end closes once all is answered
@@ -206,7 +239,8 @@ class Link(asyncio.Protocol):
         if self._crew is not None:
             self._crew.close()
         self._make_room()
-        self.gone.set()
+        if self._gone is not None:
+            self._gone.set_result(None)
         self._on_close(self, reason)
 
     def pause_writing(self) -> None:
@@ -326,7 +360,7 @@ class Link(asyncio.Protocol):
             self.transport.write(data)
             self.bytes_out += len(data)
         if self._room is None:
-            if not self._room_for_threads.is_set():
+            if self._room_for_threads is not None:
                 self._room_for_threads.set()
         elif self.transport.get_write_buffer_size() > self.limits.queue_bytes:
             self.abort("the other end reads too slowly")
@@ -345,7 +379,8 @@ class Link(asyncio.Protocol):
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
         self._room = None
-        self._room_for_threads.set()
+        if self._room_for_threads is not None:
+            self._room_for_threads.set()
 
     def _set_reading(self, on: bool) -> None:
         on = on and not self._draining
@@ -459,6 +494,12 @@ class Link(asyncio.Protocol):
             self._reason = self._reason or reason
             self.transport.close()
 
+    async def wait_closed(self) -> None:
+        """Wait for the end of the transport."""
+        if not self.closed:
+            self._gone = self._gone or self.loop.create_future()
+            await asyncio.shield(self._gone)
+
     def abort(self, reason: str) -> None:
         """Close at once."""
         self._reason = reason if not self.transport.is_closing() else self._reason or reason
@@ -476,8 +517,12 @@ class Link(asyncio.Protocol):
             subscription.call.on_cancel(task.cancel)
             task.add_done_callback(self._task_done)
         else:
+            self._room_for_threads = room = self._room_for_threads or threading.Event()
             threading.Thread(
-                target=self._feed_from_thread, args=(subscription,), name="npipe-feed", daemon=True
+                target=self._feed_from_thread,
+                args=(subscription, room),
+                name="npipe-feed",
+                daemon=True,
             ).start()
 
     async def _feed(self, subscription: Subscription) -> None:
@@ -502,7 +547,7 @@ class Link(asyncio.Protocol):
                 await items.aclose()
         subscription.finish(error)
 
-    def _feed_from_thread(self, subscription: Subscription) -> None:
+    def _feed_from_thread(self, subscription: Subscription, room: threading.Event) -> None:
         error: Exception | None = None
         items = subscription.items()
         try:
@@ -510,11 +555,11 @@ class Link(asyncio.Protocol):
                 if not subscription.push(item):
                     break
                 if self.queued > FLUSH_BYTES:
-                    self._room_for_threads.clear()
+                    room.clear()
                     self.wake()  # the next flush sets it, where the peer reads
                     if self.closed:
                         break
-                    self._room_for_threads.wait()
+                    room.wait()
         except Exception as caught:
             error = caught
         finally:
