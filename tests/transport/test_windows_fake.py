@@ -183,6 +183,22 @@ def test_b05_bytes_that_beat_the_cancel_are_data(
     assert reading.result(10) == b"just in time"
 
 
+def test_b05_a_read_to_the_end_that_timed_out_gives_what_it_had_to_the_next(
+    fake: FakeKernel32, pair: Pair, spawn: Spawn
+) -> None:
+    client, server = pair
+    server.write(b"first")
+    reading = spawn(client.read)
+    fake.pending()
+    client.set_read_deadline(past())
+    with pytest.raises(TimeoutError):
+        reading.result(10)
+    client.set_read_deadline(None)
+    server.write(b"second")
+    server.close()
+    assert client.read() == b"firstsecond"
+
+
 def test_b05_a_write_that_beats_the_cancel_has_gone(
     fake: FakeKernel32, pair: Pair, spawn: Spawn
 ) -> None:

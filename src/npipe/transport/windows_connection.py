@@ -1,4 +1,9 @@
-"""A connection over a Windows pipe: what bytes mean, on top of two lanes (``overlapped.py``)."""
+"""A connection over a Windows pipe: what the bytes mean, on top of two lanes (``overlapped.py``).
+
+Here is decided what the end of the stream is, what becomes of bytes whose reader was interrupted,
+and what may be said of a write that was cut. How an operation runs and ends is the lane's matter,
+and how the handle was made ``windows_handles.py``'s.
+"""
 
 from __future__ import annotations
 
