@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,26 @@ def test_pending_transactions_are_pushed_as_hashes_or_whole(address: str) -> Non
         assert next(hashes) == sent
         pending = next(whole)
         assert (pending["hash"], pending["blockHash"]) == (sent, None)
+
+
+def test_many_clients_at_once_get_one_chain(address: str) -> None:
+    """Each transaction in a block of its own, every block told of once and in order."""
+    clients, each = 4, 10
+    with npipe.rpc.connect(address) as listener:
+        heads = listener.subscribe("eth", "newHeads")
+        accounts = listener.call("eth_accounts")
+
+        def send(account: str) -> list[str]:
+            transfer = {"from": account, "to": accounts[-1], "value": "0x1", "gas": "0x5208"}
+            with npipe.rpc.connect(address) as client:
+                return [client.call("eth_sendTransaction", transfer) for _ in range(each)]
+
+        with ThreadPoolExecutor(clients) as pool:
+            sent = [one for many in pool.map(send, accounts[:clients]) for one in many]
+        numbers = [int(heads.next(timeout=20)["number"], 16) for _ in sent]
+        assert numbers == list(range(1, clients * each + 1))
+        places = {listener.call("eth_getTransactionReceipt", h)["blockNumber"] for h in sent}
+        assert len(places) == len(sent)
 
 
 def test_a_bad_subscription_is_an_error_of_the_call(address: str) -> None:

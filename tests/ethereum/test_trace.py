@@ -114,6 +114,15 @@ def test_failures_are_in_the_trace(call: Call, alice: str, deploy: Deploy) -> No
     assert trace["structLogs"][-1]["error"] == "out of gas"
 
 
+def test_a_trace_has_an_end(call: Call, deploy: Deploy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("npipe.ethereum.trace._MAX_STEPS", 100)
+    request = {"to": deploy(LOOP), "gas": "0x6000"}
+    with pytest.raises(RPCError, match="more than 100 steps: give a limit"):
+        call("debug_traceCall", request, "latest")
+    limited = call("debug_traceCall", request, "latest", {"limit": 7})
+    assert len(limited["structLogs"]) == 7
+
+
 def test_what_cannot_be_traced(call: Call, counted: str) -> None:
     with pytest.raises(RPCError, match="transaction not found"):
         call("debug_traceTransaction", "0x" + "11" * 32)

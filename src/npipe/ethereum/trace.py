@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from eth.abc import ComputationAPI, MessageAPI
 from eth.exceptions import Halt
 
+from .errors import ChainError, revert_reason
 from .execution import describe
 from .formats import data, quantity
 from .vm import Computation
@@ -20,7 +21,7 @@ __all__ = ["AccessTracer", "CallTracer", "StructTracer", "Tracer", "traced"]
 
 _CREATES = ("CREATE", "CREATE2")
 _RENAMED = {"SHA3": "KECCAK256", "DIFFICULTY": "PREVRANDAO"}  # what geth calls them today
-_MAX_STEPS = 1_000_000  # of one trace: each is some hundred bytes of JSON
+_MAX_STEPS = 200_000  # of one trace, which makes it some 50 MB of JSON
 
 
 class Tracer(Protocol):
@@ -85,7 +86,7 @@ class StructTracer:
     ) -> None:
         self.steps: list[dict[str, Any]] = []
         self._with_stack, self._with_memory, self._with_storage = stack, memory, storage
-        self._limit = min(limit or _MAX_STEPS, _MAX_STEPS)
+        self._limit = limit
         self._open: list[tuple[dict[str, Any], int]] = []  # running instructions and gas before
         self._storage: dict[bytes, dict[str, str]] = {}  # seen so far, of each account
 
@@ -113,8 +114,8 @@ class StructTracer:
             step["memory"] = [data(octets[at : at + 32]) for at in range(0, len(octets), 32)]
         if self._with_storage and mnemonic in ("SLOAD", "SSTORE"):
             self._see_storage(computation, mnemonic, step)
-        if len(self.steps) < self._limit:
-            self.steps.append(step)
+        if not self._limit or len(self.steps) < self._limit:
+            self._keep(step)
         self._open.append((step, gas))
         self._computation = computation
 
@@ -123,6 +124,13 @@ class StructTracer:
         step.setdefault("gasCost", max(0, gas - computation.get_gas_meter().gas_remaining))
         if error is not None and step["op"] != "REVERT":
             step["error"] = describe(error)
+
+    def _keep(self, step: dict[str, Any]) -> None:
+        if len(self.steps) == _MAX_STEPS:
+            raise ChainError(
+                f"the trace has more than {_MAX_STEPS} steps: give a limit, or ask for callTracer"
+            )
+        self.steps.append(step)
 
     @property
     def _remaining(self) -> int:
@@ -175,8 +183,6 @@ class CallTracer:
         if computation.output:
             frame["output"] = data(bytes(computation.output))
         if computation.is_error:
-            from .errors import revert_reason
-
             frame["error"] = describe(computation.error)
             if reason := revert_reason(bytes(computation.output)):
                 frame["revertReason"] = reason
