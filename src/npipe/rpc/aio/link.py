@@ -17,14 +17,13 @@ import logging
 import select
 import sys
 import threading
-import time
-from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, cast
 
 from npipe.errors import ParseError, ProtocolError
-from npipe.rpc.aio.workers import Crew, Workers
-from npipe.rpc.api import Method
+from npipe.rpc.aio.clock import Clock
+from npipe.rpc.aio.feeds import FLUSH_BYTES, feed, feed_from_thread
+from npipe.rpc.aio.workers import Crew, Gates, Workers
 from npipe.rpc.dispatcher import Call, Dispatcher
 from npipe.rpc.framing import Framing
 from npipe.rpc.limits import Limits
@@ -32,38 +31,11 @@ from npipe.rpc.messages import error_reply
 from npipe.rpc.session import Session
 from npipe.rpc.subscriptions import Subscription
 
-__all__ = ["Gates", "Link"]
+__all__ = ["Link"]
 
 log = logging.getLogger("npipe.rpc")
 
-FLUSH_BYTES = 256 * 1024  # queued while one read is worked on: then write in between
-EACH = 64  # items that a subscription pushes before others get their turn
 POLL_SECONDS = 0.1  # between two looks whether a half-closed peer has gone for good
-
-
-class Gates:
-    """Keeps ``@rpc.method(concurrency=n)``: who may run, over all connections of a server."""
-
-    def __init__(self) -> None:
-        self._running: dict[Method, int] = {}
-        self._waiting: dict[Method, deque[Callable[[], object]]] = {}
-
-    def enter(self, method: Method, run: Callable[[], object]) -> None:
-        """Call ``run()`` now, or when one of the method's calls has ended."""
-        running = self._running.get(method, 0)
-        if running < (method.options.concurrency or sys.maxsize):
-            self._running[method] = running + 1
-            run()
-        else:
-            self._waiting.setdefault(method, deque()).append(run)
-
-    def leave(self, method: Method) -> None:
-        """One of the method's calls has ended."""
-        waiting = self._waiting.get(method)
-        if waiting:
-            waiting.popleft()()
-        else:
-            self._running[method] -= 1
 
 
 class _Session(Session):
@@ -101,6 +73,7 @@ class Link(asyncio.Protocol):
     __slots__ = (  # 10,000 idle connections are nothing special
         "_at_end",
         "_awake",
+        "_clock",
         "_connection_id",
         "_crew",
         "_dispatcher",
@@ -109,16 +82,12 @@ class Link(asyncio.Protocol):
         "_gates",
         "_gone",
         "_is_client",
-        "_last_read",
         "_on_close",
         "_on_open",
-        "_partial_since",
-        "_reading",
         "_reason",
         "_room",
         "_room_for_threads",
         "_thread",
-        "_timers",
         "_workers",
         "bytes_in",
         "bytes_out",
@@ -127,6 +96,7 @@ class Link(asyncio.Protocol):
         "loop",
         "pumping",
         "queued",
+        "reading",
         "remote",
         "session",
         "tasks",
@@ -172,12 +142,9 @@ class Link(asyncio.Protocol):
         self.queued = 0  # bytes since the last write, roughly
         self._room: asyncio.Future[None] | None = None  # while the peer does not read
         self._room_for_threads: threading.Event | None = None  # the same, for plain generators
-        self._reading = True
+        self.reading = True
         self._at_end = False  # the other end has finished sending
         self._draining = False  # this end closes once all is answered
-        self._partial_since = 0.0
-        self._last_read = 0.0
-        self._timers: dict[Callable[[], object], asyncio.TimerHandle] = {}
 
     # What the transport calls
 
@@ -192,7 +159,7 @@ class Link(asyncio.Protocol):
             on_subscription=self._subscribed,
         )
         session.link = self
-        self._touch()
+        self._clock = Clock(self)
         self._on_open(self)
 
     def data_received(self, data: bytes) -> None:
@@ -206,12 +173,9 @@ class Link(asyncio.Protocol):
         if messages:
             self.session.receive(messages)
             self.pump()
-        if framing.pending or self._partial_since:
-            self._watch_partial(bool(messages))
+        self._clock.has_read(bool(messages), framing.pending)
         if framing.error is not None:
             self._violated(framing.error)
-        if self.limits.idle_timeout is not None:
-            self._touch()
 
     def eof_received(self) -> bool:
         """The other end sends no more. It still gets its replies, unless it is gone."""
@@ -223,7 +187,7 @@ class Link(asyncio.Protocol):
         self.pump()
         self.session.receive_eof()
         self._at_end = True
-        self._stop_timer(self._check_partial)
+        self._clock.at_end()
         self._check_peer()
         return True  # this end closes by itself
 
@@ -231,9 +195,7 @@ class Link(asyncio.Protocol):
         if exc is not None and not self._reason:
             self._reason = str(exc)
         self.closed = True
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
+        self._clock.stop()
         reason = self._reason or "the other end closed it"
         self.session.close(reason)
         if self._crew is not None:
@@ -252,12 +214,11 @@ class Link(asyncio.Protocol):
         if not self._is_client:
             self.session.blocked = True
             self._set_reading(False)
-        if self.limits.write_timeout is not None:
-            self._check_progress(None)
+        self._clock.await_progress()
 
     def resume_writing(self) -> None:
         self.session.blocked = False
-        self._stop_timer(self._check_progress)
+        self._clock.has_progress()
         self._make_room()
         self.wake()
 
@@ -280,7 +241,7 @@ class Link(asyncio.Protocol):
             self.flush()
         if session.blocked or session.full:
             self._set_reading(False)
-        elif not self._reading:
+        elif not self.reading:
             self._set_reading(True)
         if (self._at_end or self._draining) and session.idle:
             self.close(self._reason)
@@ -384,69 +345,12 @@ class Link(asyncio.Protocol):
 
     def _set_reading(self, on: bool) -> None:
         on = on and not self._draining
-        if on != self._reading and not self._at_end and not self.transport.is_closing():
-            self._reading = on
+        if on != self.reading and not self._at_end and not self.transport.is_closing():
+            self.reading = on
             if on:
                 self.transport.resume_reading()
             else:
                 self.transport.pause_reading()
-
-    # Time
-
-    def _start_timer(self, seconds: float, callback: Callable[..., object], *args: Any) -> None:
-        self._stop_timer(callback)
-        self._timers[callback] = self.loop.call_later(seconds, callback, *args)
-
-    def _stop_timer(self, callback: Callable[..., object]) -> None:
-        timer = self._timers.pop(callback, None)
-        if timer is not None:
-            timer.cancel()
-
-    def _watch_partial(self, completed: bool) -> None:
-        """Note since when a message is incomplete. A timer is set once, not for each message."""
-        seconds = self.limits.message_timeout
-        if not self._framing.pending:
-            self._partial_since = 0.0
-        elif seconds is not None and (completed or not self._partial_since):
-            self._partial_since = time.monotonic()
-            if self._check_partial not in self._timers:
-                self._start_timer(seconds, self._check_partial)
-
-    def _check_partial(self) -> None:
-        self._stop_timer(self._check_partial)
-        if self._partial_since:
-            left = self._partial_since + (self.limits.message_timeout or 0) - time.monotonic()
-            if left > 0:
-                self._start_timer(left, self._check_partial)
-            elif self._reading:
-                self.abort("no complete message in time")
-            else:  # it is not read, so it cannot get complete: its time begins anew
-                self._partial_since = time.monotonic()
-                self._start_timer(self.limits.message_timeout or 0, self._check_partial)
-
-    def _touch(self) -> None:
-        self._last_read = time.monotonic()
-        if self.limits.idle_timeout is not None and self._check_idle not in self._timers:
-            self._start_timer(self.limits.idle_timeout, self._check_idle)
-
-    def _check_idle(self) -> None:
-        self._stop_timer(self._check_idle)
-        if self.session.in_flight or self.session.subscriptions or self._framing.pending:
-            self._touch()
-            return
-        left = self._last_read + (self.limits.idle_timeout or 0) - time.monotonic()
-        if left > 0:
-            self._start_timer(left, self._check_idle)
-        else:
-            self.close("idle for too long")
-
-    def _check_progress(self, before: int | None) -> None:
-        """Drop a peer that has not read a byte in ``write_timeout`` seconds."""
-        now = self.transport.get_write_buffer_size()
-        if now == before:
-            self.abort("the other end reads too slowly")
-        else:
-            self._start_timer(self.limits.write_timeout or 0, self._check_progress, now)
 
     # The end
 
@@ -457,13 +361,12 @@ class Link(asyncio.Protocol):
 
     def _check_peer(self) -> None:
         """After its end of sending: close when all is answered, or when the peer has gone."""
-        self._stop_timer(self._check_peer)
         if self.session.idle:
             self.close(self._reason)
         elif self._peer_is_gone():
             self.abort("the other end has gone")
         else:
-            self._start_timer(POLL_SECONDS, self._check_peer)
+            self._clock.after(POLL_SECONDS, self._check_peer)
 
     def _peer_is_gone(self) -> bool:
         if sys.platform == "win32":
@@ -493,6 +396,8 @@ class Link(asyncio.Protocol):
         if not self.transport.is_closing():
             self._reason = self._reason or reason
             self.transport.close()
+            if self.transport.get_write_buffer_size():
+                self._clock.await_progress()
 
     async def wait_closed(self) -> None:
         """Wait for the end of the transport."""
@@ -512,57 +417,15 @@ class Link(asyncio.Protocol):
         if not self.on_loop:
             self.loop.call_soon_threadsafe(self._subscribed, subscription)
         elif subscription.call.method.is_async:
-            task = self.loop.create_task(self._feed(subscription))
+            task = self.loop.create_task(feed(self, subscription))
             self.tasks.add(task)
             subscription.call.on_cancel(task.cancel)
             task.add_done_callback(self._task_done)
         else:
             self._room_for_threads = room = self._room_for_threads or threading.Event()
             threading.Thread(
-                target=self._feed_from_thread,
-                args=(subscription, room),
+                target=feed_from_thread,
+                args=(self, subscription, room),
                 name="npipe-feed",
                 daemon=True,
             ).start()
-
-    async def _feed(self, subscription: Subscription) -> None:
-        error: Exception | None = None
-        items = subscription.items()
-        pushed = 0
-        try:
-            async for item in items:
-                if not subscription.push(item):
-                    break
-                pushed += 1
-                if self.queued > FLUSH_BYTES:
-                    self.flush()
-                if pushed % EACH == 0:  # a generator that never waits
-                    await asyncio.sleep(0)
-                if self._room is not None:
-                    await self.room()
-        except Exception as caught:
-            error = caught
-        finally:
-            if hasattr(items, "aclose"):  # an iterator need not have it
-                await items.aclose()
-        subscription.finish(error)
-
-    def _feed_from_thread(self, subscription: Subscription, room: threading.Event) -> None:
-        error: Exception | None = None
-        items = subscription.items()
-        try:
-            for item in items:
-                if not subscription.push(item):
-                    break
-                if self.queued > FLUSH_BYTES:
-                    room.clear()
-                    self.wake()  # the next flush sets it, where the peer reads
-                    if self.closed:
-                        break
-                    room.wait()
-        except Exception as caught:
-            error = caught
-        finally:
-            if hasattr(items, "close"):
-                items.close()
-        subscription.finish(error)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from npipe.rpc import framing as framings
-from npipe.rpc.aio.link import Gates, Link
-from npipe.rpc.aio.workers import Workers
+from npipe.rpc.aio.link import Link
+from npipe.rpc.aio.workers import Gates, Workers
 from npipe.rpc.dispatcher import Dispatcher
 from npipe.rpc.limits import Limits
 

@@ -3,20 +3,23 @@
 A plain function may block, so it never runs on the loop (unless it is ``inline``). Each
 connection has a ``Crew``: mostly one thread, which runs call after call, so that a run of quick
 calls costs one switch of threads and not one each. A second thread joins where a call takes
-longer than ``PATIENCE``, and a third. What a call is does not matter here.
+longer than ``PATIENCE``, and a third. ``Gates`` keep the calls of a method to a number.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
-__all__ = ["Crew", "Workers"]
+from npipe.rpc.api import Method
+
+__all__ = ["Crew", "Gates", "Workers"]
 
 log = logging.getLogger("npipe.rpc")
 
@@ -133,3 +136,28 @@ class Crew:
             if self._seen == self._begun and self._workers.busy < SHARED:
                 self._hire()
             self._set_timer()
+
+
+class Gates:
+    """Keeps ``@rpc.method(concurrency=n)``: who may run, over all connections of a server."""
+
+    def __init__(self) -> None:
+        self._running: dict[Method, int] = {}
+        self._waiting: dict[Method, deque[Callable[[], object]]] = {}
+
+    def enter(self, method: Method, run: Callable[[], object]) -> None:
+        """Call ``run()`` now, or when one of the method's calls has ended."""
+        running = self._running.get(method, 0)
+        if running < (method.options.concurrency or sys.maxsize):
+            self._running[method] = running + 1
+            run()
+        else:
+            self._waiting.setdefault(method, deque()).append(run)
+
+    def leave(self, method: Method) -> None:
+        """One of the method's calls has ended."""
+        waiting = self._waiting.get(method)
+        if waiting:
+            waiting.popleft()()
+        else:
+            self._running[method] -= 1
