@@ -270,6 +270,15 @@ def test_abstract_sockets() -> None:
     assert not npipe.exists(address)
 
 
+@pytest.mark.parametrize("kind", ["unix", "abstract"] if sys.platform == "linux" else ["unix"])
+def test_an_address_made_by_hand_may_be_too_long(directory: str, kind: str) -> None:
+    address = Address(kind, f"{directory}/{'x' * 108}")  # type: ignore[arg-type]
+    for use in (npipe.connect, npipe.listen):
+        with nothing_leaked(), pytest.raises(ValueError, match=r"bad address .* too long"):
+            use(address)
+    assert os.listdir(directory) == []
+
+
 @pytest.mark.parametrize("remote", [False, True])
 def test_windows_pipes_are_refused(remote: bool) -> None:
     path = r"\\host\pipe\x" if remote else r"\\.\pipe\x"

@@ -37,7 +37,7 @@ def connect(
     ``verify_server`` looks at who serves before a byte is sent: "owner" wants the current user
     (or root, or SYSTEM); a function is given a PeerIdentity and says whether it will do.
     ``impersonation`` is how far the server may act as this user, on Windows: "anonymous",
-    "identification" or "impersonation".
+    "identification", "impersonation" or "delegation".
 
     Raises ValueError for a bad address or option, FileNotFoundError if there is no server,
     ConnectionRefusedError if only its socket file is left, PermissionError if you may not connect
@@ -65,8 +65,9 @@ def listen(
 ) -> Listener[Connection]:
     """Serve ``address``, alone: a second listener anywhere fails.
 
-    ``access`` says who may connect: "owner", "group" (POSIX), "everyone", a file mode (POSIX) or
-    a security descriptor in SDDL (Windows). ``backlog`` is how many clients may wait to be
+    ``access`` says who may connect: "owner", "group" (the group of the socket's file; on Windows
+    the user's primary group), "everyone", a file mode (POSIX) or a security descriptor in SDDL
+    (Windows). ``backlog`` is how many clients may wait to be
     accepted; None takes what suits the system.
 
     On Windows ``message_mode`` makes a pipe of the message type, which is what allows

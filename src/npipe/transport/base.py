@@ -9,7 +9,8 @@ Rules that hold for every method:
   a read and a write never wait for each other.
 * A deadline is a value of ``time.monotonic()``, in seconds; None means never. One that lies in
   the past makes the next call fail at once, even if it could have succeeded. Setting one wakes
-  the calls in flight, which then go by the new value.
+  the calls in flight, which then go by the new value: at once, or within a few hundredths of a
+  second where a call has only just begun.
 * A call that times out raises TimeoutError and loses no byte: what arrived goes to the next read.
 * After ``close`` every method raises ClosedError, and so does every call that was in flight.
 """

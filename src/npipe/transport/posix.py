@@ -93,9 +93,9 @@ def try_connect(address: Address, *, wait: bool = False) -> socket.socket | None
     try:
         sock.setblocking(False)
         error = sock.connect_ex("\0" + address.path if address.kind == "abstract" else address.path)
-    except BaseException:
+    except OSError as long:  # Python's own: the path is too long for the system
         sock.close()
-        raise
+        raise ValueError(f"bad address {str(address)!r}: {long}") from None
     if not error:
         return sock
     sock.close()

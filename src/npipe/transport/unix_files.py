@@ -252,5 +252,7 @@ def _same_file(descriptor: int, path: str) -> bool:
     return (named.st_dev, named.st_ino) == (mine.st_dev, mine.st_ino)
 
 
-def _named(error: OSError, path: str) -> OSError:
-    return OSError(error.errno, os.strerror(error.errno or 0), path)
+def _named(error: OSError, path: str) -> Exception:
+    if error.errno is None:  # Python's own, of a path too long for the system
+        return ValueError(f"bad address {path!r}: {error}")
+    return OSError(error.errno, os.strerror(error.errno), path)
