@@ -50,6 +50,8 @@ class Suite:
         if status or not counts.passed:
             self.good = False
             ending += f", exit status {status}" if status else ", which is a failure"
+            if not counts.failed:  # it broke off, or ran nothing: that must show in the total
+                counts += reports.Counts(failed=1)
         self.total += counts
         self.lines.append(f"{name}: {counts} {ending}")
 
