@@ -6,12 +6,13 @@ once. Each B number is a bug of the seed.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import pytest
@@ -423,6 +424,53 @@ def test_b07_b17_b18_close_leaves_nothing_pending_and_no_event_to_wait_for(
     for call in (reading, writing):
         with pytest.raises(ClosedError):
             call.result(10)
+
+
+def after(first: Callable[[], None], call: Callable[[int], int]) -> Callable[[int], int]:
+    """Return the call with something done before it; a hook would do it under the fake's lock."""
+    todo = [first]
+
+    def both(handle: int) -> int:
+        if todo:
+            todo.pop()()
+        return call(handle)
+
+    return both
+
+
+def test_b07_no_wake_reaches_an_event_that_is_closed_by_then(
+    fake: FakeKernel32, pair: Pair, spawn: Spawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The read ends, and gives the handles back, while close is about to wake it."""
+    client, server = pair
+    reading = spawn(client.read, 1)
+    fake.pending()
+
+    def let_it_end() -> None:
+        server.write(b"x")
+        wait([reading], 0.2)
+
+    monkeypatch.setattr(fake, "SetEvent", after(let_it_end, fake.SetEvent))
+    client.close()
+    assert reading.result(10) == b"x"
+
+
+def test_b07_no_wake_reaches_the_event_of_a_listener_that_is_closed_by_then(
+    fake: FakeKernel32, listener: WindowsListener, spawn: Spawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accepting = spawn(listener.accept)
+    fake.waiting()
+    clients: list[WindowsConnection] = []
+
+    def let_it_end() -> None:
+        clients.append(connect(fake))
+        wait([accepting], 0.2)
+
+    monkeypatch.setattr(fake, "SetEvent", after(let_it_end, fake.SetEvent))
+    listener.close()
+    with contextlib.suppress(ClosedError):
+        accepting.result(10).close()
+    clients[0].close()
 
 
 def test_b14_double_close_closes_each_handle_once(

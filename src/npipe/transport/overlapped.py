@@ -166,7 +166,7 @@ class Lane:
             self.interrupted = self._cancel() if issued else (REFUSED, 0)
             raise
         finally:
-            self.begun = False
+            self._leave()
 
     def run_aside(self, call: Callable[[], int], name: str) -> int:
         """Run a call that blocks, and that has no overlapped form, in a thread; return its code.
@@ -199,8 +199,12 @@ class Lane:
                 cut_thread(thread, api)
             if thread.ident is not None:
                 thread.join()  # it uses the event
-            self.begun = False
+            self._leave()
         return result
+
+    def _leave(self) -> None:
+        with self._guard:  # not while somebody who saw the operation is about to set the event
+            self.begun = False
 
     def _finish(self) -> tuple[int, int]:
         return self._result() if self._wait() else self._cancel()

@@ -240,7 +240,7 @@ class WindowsListener(Listener[WindowsConnection]):
 
     def _release(self) -> None:
         """Give everything back once nobody accepts. The last one out does it."""
-        with self._turn:
+        with self._turn, self._guard:  # nor while the one who closes is about to set the event
             # Accepting: this is a signal handler, in the middle of this thread's accept.
             if self._released or self._accepting:
                 return
