@@ -9,6 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from npipe.cli import main
 from npipe.cli._app import COMMANDS, cli
 from npipe.cli.serve import ether
 
@@ -53,6 +54,14 @@ def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
     assert "Traceback" not in done.output
 
 
+def test_no_argument_is_looked_for_among_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Windows, where click does that unless told not to, it would connect to the pipe."""
+    seen: list[dict[str, object]] = []
+    monkeypatch.setattr("npipe.cli._app.cli", lambda **options: seen.append(options))
+    main()
+    assert seen[0]["windows_expand_args"] is False
+
+
 def test_version() -> None:
     assert CliRunner().invoke(cli, ["--version"]).output.startswith("npipe ")
 
@@ -74,6 +83,7 @@ def test_help_imports_nothing_slow(env: dict[str, str]) -> None:
     code = """
 import sys
 from click.testing import CliRunner
+from npipe.cli import main
 from npipe.cli._app import cli
 CliRunner().invoke(cli, ["--help"])
 slow = {"asyncio", "eth", "prompt_toolkit", "rich", "npipe.rpc.client", "importlib.metadata"}

@@ -22,4 +22,6 @@ def main() -> None:
         sys.exit(f'npipe: the command line needs {missing.name}: pip install "npipe[cli]"')
     from npipe.cli._app import cli
 
-    cli(prog_name="npipe")
+    # On Windows click would look for files that match each argument, and to look at a pipe's name
+    # is to connect to it: the server would see a client that comes and goes.
+    cli(prog_name="npipe", windows_expand_args=False)
