@@ -26,7 +26,7 @@ def attach(address: str, lines: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_attach_to_anvil(directory: Path) -> None:
-    address = directory / "a"
+    address = str(directory / "a")
     command = [require("anvil"), "--silent", "--port", "0", "--ipc", address]
     with running(address, *command) as path:
         done = attach(path, LINES)
@@ -36,7 +36,7 @@ def test_attach_to_anvil(directory: Path) -> None:
 
 
 def test_attach_to_geth(directory: Path) -> None:
-    address = directory / "g"
+    address = str(directory / "g")
     command = [
         *(require("geth"), "--dev", "--ipcpath", address, "--datadir", directory / "data"),
         *("--nodiscover", "--maxpeers", "0", "--port", "0", "--authrpc.port", "0"),
