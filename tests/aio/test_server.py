@@ -243,6 +243,7 @@ async def test_protocol_that_cannot_be_made_costs_one_client_only(address, repor
 
 async def test_b22_clients_that_come_and_go_leave_nothing_and_cost_no_real_client(address, flavour):
     clients = 50 if flavour.slow else 1000
+    waves = clients // 50 if sys.platform == "win32" else 1
     held: list[weakref.ref[asyncio.BaseProtocol]] = []
 
     class Greeter(asyncio.Protocol):
@@ -262,12 +263,14 @@ async def test_b22_clients_that_come_and_go_leave_nothing_and_cost_no_real_clien
             writer.close()
 
     async with await npipe.aio.create_server(Greeter, address) as server:
-        burst = [
-            npipe.aio.create_connection(Leaver, address) if each % 50 else real_client()
-            for each in range(clients)
-        ]
-        results = await asyncio.gather(*burst)
-        assert results[::50] == [b"hello"] * (clients // 50)
+        # A pipe that is busy is polled for: a thousand at once would ask nothing but Wine's server.
+        for _ in range(waves):
+            burst = [
+                npipe.aio.create_connection(Leaver, address) if each % 50 else real_client()
+                for each in range(clients // waves)
+            ]
+            results = await asyncio.gather(*burst)
+            assert results[::50] == [b"hello"] * (clients // waves // 50)
         server.close()
         async with asyncio.timeout(10):
             await server.wait_closed()
