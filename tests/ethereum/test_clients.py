@@ -34,9 +34,17 @@ def address(api: npipe.rpc.API, service: ethereum.Service) -> Iterator[str]:
         yield str(server.serve(name))
 
 
-def test_web3py_does_a_full_round(address: str) -> None:
+@pytest.fixture
+def w3(address: str) -> Iterator[Any]:
+    """web3.py on its own provider, which leaves its socket open if nobody closes it."""
     web3 = pytest.importorskip("web3")
-    w3 = web3.Web3(web3.IPCProvider(address))
+    provider = web3.IPCProvider(address)
+    yield web3.Web3(provider)
+    if provider._socket.sock is not None:
+        provider._socket.sock.close()
+
+
+def test_web3py_does_a_full_round(w3: Any) -> None:
     assert w3.eth.chain_id == 1337
     alice, bob = w3.eth.accounts[:2]
     assert w3.eth.get_balance(alice) == 10_000 * 10**18
@@ -56,9 +64,8 @@ def test_web3py_does_a_full_round(address: str) -> None:
     assert w3.eth.get_block("latest", full_transactions=True).transactions[0]["from"] == alice
 
 
-def test_web3py_raises_what_the_contract_reverted_with(address: str) -> None:
+def test_web3py_raises_what_the_contract_reverted_with(w3: Any) -> None:
     web3 = pytest.importorskip("web3")
-    w3 = web3.Web3(web3.IPCProvider(address))
     with pytest.raises(web3.exceptions.ContractLogicError, match="execution reverted"):
         w3.eth.call({"data": "0x60006000fd"})  # PUSH1 0, PUSH1 0, REVERT, as init code
 
@@ -71,7 +78,10 @@ class Lines:
         self._socket.settimeout(20)
         self._socket.connect(address)
         self._lines = self._socket.makefile("rb")
-        self.close = self._socket.close
+
+    def close(self) -> None:
+        self._lines.close()
+        self._socket.close()
 
     def send(self, *requests: dict[str, Any]) -> None:
         self._socket.sendall(b"".join(json.dumps(r).encode() + b"\n" for r in requests))
