@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -15,6 +14,7 @@ from npipe.errors import ConnectionLost, ProtocolError, RPCError
 from npipe.rpc.link import Link
 from npipe.rpc.messages import BAD_JSON, encode
 from npipe.rpc.outgoing import Outcome, Pending
+from npipe.rpc.reply import Reply
 from npipe.rpc.subscribed import Subscribed
 
 __all__ = ["Caller", "Entry"]
@@ -157,48 +157,34 @@ class Caller:
         return send(self._get_link())
 
 
-class Reply:
-    """One answer to wait for. The outgoing half calls it; a lock is the quickest of waits."""
-
-    __slots__ = ("_done", "outcome")
-    outcome: Outcome
-
-    def __init__(self) -> None:
-        self._done = threading.Lock()
-        self._done.acquire()
-
-    def __call__(self, outcome: Outcome) -> None:
-        self.outcome = outcome
-        self._done.release()
-
-    def wait(self, timeout: float | None) -> bool:
-        """Wait for the outcome. False: it has not come in time."""
-        if not self._done.acquire(timeout=-1 if timeout is None else max(timeout, 0)):
-            return False
-        self._done.release()
-        return True
-
-
 class Deadline:
     """One time limit over several waits."""
 
     def __init__(self, seconds: float | None) -> None:
         self.seconds = seconds
-        self._end = None if seconds is None else time.monotonic() + seconds
-
-    def left(self) -> float | None:
-        return None if self._end is None else max(self._end - time.monotonic(), 0)
+        self.end = None if seconds is None else time.monotonic() + seconds
 
 
 def _await(link: Link, reply: Reply, pendings: list[Pending], deadline: Deadline) -> Outcome:
     """Wait for a reply. When it does not come in time: cancel these calls, raise TimeoutError."""
-    if not reply.wait(deadline.left()):
-        for pending in pendings:
-            link.session.outgoing.cancel(pending)
-        link.flush()
-        if not reply.wait(0):  # it may have come just now
+    try:
+        came = link.wait(reply, deadline.end)
+    except BaseException:  # KeyboardInterrupt
+        _give_up(link, pendings)
+        link.interrupted()
+        raise
+    if not came:
+        _give_up(link, pendings)
+        if reply.outcome is None:  # it may have come just now
             raise TimeoutError(f"no answer within {deadline.seconds} seconds")
+    assert reply.outcome is not None
     return reply.outcome
+
+
+def _give_up(link: Link, pendings: list[Pending]) -> None:
+    for pending in pendings:
+        link.session.outgoing.cancel(pending)
+    link.flush()
 
 
 def _encode_entry(method: str, params: Sequence[Any] | Mapping[str, Any]) -> tuple[str, bytes]:

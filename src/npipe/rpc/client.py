@@ -16,7 +16,8 @@ from npipe.errors import ClosedError, ConnectionLost
 from npipe.rpc.api import API
 from npipe.rpc.caller import Caller
 from npipe.rpc.dispatcher import Dispatcher
-from npipe.rpc.endpoints import Endpoint, open_endpoint
+from npipe.rpc.endpoints import Endpoint, StdioConnection, open_endpoint
+from npipe.rpc.lending import LendingLink
 from npipe.rpc.limits import Limits
 from npipe.rpc.link import Link
 from npipe.rpc.outgoing import Outcome
@@ -65,6 +66,7 @@ class Client(Caller):
         """``dial(again)`` makes a connection. ``timeout`` is that of every call that names none."""
         self._dial = dial
         self._shell = Shell(Dispatcher(api or API()), limits, framing)
+        self._lends = api is None and self._shell.limits.idle_timeout is None
         self._reconnect = reconnect
         self._closed = False
         self._lock = threading.Lock()
@@ -106,7 +108,11 @@ class Client(Caller):
         return Renewed(again) if renew else again()
 
     def _open(self, *, again: bool) -> Link:
-        link = self._shell.open(self._dial(again), next(self._ids), _log_end)
+        connection = self._dial(again)
+        # Callers read for themselves where nobody is to be served meanwhile and deadlines work.
+        lending = self._lends and not isinstance(connection, StdioConnection)
+        kind = LendingLink if lending else Link
+        link = self._shell.open(connection, next(self._ids), _log_end, kind=kind)
         link.session.remote = self
         link.start()
         return link

@@ -22,6 +22,7 @@ from npipe.errors import ClosedError, ParseError, ProtocolError
 from npipe.rpc.dispatcher import Call
 from npipe.rpc.framing import Framing
 from npipe.rpc.messages import error_reply
+from npipe.rpc.reply import Reply
 from npipe.rpc.session import Session
 from npipe.rpc.subscriptions import Subscription
 from npipe.rpc.watch import Gates, Watch, start_thread
@@ -79,6 +80,13 @@ class Link:
         token = self._reader = object()
         self._read_as(token)
 
+    def wait(self, reply: Reply, until: float | None) -> bool:
+        """Wait for the reply to a call over this link. False: it has not come in time."""
+        return reply.wait(until)
+
+    def interrupted(self) -> None:
+        """Say that an exception (KeyboardInterrupt) ended ``wait``; its calls are given up."""
+
     def join(self, other: Link) -> None:
         """Write to the other what is read here, and the other way round."""
         self.partner, other.partner = other, self
@@ -86,34 +94,44 @@ class Link:
     # Reading
 
     def _read_as(self, token: object) -> None:
-        reason = "internal error"
         try:
             while self._work(token):
                 self.flush()
                 if self.partner is not None:
                     self.partner.flush()
-                if self._framing.error is not None:  # what came before it has been answered
-                    raise self._framing.error
-                self._wait_for_room()
-                data = self._read()
-                if not data:
+                if not self._read_once():
                     self._finish(token)
                     return
-                self.bytes_in += len(data)
-                self.session.receive(self._framing.feed(data))
-                self._watch_partial()
-            return  # another thread reads now
-        except ProtocolError as error:
+        except Exception as error:
+            self._fail(error)
+
+    def _read_once(self) -> bool:
+        """Read, and hand over what has come. False: nothing more will. Raises as reading does."""
+        if self._framing.error is not None:  # what came before it has been answered
+            raise self._framing.error
+        self._wait_for_room()
+        data = self._read()
+        if not data:
+            return False
+        self.bytes_in += len(data)
+        self.session.receive(self._framing.feed(data))
+        self._watch_partial()
+        return True
+
+    def _fail(self, error: Exception) -> None:
+        """Close the connection, since reading it failed."""
+        reason = "internal error"
+        if isinstance(error, ProtocolError):
             self._complain(error)
             reason = f"protocol error: {error}"
-        except TimeoutError:
+        elif isinstance(error, TimeoutError):
             reason = "no complete message in time" if self._partial else "idle for too long"
-        except ClosedError:
+        elif isinstance(error, ClosedError):
             reason = "closed"
-        except OSError as error:
+        elif isinstance(error, OSError):
             reason = str(error)
-        except Exception:
-            log.exception("connection %06d: reading", self.session.connection_id)
+        else:
+            log.error("connection %06d: reading", self.session.connection_id, exc_info=error)
         self.close(reason)
 
     def _read(self) -> bytes:

@@ -64,6 +64,11 @@ class Outgoing:
         """How many calls wait for an answer."""
         return len(self._pending)
 
+    @property
+    def subscribed(self) -> bool:
+        """True while the other end may push at any time."""
+        return bool(self._subscribers)
+
     def call(
         self,
         method: str,

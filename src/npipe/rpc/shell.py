@@ -31,9 +31,14 @@ class Shell:
         self._loop = LoopThread()
 
     def open(
-        self, connection: Connection, id: int, on_close: Callable[[Link, str], object]
+        self,
+        connection: Connection,
+        id: int,
+        on_close: Callable[[Link, str], object],
+        *,
+        kind: type[Link] = Link,
     ) -> Link:
-        """Put a link together. It reads only once it is started."""
+        """Put a link of this kind together. It reads only once it is started."""
 
         def on_subscription(subscription: Subscription) -> None:
             if subscription.call.method.is_async:
@@ -54,7 +59,7 @@ class Shell:
             on_subscription=on_subscription,
         )
         run_async = self._loop.run_call
-        link = Link(
+        link = kind(
             connection,
             session,
             framing,

@@ -1,0 +1,34 @@
+"""The answer to one call, for the thread that waits for it."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from npipe.rpc.outgoing import Outcome
+
+__all__ = ["Reply"]
+
+
+class Reply:
+    """One answer to wait for. The outgoing half calls it; a lock is the quickest of waits."""
+
+    __slots__ = ("_done", "outcome")
+
+    def __init__(self) -> None:
+        self.outcome: Outcome | None = None
+        self._done = threading.Lock()
+        self._done.acquire()
+
+    def __call__(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+        self._done.release()
+
+    def wait(self, until: float | None) -> bool:
+        """Wait for the outcome until then, by time.monotonic(). False: it has not come."""
+        if self.outcome is None:
+            timeout = -1 if until is None else max(until - time.monotonic(), 0)
+            if not self._done.acquire(timeout=timeout):
+                return False
+            self._done.release()
+        return True

@@ -1,0 +1,204 @@
+"""Who reads on a client's connection: the caller, or the link's own thread."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from npipe import rpc
+from npipe.errors import ConnectionLost
+from npipe.rpc.lending import GRACE
+from npipe.testing.memory import memory_pair
+from rpc.test_client import Peer
+
+
+def readers(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the threads that read for the client, as they start to."""
+    connection = peer.client._link.connection
+    read, names = connection.read, list[str]()
+
+    def noted(size: int) -> bytes:
+        names.append(threading.current_thread().name)
+        return read(size)
+
+    monkeypatch.setattr(connection, "read", noted)
+    return names
+
+
+def answer(peer: Peer) -> Any:
+    request = peer.read()
+    peer.write({"jsonrpc": "2.0", "id": request["id"], "result": request["method"]})
+    return request
+
+
+@pytest.fixture
+def no_keeper(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The link's own thread reads only when a caller wants it to."""
+    monkeypatch.setattr("npipe.rpc.lending.GRACE", 3600.0)
+
+
+@pytest.mark.usefixtures("no_keeper")
+def test_a_lone_caller_reads_its_own_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    peer = Peer()
+    names = readers(peer, monkeypatch)
+    for _ in range(3):
+        result = peer.in_thread(lambda: (peer.client.call("a"), threading.current_thread().name))
+        answer(peer)
+        assert result() == ("a", names[-1])
+    peer.client.close()
+
+
+@pytest.mark.usefixtures("no_keeper")
+def test_others_get_their_answers_while_the_leader_waits_and_after_it() -> None:
+    peer = Peer()
+    first = peer.in_thread(lambda: peer.client.call("first"))
+    one = peer.read()
+    second = peer.in_thread(lambda: peer.client.call("second"))
+    two = peer.read()
+    third = peer.in_thread(lambda: peer.client.call("third"))
+    three = peer.read()
+    peer.write({"jsonrpc": "2.0", "id": two["id"], "result": 2})
+    assert second() == 2
+    peer.write({"jsonrpc": "2.0", "id": one["id"], "result": 1})
+    assert first() == 1
+    peer.write({"jsonrpc": "2.0", "id": three["id"], "result": 3})
+    assert third() == 3
+    peer.client.close()
+
+
+@pytest.mark.usefixtures("no_keeper")
+def test_a_leader_that_times_out_leaves_the_reading_to_others() -> None:
+    peer = Peer()
+    slow = peer.in_thread(lambda: peer.client.call("a", timeout=0.05))
+    peer.read()
+    other = peer.in_thread(lambda: peer.client.call("b"))
+    request = peer.read()
+    assert isinstance(slow(), TimeoutError)
+    while request["method"] != "b":  # the cancelling of a
+        request = peer.read()
+    peer.write({"jsonrpc": "2.0", "id": request["id"], "result": 1})
+    assert other() == 1
+    again = peer.in_thread(lambda: peer.client.call("c", timeout=None))
+    request = peer.read()
+    while request["method"] != "c":
+        request = peer.read()
+    peer.write({"jsonrpc": "2.0", "id": request["id"], "result": 2})
+    assert again() == 2  # and no deadline of a's stands any more
+    peer.client.close()
+
+
+def interrupt_once(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Have the next caller that reads be interrupted once ``go`` is set."""
+    connection, go = peer.client._link.connection, threading.Event()
+    read = connection.read
+
+    def interrupted(size: int) -> bytes:
+        if not go.is_set() and threading.current_thread().name == "leader":
+            assert go.wait(10)
+            raise KeyboardInterrupt
+        return read(size)
+
+    monkeypatch.setattr(connection, "read", interrupted)
+    return go
+
+
+def lead(peer: Peer, outcomes: list[str]) -> threading.Thread:
+    def run() -> None:
+        try:
+            peer.client.call("led")
+        except KeyboardInterrupt:
+            outcomes.append("interrupted")
+
+    thread = threading.Thread(target=run, name="leader")
+    thread.start()
+    return thread
+
+
+@pytest.mark.usefixtures("no_keeper")
+def test_an_interrupted_leader_gives_up_its_call_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    peer = Peer()
+    go, outcomes = interrupt_once(peer, monkeypatch), list[str]()
+    thread = lead(peer, outcomes)
+    assert peer.read()["method"] == "led"
+    go.set()
+    thread.join()
+    assert outcomes == ["interrupted"]
+    assert peer.read()["method"] == "$/cancelRequest"
+    result = peer.in_thread(lambda: peer.client.call("next"))
+    answer(peer)
+    assert result() == "next"
+    peer.client.close()
+
+
+@pytest.mark.usefixtures("no_keeper")
+def test_others_do_not_wait_for_what_an_interrupted_leader_may_have_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    peer = Peer()
+    go, outcomes = interrupt_once(peer, monkeypatch), list[str]()
+    thread = lead(peer, outcomes)
+    peer.read()
+    other = peer.in_thread(lambda: peer.client.call("other"))
+    peer.read()
+    go.set()
+    thread.join()
+    assert isinstance(other(), ConnectionLost)
+    peer.client.close()
+
+
+def test_what_is_pushed_unasked_is_heard_while_nobody_calls() -> None:
+    peer = Peer()
+    result = peer.in_thread(lambda: peer.client.subscribe("eth", "newHeads"))
+    request = peer.read()
+    peer.write({"jsonrpc": "2.0", "id": request["id"], "result": "0x1"})
+    subscription = result()
+    for number in range(3):
+        push = {"subscription": "0x1", "result": number}
+        peer.write({"jsonrpc": "2.0", "method": "eth_subscription", "params": push})
+        assert subscription.next(timeout=10) == number
+    peer.client.close()
+
+
+def test_the_end_is_noticed_while_nobody_calls() -> None:
+    peer = Peer()
+    peer.connection.close()
+    link = peer.client._link
+    deadline = time.monotonic() + 10
+    while not link.closed and time.monotonic() < deadline:
+        time.sleep(GRACE)  # nobody is told of it: that is the point
+    assert link.closed
+    with pytest.raises(ConnectionLost):
+        peer.client.call("a")
+    peer.client.close()
+
+
+def test_the_keeper_sleeps_while_a_caller_waits_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    peer = Peer()
+    names = readers(peer, monkeypatch)
+    wanted = peer.client._link._wanted  # type: ignore[attr-defined]
+    parked, wait = threading.Event(), wanted.wait
+
+    def noted(timeout: float | None) -> bool:
+        if timeout is None:
+            parked.set()
+        return bool(wait(timeout))
+
+    monkeypatch.setattr(wanted, "wait", noted)
+    while not (names and names[-1].startswith("Thread-")):  # until a caller leads
+        result = peer.in_thread(lambda: peer.client.call("long"))
+        request = peer.read()
+        if names and names[-1].startswith("Thread-"):
+            assert parked.wait(10)
+        peer.write({"jsonrpc": "2.0", "id": request["id"], "result": 1})
+        assert result() == 1
+    peer.client.close()
+
+
+def test_a_client_that_serves_always_reads_in_its_own_thread() -> None:
+    ours, theirs = memory_pair()
+    with rpc.Client(lambda again: ours, api=rpc.API()) as client:
+        assert type(client._link).__name__ == "Link"
+    theirs.close()
