@@ -37,7 +37,7 @@ def test_r04_r05_r08_a_request() -> None:
         b'{"jsonrpc":"2.0","id":1,"method":"m"} 1',
         b'\xef\xbb\xbf{"jsonrpc":"2.0","id":1,"method":"m"}',
         b'{"jsonrpc":"2.0","id":NaN,"method":"m"}',
-        b"[" * 5000 + b"]" * 5000,
+        b"[" * 100_000 + b"]" * 100_000,
     ],
 )
 def test_r29_what_is_no_json_is_a_parse_error(data: bytes) -> None:
@@ -136,6 +136,17 @@ def test_read_error_finds_the_class_of_a_code() -> None:
     for text in (b"7", b"{}", b'{"code":"x"}', b'{"code":1.5,"message":"x"}'):
         with pytest.raises(ProtocolError):
             messages.read_error(msgspec.Raw(text))
+
+
+def test_a_program_s_own_errors_are_not_made_of_what_a_peer_sends() -> None:
+    class Own(RPCError):
+        code = 77
+
+        def __init__(self) -> None:
+            super().__init__("mine")
+
+    error = messages.read_error(msgspec.Raw(b'{"code":77,"message":"theirs"}'))
+    assert (type(error), error.code, error.message) == (RPCError, 77, "theirs")
 
 
 @dataclasses.dataclass

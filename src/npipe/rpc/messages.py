@@ -18,7 +18,15 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from npipe.errors import InvalidRequest, ParseError, ProtocolError, RPCError
+from npipe.errors import (
+    InternalError,
+    InvalidParams,
+    InvalidRequest,
+    MethodNotFound,
+    ParseError,
+    ProtocolError,
+    RPCError,
+)
 
 __all__ = ["Fault", "Message", "encode", "error_reply", "parse", "request", "result_reply"]
 
@@ -26,6 +34,11 @@ __all__ = ["Fault", "Message", "encode", "error_reply", "parse", "request", "res
 # DecodeError, and too deep a nesting is a RecursionError.
 BAD_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 ABSENT = Raw()
+# The classes of the specification's codes; not RPCError's subclasses, for a program has its own.
+_NAMED = {
+    kind.code: kind
+    for kind in (ParseError, InvalidRequest, MethodNotFound, InvalidParams, InternalError)
+}
 _NO_ID = frozenset((b"{", b"[", b"t", b"f"))  # how JSON starts that cannot be an id
 
 
@@ -190,8 +203,7 @@ def read_error(raw: Raw) -> RPCError:
         data = msgspec.json.decode(error.data) if error.data else None
     except BAD_JSON as fault:
         raise ProtocolError(f"the error object of a reply is not one: {fault}") from None
-    kinds = {kind.code: kind for kind in RPCError.__subclasses__()}
-    return kinds.get(error.code, RPCError)(error.message, code=error.code, data=data)
+    return _NAMED.get(error.code, RPCError)(error.message, code=error.code, data=data)
 
 
 def encode(value: Any) -> bytes:
