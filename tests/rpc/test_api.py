@@ -151,7 +151,7 @@ def test_namespaces_are_for_those_who_may() -> None:
     assert "admin_f" not in api.table(None)
     assert api.modules(root) == {"rpc": "1.0", "open": "1.0", "admin": "2.0"}
     assert api.modules(other) == {"rpc": "1.0", "open": "1.0"}
-    described = {m["name"] for m in document(api, other)["methods"]}
+    described = {m["name"] for m in document(api.table(other))["methods"]}
     assert "admin_f" not in described
     assert "open_f" in described
 
@@ -159,7 +159,7 @@ def test_namespaces_are_for_those_who_may() -> None:
 def test_discover_describes_the_types() -> None:
     api = rpc.API()
     api.register("eth", Thing())
-    methods = {m["name"]: m for m in document(api)["methods"]}
+    methods = {m["name"]: m for m in document(api.table(None))["methods"]}
     block = methods["eth_getBlockByNumber"]
     assert block["summary"] == "Return a block."
     assert block["description"] == "More about it."

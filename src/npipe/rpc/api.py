@@ -267,7 +267,7 @@ class API:
             """The OpenRPC document of this server."""
             from npipe.rpc.openrpc import document
 
-            return document(self, context.peer)
+            return document(self.table(context.peer))
 
         for name, function in {
             "modules": modules,

@@ -5,22 +5,28 @@ Sans-I/O. OpenRPC 1.3; the schemas are msgspec's.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import msgspec
 
-from npipe.rpc.api import API, Method
-from npipe.rpc.binding import Parameter
-
-if TYPE_CHECKING:
-    from npipe.security import PeerIdentity
+from npipe.rpc.binding import Parameter, Signature
 
 __all__ = ["document"]
 
 
-def document(api: API, peer: PeerIdentity | None = None) -> dict[str, Any]:
-    """Describe what ``peer`` may call."""
-    methods = sorted(api.table(peer).items())
+class Method(Protocol):
+    """What is read of ``api.Method``."""
+
+    @property
+    def signature(self) -> Signature: ...
+    @property
+    def documentation(self) -> str: ...
+
+
+def document(table: Mapping[str, Method]) -> dict[str, Any]:
+    """Describe the methods of ``table``: those of one peer, by name."""
+    methods = sorted(table.items())
     types = [t for _, m in methods for t in _types(m)]
     schemas, components = _schemas(types)
     remaining = iter(schemas)
