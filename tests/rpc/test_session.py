@@ -231,15 +231,18 @@ def test_subscriptions_have_a_limit(make_wire: Callable[..., Wire], api: API) ->
 
 def test_batches_of_our_own_match_by_id() -> None:
     session = Session(Dispatcher(API()))
-    a: list[Any] = []
-    b: list[Any] = []
-    session.outgoing.batch([("a", b"", a.append), ("note", b"", None), ("b", b"", b.append)])
-    sent = json.loads(session.take())
-    assert ["id" in entry for entry in sent] == [True, False, True]
+    outcomes: list[Any] = []
+    session.outgoing.batch([("a", []), ("b", {}), ("c", [1])], outcomes.append)
+    assert json.loads(session.take()) == [
+        {"jsonrpc": "2.0", "id": 1, "method": "a"},
+        {"jsonrpc": "2.0", "id": 2, "method": "b", "params": {}},
+        {"jsonrpc": "2.0", "id": 3, "method": "c", "params": [1]},
+    ]
     session.receive([b'[{"jsonrpc":"2.0","id":2,"result":"b"}]'])
     assert session.next_call() is None
-    assert bytes(b[0]) == b'"b"'
-    assert isinstance(a[0], ProtocolError)
+    ((a, b, c),) = outcomes
+    assert bytes(b) == b'"b"'
+    assert isinstance(a, ProtocolError) and isinstance(c, ProtocolError)
 
 
 def test_an_error_without_id_is_for_the_one_call_that_waits() -> None:

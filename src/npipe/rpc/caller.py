@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Raw
@@ -13,14 +13,14 @@ from msgspec import Raw
 from npipe.errors import ConnectionLost, ProtocolError, RPCError
 from npipe.rpc.link import Link
 from npipe.rpc.messages import BAD_JSON, encode
-from npipe.rpc.outgoing import Outcome, Pending
+from npipe.rpc.outgoing import Entry
+from npipe.rpc.pending import Outcome, Pending
 from npipe.rpc.reply import Reply
 from npipe.rpc.subscribed import Subscribed
 
 __all__ = ["Caller", "Entry"]
 
-Entry = tuple[str, Sequence[Any] | Mapping[str, Any]]
-"""One call of a batch: the method and its parameters, by position or by name."""
+T = TypeVar("T")
 
 QUEUE_SIZE = 20_000  # items that a subscription holds for a slow program; geth's client's number
 
@@ -61,10 +61,10 @@ class Caller:
         deadline = Deadline(self._timeout if timeout is None else timeout)
 
         def send(link: Link) -> list[Outcome]:
-            reply = Reply()
+            reply: Reply[Outcome] = Reply()
             pending = link.session.outgoing.call(method, text, reply, hear)
             link.flush()
-            return [_await(link, reply, [pending], deadline)]
+            return [_await(link, reply, pending, deadline)]
 
         (outcome,) = self._exchange(send, idempotent=idempotent)
         return decode_result(outcome, result_type)
@@ -88,22 +88,21 @@ class Caller:
         ``entries`` are ``(method, params)``. What failed is an exception in its place, so that
         the other results are not lost; only a timeout of the whole is raised.
         """
-        texts = [_encode_entry(method, params) for method, params in entries]
-        if not texts:
+        calls = list(entries)
+        if not calls:
             return []
         deadline = Deadline(self._timeout if timeout is None else timeout)
 
         def send(link: Link) -> list[Outcome]:
-            replies = [Reply() for _ in texts]
-            parts = ((*text, reply) for text, reply in zip(texts, replies, strict=True))
-            pendings = link.session.outgoing.batch(parts)
+            reply: Reply[list[Outcome]] = Reply()
+            pending = link.session.outgoing.batch(calls, reply)
             link.flush()
-            return [_await(link, reply, pendings, deadline) for reply in replies]
+            return _await(link, reply, pending, deadline)
 
         outcomes = self._exchange(send, idempotent=idempotent)
-        if len(outcomes) < len(texts):  # nothing could be sent at all
-            outcomes *= len(texts)
-        return [_result_or_error(outcome, result_type) for outcome in outcomes]
+        if len(outcomes) < len(calls):  # nothing could be sent at all
+            outcomes *= len(calls)
+        return decode_results(outcomes, result_type)
 
     def subscribe(
         self,
@@ -130,12 +129,12 @@ class Caller:
                 link.flush()
 
         subscribed = Subscribed(lambda r: decode_result(r, result_type), queue_size, unsubscribe)
-        reply = Reply()
+        reply: Reply[Outcome] = Reply()
         text = encode_params((name, *params), None)
         pending = outgoing.subscribe(namespace, text, subscribed.push, reply)
         link.flush()
         deadline = Deadline(self._timeout if timeout is None else timeout)
-        outcome = _await(link, reply, [pending], deadline)
+        outcome = _await(link, reply, pending, deadline)
         if isinstance(outcome, Exception):
             raise outcome
         subscribed.begin(outcome)
@@ -165,32 +164,25 @@ class Deadline:
         self.end = None if seconds is None else time.monotonic() + seconds
 
 
-def _await(link: Link, reply: Reply, pendings: list[Pending], deadline: Deadline) -> Outcome:
-    """Wait for a reply. When it does not come in time: cancel these calls, raise TimeoutError."""
+def _await(link: Link, reply: Reply[T], pending: Pending, deadline: Deadline) -> T:
+    """Wait for a reply. When it does not come in time: cancel it, raise TimeoutError."""
     try:
         came = link.wait(reply, deadline.end)
     except BaseException:  # KeyboardInterrupt
-        _give_up(link, pendings)
+        _give_up(link, pending)
         link.interrupted()
         raise
     if not came:
-        _give_up(link, pendings)
+        _give_up(link, pending)
         if reply.outcome is None:  # it may have come just now
             raise TimeoutError(f"no answer within {deadline.seconds} seconds")
     assert reply.outcome is not None
     return reply.outcome
 
 
-def _give_up(link: Link, pendings: list[Pending]) -> None:
-    for pending in pendings:
-        link.session.outgoing.cancel(pending)
+def _give_up(link: Link, pending: Pending) -> None:
+    link.session.outgoing.cancel(pending)
     link.flush()
-
-
-def _encode_entry(method: str, params: Sequence[Any] | Mapping[str, Any]) -> tuple[str, bytes]:
-    if isinstance(params, Mapping):
-        return method, encode_params((), params)
-    return method, encode_params(params, None)
 
 
 def encode_params(params: Sequence[Any], named: Mapping[str, Any] | None) -> bytes:
@@ -212,6 +204,15 @@ def decode_result(outcome: Outcome, kind: Any) -> Any:
         return msgspec.json.decode(outcome, type=kind)
     except BAD_JSON as error:
         raise ProtocolError(f"the result is not what was asked for: {error}") from None
+
+
+def decode_results(outcomes: list[Outcome], kind: Any) -> list[Any]:
+    """Return the results of a batch as ``kind``; in the place of one that is none, its error."""
+    if kind is not Raw and all(type(outcome) is Raw for outcome in outcomes):
+        with contextlib.suppress(*BAD_JSON):  # all at one go, as it mostly is
+            text = b"[" + b",".join(outcomes) + b"]"  # type: ignore[arg-type]
+            return msgspec.json.decode(text, type=list[kind])
+    return [_result_or_error(outcome, kind) for outcome in outcomes]
 
 
 def _result_or_error(outcome: Outcome, kind: Any) -> Any:

@@ -20,7 +20,7 @@ from npipe.rpc.endpoints import Endpoint, StdioConnection, open_endpoint
 from npipe.rpc.lending import LendingLink
 from npipe.rpc.limits import Limits
 from npipe.rpc.link import Link
-from npipe.rpc.outgoing import Outcome
+from npipe.rpc.pending import Outcome
 from npipe.rpc.shell import Shell
 from npipe.rpc.subscribed import Subscribed
 from npipe.security import PeerIdentity

@@ -43,7 +43,7 @@ class LendingLink(Link):
     def start(self) -> None:
         start_thread(self._keep, f"npipe-{self.session.connection_id:06d}")
 
-    def wait(self, reply: Reply, until: float | None) -> bool:
+    def wait(self, reply: Reply[Any], until: float | None) -> bool:
         """Read until the reply is here, or let the others; see ``Link.wait``."""
         if not self.session.outgoing.subscribed and self._turn.acquire(blocking=False):
             try:
@@ -68,7 +68,7 @@ class LendingLink(Link):
 
     # The caller that leads
 
-    def _lead(self, reply: Reply, until: float | None) -> None:
+    def _lead(self, reply: Reply[Any], until: float | None) -> None:
         self._turns += 1
         if reply.outcome is not None:  # it came before the turn was free
             return

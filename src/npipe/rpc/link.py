@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from npipe.errors import ClosedError, ParseError, ProtocolError
 from npipe.rpc.dispatcher import Call
@@ -80,7 +81,7 @@ class Link:
         token = self._reader = object()
         self._read_as(token)
 
-    def wait(self, reply: Reply, until: float | None) -> bool:
+    def wait(self, reply: Reply[Any], until: float | None) -> bool:
         """Wait for the reply to a call over this link. False: it has not come in time."""
         return reply.wait(until)
 

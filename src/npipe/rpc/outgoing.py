@@ -6,21 +6,23 @@ whoever makes a call hands in a callback, and a shell turns that into a thread's
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from itertools import count
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count, islice
+from typing import Any
 
 import msgspec
-from msgspec import Raw
+from msgspec import UNSET, Raw, UnsetType
 
 from npipe.errors import ConnectionLost, ProtocolError
-from npipe.rpc.messages import ABSENT, Message, read_error, request
+from npipe.rpc.messages import ABSENT, Message, encode, read_error, request
+from npipe.rpc.pending import Call, Group, OnBatch, OnReply, Outcome, Pending
 from npipe.rpc.subscriptions import Push
 
-__all__ = ["Outcome", "Outgoing", "Pending"]
+__all__ = ["Entry", "Outgoing"]
 
-Outcome = Raw | Exception
-"""How a call ended: the result's JSON, RPCError, ProtocolError or ConnectionLost."""
-OnReply = Callable[[Outcome], object]
+Entry = tuple[str, Sequence[Any] | Mapping[str, Any]]
+"""One call of a batch: the method and its parameters, by position or by name."""
+
 OnPush = Callable[[Push | ConnectionLost], object]
 
 
@@ -29,23 +31,15 @@ class _Progress(msgspec.Struct, gc=False):
     value: Raw = ABSENT
 
 
+class _Request(msgspec.Struct, gc=False):
+    jsonrpc: str
+    id: int
+    method: str
+    params: Sequence[Any] | Mapping[str, Any] | UnsetType
+
+
 _decode_progress = msgspec.json.Decoder(_Progress).decode
 _decode_push = msgspec.json.Decoder(Push).decode
-
-
-class Pending:
-    """A call without an answer yet. ``sent``: some of its bytes may have left."""
-
-    __slots__ = ("group", "id", "on_progress", "on_reply", "sent")
-
-    def __init__(
-        self, id: bytes, on_reply: OnReply, on_progress: Callable[[Raw], object] | None = None
-    ) -> None:
-        self.id = id
-        self.on_reply = on_reply
-        self.on_progress = on_progress
-        self.group: list[Pending] | None = None  # all calls of its batch
-        self.sent = False
 
 
 class Outgoing:
@@ -77,29 +71,31 @@ class Outgoing:
         on_progress: Callable[[Raw], object] | None = None,
     ) -> Pending:
         """Queue a call. ``on_reply(outcome)`` is called exactly once, unless it is cancelled."""
-        pending = self._expect(on_reply, on_progress)
-        self._send(request(method, params, pending.id))
-        return pending
+        id = b"%d" % next(self._ids)
+        call = Call(id, on_reply, on_progress)
+        self._expect(call)
+        self._send(request(method, params, id))
+        return call
 
     def notify(self, method: str, params: bytes) -> None:
         """Queue a notification."""
         self._send(request(method, params))
 
-    def batch(self, entries: Iterable[tuple[str, bytes, OnReply | None]]) -> list[Pending]:
-        """Queue a batch of ``(method, params, on_reply)``; without on_reply: a notification."""
-        group: list[Pending] = []
-        parts: list[bytes] = []
-        for method, params, on_reply in entries:
-            if on_reply is None:
-                parts.append(request(method, params))
-                continue
-            pending = self._expect(on_reply, None)
-            pending.group = group
-            group.append(pending)
-            parts.append(request(method, params, pending.id))
-        if not parts:
-            raise ValueError("an empty batch")
-        self._send(b"[" + b",".join(parts) + b"]")
+    def batch(self, entries: Sequence[Entry], on_reply: OnBatch) -> Pending:
+        """Queue a batch of one call or more. ``on_reply`` gets all outcomes in order, at once.
+
+        Raises ValueError or TypeError for parameters that have no form in JSON.
+        """
+        numbers = list(islice(self._ids, len(entries)))
+        text = encode(
+            [
+                _Request("2.0", number, method, UNSET if _is_nothing(params) else params)
+                for number, (method, params) in zip(numbers, entries, strict=True)
+            ]
+        )
+        group = Group([b"%d" % number for number in numbers], on_reply)
+        self._expect(group)
+        self._send(text)
         return group
 
     def subscribe(
@@ -126,8 +122,9 @@ class Outgoing:
 
     def cancel(self, pending: Pending) -> None:
         """Give a call up: tell the other end, drop its reply should it still come."""
-        if self._pending.pop(pending.id, None) is not None:
-            self._send(request("$/cancelRequest", b'{"id":' + pending.id + b"}"))
+        for id in pending.ids:
+            if self._pending.pop(id, None) is not None:
+                self._send(request("$/cancelRequest", b'{"id":' + id + b"}"))
 
     def taken(self) -> list[Pending]:
         """Mark all queued calls as sent and return them. The session's ``take`` does so; where
@@ -144,10 +141,10 @@ class Outgoing:
         self._end_subscriptions()
         while self._pending:
             try:
-                _, pending = self._pending.popitem()
+                id, pending = self._pending.popitem()
             except KeyError:  # another thread was quicker
                 return
-            pending.on_reply(ConnectionLost(reason, maybe_executed=pending.sent))
+            pending.settle(id, ConnectionLost(reason, maybe_executed=pending.sent))
 
     def _end_subscriptions(self) -> None:
         while self._subscribers:
@@ -159,21 +156,23 @@ class Outgoing:
 
     def settle(self, reply: Message) -> None:
         """Take a reply."""
-        pending = self._pending.pop(bytes(reply.id), None)
+        id = bytes(reply.id)
+        pending = self._pending.pop(id, None)
         if pending is None:
             self._settle_stray(reply)
         else:
-            pending.on_reply(_outcome(reply))
+            pending.settle(id, _outcome(reply))
 
     def settle_batch(self, replies: list[Message]) -> None:
         """Take the reply to a batch; what it lacks will not come any more."""
-        found = (self._pending.get(bytes(reply.id)) for reply in replies)
-        groups = {id(p.group): p.group for p in found if p is not None and p.group is not None}
+        groups: dict[int, Group] = {}
         for reply in replies:
+            pending = self._pending.get(bytes(reply.id))
+            if type(pending) is Group:
+                groups[id(pending)] = pending
             self.settle(reply)
-        for pending in (p for group in groups.values() for p in group):
-            if self._pending.pop(pending.id, None) is not None:
-                pending.on_reply(ProtocolError("the reply to the batch lacks this call"))
+        for group in groups.values():
+            self._settle_all(group, ProtocolError("the reply to the batch lacks this call"))
 
     def take_push(self, params: Raw) -> None:
         """Take a ``<namespace>_subscription``. Raises what msgspec raises on bad params."""
@@ -196,15 +195,19 @@ class Outgoing:
         elif pending.on_progress is not None:
             pending.on_progress(progress.value)
 
-    def _expect(self, on_reply: OnReply, on_progress: Callable[[Raw], object] | None) -> Pending:
+    def _expect(self, pending: Pending) -> None:
         if self._ended:
             raise ConnectionLost(self._ended, maybe_executed=False)
-        pending = Pending(b"%d" % next(self._ids), on_reply, on_progress)
-        self._pending[pending.id] = pending
+        self._pending.update(dict.fromkeys(pending.ids, pending))
         self._unsent.append(pending)
         if self._ended:  # just now, by another thread, which may have missed this one
             self.fail_all(self._ended)
-        return pending
+
+    def _settle_all(self, pending: Pending, outcome: Outcome) -> None:
+        """End what still waits of it."""
+        for id in pending.ids:
+            if self._pending.pop(id, None) is not None:
+                pending.settle(id, outcome)
 
     def _settle_stray(self, reply: Message) -> None:
         """A reply to nothing. An error without an id answers what could not be read: where only
@@ -213,11 +216,12 @@ class Outgoing:
         waiting = list(self._pending.values())
         if bytes(reply.id) not in (b"", b"null") or not reply.error or not waiting:
             return
-        group = waiting[0].group
-        if len(waiting) == 1 or (group and all(p.group is group for p in waiting)):
-            for pending in waiting:
-                if self._pending.pop(pending.id, None) is not None:
-                    pending.on_reply(_outcome(reply))
+        if all(pending is waiting[0] for pending in waiting):
+            self._settle_all(waiting[0], _outcome(reply))
+
+
+def _is_nothing(params: Sequence[Any] | Mapping[str, Any]) -> bool:
+    return not params and not isinstance(params, Mapping)
 
 
 def _outcome(reply: Message) -> Outcome:

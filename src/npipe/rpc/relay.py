@@ -12,7 +12,7 @@ from msgspec import Raw
 from npipe.errors import RPCError
 from npipe.rpc.dispatcher import Batch
 from npipe.rpc.messages import BAD_JSON, Message, error_reply, request, result_reply
-from npipe.rpc.outgoing import Outcome, Pending
+from npipe.rpc.pending import Outcome, Pending
 from npipe.rpc.session import LIMIT_EXCEEDED, Session
 
 __all__ = ["join_sessions"]
@@ -77,7 +77,7 @@ class _Relay:
         """Pass it on with the id there; the answer that it brings is passed back as any other."""
         pending = self._pending.get(id)
         if pending is not None:
-            self._target.outgoing.notify("$/cancelRequest", b'{"id":%b}' % pending.id)
+            self._target.outgoing.notify("$/cancelRequest", b'{"id":%b}' % pending.ids[0])
 
 
 def _reply(id: bytes, outcome: Outcome) -> bytes:

@@ -1,26 +1,27 @@
-"""The answer to one call, for the thread that waits for it."""
+"""The answer to a call or a batch, for the thread that waits for it."""
 
 from __future__ import annotations
 
 import threading
 import time
-
-from npipe.rpc.outgoing import Outcome
+from typing import Generic, TypeVar
 
 __all__ = ["Reply"]
 
+T = TypeVar("T")
 
-class Reply:
+
+class Reply(Generic[T]):
     """One answer to wait for. The outgoing half calls it; a lock is the quickest of waits."""
 
     __slots__ = ("_done", "outcome")
 
     def __init__(self) -> None:
-        self.outcome: Outcome | None = None
+        self.outcome: T | None = None
         self._done = threading.Lock()
         self._done.acquire()
 
-    def __call__(self, outcome: Outcome) -> None:
+    def __call__(self, outcome: T) -> None:
         self.outcome = outcome
         self._done.release()
 

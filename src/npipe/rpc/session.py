@@ -36,7 +36,8 @@ from npipe.rpc.messages import (
     parse,
     result_reply,
 )
-from npipe.rpc.outgoing import Outgoing, Pending
+from npipe.rpc.outgoing import Outgoing
+from npipe.rpc.pending import Pending
 from npipe.rpc.subscriptions import Subscription, subscribe
 from npipe.security import PeerIdentity
 

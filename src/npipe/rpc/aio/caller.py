@@ -17,17 +17,16 @@ from npipe.rpc.aio.subscribed import Subscribed
 from npipe.rpc.caller import (
     QUEUE_SIZE,
     Entry,
-    _encode_entry,
-    _result_or_error,
     decode_result,
+    decode_results,
     encode_params,
 )
-from npipe.rpc.outgoing import Outcome, Pending
+from npipe.rpc.pending import Outcome, Pending
 from npipe.rpc.subscriptions import Push
 
 __all__ = ["Caller"]
 
-Reply = asyncio.Future[Outcome]
+Reply = asyncio.Future[list[Outcome]]
 
 
 class Caller:
@@ -63,10 +62,10 @@ class Caller:
         text = encode_params(params, named)
         hear = None if on_progress is None else partial(_hear, on_progress)
 
-        def send(link: Link) -> tuple[list[Reply], list[Pending]]:
+        def send(link: Link) -> tuple[Reply, Pending]:
             reply: Reply = link.loop.create_future()
-            on_reply = partial(_settle, reply)
-            return [reply], [link.session.outgoing.call(method, text, on_reply, hear)]
+            on_reply = partial(_settle_one, reply)
+            return reply, link.session.outgoing.call(method, text, on_reply, hear)
 
         (outcome,) = await self._exchange(send, timeout, idempotent)
         return decode_result(outcome, result_type)
@@ -92,19 +91,18 @@ class Caller:
         ``entries`` are ``(method, params)``. What failed is an exception in its place, so that
         the other results are not lost; only a timeout of the whole is raised.
         """
-        texts = [_encode_entry(method, params) for method, params in entries]
-        if not texts:
+        calls = list(entries)
+        if not calls:
             return []
 
-        def send(link: Link) -> tuple[list[Reply], list[Pending]]:
-            replies: list[Reply] = [link.loop.create_future() for _ in texts]
-            parts = ((*text, partial(_settle, r)) for text, r in zip(texts, replies, strict=True))
-            return replies, link.session.outgoing.batch(parts)
+        def send(link: Link) -> tuple[Reply, Pending]:
+            reply: Reply = link.loop.create_future()
+            return reply, link.session.outgoing.batch(calls, partial(_settle, reply))
 
         outcomes = await self._exchange(send, timeout, idempotent)
-        if len(outcomes) < len(texts):  # nothing could be sent at all
-            outcomes *= len(texts)
-        return [_result_or_error(outcome, result_type) for outcome in outcomes]
+        if len(outcomes) < len(calls):  # nothing could be sent at all
+            outcomes *= len(calls)
+        return decode_results(outcomes, result_type)
 
     async def subscribe(
         self,
@@ -135,8 +133,8 @@ class Caller:
 
         subscribed = Subscribed(partial(decode_result, kind=result_type), queue_size, unsubscribe)
         reply: Reply = link.loop.create_future()
-        pending = outgoing.subscribe(namespace, text, push, partial(_settle, reply))
-        (outcome,) = await self._wait(link, [reply], [pending], self._deadline(timeout))
+        pending = outgoing.subscribe(namespace, text, push, partial(_settle_one, reply))
+        (outcome,) = await self._wait(link, reply, pending, self._deadline(timeout))
         if isinstance(outcome, ConnectionLost):
             raise self._explain_loss(outcome)
         subscribed.begin(decode_result(outcome, Raw))
@@ -177,7 +175,7 @@ class Caller:
 
     async def _exchange(
         self,
-        send: Callable[[Link], tuple[list[Reply], list[Pending]]],
+        send: Callable[[Link], tuple[Reply, Pending]],
         timeout: float | None,
         idempotent: bool,
     ) -> list[Outcome]:
@@ -188,11 +186,11 @@ class Caller:
             outcomes: list[Outcome]
             try:
                 link = await self._live_link()
-                replies, pendings = send(link)
+                reply, pending = send(link)
             except ConnectionLost as error:
                 outcomes = [error]
             else:
-                outcomes = await self._wait(link, replies, pendings, deadline)
+                outcomes = await self._wait(link, reply, pending, deadline)
             lost = [error for error in outcomes if isinstance(error, ConnectionLost)]
             if not lost:
                 return outcomes
@@ -206,27 +204,23 @@ class Caller:
     async def _wait(
         self,
         link: Link,
-        replies: list[Reply],
-        pendings: list[Pending],
+        reply: Reply,
+        pending: Pending,
         deadline: tuple[float, float] | None,
     ) -> list[Outcome]:
-        """Wait for all replies. When they do not come in time: cancel, raise TimeoutError."""
+        """Wait for the reply. When it does not come in time: cancel, raise TimeoutError."""
         try:
             if deadline is None:
-                return [await reply for reply in replies]
+                return await reply
             async with asyncio.timeout_at(deadline[0]):
-                return [await reply for reply in replies]
+                return await reply
         except TimeoutError:
-            self._give_up(link, pendings)
+            link.session.outgoing.cancel(pending)
             assert deadline is not None
             raise TimeoutError(f"no answer within {deadline[1]} seconds") from None
         except asyncio.CancelledError:
-            self._give_up(link, pendings)
-            raise
-
-    def _give_up(self, link: Link, pendings: list[Pending]) -> None:
-        for pending in pendings:
             link.session.outgoing.cancel(pending)
+            raise
 
 
 class CallerFromThread:
@@ -256,9 +250,13 @@ class CallerFromThread:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
 
-def _settle(reply: asyncio.Future[Outcome], outcome: Outcome) -> None:
+def _settle(reply: Reply, outcomes: list[Outcome]) -> None:
     if not reply.done():
-        reply.set_result(outcome)
+        reply.set_result(outcomes)
+
+
+def _settle_one(reply: Reply, outcome: Outcome) -> None:
+    _settle(reply, [outcome])
 
 
 def _hear(on_progress: Callable[[Any], object], value: Raw) -> None:
