@@ -140,7 +140,7 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def running(**options: Any) -> AsyncIterator[Running]:
+async def running(*, message_mode: bool = False, **options: Any) -> AsyncIterator[Running]:
     service, api = Service(), rpc.API()
     api.register("test", service)
     directory = tempfile.mkdtemp(prefix="np")
@@ -148,7 +148,7 @@ async def running(**options: Any) -> AsyncIterator[Running]:
     address = name if sys.platform == "win32" else f"{directory}/s"
     try:
         async with aio.Server(api, **options) as server:
-            await server.serve(address)
+            await server.serve(address, message_mode=message_mode)
             yield Running(address, service, server)
             service.gate.set()
     finally:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -13,7 +15,6 @@ from npipe.errors import ClosedError, ConnectionLost
 from npipe.rpc import GAP, aio
 from rpc.aio_service import Run, Service, entered, on_each_loop, running
 
-pytestmark = on_each_loop
 
 
 async def lose(here: Any, client: aio.Client) -> None:
@@ -23,6 +24,7 @@ async def lose(here: Any, client: aio.Client) -> None:
     await asyncio.wait_for(client._link.wait_closed(), 20)
 
 
+@on_each_loop
 def test_without_reconnect_a_lost_connection_stays_lost(run: Run) -> None:
     async def main() -> None:
         async with running() as here, await here.connect() as client:
@@ -40,6 +42,7 @@ def test_without_reconnect_a_lost_connection_stays_lost(run: Run) -> None:
     run(main())
 
 
+@on_each_loop
 def test_the_next_call_connects_again(run: Run) -> None:
     async def main() -> None:
         async with running() as here, await here.connect(reconnect=10) as client:
@@ -52,6 +55,7 @@ def test_the_next_call_connects_again(run: Run) -> None:
     run(main())
 
 
+@on_each_loop
 def test_a_call_that_may_have_run_is_sent_again_only_if_that_does_no_harm(run: Run) -> None:
     async def main() -> None:
         async with running() as here, await here.connect(reconnect=10) as client:
@@ -69,6 +73,7 @@ def test_a_call_that_may_have_run_is_sent_again_only_if_that_does_no_harm(run: R
     run(main())
 
 
+@on_each_loop
 def test_the_server_is_waited_for_but_not_for_ever(run: Run) -> None:
     async def main() -> None:
         async with running() as here, await here.connect(reconnect=0.05) as client:
@@ -85,6 +90,7 @@ def test_the_server_is_waited_for_but_not_for_ever(run: Run) -> None:
     run(main())
 
 
+@on_each_loop
 def test_a_renewed_subscription_marks_the_gap(run: Run) -> None:
     async def main() -> None:
         async with (
@@ -100,6 +106,7 @@ def test_a_renewed_subscription_marks_the_gap(run: Run) -> None:
     run(main())
 
 
+@on_each_loop
 def test_a_subscription_that_nobody_reads_ends(run: Run) -> None:
     async def main() -> None:
         async with running() as here, await here.connect() as client:
@@ -115,6 +122,7 @@ def test_a_subscription_that_nobody_reads_ends(run: Run) -> None:
     run(main())
 
 
+@on_each_loop
 def test_a_closed_subscription_ends_its_iteration(run: Run) -> None:
     async def main() -> None:
         async with running() as here, await here.connect() as client:
@@ -129,6 +137,7 @@ def test_a_closed_subscription_ends_its_iteration(run: Run) -> None:
     run(main())
 
 
+@on_each_loop
 def test_a_server_in_this_process(run: Run) -> None:
     async def main() -> None:
         async with running() as here, await aio.connect(here.server) as client:
@@ -138,6 +147,7 @@ def test_a_server_in_this_process(run: Run) -> None:
     run(main())
 
 
+@on_each_loop
 def test_a_plain_function_calls_back_from_its_thread(run: Run) -> None:
     async def main() -> None:
         api = rpc.API()
@@ -148,6 +158,7 @@ def test_a_plain_function_calls_back_from_its_thread(run: Run) -> None:
     run(main())
 
 
+@on_each_loop
 def test_rpc_bug_09_replies_matched_by_id(run: Run) -> None:
     """Against a peer that answers out of order, twice, and to nothing."""
 
@@ -175,6 +186,7 @@ def test_rpc_bug_09_replies_matched_by_id(run: Run) -> None:
     run(main())
 
 
+@on_each_loop
 def test_closing_does_not_wait_for_a_peer_that_does_not_read(run: Run) -> None:
     async def main() -> None:
         transports: list[Any] = []
@@ -197,5 +209,58 @@ def test_closing_does_not_wait_for_a_peer_that_does_not_read(run: Run) -> None:
             await call
         transports[0].abort()
         await asyncio.sleep(0.01)
+
+    run(main())
+
+
+CHILD = """
+import asyncio, sys
+sys.path[:0] = [p for p in {path!r} if p not in sys.path]
+from npipe.rpc import API, aio
+from rpc.aio_service import Service
+
+async def main():
+    service, api = Service(), API()
+    service.async_gate.set()
+    api.register("test", service)
+    async with aio.Server(api) as server:
+        await server.serve_stdio()
+
+asyncio.run(main())
+"""
+
+
+def child() -> list[str]:
+    return [sys.executable, "-c", CHILD.format(path=sys.path)]
+
+
+@on_each_loop
+def test_a_program_over_its_standard_input_and_output(run: Run) -> None:
+    async def main() -> None:
+        async with await aio.connect(child(), timeout=20) as client:
+            assert await client.call("test_add", 40, 2) == 42
+            assert await client.call("test_plain", "x" * 200_000) == "x" * 200_000
+            assert [item async for item in await client.subscribe("test", "count", 3)] == [0, 1, 2]
+            with pytest.raises(rpc.RPCError):
+                await client.call("test_fail")
+
+    run(main())
+
+
+def test_the_end_of_standard_input_leaves_no_call_without_its_answer() -> None:
+    calls = b"".join(
+        b'{"jsonrpc":"2.0","id":%d,"method":"test_%b","params":[7]}\n' % (n, method)
+        for n, method in enumerate((b"add", b"plain", b"wait"))
+    )
+    done = subprocess.run(child(), input=calls, capture_output=True, timeout=50, check=True)
+    replies = sorted(done.stdout.splitlines())
+    assert replies == [b'{"jsonrpc":"2.0","id":%d,"result":7}' % n for n in range(3)]
+
+
+@on_each_loop
+def test_a_program_that_cannot_be_started(run: Run) -> None:
+    async def main() -> None:
+        with pytest.raises(FileNotFoundError):
+            await aio.connect(["npipe-no-such-program"])
 
     run(main())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -464,6 +465,12 @@ def test_modules(client: rpc.Client, peer: Peer) -> None:
     assert answer() == {"eth": "1.0"}
 
 
+SLOW = """
+import threading
+from rpc.service import Service
+service = Service()
+threading.Timer(0.3, service.release.set).start()
+"""
 CHILD = """
 import sys
 sys.path[:0] = [p for p in {path!r} if p not in sys.path]
@@ -472,6 +479,21 @@ from rpc.service import make_api
 server = rpc.Server(make_api())
 server.serve_stdio()
 """
+
+
+def test_the_end_of_standard_input_leaves_no_call_without_its_answer() -> None:
+    child = CHILD.format(path=sys.path).replace("make_api()", "make_api(service)")
+    child = child.replace("server =", SLOW + "server =")
+    calls = b"".join(
+        b'{"jsonrpc":"2.0","id":%d,"method":"test_%b"}\n' % (n, method)
+        for n, method in enumerate((b"block", b"noArgsRets"))
+    )
+    command = [sys.executable, "-c", child]
+    done = subprocess.run(command, input=calls, capture_output=True, timeout=50, check=True)
+    assert sorted(done.stdout.splitlines()) == [
+        b'{"jsonrpc":"2.0","id":0,"result":"released"}',
+        b'{"jsonrpc":"2.0","id":1,"result":null}',
+    ]
 
 
 def test_a_program_over_its_standard_input_and_output() -> None:

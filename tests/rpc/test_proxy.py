@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -87,3 +88,20 @@ def test_without_an_upstream_the_client_is_turned_away(
         with npipe.connect(address) as connection:
             assert connection.read(10) == b""
     assert "no upstream" in caplog.text
+
+
+def test_a_half_closed_connection_gets_its_pending_replies(address: str) -> None:
+    service = Service()
+    with rpc.Server(make_api(service)) as server, rpc.Proxy(server) as proxy:
+        proxy.serve(address, message_mode=True)  # on Windows only such a pipe can be half-closed
+        with npipe.connect(address) as connection:
+            connection.write(b'{"jsonrpc":"2.0","id":1,"method":"test_block"}\n')
+            connection.close_write()
+            assert service.entered.wait(10)
+            connection.set_read_deadline(time.monotonic() + 0.2)
+            with pytest.raises(TimeoutError):  # neither a reply nor the end
+                connection.read(100)
+            connection.set_read_deadline(None)
+            service.release.set()
+            assert connection.read(100) == b'{"jsonrpc":"2.0","id":1,"result":"released"}\n'
+            assert connection.read(100) == b""

@@ -110,6 +110,7 @@ class StdioConnection(Connection):
         self._writer.flush()
 
     def close(self) -> None:
+        """Close both files, and end the program. Idempotent; blocks for a second at most."""
         if self._closed:
             return
         self._closed = True

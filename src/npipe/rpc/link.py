@@ -10,10 +10,7 @@ thread of their own from the start. What a message means is not known here: see 
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
-import select
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -34,6 +31,7 @@ __all__ = ["Link"]
 log = logging.getLogger("npipe.rpc")
 
 READ_SIZE = 65536  # bytes; what a Unix socket holds by default is about three times that
+GONE_SECONDS = 0.05  # between two looks whether a half-closed other end has gone for good
 QUICK = 0.001  # seconds; a call of a slow method that takes less clears its name
 
 
@@ -294,22 +292,11 @@ class Link:
         with self._write_lock:  # a write in progress first finds out whether it wrote anything
             self.session.receive_eof()
         while not self._closed and not self.idle:
-            if self._peer_is_gone():
+            if self.connection.has_gone():
                 self.close("the other end has gone")
+            else:
+                time.sleep(GONE_SECONDS)
         self.check_end()
-
-    def _peer_is_gone(self) -> bool:
-        """Wait a little for the other end to be gone in both directions."""
-        if sys.platform == "win32":
-            return True  # a pipe of bytes has no other end to it
-        try:
-            poll = select.poll()
-            poll.register(self.connection.fileno(), 0)  # HUP and ERR are always told
-            return bool(poll.poll(100))
-        except io.UnsupportedOperation:
-            return True
-        except OSError:
-            return True
 
     def check_end(self) -> None:
         """Close after the last reply, once the other end has finished sending."""

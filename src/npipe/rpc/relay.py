@@ -38,6 +38,7 @@ class _Relay:
         self._source = source
         self._target = target
         self._pending: dict[bytes, Pending] = {}  # calls of the source, by their ids there
+        source.passed_on = self._pending
 
     def __call__(self, message: Message, id: bytes, batch: tuple[Batch, int] | None) -> None:
         """Pass a message on. Raises RPCError where it cannot be."""

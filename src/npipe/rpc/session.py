@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sized
 from typing import Any
 
 import msgspec
@@ -83,6 +83,7 @@ class Session:
         self.connection_id = connection_id
         self.peer = peer
         self.forward: Forward | None = None  # takes all calls and notifications: a proxy's
+        self.passed_on: Sized = ()  # the calls that it took and has not answered
         self.closed = False
         self.blocked = False  # set by a shell while the other end does not read: begin nothing
         self.subscriptions: dict[str, Subscription] = {}  # served here, by id
@@ -146,12 +147,14 @@ class Session:
     @property
     def idle(self) -> bool:
         """True when there is nothing to be done for the other end."""
-        return not (self._inbox or self._ready or self._active or self._out)
+        return not (
+            self._inbox or self._ready or self._active or self._out or len(self.passed_on)
+        )
 
     @property
     def in_flight(self) -> int:
         """How many of the other end's calls are running or waiting to."""
-        return len(self._active) + len(self._ready)
+        return len(self._active) + len(self._ready) + len(self.passed_on)
 
     def _take_other(self, message: Fault | Message | list[Message | Fault]) -> None:
         """Take what is no single sound message."""

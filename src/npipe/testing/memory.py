@@ -146,6 +146,9 @@ class MemoryConnection(base.Connection):
             flow.writer.shut = True
             flow.changed.notify_all()
 
+    def has_gone(self) -> bool:
+        return self._outgoing.reader.closed
+
     def flush(self) -> None:
         with self._outgoing.changed:
             self._outgoing.check(self._outgoing.writer)

@@ -81,6 +81,14 @@ class Connection(io.RawIOBase):
         byte type).
         """
 
+    def has_gone(self) -> bool:
+        """Say whether the other end is closed in both directions: what is written to it is lost.
+
+        After a read of ``b""`` this tells "it has finished writing" from "it is not there any
+        more". Never waits. False where it cannot be known.
+        """
+        return False
+
     @abstractmethod
     def flush(self) -> None:
         """Wait until the other end has read what was written, where the system can tell.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import socket
 import struct
 import sys
@@ -138,6 +139,14 @@ class PosixConnection(base.Connection):
         finally:
             if lane.closed:
                 self._descriptor.release()
+
+    def has_gone(self) -> bool:
+        poll = select.poll()
+        try:
+            poll.register(self.fileno(), 0)  # HUP and ERR are always told
+        except OSError:
+            return True
+        return bool(poll.poll(0))
 
     def flush(self) -> None:
         self._out.check()

@@ -243,6 +243,13 @@ class WindowsConnection(Connection):
                 raise error(code)
             self._write_ended = True
 
+    def has_gone(self) -> bool:
+        with self._turn(self._reader):
+            if self._closed:
+                return True
+            gone, left = self._api.PeekNamedPipe(self._handle)
+            return bool(gone) and not left
+
     def flush(self) -> None:
         with self._turn(self._writer) as lane:
             code = REFUSED

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from npipe.rpc.aio.caller import Caller
 from npipe.rpc.aio.client import Client, connect
+from npipe.rpc.aio.proxy import Proxy
 from npipe.rpc.aio.server import Server
 from npipe.rpc.aio.subscribed import Subscribed
 
-__all__ = ["Caller", "Client", "Server", "Subscribed", "connect"]
+__all__ = ["Caller", "Client", "Proxy", "Server", "Subscribed", "connect"]

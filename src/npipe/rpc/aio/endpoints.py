@@ -1,18 +1,27 @@
-"""Where a client may connect to: a pipe's address, or a server in this process."""
+"""Where a client may connect to: a pipe's address, a program to start, a server in this process.
+
+All of them come out as links over transports of the loop.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import npipe.aio
 from npipe.address import Address
+from npipe.rpc import endpoints
 from npipe.rpc.aio.link import Link
+from npipe.transport.base import Connection
 
-__all__ = ["Endpoint", "open_endpoint"]
+__all__ = ["Endpoint", "adopt_files", "open_endpoint"]
+
+READ_SIZE = 65536  # bytes; as much as a pipe holds
 
 
 class InProcess(Protocol):
@@ -21,26 +30,77 @@ class InProcess(Protocol):
     def protocol(self) -> asyncio.Protocol: ...
 
 
-Endpoint = str | Address | InProcess
-"""An address, or a ``Server`` on this loop."""
+Endpoint = str | Address | Sequence[str] | InProcess
+"""An address; ``"stdio:"`` for this program's own standard input and output; the command line of
+a program, as a list, to start and speak to over its; or a ``Server`` on this loop."""
 
 
 async def open_endpoint(
     endpoint: Endpoint, make_link: Callable[[], Link], *, timeout: float | None, **options: Any
 ) -> Link:
     """Connect to an endpoint. ``options`` are those of ``npipe.connect``, for addresses only."""
-    if isinstance(endpoint, str | Address):
+    link: Link
+    if isinstance(endpoint, str | Address) and endpoint != "stdio:":
         _, link = await npipe.aio.create_connection(make_link, endpoint, timeout=timeout, **options)
+        return link
+    if isinstance(endpoint, str | Address | Sequence):
+        files = await asyncio.to_thread(endpoints.open_endpoint, endpoint, timeout=timeout)
+        link, _ = await adopt_files(files, make_link)
         return link
     ours, theirs = socket.socketpair()
     try:
         await _adopt(theirs, endpoint.protocol)
-        adopted: Link = await _adopt(ours, make_link)
-        return adopted
+        link = await _adopt(ours, make_link)
+        return link
     except BaseException:
         ours.close()
         theirs.close()
         raise
+
+
+async def adopt_files(
+    files: Connection, make_protocol: Callable[[], Any]
+) -> tuple[Any, threading.Thread]:
+    """Hand standard input and output to the loop. Return the protocol, and the thread that ends
+    when all output has been written.
+
+    No loop waits for such files on every system (a regular file on POSIX, an inherited pipe on
+    Windows), so two threads carry their bytes to and from a socket, for which all do. The end of
+    either is the end of the other; ``files`` are closed with the transport.
+    """
+    ours, theirs = socket.socketpair()
+    try:
+        protocol = await _adopt(ours, make_protocol)
+    except BaseException:
+        ours.close()
+        theirs.close()
+        files.close()
+        raise
+    # Daemons: nothing can wake one that reads the standard input of this program.
+    threading.Thread(
+        target=_carry_in, args=(files, theirs), name="npipe-stdin", daemon=True
+    ).start()
+    output = threading.Thread(
+        target=_carry_out, args=(files, theirs), name="npipe-stdout", daemon=True
+    )
+    output.start()
+    return protocol, output
+
+
+def _carry_in(files: Connection, sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # whichever end went: the other is told
+        while data := files.read(READ_SIZE):
+            sock.sendall(data)
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_WR)
+
+
+def _carry_out(files: Connection, sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := sock.recv(READ_SIZE):
+            files.write(data)
+    files.close()
+    sock.close()
 
 
 async def _adopt(sock: socket.socket, make_protocol: Callable[[], Any]) -> Any:

@@ -94,6 +94,7 @@ class Link(asyncio.Protocol):
         "closed",
         "limits",
         "loop",
+        "partner",
         "pumping",
         "queued",
         "reading",
@@ -145,6 +146,7 @@ class Link(asyncio.Protocol):
         self.reading = True
         self._at_end = False  # the other end has finished sending
         self._draining = False  # this end closes once all is answered
+        self.partner: Link | None = None  # in a proxy: where what is read here goes
 
     # What the transport calls
 
@@ -212,15 +214,35 @@ class Link(asyncio.Protocol):
         """
         self._room = self.loop.create_future()
         if not self._is_client:
-            self.session.blocked = True
-            self._set_reading(False)
+            self.hold()
+        if self.partner is not None:  # what it reads is written here
+            self.partner.hold()
         self._clock.await_progress()
 
     def resume_writing(self) -> None:
-        self.session.blocked = False
         self._clock.has_progress()
         self._make_room()
+        self._release()
+        if self.partner is not None:
+            self.partner._release()
+
+    def hold(self) -> None:
+        """Read nothing, and begin nothing."""
+        self.session.blocked = True
+        self._set_reading(False)
+
+    def _release(self) -> None:
+        """Read again, unless there is another cause not to."""
+        stopped = self.crowded and not self._is_client
+        self.session.blocked = stopped or (self.partner is not None and self.partner.crowded)
         self.wake()
+
+    def join(self, other: Link) -> None:
+        """Write to the other what is read here, and the other way round. From now on: a link on
+        ``hold`` is released."""
+        self.partner, other.partner = other, self
+        self._release()
+        other._release()
 
     # Work
 
@@ -369,9 +391,9 @@ class Link(asyncio.Protocol):
             self._clock.after(POLL_SECONDS, self._check_peer)
 
     def _peer_is_gone(self) -> bool:
-        if sys.platform == "win32":
-            return True  # a pipe of bytes has no half-close: the other end is closed
         sock = self.transport.get_extra_info("socket")
+        if sys.platform == "win32":  # a pipe knows; of a socket it shows when it is written to
+            return sock is None and bool(self.transport.get_extra_info("pipe").has_gone())
         if sock is None:
             return True
         poll = select.poll()

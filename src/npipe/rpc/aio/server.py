@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Iterable
 from itertools import count
 from typing import Any, Self
@@ -12,10 +13,12 @@ import npipe.aio
 from npipe.address import Address
 from npipe.errors import ClosedError, InternalError
 from npipe.rpc.aio.caller import Caller
+from npipe.rpc.aio.endpoints import adopt_files
 from npipe.rpc.aio.link import Link
 from npipe.rpc.aio.shell import Shell
 from npipe.rpc.api import API
 from npipe.rpc.dispatcher import Dispatcher, Middleware
+from npipe.rpc.endpoints import StdioConnection
 from npipe.rpc.limits import Limits
 from npipe.rpc.stats import Stats
 
@@ -79,6 +82,17 @@ class Server:
     def protocol(self) -> asyncio.Protocol:
         """Return the protocol for one connection, to be given to a transport of your own."""
         return self._shell.link(next(self._ids), on_open=self._opened, on_close=self._closed)
+
+    async def serve_stdio(self) -> None:
+        """Serve whoever started this program, over standard input and output, until its end.
+
+        ``print`` would break the stream: standard output is turned to standard error first.
+        """
+        files = StdioConnection(sys.stdin.buffer, sys.stdout.buffer)
+        sys.stdout = sys.stderr
+        _, output = await adopt_files(files, self.protocol)
+        await asyncio.to_thread(output.join)
+        await self.stop()
 
     async def serve_forever(self) -> None:
         """Wait until ``stop`` is called."""

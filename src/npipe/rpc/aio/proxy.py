@@ -1,0 +1,85 @@
+"""A server on an event loop that passes every message on to another, each client over a
+connection of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from npipe.errors import ClosedError
+from npipe.rpc.aio.endpoints import Endpoint, open_endpoint
+from npipe.rpc.aio.link import Link
+from npipe.rpc.aio.server import Server
+from npipe.rpc.aio.shell import Shell
+from npipe.rpc.api import API
+from npipe.rpc.dispatcher import Dispatcher
+from npipe.rpc.limits import Limits
+from npipe.rpc.relay import join_sessions
+
+__all__ = ["Proxy"]
+
+log = logging.getLogger("npipe.rpc")
+
+
+class Proxy(Server):
+    """Stands in front of ``upstream``: keeps limits, changes the framing, lets others connect.
+
+    Calls, batches, notifications, subscriptions, cancelling and progress go both ways. Nothing is
+    decoded but the envelopes; ids are those of each side.
+    """
+
+    def __init__(
+        self,
+        upstream: Endpoint,
+        *,
+        limits: Limits | None = None,
+        framing: str = "json-stream",
+        upstream_framing: str = "json-stream",
+        connect_timeout: float | None = 10.0,
+        **options: Any,
+    ) -> None:
+        """``options`` are those of ``npipe.connect``, for the way upstream."""
+        super().__init__(API(), limits=limits, framing=framing)
+        self._upstream = upstream
+        self._options = {"timeout": connect_timeout, **options}
+        self._upstream_shell = Shell(Dispatcher(API()), limits, upstream_framing)
+        self._joining: set[asyncio.Task[None]] = set()
+
+    async def stop(self, drain: float = 0.0) -> None:
+        for task in tuple(self._joining):
+            task.cancel()
+        await super().stop(drain)
+
+    def _opened(self, link: Link) -> None:
+        super()._opened(link)
+        if link.transport.is_closing():  # refused
+            return
+        link.hold()  # nothing is read before there is somewhere to pass it on to
+        task = link.loop.create_task(self._join(link))
+        self._joining.add(task)
+        task.add_done_callback(self._joining.discard)
+
+    async def _join(self, link: Link) -> None:
+        def make_link() -> Link:
+            return self._upstream_shell.link(
+                link.session.connection_id,
+                on_close=lambda _, reason: link.close(reason),
+                is_client=True,
+            )
+
+        try:
+            other = await open_endpoint(self._upstream, make_link, **self._options)
+        except (OSError, ClosedError) as error:
+            log.error("a client is turned away: no upstream: %s", error)
+            link.close("no upstream")
+            return
+        join_sessions(link.session, other.session)
+        link.join(other)
+        if link.closed:  # meanwhile
+            other.close("the other end closed it")
+
+    def _closed(self, link: Link, reason: str) -> None:
+        super()._closed(link, reason)
+        if link.partner is not None:
+            link.partner.close(reason)
