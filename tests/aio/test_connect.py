@@ -38,6 +38,16 @@ async def test_b26_no_server_is_an_error_at_once(address):
         await npipe.aio.open_connection(address)
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"verify_server": "root"}, {"verify_server": 0}, {"impersonation": "everything"}]
+)
+async def test_wrong_options_are_refused_though_nobody_serves(address, wrong):
+    with pytest.raises(ValueError, match="give"):
+        await npipe.aio.open_connection(address, **wrong)
+    with pytest.raises(ValueError, match="give"):
+        npipe.connect(address, **wrong)
+
+
 async def test_waiting_for_a_server_ends_at_the_deadline(address):
     start = time.monotonic()
     with pytest.raises(TimeoutError):

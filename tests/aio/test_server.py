@@ -18,6 +18,9 @@ import npipe.aio
 from npipe import address as addresses
 from npipe.aio.server import Backoff
 
+if sys.platform != "win32":
+    import fcntl
+
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="a Unix socket")
 
 
@@ -99,6 +102,35 @@ async def test_b38_socket_is_never_wider_than_asked(address):
 
 
 @posix_only
+@pytest.mark.parametrize(
+    "wrong", [{"access": "all"}, {"backlog": -1}, {"buffer_size": -1}, {"buffer_size": "big"}]
+)
+async def test_wrong_options_are_refused(address, wrong):
+    with pytest.raises(ValueError, match="give"):
+        await npipe.aio.start_server(echo, address, **wrong)
+
+
+@posix_only
+async def test_a_name_that_is_being_taken_is_waited_for_without_blocking_the_loop(address):
+    with open(address + ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        starting = asyncio.ensure_future(npipe.aio.start_server(echo, address))
+        for _ in range(100):  # a loop that is blocked would not come this far
+            await asyncio.sleep(0)
+        assert not starting.done()
+    async with asyncio.timeout(30), await starting as server:
+        assert server.is_serving()
+
+
+@posix_only
+async def test_a_name_that_is_never_given_free_is_told(address, monkeypatch):
+    monkeypatch.setattr("npipe.transport.unix_files.LOCK_PATIENCE", 0.02)
+    with open(address + ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(TimeoutError, match="held this lock"):
+            await npipe.aio.start_server(echo, address)
+
+
 async def test_b38_live_server_is_never_taken_over(address):
     async with await npipe.aio.start_server(echo, address):
         with pytest.raises(OSError) as caught:

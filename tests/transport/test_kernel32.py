@@ -6,6 +6,7 @@ import ctypes
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -106,3 +107,38 @@ def test_going_on_as_somebody_else_is_no_option(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(api, "_RevertToSelf", lambda: False, raising=False)
     with pytest.raises(SystemError, match="RevertToSelf"):
         api.client_sid(0)
+
+
+@pytest.mark.parametrize("moment", ["_ImpersonateNamedPipeClient", "_OpenThreadToken"])
+def test_ctrl_c_leaves_nobody_as_somebody_else(moment: str) -> None:
+    # Such an interrupt comes right after the call, when Python looks for signals.
+    calls: list[str] = []
+
+    def stub(name: str) -> Callable[..., bool]:
+        def call(*_: object) -> bool:
+            calls.append(name)
+            if name == moment:
+                raise KeyboardInterrupt
+            return True
+
+        return call
+
+    api = Kernel32()
+    names = ("_GetCurrentThread", "_ImpersonateNamedPipeClient", "_OpenThreadToken")
+    for name in (*names, "_RevertToSelf"):
+        setattr(api, name, stub(name))
+    with pytest.raises(KeyboardInterrupt):
+        api.client_sid(0)
+    assert calls[-1] == "_RevertToSelf"
+
+
+def test_who_never_acted_as_somebody_else_does_not_revert() -> None:
+    api = Kernel32()
+    never = dict.fromkeys(("_OpenThreadToken", "_RevertToSelf"), None)
+    for name, stub in {
+        **never,
+        "_GetCurrentThread": lambda: 0,
+        "_ImpersonateNamedPipeClient": lambda handle: False,
+    }.items():
+        setattr(api, name, stub)
+    assert api.client_sid(0)[1] == ""

@@ -270,6 +270,17 @@ def test_abstract_sockets() -> None:
     assert not npipe.exists(address)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="abstract sockets")
+def test_b37_an_accepted_connection_is_no_server_and_a_longer_name_another() -> None:
+    name = f"npipe-test-{uuid.uuid4()}"
+    address = parse(f"@{name}", abstract=True)
+    with npipe.listen(address) as listener, npipe.connect(address), listener.accept(10):
+        listener.close()
+        assert not npipe.exists(address)
+    with npipe.listen(parse(f"@other @{name}", abstract=True)):
+        assert not npipe.exists(address)
+
+
 @pytest.mark.parametrize("kind", ["unix", "abstract"] if sys.platform == "linux" else ["unix"])
 def test_an_address_made_by_hand_may_be_too_long(directory: str, kind: str) -> None:
     address = Address(kind, f"{directory}/{'x' * 108}")  # type: ignore[arg-type]

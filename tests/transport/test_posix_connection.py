@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import io
+import itertools
 import os
 import socket
 import sys
@@ -113,6 +114,30 @@ def test_b05_every_failed_write_tells_its_count(pair: Pair) -> None:
         client.write(memoryview(b"x"))
     for caught in (late, gone, closed):
         assert caught.value.characters_written == 0
+
+
+def test_b05_a_second_read_to_the_end_that_times_out_keeps_all_of_the_first(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, server = pair
+    sent = os.urandom(200_000)
+    server.set_read_deadline(time.monotonic() + 0.2)
+    client.set_write_deadline(time.monotonic() + 30)
+    with ThreadPoolExecutor() as pool:
+        writing = pool.submit(client.write, sent)
+        with pytest.raises(TimeoutError):
+            server.read()
+        writing.result(30)
+    # The deadline passes once the next read has taken up a part of what the first one had.
+    clock = itertools.chain([0.0], itertools.repeat(10.0))
+    server.set_read_deadline(5.0)
+    monkeypatch.setattr("npipe.transport.wake.monotonic", lambda: next(clock))
+    with pytest.raises(TimeoutError):
+        server.read()
+    monkeypatch.undo()
+    server.set_read_deadline(None)
+    client.close()
+    assert server.read() == sent
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts in /proc")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -10,6 +11,7 @@ import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -20,8 +22,8 @@ if sys.platform == "win32":
 import fcntl
 
 import npipe
-from npipe.address import runtime_directory
-from npipe.transport import unix_files
+from npipe.address import parse, runtime_directory
+from npipe.transport import posix, unix_files
 
 LINUX = sys.platform == "linux"
 
@@ -242,7 +244,7 @@ def test_b38_a_lock_that_lost_its_name_is_no_lock(
         return locked(descriptor)
 
     monkeypatch.setattr(unix_files, "_locked", lock_late)
-    with unix_files._lock(path + ".lock"):
+    with unix_files._lock(path + ".lock", 10):
         assert len(opened) == 2
         assert os.fstat(opened[1]).st_ino == os.lstat(path + ".lock").st_ino
 
@@ -263,12 +265,44 @@ def test_a_file_that_only_has_the_name_of_a_lock_is_kept(path: str, directory: s
 
 
 def test_a_lock_that_is_never_given_up_is_told(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unix_files, "_LOCK_PATIENCE", 0.05)
+    monkeypatch.setattr(unix_files, "LOCK_PATIENCE", 0.05)
     with open(path + ".lock", "w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         with pytest.raises(TimeoutError, match=r"held this lock for too long.*s\.lock"):
             npipe.listen(path)
     assert not os.path.lexists(path)
+
+
+def test_a_caller_with_no_patience_is_told_at_once(path: str) -> None:
+    with open(path + ".lock", "w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(TimeoutError, match="held this lock"):
+            posix.bind(parse(path), patience=0)
+    bound = posix.bind(parse(path), patience=0)
+    bound.release()
+    bound.socket.close()
+
+
+@pytest.mark.skipif(not LINUX, reason="how Linux widens a mode")
+@pytest.mark.parametrize("swap", [os.symlink, os.link])
+def test_b38_no_other_file_is_opened_to_everyone(
+    path: str, directory: str, monkeypatch: pytest.MonkeyPatch, swap: Callable[[str, str], None]
+) -> None:
+    # Someone who may write to the directory puts something else in the socket's place.
+    secret = os.path.join(directory, "secret")
+    os.close(os.open(secret, os.O_CREAT, 0o600))
+    open_file = os.open
+
+    def swap_and_open(name: str, flags: int, *mode: int) -> int:
+        if name == path:
+            os.unlink(path)
+            swap(secret, path)
+        return open_file(name, flags, *mode)
+
+    monkeypatch.setattr(unix_files.os, "open", swap_and_open)
+    with contextlib.suppress(OSError):
+        npipe.listen(path, access="everyone").close()
+    assert mode_of(secret) == 0o600
 
 
 def test_a_lock_is_not_taken_through_a_link(path: str, directory: str) -> None:
@@ -352,6 +386,22 @@ class TestRuntimeDirectory:
             with open(home + "/file", "w"):
                 pass
             assert npipe.list_pipes() == ["a", "b"]
+
+    def test_list_pipes_bears_a_server_that_closes_meanwhile(
+        self, home: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        scan = os.scandir
+
+        @contextlib.contextmanager
+        def scan_and_close(where: str) -> Iterator[list[os.DirEntry[str]]]:
+            with scan(where) as found:
+                entries = sorted(found, key=lambda each: each.name)
+            gone.close()
+            yield entries
+
+        with npipe.listen("a"), npipe.listen("gone") as gone, npipe.listen("z"):
+            monkeypatch.setattr(os, "scandir", scan_and_close)
+            assert npipe.list_pipes() == ["a", "z"]
 
     @pytest.mark.parametrize(
         ("spoil", "why"),

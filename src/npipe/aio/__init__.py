@@ -150,7 +150,7 @@ async def create_server(
     Options and errors are those of ``start_server``.
     """
     where = _resolve(address)
-    acceptor = backend.listen(
+    acceptor = await backend.listen(
         where,
         access=access,
         backlog=backlog,

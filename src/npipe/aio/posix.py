@@ -24,13 +24,15 @@ from typing import Any, TypeVar
 from npipe.address import Address
 from npipe.aio.extra import Introducer
 from npipe.aio.server import Backoff, Client
-from npipe.transport import posix
+from npipe.transport import posix, unix_files
 from npipe.transport.posix import Verifier
 from npipe.transport.wake import timed_out
 
 __all__ = ["connect", "listen"]
 
 BATCH = 128  # clients accepted in a row before the loop's other work gets its turn
+
+LOCK_PAUSE = 0.005  # seconds between two tries to take the lock of a name
 
 ProtocolT = TypeVar("ProtocolT", bound=asyncio.BaseProtocol)
 
@@ -45,7 +47,7 @@ async def connect(
     impersonation: str,
 ) -> tuple[asyncio.Transport, ProtocolT]:
     """See ``npipe.aio.create_connection``."""
-    del impersonation  # a Unix socket lets no server act as its client
+    posix.check_options(verify_server, impersonation)
     sock = await dial(address, timeout=timeout, wait=wait)
     try:
         posix.verify(sock, address, verify_server)
@@ -88,7 +90,7 @@ async def dial(address: Address, *, timeout: float | None, wait: bool) -> socket
     return sock
 
 
-def listen(
+async def listen(
     address: Address,
     *,
     access: str | int,
@@ -98,8 +100,16 @@ def listen(
     buffer_size: int,
 ) -> SocketAcceptor:
     """Hold ``address``; the last three options are true of a Unix socket as it is."""
+    posix.check_size(buffer_size)
     del message_mode, reject_remote, buffer_size
-    return SocketAcceptor(posix.bind(address, access=access, backlog=backlog))
+    give_up = time.monotonic() + unix_files.LOCK_PATIENCE
+    while True:
+        try:
+            return SocketAcceptor(posix.bind(address, access=access, backlog=backlog, patience=0))
+        except TimeoutError:  # another process is binding; ``bind`` itself would block the loop
+            if time.monotonic() >= give_up:
+                raise
+        await asyncio.sleep(LOCK_PAUSE)
 
 
 def info_about(sock: socket.socket, address: Address) -> dict[str, Any]:

@@ -47,6 +47,7 @@ async def connect(
 ) -> tuple[asyncio.Transport, ProtocolT]:
     """See ``npipe.aio.create_connection``."""
     proactor_loop()
+    handles.require_verify(verify_server)
     api = load()
     handle = await dial(address, impersonation, api, timeout=timeout, wait=wait)
     pipe = Pipe(handle, address, api, server_end=False)
@@ -119,7 +120,7 @@ async def open_remote(
     return result  # it may have succeeded at the last moment
 
 
-def listen(
+async def listen(
     address: Address,
     *,
     access: str | int,

@@ -385,16 +385,22 @@ class Kernel32:
     def client_sid(self, handle: int) -> tuple[int, str]:
         """Return (code, SID of the user at the client's end), asked of its token.
 
-        The thread acts as that user between the first call and the last and runs no other code.
+        The thread acts as that user between the first call and the last. Whatever ends this in
+        between, Ctrl-C included, ends that too. So all that can be done before is done before.
         """
-        if not self._ImpersonateNamedPipeClient(handle):
-            return _last_error(), ""
+        impersonate, revert = self._ImpersonateNamedPipeClient, self._RevertToSelf
+        open_token, thread = self._OpenThreadToken, self._GetCurrentThread()
         token = wintypes.HANDLE()
-        opened = self._OpenThreadToken(self._GetCurrentThread(), TOKEN_QUERY, True, byref(token))
-        code = 0 if opened else _last_error()
-        if not self._RevertToSelf():
-            # Going on would run the rest of the program as somebody else.
-            raise SystemError("RevertToSelf failed after ImpersonateNamedPipeClient")
+        acting = True  # until it is known that it never began
+        try:
+            acting = opened = impersonate(handle)
+            if acting:
+                opened = open_token(thread, TOKEN_QUERY, True, byref(token))
+            code = 0 if opened else _last_error()
+        finally:
+            if acting and not revert():
+                # Going on would run the rest of the program as somebody else.
+                raise SystemError("RevertToSelf failed after ImpersonateNamedPipeClient")
         if not opened:
             return code, ""
         code, sid = self._token_sid(token, TOKEN_USER)

@@ -7,7 +7,6 @@ connection, verifying whose server it is, looking what is there. Listening is in
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import socket
@@ -21,7 +20,7 @@ assert sys.platform != "win32"  # mypy then skips the rest there
 from npipe.address import Address, runtime_directory
 from npipe.security import PeerIdentity, peer_is_user
 from npipe.transport.posix_connection import PosixConnection, peer_of
-from npipe.transport.posix_listener import PosixListener, admits, bind, listen
+from npipe.transport.posix_listener import PosixListener, admits, bind, check_size, listen
 from npipe.transport.unix_files import BoundSocket, check_runtime_directory, is_served
 from npipe.transport.wake import timed_out
 
@@ -31,6 +30,8 @@ __all__ = [
     "PosixListener",
     "admits",
     "bind",
+    "check_options",
+    "check_size",
     "connect",
     "exists",
     "list_pipes",
@@ -42,6 +43,7 @@ __all__ = [
 ]
 
 _REFUSES_WHEN_BUSY = sys.platform != "linux"
+_ACCEPTS = 1 << 16  # __SO_ACCEPTCON among the flags of /proc/net/unix: it listens
 _IMPERSONATION = ("anonymous", "identification", "impersonation", "delegation")
 Verifier = str | Callable[[PeerIdentity], object] | None
 
@@ -57,11 +59,7 @@ def connect(
     """Connect; see ``npipe.connect``. A Unix socket lets no server act as its client, so
     ``impersonation`` is true of it whatever it says.
     """
-    if impersonation not in _IMPERSONATION:
-        raise ValueError(
-            f"impersonation={impersonation!r}: give one of {', '.join(_IMPERSONATION)}"
-        )
-    _check_verifier(verify_server)
+    check_options(verify_server, impersonation)
     deadline = None if timeout is None else time.monotonic() + timeout
     delays = retry_delays()
     while (sock := try_connect(address, wait=wait)) is None:
@@ -78,6 +76,16 @@ def connect(
     except BaseException:
         sock.close()
         raise
+
+
+def check_options(verify_server: Verifier, impersonation: str) -> None:
+    """Raise ValueError for options of ``connect`` that make no sense, whoever serves."""
+    if impersonation not in _IMPERSONATION:
+        raise ValueError(
+            f"impersonation={impersonation!r}: give one of {', '.join(_IMPERSONATION)}"
+        )
+    if verify_server is not None and verify_server != "owner" and not callable(verify_server):
+        raise ValueError(f'verify_server={verify_server!r}: give "owner", a function or None')
 
 
 def try_connect(address: Address, *, wait: bool = False) -> socket.socket | None:
@@ -125,7 +133,6 @@ def verify(sock: socket.socket, address: Address, verify_server: Verifier) -> No
     "owner" wants this user, or root. A function is given the server's PeerIdentity and says yes
     or no.
     """
-    _check_verifier(verify_server)
     if verify_server is None:
         return
     peer = peer_of(sock)
@@ -156,25 +163,33 @@ def list_pipes() -> list[str]:
     """Return the bare names served by this user, sorted."""
     directory = runtime_directory()
     check_runtime_directory(directory + "/")
-    with contextlib.suppress(FileNotFoundError):
-        return sorted(
-            each.name
-            for each in os.scandir(directory)
-            if stat.S_ISSOCK(each.stat(follow_symlinks=False).st_mode) and is_served(each.path)
-        )
-    return []
+    try:
+        with os.scandir(directory) as found:
+            return sorted(each.name for each in found if _is_served_socket(each))
+    except FileNotFoundError:
+        return []
 
 
-def _check_verifier(verify_server: Verifier) -> None:
-    if verify_server is not None and verify_server != "owner" and not callable(verify_server):
-        raise ValueError(f'verify_server={verify_server!r}: give "owner", a function or None')
+def _is_served_socket(entry: os.DirEntry[str]) -> bool:
+    try:
+        is_socket = stat.S_ISSOCK(entry.stat(follow_symlinks=False).st_mode)
+    except FileNotFoundError:  # its server has just closed; the others are still there
+        return False
+    return is_socket and is_served(entry.path)
 
 
 def _is_bound_abstract(name: str) -> bool:
-    """Look into the kernel's list; to try the name would be to connect, or to squat on it."""
-    wanted = b" @" + os.fsencode(name)
+    """Look into the kernel's list; to try the name would be to connect, or to squat on it.
+
+    Connections that a server accepted are in it under its name too, also when it has gone.
+    """
+    wanted = b"@" + os.fsencode(name)
     with open("/proc/net/unix", "rb") as table:
-        return any(line.rstrip(b"\n").endswith(wanted) for line in table)
+        next(table)  # the headings: Num RefCount Protocol Flags Type St Inode Path
+        lines = (line.rstrip(b"\n").split(None, 7) for line in table)
+        return any(
+            len(line) == 8 and line[7] == wanted and int(line[3], 16) & _ACCEPTS for line in lines
+        )
 
 
 def _is_other_file(address: Address) -> bool:

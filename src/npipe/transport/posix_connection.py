@@ -90,7 +90,7 @@ class PosixConnection(base.Connection):
                     while part := self._receive(_CHUNK):
                         parts.append(part)
                 except BaseException:
-                    self._held = b"".join(parts)
+                    self._held = b"".join(parts) + self._held
                     raise
                 return b"".join(parts)
         finally:

@@ -22,7 +22,7 @@ from npipe.transport.posix_connection import PosixConnection, adopted_socket, pe
 from npipe.transport.unix_files import BoundSocket
 from npipe.transport.wake import POLLIN, Descriptor, timed_out
 
-__all__ = ["PosixListener", "admits", "bind", "listen"]
+__all__ = ["PosixListener", "admits", "bind", "check_size", "listen"]
 
 # No descriptor or memory for one more connection: wait until others are closed.
 _SHORTAGE = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -32,9 +32,16 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 1.0  # seconds
 
 
 def bind(
-    address: Address, *, access: str | int = "owner", backlog: int | None = None
+    address: Address,
+    *,
+    access: str | int = "owner",
+    backlog: int | None = None,
+    patience: float | None = None,
 ) -> BoundSocket:
     """Make a listening, non-blocking socket with the access asked for.
+
+    While another process does the same at the same address this waits, in a blocking way, for
+    ``patience`` seconds (0: not at all; None: long enough); then it raises TimeoutError.
 
     The caller serves ``.socket`` and calls ``.release()`` before closing it. Clients of an
     abstract socket it must check with ``admits``. Raises as ``listen`` does.
@@ -46,7 +53,7 @@ def bind(
         raise ValueError(f"backlog={backlog!r}: give a number of clients that may wait")
     if address.kind == "pipe":
         raise ValueError(f"bad address {str(address)!r}: there are no Windows pipes on this system")
-    return unix_files.bind(address, mode=mode, backlog=backlog)
+    return unix_files.bind(address, mode=mode, backlog=backlog, patience=patience)
 
 
 def admits(bound: BoundSocket, sock: socket.socket) -> bool:
@@ -70,8 +77,7 @@ def listen(
     buffer_size: int = 65536,
 ) -> PosixListener:
     """Serve ``address``; see ``npipe.listen``, whose last three options concern Windows only."""
-    if not isinstance(buffer_size, int) or buffer_size < 0:
-        raise ValueError(f"buffer_size={buffer_size!r}: give a number of bytes")
+    check_size(buffer_size)
     del message_mode, reject_remote, buffer_size  # each is true of a Unix socket as it is
     bound = bind(address, access=access, backlog=backlog)
     try:
@@ -80,6 +86,12 @@ def listen(
         bound.release()
         bound.socket.close()
         raise
+
+
+def check_size(buffer_size: int) -> None:
+    """Raise ValueError for what is no size of a buffer, though none is set by it here."""
+    if not isinstance(buffer_size, int) or buffer_size < 0:
+        raise ValueError(f"buffer_size={buffer_size!r}: give a number of bytes")
 
 
 class PosixListener(base.Listener[PosixConnection]):

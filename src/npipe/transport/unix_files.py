@@ -28,7 +28,7 @@ from npipe.address import Address, runtime_directory
 
 __all__ = ["BoundSocket", "bind", "check_runtime_directory", "is_served"]
 
-_LOCK_PATIENCE = 10.0  # seconds; the lock is held for microseconds, unless someone means harm
+LOCK_PATIENCE = 10.0  # seconds; the lock is held for microseconds, unless someone means harm
 _umask_lock = threading.Lock()  # the umask is one for the whole process, and so is its lock
 
 
@@ -66,12 +66,14 @@ class BoundSocket:
                     os.unlink(path)
 
 
-def bind(address: Address, *, mode: int, backlog: int) -> BoundSocket:
+def bind(
+    address: Address, *, mode: int, backlog: int, patience: float | None = None
+) -> BoundSocket:
     """Return a non-blocking listening socket at ``address``.
 
-    Waits for nothing but another process that is doing the same at this moment. Raises
-    OSError(EADDRINUSE) where a live one stands, FileExistsError where another kind of file does,
-    and what the system says otherwise.
+    Waits for nothing but another process that is doing the same at this moment, for ``patience``
+    seconds at most; then raises TimeoutError. Raises OSError(EADDRINUSE) where a live one stands,
+    FileExistsError where another kind of file does, and what the system says otherwise.
     """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -82,7 +84,7 @@ def bind(address: Address, *, mode: int, backlog: int) -> BoundSocket:
             sock.listen(backlog)
             return bound
         check_runtime_directory(address.path, create=True)
-        with _lock(address.path + ".lock"):
+        with _lock(address.path + ".lock", LOCK_PATIENCE if patience is None else patience):
             _make_way(address.path)
             bind_file(sock, address.path, mode)
             bound.claim()
@@ -119,7 +121,23 @@ def bind_file(
     except OSError as error:
         raise _named(error, path) from None
     if stat.S_IMODE(os.lstat(path).st_mode) != mode:
-        os.chmod(path, mode)
+        _widen(path, mode)
+
+
+def _widen(path: str, mode: int) -> None:
+    """Give the socket's file its mode, and never another file that was put in its place.
+
+    Whoever may write to the directory could swap a link in, to a file that only we may open.
+    """
+    if sys.platform != "linux":
+        os.chmod(path, mode, follow_symlinks=False)
+        return
+    descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            os.chmod(f"/proc/self/fd/{descriptor}", mode)
+    finally:
+        os.close(descriptor)
 
 
 def is_served(path: str) -> bool:
@@ -200,9 +218,9 @@ def _bind_abstract(sock: socket.socket, address: Address) -> None:
 
 
 @contextlib.contextmanager
-def _lock(path: str) -> Iterator[None]:
+def _lock(path: str, patience: float) -> Iterator[None]:
     """Hold the lock file at ``path``; leave no file behind."""
-    descriptor = _take_lock(path)
+    descriptor = _take_lock(path, patience)
     try:
         yield
     finally:
@@ -216,9 +234,9 @@ def _lock(path: str) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _take_lock(path: str) -> int:
+def _take_lock(path: str, patience: float) -> int:
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-    give_up = time.monotonic() + _LOCK_PATIENCE
+    give_up = time.monotonic() + patience
     while True:
         descriptor = os.open(path, flags, 0o600)
         try:
@@ -228,7 +246,7 @@ def _take_lock(path: str) -> int:
             os.close(descriptor)
             raise
         os.close(descriptor)
-        if time.monotonic() > give_up:
+        if time.monotonic() >= give_up:
             text = "another process has held this lock for too long; remove it if none should"
             raise TimeoutError(errno.ETIMEDOUT, text, path)
         time.sleep(0.005)

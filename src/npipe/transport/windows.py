@@ -27,6 +27,7 @@ from npipe.transport.windows_handles import (
     pauses,
     prepare_client,
     require_impersonation,
+    require_verify,
     verify,
 )
 from npipe.transport.windows_listener import WindowsListener
@@ -47,6 +48,7 @@ def connect(
     """Connect; see ``npipe.connect``."""
     api = load() if api is None else api
     require_impersonation(impersonation)
+    require_verify(verify_server)
     due = None if timeout is None else time.monotonic() + timeout
     for pause in pauses():
         if address.host is None:

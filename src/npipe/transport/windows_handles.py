@@ -58,6 +58,7 @@ __all__ = [
     "pipe_type",
     "prepare_client",
     "require_impersonation",
+    "require_verify",
     "verify",
 ]
 
@@ -191,6 +192,11 @@ def require_impersonation(level: str) -> None:
         raise ValueError(f"impersonation={level!r}: give one of {levels}")
 
 
+def require_verify(check: Verify) -> None:
+    if check is not None and check != "owner" and not callable(check):
+        raise ValueError(f'verify_server={check!r}: give "owner", a function or None')
+
+
 def may_retry(code: int, wait: bool) -> bool:
     """Say whether this error of ``open_client`` is one that waiting helps against."""
     return code in (ERROR_PIPE_BUSY, ERROR_OPERATION_ABORTED) or (
@@ -214,18 +220,17 @@ def verify(handle: int, address: Address, check: Verify, api: Kernel32) -> None:
     """Raise PermissionError unless the pipe that a client opened is whose it should be."""
     if check is None:
         return
+    require_verify(check)
     if check == "owner":
         code, owner = api.pipe_owner(handle)
         user = "" if code else api.process_sids()[1]
         if owner_is_trusted(owner, user):
             return
         why = f"it belongs to {owner or 'nobody we can name'}, not to this user"
-    elif callable(check):
+    else:
         if check(peer_of(handle, api, server_end=False)):
             return
         why = "verify_server turned it down"
-    else:
-        raise ValueError(f'verify_server={check!r}: give "owner" or a function')
     raise PermissionError(errno.EACCES, f"not the server we want: {why}", address.path)
 
 
