@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 CALLS = 2000
 OURS = ("npipe-threads", "npipe-asyncio", "npipe-uvloop")
+WORKERS = "npipe-workers"  # two processes on one socket, for the row of many connections
 THEIRS = ("anvil", "geth", "jayson")
 
 LOADS: tuple[tuple[str, Callable[[str, str, int], float], int, str], ...] = (
@@ -38,7 +39,7 @@ def tables(rounds: int) -> Iterator[Table]:
     with contextlib.ExitStack() as stack:
         addresses: dict[str, str] = {}
         absent: dict[str, str] = {}
-        for kind in OURS + THEIRS:
+        for kind in (*OURS, WORKERS, *THEIRS):
             try:
                 addresses[kind] = stack.enter_context(serve(kind))
             except Absent as error:
@@ -54,6 +55,7 @@ def tables(rounds: int) -> Iterator[Table]:
                     [
                         (kind, lambda a=address, r=load, n=count, m=method: r(a, m, n))
                         for kind, address in addresses.items()
+                        if kind != WORKERS or load is rawclient.connections
                     ],
                     reference=reference,
                     rounds=rounds,

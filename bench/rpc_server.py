@@ -1,6 +1,7 @@
 """npipe's own servers for the benchmarks: ``python -m bench.rpc_server FLAVOUR ADDRESS``.
 
-FLAVOUR is ``npipe-threads``, ``npipe-asyncio`` or ``npipe-uvloop``. All serve the same functions.
+FLAVOUR is ``npipe-threads``, ``npipe-workers`` (two processes of it), ``npipe-asyncio`` or
+``npipe-uvloop``. All serve the same functions.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import asyncio
 import sys
 
 from npipe import rpc
+
+WORKERS = 2
 
 
 class Web3:
@@ -50,6 +53,11 @@ def api() -> rpc.API:
 
 
 def main(flavour: str, address: str) -> None:
+    if flavour == "npipe-workers":
+        from npipe.cli._workers import run_workers
+
+        run_workers(WORKERS, rpc.Server(api()), address, {}, lambda at: None)
+        return
     if flavour == "npipe-threads":
         server = rpc.Server(api())
         server.serve(address)

@@ -16,7 +16,6 @@ from npipe.rpc import GAP, aio
 from rpc.aio_service import Run, Service, entered, on_each_loop, running
 
 
-
 async def lose(here: Any, client: aio.Client) -> None:
     """Cut the connection at the server, and wait until the client knows."""
     for link in tuple(here.server._links):

@@ -72,6 +72,14 @@ def ether(text: str) -> int:
     help="Turn further clients away.",
 )
 @click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Serve --api from N processes, each with objects of its own. Not on Windows.",
+)
+@click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="warning",
@@ -110,6 +118,7 @@ def serve(
     modules: tuple[str, ...] | None,
     access: str | int,
     max_connections: int | None,
+    workers: int,
     log_level: str,
     json_log: bool,
     as_json: bool,
@@ -125,11 +134,11 @@ def serve(
       npipe serve
       npipe serve ./node.ipc --modules eth,net,web3
       npipe serve ./shop.ipc --api shop=package.module:Shop
+      npipe serve ./shop.ipc --api shop=package.module:Shop --workers 4
       npipe serve ./node.ipc --upstream http://localhost:8545
     """
     from npipe import rpc
     from npipe.cli._logging import configure
-    from npipe.cli._run import run
 
     configure(log_level, as_json=json_log)
     limits = rpc.Limits() if max_connections is None else rpc.Limits(connections=max_connections)
@@ -139,6 +148,10 @@ def serve(
     if given and (apis or upstream is not None):
         options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise click.UsageError(f"without a chain here there is no use for {options}")
+    if workers > 1 and sys.platform == "win32":
+        raise click.UsageError("--workers: on Windows one process has to serve a pipe")
+    if workers > 1 and not apis:
+        raise click.UsageError("--workers goes with --api only: a chain is in one process")
     try:
         with (
             _offer(apis, modules, given, upstream, limits) as offer,
@@ -150,9 +163,20 @@ def serve(
                 click.echo(dump(told.record(), pretty=False) if as_json else told.text())
                 sys.stdout.flush()
 
-            run(offer.server, address, {"access": access}, ready)
+            _run(workers, offer.server, address, {"access": access}, ready)
     except (LoadError, ImportError, ValueError, OSError) as error:
         raise Failure(str(error)) from error
+
+
+def _run(workers: int, *how: Any) -> None:
+    if workers > 1 and sys.platform != "win32":
+        from npipe.cli._workers import run_workers
+
+        run_workers(workers, *how)
+        return
+    from npipe.cli._run import run
+
+    run(*how)
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,11 +77,16 @@ class Server:
         if self._stopped.is_set():
             raise ClosedError("server")
         listener = listen(address, **options)
+        self.serve_listener(listener)
+        return listener.address
+
+    def serve_listener(self, listener: Listener[Connection]) -> None:
+        """Serve the clients of a listener that you have made yourself; return at once. Stopping
+        the server closes it."""
         with self._lock:
             self._listeners.append(listener)
         log.info("JSON-RPC service started (%s)", listener.address)
         start_thread(self._accept, f"npipe-accept {listener.address}", listener)
-        return listener.address
 
     def serve_connection(self, connection: Connection) -> None:
         """Serve one connection that you have made yourself; return at once."""

@@ -147,9 +147,7 @@ class Session:
     @property
     def idle(self) -> bool:
         """True when there is nothing to be done for the other end."""
-        return not (
-            self._inbox or self._ready or self._active or self._out or len(self.passed_on)
-        )
+        return not (self._inbox or self._ready or self._active or self._out or len(self.passed_on))
 
     @property
     def in_flight(self) -> int:

@@ -165,6 +165,12 @@ class Listener(Generic[ConnectionT_co]):
     def address(self) -> Address:
         """Where it listens."""
 
+    def share(self) -> Listener[ConnectionT_co]:
+        """Return another listener on the same endpoint, for a process made by ``os.fork``: each
+        accepts clients of its own. Raises io.UnsupportedOperation on Windows.
+        """
+        raise io.UnsupportedOperation("a listener cannot be shared here")
+
     @abstractmethod
     def accept(self, timeout: float | None = None) -> ConnectionT_co:
         """Wait for the next client, at most ``timeout`` seconds.

@@ -115,6 +115,14 @@ class PosixListener(base.Listener[PosixConnection]):
             sock.detach()
             raise
 
+    def share(self) -> PosixListener:
+        sock = self._bound.socket.dup()
+        try:
+            return PosixListener(BoundSocket(sock, self._bound.address, self._bound.mode))
+        except BaseException:
+            sock.close()
+            raise
+
     @property
     def address(self) -> Address:
         return self._bound.address
