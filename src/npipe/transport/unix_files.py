@@ -134,8 +134,10 @@ def _widen(path: str, mode: int) -> None:
         return
     descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
-            os.chmod(f"/proc/self/fd/{descriptor}", mode)
+        if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            text = "something else was put in the place of the socket just made"
+            raise FileExistsError(errno.EEXIST, text, path)
+        os.chmod(f"/proc/self/fd/{descriptor}", mode)
     finally:
         os.close(descriptor)
 
