@@ -46,11 +46,11 @@ async def shut(writer: asyncio.StreamWriter) -> None:
 
 
 async def fill(writer: asyncio.StreamWriter) -> None:
-    """Write until nothing more goes."""
+    """Write until nothing more goes: until one chunk alone is too long on its way."""
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.05):
-            while True:
-                writer.write(bytes(65536))
+        while True:
+            writer.write(bytes(65536))
+            async with asyncio.timeout(0.1):
                 await writer.drain()
 
 
