@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from npipe import rpc
-from rpc.aio_service import Run, entered, on_each_loop, posix_only, running
+from rpc.aio_service import Run, Service, entered, on_each_loop, posix_only, running
 
 pytestmark = on_each_loop
 
@@ -167,6 +167,21 @@ def test_calls_beyond_the_limit_wait_their_turn(run: Run, method: str) -> None:
             here.service.gate.set()
             here.service.async_gate.set()
             assert await asyncio.gather(*calls) == list(range(20))
+
+    run(main())
+
+
+@pytest.mark.parametrize("method", ["test_callBack", "test_callBackPlain"])
+def test_calls_back_are_answered_although_as_many_calls_run_as_may(run: Run, method: str) -> None:
+    async def main() -> None:
+        api = rpc.API()
+        api.register("test", Service())
+        async with (
+            running(limits=rpc.Limits(calls=2)) as here,
+            await here.connect(api=api, timeout=20) as client,
+        ):
+            calls = (client.call(method, "test_add") for _ in range(50))
+            assert len(await asyncio.gather(*calls)) == 50
 
     run(main())
 

@@ -343,6 +343,26 @@ def test_more_calls_than_may_be_in_flight_wait_their_turn(
     assert server.stats()["calls"] == 50
 
 
+def test_calls_back_are_answered_although_as_many_calls_run_as_may(
+    serve: Serve, address: str
+) -> None:
+    serve(limits=rpc.Limits(calls=2))
+    home = rpc.API()
+    home.register("home", {"give": rpc.method(inline=True)(lambda: 7)})
+    with rpc.connect(address, api=home) as client:
+        replies: list[object] = []
+
+        def work() -> None:
+            replies.append(client.call("test_callMeBack", "home_give", [], timeout=20))
+
+        threads = [threading.Thread(target=work) for _ in range(50)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+    assert replies == [7] * 50
+
+
 def test_concurrency_is_kept_over_all_connections(
     serve: Serve, service: Service, address: str
 ) -> None:

@@ -133,16 +133,57 @@ def test_replies_have_a_limit(make_wire: Callable[..., Wire], api: API) -> None:
 
 
 def test_calls_over_the_limit_wait(make_wire: Callable[..., Wire], api: API) -> None:
-    session = make_wire(api, limits=Limits(calls=2)).session
+    size = len((OK % 0).encode())
+    session = make_wire(api, limits=Limits(calls=2, message_bytes=2 * size)).session
     session.receive([(OK % id).encode() for id in range(7)])
     first, second = session.next_call(), session.next_call()
     assert first is not None and second is not None
     assert session.next_call() is None
-    assert session.full  # two run, two wait, the rest is not looked at
-    assert session.in_flight == 4
+    assert session.full  # two run, two wait, two more do as bytes; nothing more is to be read
+    assert session.in_flight == 6
     first.run()
-    assert session.next_call() is not None
+    third = session.next_call()
+    assert third is not None
     assert session.next_call() is None
+    running = [second, third]
+    while running:
+        running.pop(0).run()
+        while (call := session.next_call()) is not None:
+            running.append(call)
+    ids = [json.loads(line)["id"] for line in session.take().splitlines()]
+    assert ids == list(range(7))
+    assert session.idle
+
+
+def test_what_ends_a_call_does_not_wait_behind_those_that_do(
+    make_wire: Callable[..., Wire], api: API
+) -> None:
+    session = make_wire(api, limits=Limits(calls=1)).session
+    outcomes: list[object] = []
+    for _ in range(2):
+        session.outgoing.call("m", b"", outcomes.append)
+    session.take()
+    session.receive([(OK % id).encode() for id in range(1, 6)])
+    session.receive(
+        [
+            b'{"jsonrpc":"2.0","id":1,"result":"one"}',
+            b'[{"jsonrpc":"2.0","id":2,"result":"two"}]',
+            b'{"jsonrpc":"2.0","method":"$/cancelRequest","params":{"id":1}}',
+            b'{"jsonrpc":"2.0","method":"$/cancelRequest","params":{"id":4}}',
+        ]
+    )
+    call = session.next_call()
+    assert call is not None
+    assert session.next_call() is None
+    assert [bytes(outcome) for outcome in outcomes] == [b'"one"', b'"two"']  # type: ignore[call-overload]
+    assert call.cancelled
+    while call is not None:
+        call.run()
+        call = session.next_call()
+    replies = [json.loads(line) for line in session.take().splitlines()]
+    cancelled = {reply["id"] for reply in replies if "error" in reply}
+    assert (cancelled, len(replies)) == ({1, 4}, 5)
+    assert session.idle
 
 
 def test_a_waiting_call_that_is_cancelled_never_runs(

@@ -23,7 +23,8 @@ class Limits:
     batch_items: int = 1000
     """Calls in one batch, as geth's default over HTTP. More: one -32600."""
     calls: int = 256
-    """Calls in flight on one connection. Further ones wait, and then are not read."""
+    """Calls in flight on one connection. Further ones wait, up to ``message_bytes`` of them; then
+    nothing is read. (A proxy answers them with -32005: whether they may wait is upstream's.)"""
     reply_bytes: int = 32 * MIB
     """One reply, or a batch's replies together. More: -32003 in place of the result."""
     subscriptions: int = 256

@@ -97,6 +97,9 @@ class Session:
         self._wrap = wrap
         self._on_subscription = on_subscription
         self._inbox: deque[bytes] = deque()
+        self._later: deque[bytes] = deque()  # passed over by ``_look_ahead``; before the inbox
+        self._later_bytes = 0
+        self._given_up: set[bytes] = set()  # ids of calls there that were cancelled
         self._ready: deque[Call] = deque()  # bound, and waiting for its turn
         self._active: set[Call] = set()
         self._out: list[bytes] = []
@@ -113,15 +116,19 @@ class Session:
         None also when as many calls are in flight as may be: ask again when one has ended.
         """
         limit = self.limits.calls
-        inbox, ready, active = self._inbox, self._ready, self._active
-        while (inbox or ready) and not self.blocked:
+        inbox, later = self._inbox, self._later
+        ready, active = self._ready, self._active
+        while (inbox or ready or later) and not self.blocked:
             try:
                 if ready and len(active) < limit:
                     call: Call | None = ready.popleft()
-                elif not inbox or len(ready) >= limit:
+                elif len(ready) >= limit:
+                    self._look_ahead()
+                    return None
+                elif not (inbox or later):
                     return None
                 else:
-                    message = parse(inbox.popleft())
+                    message = parse(later.popleft() if later else inbox.popleft())
                     if type(message) is not Message:
                         self._take_other(message)
                         continue
@@ -130,7 +137,7 @@ class Session:
                 continue
             if call is None:
                 continue
-            if call.cancelled:
+            if call.cancelled or (self._given_up and call.id in self._given_up):
                 call.fail(RPCError("cancelled", code=CANCELLED))
             elif len(active) >= limit:
                 ready.append(call)
@@ -138,6 +145,22 @@ class Session:
                 active.add(call)
                 return call
         return None
+
+    def _look_ahead(self) -> None:
+        """Pass over the calls that have to wait, to what must not wait behind them: cancellations,
+        and replies that the running calls may need to end."""
+        inbox, later = self._inbox, self._later
+        if not later:
+            self._later_bytes = 0
+            self._given_up.clear()
+        while inbox and self._later_bytes < self.limits.message_bytes:
+            data = inbox.popleft()
+            message = parse(data)
+            if _is_about_calls(message):
+                self._take_other(message)
+            else:
+                later.append(data)
+                self._later_bytes += len(data)
 
     @property
     def full(self) -> bool:
@@ -147,18 +170,22 @@ class Session:
     @property
     def idle(self) -> bool:
         """True when there is nothing to be done for the other end."""
-        return not (self._inbox or self._ready or self._active or self._out or len(self.passed_on))
+        waiting = self._inbox or self._later or self._ready
+        return not (waiting or self._active or self._out or len(self.passed_on))
 
     @property
     def in_flight(self) -> int:
         """How many of the other end's calls are running or waiting to."""
-        return len(self._active) + len(self._ready) + len(self.passed_on)
+        waiting = len(self._ready) + len(self._later)
+        return len(self._active) + waiting + len(self.passed_on)
 
     def _take_other(self, message: Fault | Message | list[Message | Fault]) -> None:
-        """Take what is no single sound message."""
+        """Take what begins no call, or several."""
         if type(message) is Fault:
             self.errors += 1
             self.send(error_reply(message.id, message.error))
+        elif type(message) is Message:
+            self._take(message, None)
         elif isinstance(message, list):
             self._take_batch(message)
 
@@ -237,9 +264,12 @@ class Session:
             self.outgoing.strays += 1
 
     def _cancel_served(self, id: bytes) -> None:
-        for call in (*tuple(self._active), *tuple(self._ready)):
-            if call.id == id:
-                call.cancel()
+        known = [c for c in (*tuple(self._active), *tuple(self._ready)) if c.id == id]
+        for call in known:
+            call.cancel()
+        if self._later and not known:
+            self._given_up.add(id)
+            self._later_bytes += len(id)
 
     def _take_batch(self, items: list[Message | Fault]) -> None:
         if not items:
@@ -358,6 +388,7 @@ class Session:
         self.closed = True
         self._out.clear()
         self._inbox.clear()
+        self._later.clear()
         self._ready.clear()
         for call in tuple(self._active):
             call.cancel()
@@ -368,3 +399,13 @@ class Session:
         for subscription in tuple(self.subscriptions.values()):
             subscription.call.cancel()
         self.subscriptions.clear()
+
+
+def _is_about_calls(message: Fault | Message | list[Message | Fault]) -> bool:
+    """Say whether it is about calls that were made before, and makes none."""
+    if isinstance(message, list):
+        return bool(message) and all(type(m) is Message and m.method is UNSET for m in message)
+    if type(message) is Fault or message.method is UNSET:
+        return type(message) is Message
+    own = message.method in ("$/cancelRequest", "$/progress")
+    return not message.id and (own or str(message.method).endswith("_subscription"))
