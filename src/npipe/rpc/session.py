@@ -405,7 +405,9 @@ def _is_about_calls(message: Fault | Message | list[Message | Fault]) -> bool:
     """Say whether it is about calls that were made before, and makes none."""
     if isinstance(message, list):
         return bool(message) and all(type(m) is Message and m.method is UNSET for m in message)
-    if type(message) is Fault or message.method is UNSET:
-        return type(message) is Message
+    if isinstance(message, Fault):
+        return False
+    if message.method is UNSET:
+        return True
     own = message.method in ("$/cancelRequest", "$/progress")
     return not message.id and (own or str(message.method).endswith("_subscription"))
