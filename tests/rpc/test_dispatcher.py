@@ -56,6 +56,24 @@ def test_middleware_can_refuse_replace_and_see_errors() -> None:
     assert seen == ["testError"]
 
 
+def test_middleware_stands_around_subscribing_too(make_wire: Callable[..., Wire]) -> None:
+    seen: list[str] = []
+
+    def guard(context: rpc.Context, proceed: Callable[[], object]) -> object:
+        seen.append(context.method)
+        if "endless" in context.method:
+            raise rpc.RPCError("not for you", code=5)
+        return proceed()
+
+    wire = make_wire(make_api(), middleware=[guard])
+    text = '{"jsonrpc":"2.0","id":1,"method":"test_subscribe","params":["%s"%s]}'
+    (refused,) = wire(text % ("endless", ""))
+    assert json.loads(refused)["error"] == {"code": 5, "message": "not for you"}
+    assert not wire.session.subscriptions
+    assert len(wire(text % ("counter", ",2"))) == 4  # its id, two items, the end
+    assert seen == ["test_subscribe endless", "test_subscribe counter"]
+
+
 def test_what_ends_the_program_is_not_swallowed_but_answered() -> None:
     def leave() -> None:
         raise SystemExit(3)

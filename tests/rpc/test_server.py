@@ -500,11 +500,13 @@ def test_stats_count(serve: Serve, address: str) -> None:
     server = serve()
     with rpc.connect(address) as client:
         client.call("test_noArgsRets")
+        client.call("subtract", 1, 1)  # inline
         client.batch([("test_noArgsRets", []), ("nothing", [])])
         wait_for(lambda: server.stats()["bytes_out"] > 100)  # counted after they are written
         stats = server.stats()
     assert stats["connections"] == {"open": 1, "total": 1}
-    assert (stats["calls"], stats["errors"]) == (3, 1)
+    assert (stats["calls"], stats["errors"]) == (4, 1)
+    assert stats["methods"]["subtract"]["calls"] == 1
     assert stats["methods"]["test_noArgsRets"]["calls"] == 2
     assert stats["bytes_in"] > 100
 

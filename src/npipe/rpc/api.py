@@ -244,8 +244,10 @@ class API:
             raise TypeError(f"{name}: a subscription is a generator, plain or async")
         if (namespace, name) in self.subscriptions:
             raise ValueError(f"the subscription {name} of {namespace} is registered already")
+        # As its middleware and the log name it: what was called, and what for.
+        called = f"{namespace}_subscribe {name}"
         self.subscriptions[namespace, name] = Method(
-            name, signature, options, is_async, function, "generator"
+            called, signature, options, is_async, function, "generator"
         )
         for kind in ("subscribe", "unsubscribe"):
             full = f"{namespace}_{kind}"

@@ -27,7 +27,8 @@ log = logging.getLogger("npipe.rpc")
 
 Middleware = Callable[[Context, Callable[[], Any]], Any]
 """``middleware(context, proceed)`` returns ``proceed()``, or something in its place, or raises.
-For an ``async def`` handler ``proceed()`` gives an awaitable, and the middleware may too."""
+For an ``async def`` handler ``proceed()`` gives an awaitable, and the middleware may too; for a
+subscription the iterator of its items, asked for before the client gets its id."""
 
 # The codes of our own, beyond the five of the specification.
 TOO_LARGE = -32003  # geth's

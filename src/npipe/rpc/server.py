@@ -131,7 +131,7 @@ class Server:
 
     def stats(self) -> dict[str, Any]:
         """Return counters since the start: connections, calls, errors, bytes, and by method the
-        number of calls and their seconds (methods with ``inline=True`` are not timed)."""
+        number of calls and their seconds."""
         return self._stats.report(tuple(self._links))
 
     def __enter__(self) -> Self:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sized
+from time import perf_counter
 from typing import Any
 
 import msgspec
@@ -208,7 +209,11 @@ class Session:
             args = signature.bind(message.params)
             if not (method.fast and self.plain):
                 return Call(self, method, args, id, batch)
-            result = encode(signature.call(*args))
+            started = perf_counter()
+            try:
+                result = encode(signature.call(*args))
+            finally:
+                self.measure(method, perf_counter() - started)
             reply = result_reply(id, result) if id else b""
         except Exception as error:
             reply = self._explain(message, id, error)

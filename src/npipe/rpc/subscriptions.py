@@ -64,11 +64,8 @@ class Subscription:
         return self._items
 
     def _call_function(self) -> Any:
-        signature = self.call.method.signature
-        args = self.call.args
-        if signature.wants_context:
-            args = (Context(self.call), *args)
-        return signature.call(*args)
+        call = self.call
+        return call.session.dispatcher.invoke(Context(call), call.method, call.args)
 
     def push(self, item: Any) -> bool:
         """Queue one item to be sent. False: it is over, stop. Raises as ``encode`` does."""
