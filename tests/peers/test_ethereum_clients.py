@@ -15,18 +15,19 @@ import pytest
 
 from npipe import ethereum, rpc
 from peers.require import require, run_node
+from peers.test_rpc_peers import serve
 
 # Answers 42 to any call; node/common.cjs explains it.
 BYTECODE = "0x600a600c600039600a6000f3602a60005260206000f3"
 
 
-@pytest.fixture
-def chain(directory: Path) -> Iterator[str]:
+@pytest.fixture(params=["threads", "asyncio"])
+def chain(directory: Path, request: pytest.FixtureRequest) -> Iterator[str]:
     """The address of a server of a new chain."""
     pytest.importorskip("eth", reason='the chain needs the extra: pip install "npipe[ethereum]"')
     api = rpc.API()
-    with ethereum.register(api), rpc.Server(api) as server:
-        yield str(server.serve(str(directory / "s")))
+    with ethereum.register(api), serve(request.param, api, str(directory / "s")) as address:
+        yield address
 
 
 def test_ethers_makes_a_round_trip(chain: str) -> None:
@@ -79,6 +80,7 @@ def test_web3_makes_a_round_trip(chain: str) -> None:
         block, balance = batch.execute()
     assert block["number"] == 2
     assert balance == w3.eth.get_balance(sender)
+    w3.provider._socket.sock.close()  # web3 leaves it to the garbage collector, which complains
 
 
 def test_web3_async_makes_a_round_trip(chain: str) -> None:
