@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import npipe.aio
 from npipe import rpc
 from npipe.errors import ClosedError, ConnectionLost
 from npipe.rpc import GAP, aio
@@ -85,6 +86,26 @@ def test_the_server_is_waited_for_but_not_for_ever(run: Run) -> None:
             async with aio.Server(api) as second:
                 await second.serve(here.address)
                 assert await client.call("test_add", 1) == 1
+
+    run(main())
+
+
+@on_each_loop
+def test_a_server_that_hangs_up_on_everybody_is_given_up(run: Run, address: str) -> None:
+    async def main() -> None:
+        dials = 0
+
+        def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal dials
+            dials += 1
+            writer.close()
+
+        async with await npipe.aio.start_server(hang_up, address):
+            client = await aio.connect(address, reconnect=0.2)
+            with pytest.raises(ConnectionLost):
+                await asyncio.wait_for(client.call("x", idempotent=True), 20)
+            await client.close()
+            assert dials < 20
 
     run(main())
 

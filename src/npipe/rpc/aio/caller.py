@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -167,6 +167,10 @@ class Caller:
     def _may_send_again(self, lost: list[ConnectionLost], *, idempotent: bool) -> bool:
         return False
 
+    def _pauses(self) -> Iterator[float]:
+        """Yield the seconds to wait before each time that a call is sent again."""
+        return iter(())
+
     def _explain_loss(self, error: ConnectionLost) -> Exception:
         """Return what the loss of the link is to the program."""
         return error
@@ -182,6 +186,7 @@ class Caller:
         """Send, and wait for what comes of it; send again where the link was lost and that may
         be. Fewer outcomes than calls: none could be sent."""
         deadline = self._deadline(timeout)
+        pauses = self._pauses()
         while True:
             outcomes: list[Outcome]
             try:
@@ -194,8 +199,12 @@ class Caller:
             lost = [error for error in outcomes if isinstance(error, ConnectionLost)]
             if not lost:
                 return outcomes
-            if not self._may_send_again(lost, idempotent=idempotent):
+            pause = (
+                next(pauses, None) if self._may_send_again(lost, idempotent=idempotent) else None
+            )
+            if pause is None:
                 return [self._explain_loss(o) if o in lost else o for o in outcomes]
+            await asyncio.sleep(pause)
 
     def _deadline(self, timeout: float | None) -> tuple[float, float] | None:
         seconds = self._timeout if timeout is None else timeout

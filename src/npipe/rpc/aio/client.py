@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from itertools import count
 from typing import Any, Self
 
@@ -19,7 +19,7 @@ from npipe.rpc.aio.link import Link
 from npipe.rpc.aio.shell import Shell
 from npipe.rpc.aio.subscribed import Subscribed
 from npipe.rpc.api import API
-from npipe.rpc.client import GAP
+from npipe.rpc.client import FIRST_PAUSE, GAP, LONGEST_PAUSE
 from npipe.rpc.dispatcher import Dispatcher
 from npipe.rpc.limits import Limits
 from npipe.security import PeerIdentity
@@ -50,7 +50,7 @@ class Client(Caller):
         limits: Limits | None = None,
         framing: str = "json-stream",
         timeout: float | None = None,
-        reconnect: bool = False,
+        reconnect: float | None = None,
     ) -> None:
         """Use ``connect``. ``dial(make_link, again)`` makes a connection, with that protocol."""
         self._dial = dial
@@ -115,7 +115,7 @@ class Client(Caller):
         return link
 
     async def _live_link(self) -> Link:
-        if self._link.transport.is_closing() and self._reconnect and not self._closed:
+        if self._link.transport.is_closing() and self._reconnect is not None and not self._closed:
             async with self._lock:
                 if self._link.transport.is_closing() and not self._closed:
                     self._link = await self._open(again=True)
@@ -125,9 +125,16 @@ class Client(Caller):
         return await super()._live_link()
 
     def _may_send_again(self, lost: list[ConnectionLost], *, idempotent: bool) -> bool:
-        if self._closed or not self._reconnect:
+        if self._closed or self._reconnect is None:
             return False
         return idempotent or all(not error.maybe_executed for error in lost)
+
+    def _pauses(self) -> Iterator[float]:
+        # A server that hangs up on everybody must not be dialled in a tight loop, nor for ever.
+        pause, give_up = FIRST_PAUSE, self._link.loop.time() + (self._reconnect or 0)
+        while (left := give_up - self._link.loop.time()) > 0:
+            yield min(pause, left)
+            pause = min(2 * pause, LONGEST_PAUSE)
 
     def _explain_loss(self, error: ConnectionLost) -> Exception:
         return ClosedError("client") if self._closed else error
@@ -199,6 +206,6 @@ async def connect(
         limits=limits,
         framing=framing,
         timeout=timeout,
-        reconnect=reconnect is not None,
+        reconnect=reconnect,
     )
     return await client.open()
