@@ -91,6 +91,24 @@ def test_rpc_bug_02_a_message_over_the_limit_is_refused_and_answered(
         assert connection.read(100) == b""
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Wine takes a minute for it")
+def test_rpc_bug_02_300_megabytes_are_refused_within_the_limits_memory(
+    serve: Serve, address: str
+) -> None:
+    serve(limits=rpc.Limits(message_bytes=1_000_000))
+    block = b"x" * 1_000_000
+    with npipe.connect(address) as connection:
+        tracemalloc.start()
+        try:
+            connection.write(b'{"x":"')
+            with pytest.raises(BrokenPipeError):
+                for _ in range(300):
+                    connection.write(block)
+            assert tracemalloc.get_traced_memory()[1] < 8_000_000
+        finally:
+            tracemalloc.stop()
+
+
 def test_what_came_before_a_message_over_the_limit_is_answered(serve: Serve, address: str) -> None:
     serve(limits=rpc.Limits(message_bytes=1000))
     with npipe.connect(address) as connection:
@@ -212,6 +230,7 @@ def test_fifty_clients_gone_in_mid_call_free_everything(
     serve: Serve, service: Service, address: str
 ) -> None:
     server = serve()
+    descriptors = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
     connections = [npipe.connect(address) for _ in range(50)]
     for connection in connections:
         connection.write(call(1, b"test_block"))
@@ -221,6 +240,8 @@ def test_fifty_clients_gone_in_mid_call_free_everything(
         connection.close()
     wait_for(lambda: server.stats()["connections"]["open"] == 0)
     wait_for(lambda: service.running == 0)
+    if descriptors:
+        wait_for(lambda: len(os.listdir("/proc/self/fd")) <= descriptors)
     wait_for(lambda: not any(t.name.endswith("-call") for t in threading.enumerate()))
     assert service.cancelled.is_set()
 
