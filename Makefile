@@ -34,6 +34,7 @@ lint: .venv/ready
 	$(BIN)/lint-imports
 
 bench: .venv/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group bench
 	$(BIN)/python tools/install_peers.py
 	$(BIN)/python -m bench $(ARGS)
 

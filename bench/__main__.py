@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import importlib
+import contextlib
+import importlib.metadata
+import json
 import os
 import platform
+import re
+import subprocess
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from .harness import Table
+from .servers import PEERS, Absent, find
 
+REMARKS = Path(__file__).with_name("remarks.md")  # on the goals: goes between head and tables
 GROUPS = ("transport", "rpc", "framing", "cost")
 
 
@@ -22,30 +29,68 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="write Markdown here, and a plot beside it")
     options = parser.parse_args()
     sections: dict[str, list[Table]] = {}
+    before = os.getloadavg()[0]
     for group in options.group or GROUPS:
         for table in importlib.import_module(f"bench.{group}").tables(options.rounds):
             sections.setdefault(group, []).append(table)
             print(table.markdown(), flush=True)
+        if options.output:  # after each group: a run takes long, and may be cut off
+            options.output.write_text(document(sections, before))
     if options.output:
-        options.output.write_text(document(sections))
         plot((t for tables in sections.values() for t in tables), options.output)
 
 
-def document(sections: dict[str, list[Table]]) -> str:
+def document(sections: dict[str, list[Table]], load: float) -> str:
+    """The tables as Markdown. ``load`` is that of the machine when the run began."""
+    peers = "\n".join(f"| {name} | {version} |" for name, version in versions())
+    now = os.getloadavg()[0]
     head = f"""# Benchmarks
 
-Made by `make bench` ({" ".join(sys.argv[1:])}). Every contestant of a table ran in the same run,
-one after the other in each round; the numbers are medians, the spread is (largest - smallest) /
-median. Trust the ratios, not the absolute numbers.
+Made by `python -m bench {" ".join(sys.argv[1:])}` on {time.strftime("%Y-%m-%d %H:%M")} UTC; `make
+bench` installs the peers and does the same. Every contestant of a table ran in the same run, one
+after the other in each round; the numbers are medians, the spread is (largest - smallest) / median.
+Trust the ratios, not the absolute numbers, and no ratio more than its spread.
 
-Machine: {platform.system()} {platform.machine()}, {os.cpu_count()} cores;
-Python {platform.python_version()}.
+Machine: {processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}.
+Load average {load:.1f} at the start and {now:.1f} at the end; the benchmarks alone make about 2.
+
+| contestant | version |
+|---|---|
+{peers}
 
 """
-    return head + "\n".join(
-        f"## {group}\n\n" + "\n".join(table.markdown() for table in tables)
-        for group, tables in sections.items()
+    remarks = REMARKS.read_text() + "\n" if REMARKS.exists() else ""
+    return (
+        head
+        + remarks
+        + "\n".join(
+            f"## {group}\n\n" + "\n".join(table.markdown() for table in tables)
+            for group, tables in sections.items()
+        )
     )
+
+
+def processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def versions() -> Iterator[tuple[str, str]]:
+    """What ran: the interpreter, the packages and the peers that are installed."""
+    yield "Python", platform.python_version()
+    for name in ("npipe", "msgspec", "uvloop", "web3"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            yield name, importlib.metadata.version(name)
+    for name, option in (("anvil", "--version"), ("geth", "version"), ("node", "--version")):
+        with contextlib.suppress(Absent, OSError):
+            told = subprocess.run([find(name), option], capture_output=True, text=True, check=False)
+            found = re.search(r"\d+\.\d+\.\d+\S*", told.stdout)
+            yield name, found[0] if found else "?"
+    for path in PEERS.glob("**/node_modules/jayson/package.json"):
+        yield "jayson", json.loads(path.read_text())["version"]
 
 
 def plot(tables: Iterable[Table], output: Path) -> None:

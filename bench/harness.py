@@ -54,7 +54,7 @@ class Table:
             "|---|---:|---:|---:|",
         ]
         lines += [
-            f"| {r.name} | {_number(r.median)} | {r.spread:.0%} | {self.ratio(r):.2f} |"
+            f"| {r.name} | {_number(r.median)} | {r.spread:.0%} | {_ratio(self.ratio(r))} |"
             for r in self.rows
         ]
         lines += [f"| {name} | not measured: {why} | | |" for name, why in self.absent.items()]
@@ -81,6 +81,10 @@ def measure(
             if turn:
                 row.values.append(value)
     return Table(title, unit, reference, rows, goal, absent or {})
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.2f}" if value < 1e6 else "-"  # to nothing at all
 
 
 def _number(value: float) -> str:

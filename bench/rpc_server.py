@@ -12,6 +12,7 @@ import sys
 from npipe import rpc
 
 WORKERS = 2
+LIMITS = rpc.Limits(connections=20_000)  # idle ones are counted, too
 
 
 class Web3:
@@ -56,17 +57,17 @@ def main(flavour: str, address: str) -> None:
     if flavour == "npipe-workers":
         from npipe.cli._workers import run_workers
 
-        run_workers(WORKERS, rpc.Server(api()), address, {}, lambda at: None)
+        run_workers(WORKERS, rpc.Server(api(), limits=LIMITS), address, {}, lambda at: None)
         return
     if flavour == "npipe-threads":
-        server = rpc.Server(api())
+        server = rpc.Server(api(), limits=LIMITS)
         server.serve(address)
         server.serve_forever()
         return
     from npipe.rpc import aio
 
     async def serve() -> None:
-        server = aio.Server(api())
+        server = aio.Server(api(), limits=LIMITS)
         await server.serve(address)
         await server.serve_forever()
 

@@ -29,19 +29,19 @@ def command(kind: str, address: str, directory: str) -> list[str]:
     if kind.startswith("npipe"):
         return [sys.executable, "-m", "bench.rpc_server", kind, address]
     if kind == "anvil":
-        return [_find("anvil"), "--silent", "--port", "0", "--ipc", address]
+        return [find("anvil"), "--silent", "--port", "0", "--ipc", address]
     if kind == "geth":
         return [
-            *(_find("geth"), "--dev", "--ipcpath", address, "--datadir", directory + "/data"),
+            *(find("geth"), "--dev", "--ipcpath", address, "--datadir", directory + "/data"),
             *("--verbosity", "0", "--nodiscover", "--maxpeers", "0", "--port", "0"),
             *("--authrpc.port", "0"),
         ]
     if kind == "jayson":
-        return [_find("node"), str(ROOT / "bench" / "jayson_server.cjs"), address]
+        return [find("node"), str(ROOT / "bench" / "jayson_server.cjs"), address]
     raise ValueError(kind)
 
 
-def _find(name: str) -> str:
+def find(name: str) -> str:
     places = [*PEERS.glob("**/node_modules/.bin"), PEERS / "bin"]
     path = shutil.which(name, path=os.pathsep.join(map(str, places))) or shutil.which(name)
     if path is None:

@@ -304,6 +304,17 @@ def test_a_listener_that_could_not_be_made_is_silent() -> None:
     PosixListener.__new__(PosixListener).__del__()
 
 
+def test_a_shared_listener_accepts_too_and_leaves_the_file(path: str) -> None:
+    with npipe.listen(path, access=0o666) as first, first.share() as second:
+        assert second._bound.mode == 0o666  # type: ignore[attr-defined]  # as widely open
+        with npipe.connect(path), second.accept(10):
+            pass
+        second.close()
+        assert os.path.lexists(path)  # the file is the first one's
+        with npipe.connect(path), first.accept(10):
+            pass
+
+
 @contextlib.contextmanager
 def no_descriptors():  # type: ignore[no-untyped-def]
     """Let this process open no further descriptor."""
