@@ -102,7 +102,7 @@ def test_the_banner_says_how_to_connect(address: str, start: Start) -> None:
 def test_a_second_server_is_told_who_serves(address: str, serve: Serve, run: Run) -> None:
     first, _ = serve(address, "--api", "shop")
     with rpc.connect(address, timeout=20) as client:
-        second = run("serve", address)
+        second = run("serve", address, "--modules", "net")
         assert second.returncode == 1
         assert "served already" in second.stderr
         if not WINDOWS:
@@ -174,7 +174,7 @@ def test_a_killed_server_is_followed_by_the_next(address: str, serve: Serve) -> 
 def test_a_regular_file_is_refused_and_left_alone(directory: Path, run: Run) -> None:
     file = directory / "letter"
     file.write_text("dear")
-    done = run("serve", str(file))
+    done = run("serve", str(file), "--modules", "net")
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert file.read_text() == "dear"
@@ -182,7 +182,7 @@ def test_a_regular_file_is_refused_and_left_alone(directory: Path, run: Run) -> 
 
 @posix
 def test_a_missing_directory_is_told(directory: Path, run: Run) -> None:
-    done = run("serve", str(directory / "none" / "s"))
+    done = run("serve", str(directory / "none" / "s"), "--modules", "net")
     assert done.returncode == 1
     assert "directory does not exist" in done.stderr
 

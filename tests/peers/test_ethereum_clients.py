@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
+import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,8 +27,9 @@ BYTECODE = "0x600a600c600039600a6000f3602a60005260206000f3"
 def chain(directory: Path, request: pytest.FixtureRequest) -> Iterator[str]:
     """The address of a server of a new chain."""
     pytest.importorskip("eth", reason='the chain needs the extra: pip install "npipe[ethereum]"')
+    name = f"np-{uuid.uuid4().hex}" if sys.platform == "win32" else str(directory / "s")
     api = rpc.API()
-    with ethereum.register(api), serve(request.param, api, str(directory / "s")) as address:
+    with ethereum.register(api), serve(request.param, api, name) as address:
         yield address
 
 

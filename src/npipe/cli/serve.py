@@ -138,6 +138,7 @@ def serve(
       npipe serve ./node.ipc --upstream http://localhost:8545
     """
     from npipe import rpc
+    from npipe.address import parse
     from npipe.cli._logging import configure
 
     configure(log_level, as_json=json_log)
@@ -148,6 +149,8 @@ def serve(
     if given and (apis or upstream is not None):
         options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise click.UsageError(f"without a chain here there is no use for {options}")
+    with failures(address):
+        parse(address)  # a chain takes a second to make: do not let a mistyped address wait for it
     if workers > 1 and sys.platform == "win32":
         raise click.UsageError("--workers: on Windows one process has to serve a pipe")
     if workers > 1 and not apis:
