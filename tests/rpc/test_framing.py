@@ -112,6 +112,7 @@ NOISE = st.lists(st.sampled_from(PIECES), max_size=40).map(b"".join)
 @example(b"{}}\n{}\n", [1])
 @example(b"{},{}\n{}\n", [1])
 @example(b'{"\\\n{}\n', [1])
+@example(b'""[{{{{{{{{]]]]]]]]', [1])  # a string, then garbage: the string is a message
 @pytest.mark.parametrize("kind", ["json-stream", "ndjson", "content-length", "auto"])
 def test_chunks_make_no_difference(kind: str, stream: bytes, sizes: list[int]) -> None:
     at_once = feed_all(kind, [stream], max_depth=20)

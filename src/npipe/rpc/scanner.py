@@ -111,8 +111,8 @@ def _extent(brackets: bytes) -> tuple[int, int]:
             closes = brackets.count(b"}")
             return -closes, max(0, len(brackets) - 2 * closes) + done
         brackets = shorter
-    levels = list(accumulate(map(_STEP.__getitem__, brackets)))
-    return min(levels, default=0), max(levels, default=0) + _PASSES
+    levels = list(accumulate(map(_STEP.__getitem__, brackets), initial=0))  # the start counts too
+    return min(levels), max(levels) + _PASSES
 
 
 class Container:
