@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections import deque
 from collections.abc import Callable, Iterator
+from queue import Empty, SimpleQueue
 from typing import Any, Self
 
 import msgspec
@@ -34,10 +32,12 @@ class Subscribed:
         self._decode = decode
         self._size = size
         self._unsubscribe = unsubscribe
-        self._items: deque[Raw] = deque()
-        self._change = threading.Condition()
+        # Not a Condition: a Ctrl-C just after it is entered would leave it locked, and the thread
+        # that reads would wait for it for ever. A SimpleQueue does each step in one.
+        self._items: SimpleQueue[Raw | None] = SimpleQueue()  # None, for ever: it is over
         self._id = b""
         self._over = False  # nothing more will be put in
+        self._closed = False
         self._error: Exception | None = None
 
     @property
@@ -51,52 +51,45 @@ class Subscribed:
 
     def push(self, push: Push | Exception) -> None:
         """Take what the reading thread read."""
-        with self._change:
-            if self._over:
-                return
-            if isinstance(push, Exception):
-                self._end(push)
-            elif push.error:
-                self._end(_error_of(push.error))
-            elif push.end:
-                self._end(None)
-            elif len(self._items) < self._size:
-                self._items.append(push.result)
-            else:
-                self._end(RPCError(f"more than {self._size} items wait to be taken"))
-                self._unsubscribe(bytes(push.subscription))
-            self._change.notify()
+        if self._over:
+            return
+        if isinstance(push, Exception):
+            self._end(push)
+        elif push.error:
+            self._end(_error_of(push.error))
+        elif push.end:
+            self._end(None)
+        elif self._items.qsize() < self._size:
+            self._items.put(push.result)
+        else:
+            self._end(RPCError(f"more than {self._size} items wait to be taken"))
+            self._unsubscribe(bytes(push.subscription))
 
     def _end(self, error: Exception | None) -> None:
-        self._over, self._error = True, error
+        self._error = error
+        self._over = True
+        self._items.put(None)
 
     def next(self, timeout: float | None = None) -> Any:
         """Return the next item, waiting at most ``timeout`` seconds for it.
 
         Raises StopIteration at the end, TimeoutError, RPCError, ConnectionLost.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        with self._change:
-            while not self._items and not self._over:
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    raise TimeoutError(f"no item within {timeout} seconds")
-                self._change.wait(left)
-            if self._items:
-                item = self._items.popleft()
-            elif self._error is not None:
-                raise self._error
-            else:
-                raise StopIteration
-        return self._decode(item)
+        try:
+            item = self._items.get(timeout=None if timeout is None else max(timeout, 0))
+        except Empty:
+            raise TimeoutError(f"no item within {timeout} seconds") from None
+        if item is not None and not self._closed:
+            return self._decode(item)
+        self._items.put(None)  # for the next call, here or in another thread
+        if self._error is not None:
+            raise self._error
+        raise StopIteration
 
     def close(self) -> None:
         """Unsubscribe; an iteration in another thread ends in ClosedError. Idempotent."""
-        with self._change:
-            was_over = self._over
-            self._items.clear()
-            self._end(self._error or ClosedError("subscription"))
-            self._change.notify_all()
+        was_over, self._closed = self._over, True
+        self._end(self._error or ClosedError("subscription"))
         if not was_over:
             self._unsubscribe(self._id)
 
