@@ -27,10 +27,6 @@ BYTECODE = "0x600a600c600039600a6000f3602a60005260206000f3"
 def chain(directory: Path, request: pytest.FixtureRequest) -> Iterator[str]:
     """The address of a server of a new chain."""
     pytest.importorskip("eth", reason='the chain needs the extra: pip install "npipe[ethereum]"')
-    if sys.platform == "win32" and request.param == "asyncio":
-        pytest.skip(
-            "not understood yet: node's round trip fails with the asyncio server under Wine"
-        )
     name = f"np-{uuid.uuid4().hex}" if sys.platform == "win32" else str(directory / "s")
     api = rpc.API()
     with ethereum.register(api), serve(request.param, api, name) as address:

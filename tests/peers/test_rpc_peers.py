@@ -61,26 +61,29 @@ def serving(shell: str, directory: Path, framing: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def serve(shell: str, api: rpc.API, address: str, **options: Any) -> Iterator[str]:
-    """Serve ``api`` with threads, or with asyncio in a thread of its own."""
+    """Serve ``api`` with threads, or with asyncio in a thread of its own. Gives the full address.
+
+    Node takes no short name: on Windows it would look for a file of that name.
+    """
     if shell == "threads":
         with rpc.Server(api, **options) as server:
             yield str(server.serve(address))
         return
-    ready: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
+    ready: queue.SimpleQueue[tuple[str, Callable[[], object]]] = queue.SimpleQueue()
 
     async def main() -> None:
         over = asyncio.Event()
         async with aio.Server(api, **options) as server:
-            await server.serve(address)
+            path = str(await server.serve(address))
             loop = asyncio.get_running_loop()
-            ready.put(lambda: loop.call_soon_threadsafe(over.set))
+            ready.put((path, lambda: loop.call_soon_threadsafe(over.set)))
             await over.wait()
 
     thread = threading.Thread(target=asyncio.run, args=(main(),))
     thread.start()
-    stop = ready.get(timeout=20)
+    path, stop = ready.get(timeout=20)
     try:
-        yield address
+        yield path
     finally:
         stop()
         thread.join(20)
