@@ -111,7 +111,10 @@ def terminal(start: Start, env: dict[str, str]) -> Iterator[Callable[[str], tupl
     def open_(address: str) -> tuple[Any, Screen]:
         return start("attach", address, stdin=far, stdout=far, stderr=far), Screen(near)
 
+    # A program in the background is started with Ctrl-C ignored, and hands that on: not so in here.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield open_
+    signal.signal(signal.SIGINT, before)
     os.close(near)
     os.close(far)
 
