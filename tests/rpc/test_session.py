@@ -50,13 +50,72 @@ def test_r09_rpc_bug_17_what_cannot_be_an_id_is_refused(wire: Wire, id: str) -> 
     assert json.loads(line)["error"]["code"] == -32600
 
 
+def _call(wire: Wire, params: str, method: str = "subtract") -> Any:
+    (line,) = wire('{"jsonrpc":"2.0","id":1,"method":"%s","params":%s}' % (method, params))  # noqa: UP031
+    return json.loads(line)
+
+
+@pytest.mark.parametrize("member", ["Method", "METHOD"])
+def test_r01_the_names_of_members_are_case_sensitive(wire: Wire, member: str) -> None:
+    (line,) = wire('{"jsonrpc":"2.0","id":1,"%s":"test_noArgsRets"}' % member)  # noqa: UP031
+    assert json.loads(line)["error"]["code"] == -32600
+
+
+@pytest.mark.parametrize("version", ["", '"jsonrpc":"1.0",', '"version":"1.1",'])
+def test_r03_a_request_of_an_older_protocol_is_refused(wire: Wire, version: str) -> None:
+    """Handling them is advice only; we refuse, with the id, as geth does."""
+    (line,) = wire('{%s"id":7,"method":"test_noArgsRets","params":[]}' % version)  # noqa: UP031
+    reply = json.loads(line)
+    assert (reply["id"], reply["error"]["code"]) == (7, -32600)
+
+
+@pytest.mark.parametrize("id", ["null", "1.5", "-0.0"])
+def test_r11_r12_an_id_that_should_not_be_is_answered_all_the_same(wire: Wire, id: str) -> None:
+    assert wire(OK % id) == ['{"jsonrpc":"2.0","id":%s,"result":null}' % id]  # noqa: UP031
+
+
+def test_r16_by_position_the_order_is_the_functions(wire: Wire) -> None:
+    assert _call(wire, "[42,23]")["result"] == 19
+    assert _call(wire, "[23,42]")["result"] == -19
+
+
+def test_r17_by_name_the_order_is_free_and_the_case_is_not(wire: Wire) -> None:
+    assert _call(wire, '{"minuend":42,"subtrahend":23}')["result"] == 19
+    assert _call(wire, '{"subtrahend":23,"minuend":42}')["result"] == 19
+    assert _call(wire, '{"Minuend":42,"subtrahend":23}')["error"]["code"] == -32602
+
+
+@pytest.mark.parametrize("params", ['{"minuend":42}', "{}", "[42]", "[]"])
+def test_r18_params_that_are_missing_are_an_error(wire: Wire, params: str) -> None:
+    assert _call(wire, params)["error"]["code"] == -32602
+
+
+@pytest.mark.parametrize("code", [-32000, -32099, -32768, 0, 1, 444, -1])
+def test_r30_r31_r32_a_functions_own_code_goes_out_as_it_is(code: int) -> None:
+    """Servers' (r30), reserved (r31: for the program to mind) and free ones (r32) alike."""
+
+    class Failing:
+        def fail(self) -> None:
+            raise RPCError("asked for", code=code)
+
+    api = API()
+    api.register("test", Failing())
+    session = Session(Dispatcher(api))
+    session.receive([b'{"jsonrpc":"2.0","id":1,"method":"test_fail"}'])
+    while (call := session.next_call()) is not None:
+        call.run()
+    assert json.loads(session.take())["error"] == {"code": code, "message": "asked for"}
+
+
 @pytest.mark.parametrize(
     "method", ["test_noArgsRets", "test_crash", "test_returnError", "nothing", "test_echo"]
 )
-def test_r10_r14_r15_rpc_bug_16_notifications_are_never_answered(wire: Wire, method: str) -> None:
+def test_r10_r14_r15_r40_rpc_bug_16_notifications_are_never_answered(
+    wire: Wire, method: str
+) -> None:
     text = json.dumps({"jsonrpc": "2.0", "method": method, "params": []})
     assert wire(text) == []
-    assert wire(f"[{text},{text}]") == []  # r40, and no []
+    assert wire(f"[{text},{text}]") == []  # and no []
 
 
 def test_r19_r23_one_reply_with_one_of_result_and_error(wire: Wire) -> None:
