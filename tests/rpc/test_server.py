@@ -58,7 +58,7 @@ def read_lines(connection: npipe.Connection, count: int) -> list[bytes]:
     return data.splitlines()
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 40) -> None:
     """Wait for what no event tells of: counters of another thread."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -47,14 +47,20 @@ def check_case(case: Case, make_pair: MakePair, *, time_limit: float = 60.0) -> 
     says what is wanted.
     """
     c1, c2, stop = make_pair()
-    watchdog = threading.Timer(time_limit, stop)
+    expired = threading.Event()  # set before the case can notice that it was stopped
+
+    def expire() -> None:
+        expired.set()
+        stop()
+
+    watchdog = threading.Timer(time_limit, expire)
     watchdog.daemon = True
     watchdog.start()
     try:
         case(c1, c2)
-        assert watchdog.is_alive(), f"{case.__name__} was stopped after {time_limit} s"
+        assert not expired.is_set(), f"{case.__name__} was stopped after {time_limit} s"
     except BaseException as error:
-        if not watchdog.is_alive():
+        if expired.is_set():
             error.add_note(f"{case.__name__} was stopped after {time_limit} s")
         raise
     finally:
