@@ -88,6 +88,12 @@ class Service:
     def slow_repeat(self, text: str, times: int) -> str:
         return text * times
 
+    @rpc.method(inline=False)
+    def repeat_when_released(self, text: str, times: int) -> str:
+        self.entered.set()
+        self.release.wait(20)
+        return text * times
+
     def block(self, context: rpc.Context) -> str:
         """Wait until released or cancelled."""
         context.on_cancel(self.release.set)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import subprocess
@@ -293,14 +292,18 @@ def test_a_slow_reader_is_dropped_and_never_sees_a_broken_stream(
     assert whole.startswith(data.removesuffix(b"\n"))
 
 
-def test_what_waits_for_a_slow_reader_is_bounded(serve: Serve, address: str) -> None:
-    server = serve(limits=rpc.Limits(queue_bytes=2_000_000, write_timeout=30))
+def test_what_waits_for_a_slow_reader_is_bounded(
+    serve: Serve, service: Service, address: str
+) -> None:
+    server = serve(limits=rpc.Limits(queue_bytes=2_000_000, write_timeout=None))
     with npipe.connect(address) as connection:
-        large = b'{"jsonrpc":"2.0","id":1,"method":"test_slowRepeat","params":["x",500000]}\n'
-        connection.write(10 * large)  # fills the socket, so that these cannot all be written
-        wait_for(lambda: server.stats()["calls"] == 10)
-        with contextlib.suppress(BrokenPipeError):  # it may be over already
-            connection.write(10 * large)  # and these wait behind them
+        connection.write(call(1, b"test_repeatWhenReleased", b'["x",500000]'))
+        assert service.entered.wait(10)
+        connection.write(call(2, b"test_noArgsRets"))
+        read_lines(connection, 1)  # so the thread that reads has nothing left to write
+        service.release.set()
+        assert connection.read(1) == b"{"  # the call's own writes, to nobody from now on
+        connection.write(10 * call(3, b"test_slowRepeat", b'["x",500000]'))  # wait behind it
         wait_for(lambda: server.stats()["connections"] == {"open": 0, "total": 1})
 
 
