@@ -48,15 +48,23 @@ def pair(path: str) -> Iterator[tuple[npipe.Connection, npipe.Connection]]:
 
 @contextlib.contextmanager
 def nothing_leaked() -> Iterator[None]:
-    """Descriptors and threads are afterwards what they were before."""
-    before = _in_use()
+    """Descriptors are afterwards what they were before, and no thread is left."""
+    before = _descriptors()
+    with no_thread_left():
+        yield
+    assert _descriptors() == before
+
+
+def _descriptors() -> list[str]:
+    return sorted(os.listdir("/proc/self/fd" if sys.platform == "linux" else "/dev/fd"))
+
+
+@contextlib.contextmanager
+def no_thread_left() -> Iterator[None]:
+    """Each thread begun in the block has ended. What an earlier test began may end meanwhile."""
+    before = set(threading.enumerate())
     yield
-    assert _in_use() == before
-
-
-def _in_use() -> tuple[list[str], int]:
-    table = "/proc/self/fd" if sys.platform == "linux" else "/dev/fd"
-    return sorted(os.listdir(table)), threading.active_count()
+    assert set(threading.enumerate()) <= before
 
 
 def as_user(uid: int, work: Callable[[], object]) -> str:

@@ -31,6 +31,7 @@ from npipe.transport.windows_connection import WindowsConnection
 from npipe.transport.windows_handles import open_client
 from npipe.transport.windows_listener import WindowsListener
 from npipe.transport.winerror import ERROR_IO_PENDING
+from transport.conftest import no_thread_left
 
 pytestmark = pytest.mark.skipif(sys.platform != "win32", reason="needs the Windows kernel calls")
 
@@ -275,12 +276,13 @@ def test_b05_cut_write_poisons_and_tells_no_number(api: Ledger, pair: Pair, spaw
 
 def test_b07_b12_thousands_of_timeouts_leave_nothing(api: Ledger, pair: Pair) -> None:
     client, _ = pair
-    threads, opened = threading.active_count(), api.opened
-    for _ in range(2000):
-        client.set_read_deadline(time.monotonic() + 0.00001)
-        with pytest.raises(TimeoutError):
-            client.read(1)
-    assert (threading.active_count(), api.opened) == (threads, opened)
+    opened = api.opened
+    with no_thread_left():
+        for _ in range(2000):
+            client.set_read_deadline(time.monotonic() + 0.00001)
+            with pytest.raises(TimeoutError):
+                client.read(1)
+    assert api.opened == opened
 
 
 # -- the other end
@@ -707,9 +709,10 @@ def test_list_pipes(listener: WindowsListener) -> None:
 
 
 def test_b12_a_thousand_connections_leave_nothing(api: Ledger, listener: WindowsListener) -> None:
-    before, threads = len(api.open), threading.active_count()
-    for _ in range(1000):
-        with windows.connect(listener.address, api=api) as client, listener.accept(5) as server:
-            client.write(b"x")
-            assert server.read(1) == b"x"
-    assert (len(api.open), threading.active_count()) == (before, threads)
+    before = len(api.open)
+    with no_thread_left():
+        for _ in range(1000):
+            with windows.connect(listener.address, api=api) as client, listener.accept(5) as server:
+                client.write(b"x")
+                assert server.read(1) == b"x"
+    assert len(api.open) == before

@@ -31,6 +31,7 @@ from npipe.transport.kernel32 import (
 from npipe.transport.overlapped import Lane
 from npipe.transport.windows_connection import WindowsConnection
 from npipe.transport.windows_listener import WindowsListener
+from transport.conftest import no_thread_left
 from transport.fake_kernel32 import GROUP, OTHER, USER, FakeKernel32
 
 ADDRESS = Address("pipe", r"\\.\pipe\test")
@@ -260,16 +261,16 @@ def test_b05_a_deadline_between_two_parts_tells_how_much_went(
 
 def test_b06_b08_b12_no_thread_and_no_event_per_call(fake: FakeKernel32, pair: Pair) -> None:
     client, server = pair
-    threads, ledger = threading.active_count(), fake.ledger
-    made = len(fake.made("CreateEvent"))
-    for _ in range(100):
-        client.set_read_deadline(time.monotonic() + 0.0001)
-        with pytest.raises(TimeoutError):
-            client.read(1)
-        server.write(b"x")
-        client.set_read_deadline(None)
-        assert client.read(1) == b"x"
-    assert (threading.active_count(), fake.ledger) == (threads, ledger)
+    ledger, made = fake.ledger, len(fake.made("CreateEvent"))
+    with no_thread_left():
+        for _ in range(100):
+            client.set_read_deadline(time.monotonic() + 0.0001)
+            with pytest.raises(TimeoutError):
+                client.read(1)
+            server.write(b"x")
+            client.set_read_deadline(None)
+            assert client.read(1) == b"x"
+    assert fake.ledger == ledger
     assert len(fake.made("CreateEvent")) == made
 
 
