@@ -70,7 +70,8 @@ def go_programs(go: str) -> None:
 
     with stamps.build(PEERS / "windows", pins) as needed:
         if needed:
-            build(PEERS / "windows", "./winio", {"GOOS": "windows", "GOARCH": "amd64"})
+            for package in ("./natefinch", "./winio"):
+                build(PEERS / "windows", package, {"GOOS": "windows", "GOARCH": "amd64"})
     with stamps.build(PEERS / "bin", pins) as needed:
         if needed:
             build(PEERS / "bin", "./gonet", {})

@@ -75,6 +75,7 @@ if sys.platform == "win32":
     PROGRAMS = [
         Program("go-winio", "winio", half_close=False),
         Program("go-winio-messages", "winio", serve="serve-message", message_mode=True),
+        Program("go-npipe", "natefinch", half_close=False),  # it makes byte pipes only
         Program("node", "node", _NODE, half_close=False),
         Program("asyncio", "python", (_PYTHON, "asyncio"), half_close=False),
         Program(

@@ -32,6 +32,7 @@ _COMES_WITH = {
     "anvil": "node",
     "ethers": "node",
     "jayson": "node",
+    "natefinch": "go",
     "viem": "node",
     "vscode-jsonrpc": "node",
 }

@@ -106,10 +106,11 @@ def test_their_death_ends_our_read(program: Program, address: str) -> None:
         assert reading.result(PATIENCE) == b""
 
 
-@pytest.mark.skipif(sys.platform != "win32", reason="go-winio is for Windows pipes")
+@pytest.mark.skipif(sys.platform != "win32", reason="these are for Windows pipes")
 @pytest.mark.parametrize("message_mode", [False, True], ids=["bytes", "messages"])
-def test_their_deadline_leaves_our_side_whole(address: str, message_mode: bool) -> None:
-    program = require("winio")
+@pytest.mark.parametrize("peer", ["winio", "natefinch"])
+def test_their_deadline_leaves_our_side_whole(peer: str, address: str, message_mode: bool) -> None:
+    program = require(peer)
     with npipe.listen(address, message_mode=message_mode) as listener:
         command = [program, "deadline", address]
         with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
