@@ -37,7 +37,7 @@ def test_it_runs_and_prints_what_it_says(program: str) -> None:
         env |= {"PYTHONUTF8": "1", "PYTHONWARNINGS": "error"}
         command = [sys.executable, "-c", program]
         done = subprocess.run(
-            command, env=env, cwd=directory, capture_output=True, text=True, timeout=50, check=False
+            command, env=env, cwd=directory, capture_output=True, text=True, timeout=60, check=False
         )
     assert (done.returncode, done.stderr) == (0, "")
     for said in re.findall(r"print\(.*\)\s+# (.*)", program):
@@ -75,7 +75,7 @@ def test_the_activated_example_serves_the_socket_it_is_given() -> None:
         )
         try:
             with rpc.connect(address, connect_timeout=20) as client:
-                assert client.call("app_greet", "you", timeout=20) == "hello you"
+                assert client.call("app_greet", "you", timeout=60) == "hello you"
         finally:
             process.kill()
             process.wait()

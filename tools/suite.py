@@ -15,8 +15,10 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import IO
 
 import install_peers
 import reports
@@ -39,14 +41,10 @@ class Suite:
         self.lines: list[str] = []
         self.good = True
 
-    def run(self, name: str, report: Path, pytest: Callable[[], int]) -> None:
-        """Call ``pytest``, which returns its exit status and leaves ``report``; count it."""
-        print(f"\n=== {name}", flush=True)
-        report.unlink(missing_ok=True)
-        start = time.monotonic()
-        status = pytest()
+    def count(self, name: str, report: Path, status: int, seconds: float) -> None:
+        """Count one run of pytest by what it left: its exit status and its ``report``."""
         counts = reports.read(report)
-        ending = f"in {time.monotonic() - start:.0f} s"
+        ending = f"in {seconds:.0f} s"
         if status or not counts.passed:
             self.good = False
             ending += f", exit status {status}" if status else ", which is a failure"
@@ -57,20 +55,32 @@ class Suite:
 
     def run_here(self, name: str, python: Path | str, arguments: Sequence[str]) -> None:
         """Run pytest on a Python of this system."""
+        print(f"\n=== {name}", flush=True)
         report = RESULTS / f"{name.replace(' ', '-')}.xml"
+        report.unlink(missing_ok=True)
         command = [str(python), "-m", "pytest", f"--junitxml={report}", *arguments]
-        self.run(name, report, lambda: call(command))
+        self.count(name, report, *call(command))
 
     def run_wine(self, arguments: Sequence[str]) -> None:
-        """Run pytest on each CPython for Windows."""
+        """Run pytest on each CPython for Windows, side by side: there it mostly waits for Wine."""
         windows = wine.Wine(wine.HOME)
         windows.setup(wine.VERSIONS, [])
-        for version in wine.VERSIONS:
-            self.run(
-                f"win32 {version} (Wine)",
-                windows.report(version),
-                lambda version=version: windows.test(version, arguments, TIMEOUT),  # type: ignore[misc]
-            )
+        tool = [sys.executable, str(ROOT / "tools" / "wine.py"), "test", f"--timeout={TIMEOUT:g}"]
+        with ThreadPoolExecutor() as pool:
+            runs = []
+            for version in wine.VERSIONS:
+                windows.report(version).unlink(missing_ok=True)
+                log = open(RESULTS / f"win32-{version}.txt", "w+b")  # noqa: SIM115
+                running = pool.submit(call, [*tool, version, *arguments], log)
+                runs.append((version, running, log))
+            for version, running, log in runs:
+                name = f"win32 {version} (Wine)"
+                print(f"\n=== {name}", flush=True)
+                ended = running.result()
+                with log:
+                    log.seek(0)
+                    shutil.copyfileobj(log, sys.stdout.buffer)
+                self.count(name, windows.report(version), *ended)
         windows.stop()
 
     def finish(self) -> int:
@@ -79,13 +89,26 @@ class Suite:
         return 0 if self.good else 1
 
 
-def call(command: Sequence[str]) -> int:
-    """Run ``command`` in the checkout without standard input; return its exit status."""
+def call(command: Sequence[str], output: IO[bytes] | None = None) -> tuple[int, float]:
+    """Run ``command`` in the checkout without standard input; return its exit status and time.
+
+    What it prints goes into ``output``, or else to where our own goes.
+    """
+    start = time.monotonic()
+    errors = None if output is None else subprocess.STDOUT
     try:
-        return subprocess.call(command, cwd=ROOT, stdin=subprocess.DEVNULL, timeout=TIMEOUT)
+        status = subprocess.call(
+            command,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=errors,
+            timeout=TIMEOUT + 30,
+        )
     except subprocess.TimeoutExpired:
         print(f"suite.py: not done after {TIMEOUT:g} s: ended", flush=True)
-        return 124
+        status = 124
+    return status, time.monotonic() - start
 
 
 def other_pythons() -> Iterator[tuple[str, str]]:

@@ -23,18 +23,15 @@ from typing import Any
 
 import pytest
 
-FLAVOURS = ["asyncio", "debug", "eager", "uvloop"]
+FLAVOURS = ["asyncio", "eager", "uvloop"]
+if sys.platform != "win32":  # debug mode looks up files at each call, which takes ages on Wine
+    FLAVOURS.append("debug")
 
 
 @dataclass
 class Flavour:
     name: str
     reported: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def slow(self) -> bool:
-        """In debug mode asyncio looks up source lines for each future: milliseconds under Wine."""
-        return self.name == "debug" and sys.platform == "win32"
 
     def new_loop(self) -> asyncio.AbstractEventLoop:
         if self.name == "uvloop":

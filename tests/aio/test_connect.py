@@ -56,7 +56,7 @@ async def test_waiting_for_a_server_ends_at_the_deadline(address):
 
 
 async def test_waiting_for_a_server_finds_the_one_that_comes(address):
-    waiting = asyncio.ensure_future(greeting(address, wait=True, timeout=30))
+    waiting = asyncio.ensure_future(greeting(address, wait=True, timeout=60))
     await asyncio.sleep(0.01)
     async with await npipe.aio.start_server(greet, address):
         assert await waiting == b"hello\n"

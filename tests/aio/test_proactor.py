@@ -137,7 +137,7 @@ async def test_b30_slow_computer_can_be_given_up(monkeypatch, end):
 
     def open_client(*_: object) -> tuple[int, int]:
         loop.call_soon_threadsafe(opening.set)
-        assert given_up.wait(20)
+        assert given_up.wait(60)
         return ERROR_OPERATION_ABORTED, 0
 
     def cut_thread(thread: threading.Thread, _: object) -> None:

@@ -118,7 +118,7 @@ async def test_a_name_that_is_being_taken_is_waited_for_without_blocking_the_loo
         for _ in range(100):  # a loop that is blocked would not come this far
             await asyncio.sleep(0)
         assert not starting.done()
-    async with asyncio.timeout(30), await starting as server:
+    async with asyncio.timeout(60), await starting as server:
         assert server.is_serving()
 
 
@@ -273,8 +273,8 @@ async def test_protocol_that_cannot_be_made_costs_one_client_only(address, repor
     assert [str(context["exception"]) for context in reported] == ["not today"]
 
 
-async def test_b22_clients_that_come_and_go_leave_nothing_and_cost_no_real_client(address, flavour):
-    clients = 50 if flavour.slow else 1000
+async def test_b22_clients_that_come_and_go_leave_nothing_and_cost_no_real_client(address):
+    clients = 1000
     waves = clients // 50 if sys.platform == "win32" else 1
     held: list[weakref.ref[asyncio.BaseProtocol]] = []
 
@@ -304,7 +304,7 @@ async def test_b22_clients_that_come_and_go_leave_nothing_and_cost_no_real_clien
             results = await asyncio.gather(*burst)
             assert results[::50] == [b"hello"] * (clients // waves // 50)
         server.close()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await server.wait_closed()
     gc.collect()
     assert not [ref for ref in held if ref() is not None]

@@ -72,7 +72,7 @@ def run(start: Start) -> Run:
 
     def run(*arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
         process = start(*arguments)
-        out, err = process.communicate(typed, timeout=50)
+        out, err = process.communicate(typed, timeout=60)
         assert "Traceback" not in err, err
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 

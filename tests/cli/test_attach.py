@@ -145,7 +145,7 @@ def test_the_console_in_a_terminal(
     screen.type("\x04")
     screen.type("\x03")  # Ctrl-C drops the line
     screen.type(".exit\r")
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
     history = directory / "state" / "npipe" / "history"
     assert stat.S_IMODE(history.stat().st_mode) == 0o600
     assert "inStock" in history.read_text()

@@ -34,7 +34,7 @@ class Test:
         raise rpc.RPCError("out of\napples\x1b[31m", code=-32050, data={"left": 0})
 
     def wait(self) -> None:
-        self.over.wait(20)
+        self.over.wait(60)
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_wait_waits_for_a_server(address: str, start: Start) -> None:
     api.register("test", Test())
     with rpc.Server(api) as server:
         server.serve(address)
-        out, err = process.communicate(timeout=40)
+        out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (0, "[1]\n"), err
 
 
@@ -125,7 +125,7 @@ def test_a_server_that_hangs_up(address: str, start: Start) -> None:
         process = start("call", address, "test_echo")
         with listener.accept(20) as connection:
             connection.read(1000)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (1, "")
     assert "may have been executed" in err
     assert err.count("\n") == 1
@@ -137,6 +137,6 @@ def test_a_server_that_talks_nonsense(address: str, start: Start) -> None:
         with listener.accept(20) as connection:
             connection.read(1000)
             connection.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-            _, err = process.communicate(timeout=20)
+            _, err = process.communicate(timeout=60)
     assert process.returncode == 1
     assert err.count("\n") == 1

@@ -57,7 +57,7 @@ def console(address: str, screen: Lines) -> Iterator[Console]:
     api.register("eth", Eth())
     with rpc.Server(api) as server:
         server.serve(address)
-        with rpc.connect(address, timeout=20) as client:
+        with rpc.connect(address, timeout=60) as client:
             yield Console(client, address, lambda: discover(client.call), screen)
 
 

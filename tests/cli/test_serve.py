@@ -45,7 +45,7 @@ def test_an_object_of_ones_own(address: str, serve: Serve, run: Run) -> None:
     _, ready = serve(address, "--api", "shop:Shop", "--api", "tools=shop")
     assert ready["address"] == address
     assert ready["modules"] == ["Shop", "rpc", "tools"]
-    with rpc.connect(address, timeout=20) as client:
+    with rpc.connect(address, timeout=60) as client:
         assert client.call("Shop_inStock", "apple") == 3
     done = run("call", address, "Shop_inStock", "apple")
     assert (done.returncode, done.stdout) == (0, "3\n")
@@ -101,7 +101,7 @@ def test_the_banner_says_how_to_connect(address: str, start: Start) -> None:
 @pytest.mark.usefixtures("shop")
 def test_a_second_server_is_told_who_serves(address: str, serve: Serve, run: Run) -> None:
     first, _ = serve(address, "--api", "shop")
-    with rpc.connect(address, timeout=20) as client:
+    with rpc.connect(address, timeout=60) as client:
         second = run("serve", address, "--modules", "net")
         assert second.returncode == 1
         assert "served already" in second.stderr
@@ -116,7 +116,7 @@ def test_a_second_server_is_told_who_serves(address: str, serve: Serve, run: Run
 def test_a_signal_ends_it_cleanly(address: str, serve: Serve, directory: Path, number: int) -> None:
     process, _ = serve(address, "--modules", "net")
     process.send_signal(number)
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
     assert os.listdir(directory) == []
 
 
@@ -126,13 +126,13 @@ def test_a_signal_lets_a_running_call_end(address: str, serve: Serve, directory:
     for name in ("started", "go"):
         os.mkfifo(directory / name)
     process, _ = serve(address, "--api", "shop")
-    with rpc.connect(address, timeout=20) as client, ThreadPoolExecutor() as pool:
+    with rpc.connect(address, timeout=60) as client, ThreadPoolExecutor() as pool:
         answer = pool.submit(client.call, "shop_slow")
         (directory / "started").read_text()
         process.send_signal(signal.SIGTERM)
         (directory / "go").write_text("done")
-        assert answer.result(20) == "done"
-    assert process.wait(20) == 0
+        assert answer.result(60) == "done"
+    assert process.wait(60) == 0
 
 
 @posix
@@ -141,7 +141,7 @@ def test_a_second_signal_insists(address: str, serve: Serve, directory: Path) ->
     for name in ("started", "go"):
         os.mkfifo(directory / name)
     process, _ = serve(address, "--api", "shop", "--log-level", "info")
-    with rpc.connect(address, timeout=20) as client, ThreadPoolExecutor() as pool:
+    with rpc.connect(address, timeout=60) as client, ThreadPoolExecutor() as pool:
         answer = pool.submit(client.call, "shop_slow")
         (directory / "started").read_text()
         process.send_signal(signal.SIGTERM)
@@ -150,8 +150,8 @@ def test_a_second_signal_insists(address: str, serve: Serve, directory: Path) ->
                 connect(address).close()
         process.send_signal(signal.SIGINT)
         with pytest.raises(ConnectionError):
-            answer.result(20)
-    assert process.wait(20) == 0
+            answer.result(60)
+    assert process.wait(60) == 0
 
 
 @posix
@@ -166,7 +166,7 @@ def test_a_stale_socket_is_taken_over(address: str, serve: Serve, run: Run) -> N
 def test_a_killed_server_is_followed_by_the_next(address: str, serve: Serve) -> None:
     process, _ = serve(address, "--modules", "net")
     process.kill()
-    process.wait(20)
+    process.wait(60)
     serve(address, "--modules", "net")
 
 
@@ -196,14 +196,14 @@ def test_a_bad_address_is_wrong_usage(run: Run) -> None:
 def test_garbage_is_answered_and_the_server_lives_on(address: str, serve: Serve) -> None:
     serve(address, "--modules", "net")
     for line, code in ((b"{not json}\n", -32700), (b"7\n", -32600), (b"[]\n", -32600)):
-        with connect(address, timeout=20) as connection:
+        with connect(address, timeout=60) as connection:
             connection.write(line)
             answer = json.loads(connection.read(1000))
             assert (answer["id"], answer["error"]["code"]) == (None, code), line
     for _ in range(100):  # clients that go in the middle of a message
-        with connect(address, timeout=20) as connection:
+        with connect(address, timeout=60) as connection:
             connection.write(b'{"jsonrpc":"2.0","id":1,"method":"net_ver')
-    with rpc.connect(address, timeout=20) as client:
+    with rpc.connect(address, timeout=60) as client:
         assert client.call("net_version") == "1337"
 
 
@@ -224,9 +224,9 @@ def test_without_the_extra_it_says_what_to_install(
 def test_the_log_is_json_when_asked(address: str, serve: Serve, directory: Path) -> None:
     (directory / "shop.py").write_text(SHOP)
     process, _ = serve(address, "--api", "shop:Shop", "--json-log", "--log-level", "info")
-    with rpc.connect(address, timeout=20) as client, pytest.raises(rpc.RPCError):
+    with rpc.connect(address, timeout=60) as client, pytest.raises(rpc.RPCError):
         client.call("Shop_boom")
     process.terminate()
-    lines = [json.loads(line) for line in process.communicate(timeout=20)[1].splitlines()]
+    lines = [json.loads(line) for line in process.communicate(timeout=60)[1].splitlines()]
     assert any("RuntimeError" in line.get("traceback", "") for line in lines)
     assert {"time", "level", "logger", "message"} <= set(lines[0])

@@ -52,7 +52,7 @@ def node() -> Iterator[str]:
 def test_http(address: str, node: str, serve: Serve) -> None:
     _, ready = serve(address, "--upstream", f"http://{node}")
     assert "secret" not in json.dumps(ready)
-    with rpc.connect(address, timeout=20) as client:
+    with rpc.connect(address, timeout=60) as client:
         assert client.call("test_echo", 1, "two") == [1, "two"]
         calls = [("test_echo", [number]) for number in range(20)]
         assert client.batch(calls) == [[number] for number in range(20)]
@@ -68,7 +68,7 @@ def test_a_pipe(address: str, serve: Serve, directory: Any) -> None:
     serve(address, "--api", "shop")
     _, ready = serve(address + "2", "--upstream", address)
     assert ready["modules"] == ["rpc", "shop"]
-    with rpc.connect(address + "2", timeout=20) as client:
+    with rpc.connect(address + "2", timeout=60) as client:
         assert client.call("shop_add", 1, 2) == 3
 
 
@@ -92,7 +92,7 @@ def test_a_websocket(address: str, serve: Serve) -> None:
         thread.start()
         port = server.socket.getsockname()[1]
         serve(address, "--upstream", f"ws://127.0.0.1:{port}")
-        with rpc.connect(address, timeout=20) as client:
+        with rpc.connect(address, timeout=60) as client:
             assert client.call("test_echo", 1) == [1]
             with client.subscribe("eth", "newHeads") as heads:
                 assert next(iter(heads)) == "head"

@@ -22,8 +22,8 @@ Pair = tuple[npipe.Connection, npipe.Connection, Callable[[], None]]
 
 def connected(address: npipe.Address | str, **options: bool) -> Pair:
     listener = npipe.listen(address, **options)
-    client = npipe.connect(address, timeout=10)
-    server = listener.accept(timeout=10)
+    client = npipe.connect(address, timeout=60)
+    server = listener.accept(timeout=60)
 
     def stop() -> None:
         client.close()

@@ -48,7 +48,7 @@ def anvil() -> Iterator[Call]:
             [program, "--silent", "--port", "0", *options, "--ipc", str(path)]
         )
         try:
-            with npipe.rpc.connect(str(path), wait=True, timeout=30) as client:
+            with npipe.rpc.connect(str(path), wait=True, timeout=60) as client:
                 yield client.call
         finally:
             process.terminate()

@@ -126,7 +126,7 @@ def test_with_a_block_time_blocks_come_by_themselves(api: Any) -> None:
         assert service.node is not None
         service.node.hub.add(lambda event: arrived.release())
         for _ in range(3):
-            assert arrived.acquire(timeout=20)
+            assert arrived.acquire(timeout=60)
     height = service.node.head.number  # the chain is closed: no block comes any more
     assert height >= 3
     while arrived.acquire(blocking=False):

@@ -63,7 +63,7 @@ def test_what_is_queued_is_done_before_the_end() -> None:
     closing.start()
     go.set()
     for thread in (*threads, late, closing):
-        thread.join(20)
+        thread.join(60)
     assert done == [1]
     with pytest.raises(ChainError, match="has been stopped"):
         worker.call(int)
@@ -74,7 +74,7 @@ def test_it_ticks_until_told_not_to(worker: Worker) -> None:
     ticks = threading.Semaphore(0)
     worker.every(0.005, ticks.release)
     for _ in range(3):
-        assert ticks.acquire(timeout=20)
+        assert ticks.acquire(timeout=60)
     worker.every(0, ticks.release)
     while ticks.acquire(blocking=False):
         pass
@@ -92,7 +92,7 @@ def test_it_ticks_when_it_is_busy_too(worker: Worker) -> None:
     for thread in threads:
         thread.start()
     worker.every(0.01, ticks.release)
-    arrived = [ticks.acquire(timeout=20) for _ in range(3)]
+    arrived = [ticks.acquire(timeout=60) for _ in range(3)]
     stop.set()
     for thread in threads:
         thread.join()
@@ -107,7 +107,7 @@ def test_a_failing_tick_does_not_end_it(worker: Worker) -> None:
         raise ChainError("no block this time")
 
     worker.every(0.005, fail)
-    assert ticks.acquire(timeout=20) and ticks.acquire(timeout=20)
+    assert ticks.acquire(timeout=60) and ticks.acquire(timeout=60)
     assert worker.call(int) == 0
 
 

@@ -19,7 +19,7 @@ __all__ = ["PROGRAMS", "Program"]
 
 _HERE = Path(__file__).parent
 #: Seconds for a program to do its work; under Wine a first start alone may take several.
-PATIENCE = 50
+PATIENCE = 60
 
 
 @dataclass(frozen=True)

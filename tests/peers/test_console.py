@@ -21,7 +21,7 @@ eth_getBalance 0x0000000000000000000000000000000000000001 latest
 def attach(address: str, lines: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "npipe.cli", "attach", address]
     return subprocess.run(
-        command, input=lines, capture_output=True, text=True, timeout=50, check=False
+        command, input=lines, capture_output=True, text=True, timeout=60, check=False
     )
 
 

@@ -34,14 +34,14 @@ class Calculator:
         return minuend - subtrahend
 
     def call_back(self, context: rpc.Context, number: int) -> Any:
-        return context.remote.call("client/double", number, timeout=20)
+        return context.remote.call("client/double", number, timeout=60)
 
     async def wait_for_cancel(self, context: rpc.Context) -> None:
         self.waiting.set()
         await asyncio.Event().wait()
 
     def waiting_now(self) -> bool:
-        return self.waiting.wait(20)
+        return self.waiting.wait(60)
 
 
 def address_in(directory: Path, name: str) -> str:
@@ -81,12 +81,12 @@ def serve(shell: str, api: rpc.API, address: str, **options: Any) -> Iterator[st
 
     thread = threading.Thread(target=asyncio.run, args=(main(),))
     thread.start()
-    path, stop = ready.get(timeout=20)
+    path, stop = ready.get(timeout=60)
     try:
         yield path
     finally:
         stop()
-        thread.join(20)
+        thread.join(60)
 
 
 @contextlib.contextmanager
@@ -113,7 +113,7 @@ def running(address: str, *command: str | Path) -> Iterator[str]:
     finally:
         process.terminate()
         try:
-            process.wait(20)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -148,17 +148,17 @@ def test_vscode_jsonrpc_calls_us(shell: str, directory: Path, framing: str) -> N
 def test_we_call_jayson(directory: Path) -> None:
     address = address_in(directory, "j")
     with jayson(address) as path, rpc.connect(path) as client:
-        assert client.call("subtract", 42, 23, timeout=20) == 19
+        assert client.call("subtract", 42, 23, timeout=60) == 19
         with pytest.raises(RPCError) as caught:
-            client.call("fail", timeout=20)
+            client.call("fail", timeout=60)
         assert (caught.value.code, caught.value.message) == (444, "testError")
         assert caught.value.data == {"reason": "asked"}
-        assert client.batch([("subtract", [3, 1]), ("subtract", [1, 1])], timeout=20) == [2, 0]
+        assert client.batch([("subtract", [3, 1]), ("subtract", [1, 1])], timeout=60) == [2, 0]
 
 
 def test_we_call_jayson_with_asyncio(directory: Path) -> None:
     async def main(path: str) -> None:
-        async with await aio.connect(path, timeout=20) as client:
+        async with await aio.connect(path, timeout=60) as client:
             assert await client.call("subtract", 42, 23) == 19
             with pytest.raises(RPCError) as caught:
                 await client.call("fail")
@@ -171,20 +171,20 @@ def test_we_call_jayson_with_asyncio(directory: Path) -> None:
 
 def test_we_call_anvil(directory: Path) -> None:
     with anvil(directory) as path, rpc.connect(path) as client:
-        assert client.call("eth_chainId", timeout=20) == hex(31337)
+        assert client.call("eth_chainId", timeout=60) == hex(31337)
         _transfer_seen_as_new_head(client)
-        numbers = client.batch([("eth_blockNumber", ()), ("eth_chainId", ())], timeout=20)
+        numbers = client.batch([("eth_blockNumber", ()), ("eth_chainId", ())], timeout=60)
         assert numbers == ["0x1", hex(31337)]
 
 
 def test_we_call_geth(directory: Path) -> None:
     with geth(directory) as path, rpc.connect(path) as client:
-        assert client.call("eth_chainId", timeout=20) == hex(1337)
+        assert client.call("eth_chainId", timeout=60) == hex(1337)
         assert "eth" in client.modules()
         _transfer_seen_as_new_head(client)
         with pytest.raises(MethodNotFound):
-            client.call("eth_noSuchMethod", timeout=20)
-        replies = client.batch([("eth_chainId", ()), ("eth_noSuchMethod", ())], timeout=20)
+            client.call("eth_noSuchMethod", timeout=60)
+        replies = client.batch([("eth_chainId", ()), ("eth_noSuchMethod", ())], timeout=60)
         assert replies[0] == hex(1337)
         assert isinstance(replies[1], MethodNotFound)
 
@@ -233,19 +233,19 @@ NODES = {"anvil": anvil, "geth": geth}
 
 def _transfer_seen_as_new_head(client: rpc.Client) -> None:
     """Send a transaction and get the block it makes from the subscription."""
-    heads = client.subscribe("eth", "newHeads", timeout=20)
-    sender = client.call("eth_accounts", timeout=20)[0]
+    heads = client.subscribe("eth", "newHeads", timeout=60)
+    sender = client.call("eth_accounts", timeout=60)[0]
     transaction = {"from": sender, "to": sender, "value": "0x1"}
-    sent = client.call("eth_sendTransaction", transaction, timeout=20)
+    sent = client.call("eth_sendTransaction", transaction, timeout=60)
     head = next(iter(heads))
-    block = client.call("eth_getBlockByHash", head["hash"], False, timeout=20)
+    block = client.call("eth_getBlockByHash", head["hash"], False, timeout=60)
     assert sent in block["transactions"]
     heads.close()
 
 
 async def _call_node(path: str, chain_id: int) -> None:
     """Calls, a batch, and the head of the block that a transaction makes."""
-    async with await aio.connect(path, timeout=20) as client:
+    async with await aio.connect(path, timeout=60) as client:
         assert await client.call("eth_chainId") == hex(chain_id)
         with pytest.raises(RPCError):
             await client.call("eth_noSuchMethod")
@@ -256,6 +256,6 @@ async def _call_node(path: str, chain_id: int) -> None:
             sender = (await client.call("eth_accounts"))[0]
             transaction = {"from": sender, "to": sender, "value": "0x1"}
             sent = await client.call("eth_sendTransaction", transaction)
-            head = await asyncio.wait_for(anext(heads), 20)
+            head = await asyncio.wait_for(anext(heads), 60)
         block = await client.call("eth_getBlockByHash", head["hash"], False)
         assert sent in block["transactions"]

@@ -55,7 +55,7 @@ class Service:
 
     def block(self, value: int) -> int:
         self.entered.release()
-        assert self.gate.wait(30)
+        assert self.gate.wait(60)
         return value
 
     async def wait(self, value: int) -> int:
@@ -195,4 +195,4 @@ def entered(service: Service, times: int = 1) -> Coroutine[Any, Any, None]:
             while not service.entered.acquire(blocking=False):
                 await asyncio.sleep(0.001)
 
-    return asyncio.wait_for(wait(), 20)
+    return asyncio.wait_for(wait(), 60)

@@ -101,7 +101,7 @@ class Service:
             self.running += 1
             self.most_running = max(self.most_running, self.running)
         self.entered.set()
-        self.release.wait(20)
+        self.release.wait(60)
         with self._lock:
             self.running -= 1
         if context.cancelled:

@@ -34,7 +34,7 @@ def server(service: Service, address: str) -> Iterator[rpc.Server]:
 
 @pytest.fixture
 def client(server: rpc.Server, address: str) -> Iterator[rpc.Client]:
-    with rpc.connect(address, timeout=20) as client:
+    with rpc.connect(address, timeout=60) as client:
         yield client
 
 
@@ -43,7 +43,7 @@ class Peer:
 
     def __init__(self) -> None:
         ours, self.connection = memory_pair()
-        self.client = rpc.Client(lambda again: ours, timeout=10)
+        self.client = rpc.Client(lambda again: ours, timeout=60)
         self._rest = b""
 
     def read(self) -> Any:
@@ -71,7 +71,7 @@ class Peer:
         thread.start()
 
         def join() -> Any:
-            thread.join(10)
+            thread.join(60)
             return outcome[0]
 
         return join
@@ -209,14 +209,14 @@ def test_many_threads_share_a_client(client: rpc.Client) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert wrong == []
 
 
 def test_a_timeout_cancels_the_call_at_the_server(client: rpc.Client, service: Service) -> None:
     with pytest.raises(TimeoutError):
         client.call("test_block", timeout=0.05)
-    assert service.cancelled.wait(10)
+    assert service.cancelled.wait(60)
 
 
 def test_close_ends_calls_in_flight(client: rpc.Client, service: Service) -> None:
@@ -230,9 +230,9 @@ def test_close_ends_calls_in_flight(client: rpc.Client, service: Service) -> Non
 
     thread = threading.Thread(target=work)
     thread.start()
-    assert service.entered.wait(10)
+    assert service.entered.wait(60)
     client.close()
-    thread.join(10)
+    thread.join(60)
     assert isinstance(outcome[0], ClosedError)
     with pytest.raises(ClosedError):
         client.call("test_noArgsRets")
@@ -257,7 +257,7 @@ class Dialled:
     def __init__(self) -> None:
         self.ends: list[npipe.Connection] = []
         self.ours: list[npipe.Connection] = []
-        self.client = rpc.Client(self._dial, timeout=10, reconnect=10.0)
+        self.client = rpc.Client(self._dial, timeout=60, reconnect=10.0)
 
     def _dial(self, again: bool) -> npipe.Connection:
         ours, theirs = memory_pair()
@@ -294,7 +294,7 @@ def test_a_call_that_may_have_happened_is_sent_again_only_if_marked(idempotent: 
     thread.start()
     assert b"subtract" in dialled.ends[0].read(1000)
     dialled.ends[0].close()
-    thread.join(10)
+    thread.join(60)
     if idempotent:
         assert outcome == [2]
     else:
@@ -312,7 +312,7 @@ def test_a_server_that_hangs_up_on_everybody_is_given_up() -> None:
         dials.append(1)
         return ours
 
-    client = rpc.Client(dial, timeout=10, reconnect=0.1)
+    client = rpc.Client(dial, timeout=60, reconnect=0.1)
     with pytest.raises(ConnectionLost):
         client.call("x")
     assert 2 <= len(dials) < 20
@@ -322,7 +322,7 @@ def test_a_server_that_hangs_up_on_everybody_is_given_up() -> None:
 def test_reconnecting_waits_for_the_server(address: str) -> None:
     with rpc.Server(make_api()) as first:
         first.serve(address)
-        client = rpc.connect(address, reconnect=10, timeout=10)
+        client = rpc.connect(address, reconnect=10, timeout=60)
         assert client.call("subtract", 3, 1) == 2
     second = rpc.Server(make_api())
     timer = threading.Timer(0.1, second.serve, (address,))
@@ -343,7 +343,7 @@ def test_subscriptions(client: rpc.Client, service: Service) -> None:
     with client.subscribe("test", "endless") as endless:
         assert [endless.next(10) for _ in range(3)] == [0, 1, 2]
         assert endless.id.startswith("0x")
-    assert service.cancelled.wait(10)
+    assert service.cancelled.wait(60)
     with pytest.raises(ClosedError):
         endless.next()
     assert client.call("subtract", 3, 1) == 2
@@ -360,7 +360,7 @@ def test_a_subscription_ends_with_its_connection(client: rpc.Client, server: rpc
 
 def test_items_that_no_one_takes_end_the_subscription(client: rpc.Client, service: Service) -> None:
     endless = client.subscribe("test", "endless", queue_size=10)
-    assert service.cancelled.wait(10)  # unsubscribed
+    assert service.cancelled.wait(60)  # unsubscribed
     assert [endless.next(10) for _ in range(10)] == list(range(10))
     with pytest.raises(rpc.RPCError, match="more than 10 items"):
         endless.next(10)
@@ -369,7 +369,7 @@ def test_items_that_no_one_takes_end_the_subscription(client: rpc.Client, servic
 def test_a_renewed_subscription_marks_the_gap(address: str) -> None:
     first = rpc.Server(make_api())
     first.serve(address)
-    client = rpc.connect(address, reconnect=10, timeout=10)
+    client = rpc.connect(address, reconnect=10, timeout=60)
     items = client.subscribe("test", "endless", renew=True)
     assert items.next(10) == 0
     first.stop()
@@ -410,7 +410,7 @@ class Home:
 def test_the_server_calls_back(server: rpc.Server, address: str) -> None:
     api = rpc.API()
     api.register("home", Home())
-    with rpc.connect(address, api=api, timeout=10) as client:
+    with rpc.connect(address, api=api, timeout=60) as client:
         assert client.call("test_callMeBack", "home_name", []) == "client"
         assert client.call("test_callMeBack", "home_later", []) == "async client"
         with pytest.raises(rpc.MethodNotFound):
@@ -445,12 +445,12 @@ def test_async_functions_on_the_server_with_threads() -> None:
     target = Async()
     api = rpc.API()
     api.register("a", target)
-    with rpc.Server(api) as server, rpc.connect(server, timeout=10) as client:
+    with rpc.Server(api) as server, rpc.connect(server, timeout=60) as client:
         assert client.call("a_double", 4) == 8
         assert list(client.subscribe("a", "count", 3)) == [0, 1, 2]
         with pytest.raises(TimeoutError):
             client.call("a_endless", timeout=0.05)
-        assert target.cancelled.wait(10)
+        assert target.cancelled.wait(60)
 
 
 def test_modules(client: rpc.Client, peer: Peer) -> None:
@@ -489,7 +489,7 @@ def test_the_end_of_standard_input_leaves_no_call_without_its_answer() -> None:
         for n, method in enumerate((b"block", b"noArgsRets"))
     )
     command = [sys.executable, "-c", child]
-    done = subprocess.run(command, input=calls, capture_output=True, timeout=50, check=True)
+    done = subprocess.run(command, input=calls, capture_output=True, timeout=60, check=True)
     assert sorted(done.stdout.splitlines()) == [
         b'{"jsonrpc":"2.0","id":0,"result":"released"}',
         b'{"jsonrpc":"2.0","id":1,"result":null}',
@@ -498,7 +498,7 @@ def test_the_end_of_standard_input_leaves_no_call_without_its_answer() -> None:
 
 def test_a_program_over_its_standard_input_and_output() -> None:
     command = [sys.executable, "-c", CHILD.format(path=sys.path)]
-    with rpc.connect(command, timeout=20) as client:
+    with rpc.connect(command, timeout=60) as client:
         assert client.call("subtract", 42, 23) == 19
         assert client.batch([("subtract", [1, 1])]) == [0]
 

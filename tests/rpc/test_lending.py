@@ -97,7 +97,7 @@ def interrupt_once(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> threading.Eve
 
     def interrupted(size: int) -> bytes:
         if not go.is_set() and threading.current_thread().name == "leader":
-            assert go.wait(10)
+            assert go.wait(60)
             raise KeyboardInterrupt
         return read(size)
 
@@ -158,7 +158,7 @@ def test_what_is_pushed_unasked_is_heard_while_nobody_calls() -> None:
     for number in range(3):
         push = {"subscription": "0x1", "result": number}
         peer.write({"jsonrpc": "2.0", "method": "eth_subscription", "params": push})
-        assert subscription.next(timeout=10) == number
+        assert subscription.next(timeout=60) == number
     peer.client.close()
 
 
@@ -191,7 +191,7 @@ def test_the_keeper_sleeps_while_a_caller_waits_long(monkeypatch: pytest.MonkeyP
         result = peer.in_thread(lambda: peer.client.call("long"))
         request = peer.read()
         if names and names[-1].startswith("Thread-"):
-            assert parked.wait(10)
+            assert parked.wait(60)
         peer.write({"jsonrpc": "2.0", "id": request["id"], "result": 1})
         assert result() == 1
     peer.client.close()

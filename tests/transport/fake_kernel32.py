@@ -150,11 +150,11 @@ class FakeKernel32(Kernel32):
             return {"handles": len(self._handles), "descriptors": len(self._descriptors)}
 
     def waiting(self, count: int = 1) -> None:
-        """Return once that many threads wait for an event. Raises TimeoutError after 10 s."""
+        """Return once that many threads wait for an event. Raises TimeoutError after 60 s."""
         self.until(lambda: sum(e.waiters for e in self._all(Event)) >= count)
 
     def pending(self, count: int = 1) -> None:
-        """Return once that many reads and writes are pending. Raises TimeoutError after 10 s."""
+        """Return once that many reads and writes are pending. Raises TimeoutError after 60 s."""
         self.until(lambda: self._pending() >= count)
 
     def abort_connects(self) -> None:
@@ -166,9 +166,9 @@ class FakeKernel32(Kernel32):
                     end.pipe.connect = None
 
     def until(self, condition: Callable[[], object]) -> None:
-        """Return once the condition is true. Raises TimeoutError after 10 s."""
+        """Return once the condition is true. Raises TimeoutError after 60 s."""
         with self._changed:
-            if not self._changed.wait_for(condition, 10):
+            if not self._changed.wait_for(condition, 60):
                 raise TimeoutError("it did not come to that")
 
     def _pending(self) -> int:

@@ -41,8 +41,8 @@ def test_b26_no_server_is_an_error_at_once(path: str) -> None:
 def test_b26_a_server_that_comes_later_is_waited_for_if_asked(
     path: str, threads: ThreadPoolExecutor
 ) -> None:
-    connecting = threads.submit(npipe.connect, path, timeout=30, wait=True)
-    with npipe.listen(path) as listener, listener.accept(30), connecting.result(30):
+    connecting = threads.submit(npipe.connect, path, timeout=60, wait=True)
+    with npipe.listen(path) as listener, listener.accept(30), connecting.result(60):
         pass
 
 
@@ -116,7 +116,7 @@ def test_a_busy_server_is_waited_for_within_the_deadline(
     for server in full_server(path):
         with pytest.raises(TimeoutError), nothing_leaked():
             npipe.connect(path, timeout=0.05)
-        connecting = threads.submit(npipe.connect, path, timeout=30)
+        connecting = threads.submit(npipe.connect, path, timeout=60)
         server.settimeout(0.05)  # our client may be accepted before it says that it is done
         while not connecting.done():
             with contextlib.suppress(TimeoutError):

@@ -53,7 +53,7 @@ def test_b31_the_reason_is_told(open_path: str) -> None:
 @pytest.mark.parametrize("access", ["everyone", 0o666, 0o602])
 def test_a_stranger_is_let_in_if_so_asked(open_path: str, access: str | int) -> None:
     def talk() -> str:
-        with npipe.connect(open_path, timeout=10) as client:
+        with npipe.connect(open_path, timeout=60) as client:
             client.write(b"hello")
             return "connected"
 
@@ -116,21 +116,21 @@ class TestAbstract:
         self, address: npipe.Address, access: str | int, threads: ThreadPoolExecutor
     ) -> None:
         def talk() -> str:
-            with npipe.connect(address, timeout=10) as client:
+            with npipe.connect(address, timeout=60) as client:
                 client.set_deadline(time.monotonic() + 10)
                 return f"heard {client.read()!r}"
 
         with npipe.listen(address, access=access) as listener:
             accepting = threads.submit(listener.accept)
             assert as_user(STRANGER, talk) == "heard b''"
-            with npipe.connect(address) as client, accepting.result(10) as server:
+            with npipe.connect(address) as client, accepting.result(60) as server:
                 assert server.peer.uid == 0
                 client.write(b"the owner")
                 assert server.read(9) == b"the owner"
 
     def test_everyone_lets_a_stranger_in(self, address: npipe.Address) -> None:
         def talk() -> str:
-            with npipe.connect(address, timeout=10) as client:
+            with npipe.connect(address, timeout=60) as client:
                 client.write(b"hello")
                 return "connected"
 

@@ -190,7 +190,7 @@ def test_b38_of_racing_reclaimers_one_wins(
                 return None
 
         results = [threads.submit(race, barrier) for _ in range(racers)]
-        (winner,) = [found for each in results if (found := each.result(30))]
+        (winner,) = [found for each in results if (found := each.result(60))]
         with npipe.connect(path), winner.accept(10):
             pass
         winner.close()
@@ -209,7 +209,7 @@ def test_b38_a_reclaimer_that_dawdles_removes_no_live_socket(
         verdict = is_served(path)
         if not judged.is_set():
             judged.set()
-            go_on.wait(10)
+            go_on.wait(60)
         return verdict
 
     def tell_and_lock(descriptor: int) -> bool:
@@ -220,11 +220,11 @@ def test_b38_a_reclaimer_that_dawdles_removes_no_live_socket(
     monkeypatch.setattr(unix_files, "is_served", judge_and_dawdle)
     monkeypatch.setattr(unix_files, "_locked", tell_and_lock)
     first = threads.submit(npipe.listen, path)
-    assert judged.wait(10)
+    assert judged.wait(60)
     second = threads.submit(npipe.listen, path)
-    assert other_is_here.wait(10)
+    assert other_is_here.wait(60)
     go_on.set()
-    with first.result(10) as listener, npipe.connect(path), listener.accept(10):
+    with first.result(60) as listener, npipe.connect(path), listener.accept(10):
         error = second.exception(10)
         assert isinstance(error, OSError)
         assert error.errno == errno.EADDRINUSE

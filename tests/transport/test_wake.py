@@ -87,7 +87,7 @@ def test_pause_ends_early_when_closed(ends: Ends, threads: ThreadPoolExecutor) -
     while not ends.reading._waits:
         time.sleep(0)
     ends.descriptor.shut()
-    pausing.result(10)
+    pausing.result(60)
     with pytest.raises(ClosedError, match="this thing has been closed"):
         ends.reading.pause(0)
 
@@ -145,6 +145,6 @@ def test_of_many_that_leave_at_once_one_closes(threads: ThreadPoolExecutor) -> N
         barrier.wait()
         ends.descriptor.shut()
         for each in calls:
-            each.result(10)
+            each.result(60)
         assert ends.descriptor.socket.fileno() == -1
         ends.far.close()

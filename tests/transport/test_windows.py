@@ -52,7 +52,7 @@ class Ledger(Kernel32):
 
     def waits_in(self, call: str) -> None:
         """Return when one more such call has begun to wait."""
-        assert self._waiting[call].acquire(timeout=30)
+        assert self._waiting[call].acquire(timeout=60)
 
     def ReadFile(self, *args: Any) -> int:  # noqa: N802
         return self._pending("ReadFile", super().ReadFile(*args))
@@ -165,7 +165,7 @@ def test_16_mib_in_one_write(pair: Pair, spawn: Spawn) -> None:
     while len(got) < len(sent):
         got += server.read(1 << 20)
     assert got == sent
-    assert writing.result(10) == len(sent)
+    assert writing.result(60) == len(sent)
 
 
 def test_readinto_fills_the_callers_own_buffer_and_lets_it_go(pair: Pair) -> None:
@@ -215,12 +215,12 @@ def test_b02_new_deadline_reaches_the_call_in_flight(api: Ledger, pair: Pair, sp
     api.waits_in("ReadFile")
     client.set_read_deadline(past())
     with pytest.raises(TimeoutError):
-        reading.result(10)
+        reading.result(60)
     writing = spawn(client.write, bytes(1 << 20))
     api.waits_in("WriteFile")
     client.set_write_deadline(past())
     with pytest.raises(TimeoutError):
-        writing.result(10)
+        writing.result(60)
     server.write(b"x")
     client.set_read_deadline(None)
     assert client.read(1) == b"x"
@@ -257,7 +257,7 @@ def test_b05_deadlines_that_race_the_data_lose_no_byte(pair: Pair, spawn: Spawn)
         with contextlib.suppress(TimeoutError):
             got += client.read(5)
     assert got == sent
-    writing.result(10)
+    writing.result(60)
 
 
 def test_b05_cut_write_poisons_and_tells_no_number(api: Ledger, pair: Pair, spawn: Spawn) -> None:
@@ -267,7 +267,7 @@ def test_b05_cut_write_poisons_and_tells_no_number(api: Ledger, pair: Pair, spaw
     assert len(server.read(1000)) == 1000  # part of it has been read: Windows will say 0
     client.set_write_deadline(past())
     with pytest.raises(TimeoutError) as caught:
-        writing.result(10)
+        writing.result(60)
     assert not hasattr(caught.value, "characters_written")
     client.set_write_deadline(None)
     with pytest.raises(BrokenPipeError, match="cut"):
@@ -312,9 +312,9 @@ def test_b11_calls_in_flight_hear_of_it(api: Ledger, pair: Pair, spawn: Spawn) -
     api.waits_in("ReadFile")
     api.waits_in("WriteFile")
     server.close()
-    assert reading.result(10) == b""
+    assert reading.result(60) == b""
     with pytest.raises(BrokenPipeError):
-        writing.result(10)
+        writing.result(60)
 
 
 def test_ctrl_c_reaches_a_read_of_the_main_thread(pair: Pair) -> None:
@@ -334,7 +334,7 @@ def test_ctrl_c_reaches_a_read_of_the_main_thread(pair: Pair) -> None:
 def test_b14_b15_close_from_many_threads_and_use_after(pair: Pair, spawn: Spawn) -> None:
     client, _ = pair
     for closing in [spawn(client.close) for _ in range(20)]:
-        closing.result(10)
+        closing.result(60)
     for call in (client.read, client.flush, client.close_write, client.fileno):
         with pytest.raises(ClosedError):
             call()
@@ -348,7 +348,7 @@ def test_b18_close_ends_calls_in_flight(api: Ledger, pair: Pair, spawn: Spawn) -
     client.close()
     for call in calls:
         with pytest.raises(ClosedError):
-            call.result(10)
+            call.result(60)
 
 
 def test_unclosed_is_warned_about(api: Ledger, listener: WindowsListener) -> None:
@@ -368,7 +368,7 @@ def test_b16_b20_b21_close_wakes_every_accept(
     listener.close()
     for each in accepting:
         with pytest.raises(ClosedError):
-            each.result(10)
+            each.result(60)
     with pytest.raises(ClosedError):
         listener.accept()
 
@@ -389,8 +389,8 @@ def test_b16_accept_races_close(api: Ledger, address: Address, spawn: Spawn) -> 
         accepting = spawn(listener.accept)
         closing = spawn(listener.close)
         with pytest.raises(ClosedError):
-            accepting.result(10)
-        closing.result(10)
+            accepting.result(60)
+        closing.result(60)
 
 
 def test_b22_clients_that_came_and_went(api: Ledger, listener: WindowsListener) -> None:
@@ -414,7 +414,7 @@ def test_b23_no_client_finds_the_name_gone_or_stays_out(
 ) -> None:
     def visit() -> None:
         for _ in range(20):
-            with windows.connect(listener.address, timeout=30, api=api) as client:
+            with windows.connect(listener.address, timeout=60, api=api) as client:
                 client.write(b"x")
                 assert client.read(1) == b"y"
 
@@ -424,7 +424,7 @@ def test_b23_no_client_finds_the_name_gone_or_stays_out(
             assert server.read(1) == b"x"
             server.write(b"y")
     for each in visiting:
-        each.result(10)
+        each.result(60)
 
 
 def test_b24_the_name_is_exclusive(listener: WindowsListener) -> None:
@@ -475,9 +475,9 @@ def test_b26_no_server(address: Address) -> None:
 
 
 def test_b26_a_server_that_comes_late(api: Ledger, address: Address, spawn: Spawn) -> None:
-    connecting = spawn(windows.connect, address, wait=True, timeout=30, api=api)
+    connecting = spawn(windows.connect, address, wait=True, timeout=60, api=api)
     with windows.listen(address, api=api) as listener, listener.accept(30):
-        connecting.result(30).close()
+        connecting.result(60).close()
 
 
 def test_b27_b28_busy(api: Ledger, address: Address, spawn: Spawn) -> None:
@@ -485,9 +485,9 @@ def test_b27_b28_busy(api: Ledger, address: Address, spawn: Spawn) -> None:
         waiting = [windows.connect(address, timeout=0, api=api) for _ in range(2)]
         with pytest.raises(TimeoutError, match="busy"):
             windows.connect(address, timeout=0.01)
-        connecting = spawn(windows.connect, address, timeout=30, api=api)
+        connecting = spawn(windows.connect, address, timeout=60, api=api)
         servers = [listener.accept(30) for _ in range(3)]
-        for each in [*servers, *waiting, connecting.result(30)]:
+        for each in [*servers, *waiting, connecting.result(60)]:
             each.close()
 
 
@@ -549,7 +549,7 @@ def test_b32_every_mixture_of_options_works(
     with listener, client, listener.accept(5) as server:
         writing = spawn(client.write, b"x" * 2000)
         assert b"".join(server.read(500) for _ in range(4)) == b"x" * 2000
-        assert writing.result(10) == 2000
+        assert writing.result(60) == 2000
 
 
 @pytest.mark.parametrize("level", ["anonymous", "identification", "impersonation", "delegation"])
@@ -631,7 +631,7 @@ def test_flush(api: Ledger, pair: Pair, spawn: Spawn) -> None:
     assert server.read(1) == b"1"
     assert not flushing.done()
     assert server.read(1) == b"2"
-    flushing.result(10)
+    flushing.result(60)
 
 
 def test_close_ends_a_flush(api: Ledger, pair: Pair, spawn: Spawn) -> None:
@@ -641,7 +641,7 @@ def test_close_ends_a_flush(api: Ledger, pair: Pair, spawn: Spawn) -> None:
     api.waits_in("FlushFileBuffers")
     client.close()
     with pytest.raises(ClosedError):
-        flushing.result(10)
+        flushing.result(60)
     assert server.read(100) == b"unread"
 
 
@@ -694,9 +694,9 @@ def test_b37_os_stat_by_others_does_no_harm(
     serving = spawn(serve)
     for _ in range(10):
         os.path.exists(listener.address.path)
-    with windows.connect(listener.address, timeout=30, api=api) as client:
+    with windows.connect(listener.address, timeout=60, api=api) as client:
         client.write(b"x")
-        assert serving.result(30) == b"x"
+        assert serving.result(60) == b"x"
 
 
 def test_list_pipes(listener: WindowsListener) -> None:

@@ -110,7 +110,7 @@ def test_b02_new_deadline_reaches_the_call_in_flight(
     fake.pending()
     client.set_read_deadline(past())
     with pytest.raises(TimeoutError):
-        reading.result(10)
+        reading.result(60)
 
 
 def test_b02_a_deadline_put_off_does_not_cut_a_write(
@@ -124,7 +124,7 @@ def test_b02_a_deadline_put_off_does_not_cut_a_write(
     fake.until(lambda: fake.made("ResetEvent"))  # or it would go on without ever waiting
     client.set_write_deadline(None)
     assert sum(len(server.read(65536)) for _ in range(2)) == 100_000
-    assert writing.result(10) == 100_000
+    assert writing.result(60) == 100_000
     assert fake.made("CancelIoEx") == []
 
 
@@ -153,7 +153,7 @@ class SlowCancel:
         return 0
 
     def _later(self, handle: int, overlapped: Any) -> None:
-        self.end.wait(10)
+        self.end.wait(60)
         self._cancel(handle, overlapped)
 
 
@@ -166,12 +166,12 @@ def test_b04_timed_out_read_awaits_the_cancel(
     reading = spawn(client.read, 1)
     fake.pending()
     client.set_read_deadline(past())
-    assert slow.asked.wait(10)
+    assert slow.asked.wait(60)
     fake.waiting()
     assert not reading.done()
     slow.end.set()
     with pytest.raises(TimeoutError):
-        reading.result(10)
+        reading.result(60)
 
 
 def test_b05_bytes_that_beat_the_cancel_are_data(
@@ -182,7 +182,7 @@ def test_b05_bytes_that_beat_the_cancel_are_data(
     reading = spawn(client.read, 100)
     fake.pending()
     client.set_read_deadline(past())
-    assert reading.result(10) == b"just in time"
+    assert reading.result(60) == b"just in time"
 
 
 def test_b05_a_read_to_the_end_that_timed_out_gives_what_it_had_to_the_next(
@@ -194,7 +194,7 @@ def test_b05_a_read_to_the_end_that_timed_out_gives_what_it_had_to_the_next(
     fake.pending()
     client.set_read_deadline(past())
     with pytest.raises(TimeoutError):
-        reading.result(10)
+        reading.result(60)
     client.set_read_deadline(None)
     server.write(b"second")
     server.close()
@@ -210,7 +210,7 @@ def test_b05_a_write_that_beats_the_cancel_has_gone(
     writing = spawn(client.write, b"x" * 100_000)
     fake.pending()
     client.set_write_deadline(past())
-    assert writing.result(10) == 100_000
+    assert writing.result(60) == 100_000
     client.set_write_deadline(None)
     assert client.write(b"more") == 4
     assert server.read(100) == b"more"
@@ -226,7 +226,7 @@ def test_b05_a_cut_write_tells_no_number_and_poisons_the_write_side(
     assert len(server.read(100)) == 100
     client.set_write_deadline(past())
     with pytest.raises(TimeoutError) as caught:
-        writing.result(10)
+        writing.result(60)
     assert not hasattr(caught.value, "characters_written")
     client.set_write_deadline(None)
     with pytest.raises(BrokenPipeError, match="cut") as poisoned:
@@ -254,7 +254,7 @@ def test_b05_a_deadline_between_two_parts_tells_how_much_went(
     with pytest.raises(TimeoutError) as caught:
         client.write(bytes(3 << 20))
     assert caught.value.characters_written == 1 << 20  # type: ignore[attr-defined]
-    assert len(reading.result(10)) == 1 << 20
+    assert len(reading.result(60)) == 1 << 20
     client.set_write_deadline(None)
     assert client.write(b"goes on") == 7
 
@@ -424,7 +424,7 @@ def test_b07_b17_b18_close_leaves_nothing_pending_and_no_event_to_wait_for(
     client.close()  # the fixture looks for handles closed under a waiter or an operation
     for call in (reading, writing):
         with pytest.raises(ClosedError):
-            call.result(10)
+            call.result(60)
 
 
 def after(first: Callable[[], None], call: Callable[[int], int]) -> Callable[[int], int]:
@@ -453,7 +453,7 @@ def test_b07_no_wake_reaches_an_event_that_is_closed_by_then(
 
     monkeypatch.setattr(fake, "SetEvent", after(let_it_end, fake.SetEvent))
     client.close()
-    assert reading.result(10) == b"x"
+    assert reading.result(60) == b"x"
 
 
 def test_b07_no_wake_reaches_the_event_of_a_listener_that_is_closed_by_then(
@@ -470,7 +470,7 @@ def test_b07_no_wake_reaches_the_event_of_a_listener_that_is_closed_by_then(
     monkeypatch.setattr(fake, "SetEvent", after(let_it_end, fake.SetEvent))
     listener.close()
     with contextlib.suppress(ClosedError):
-        accepting.result(10).close()
+        accepting.result(60).close()
     clients[0].close()
 
 
@@ -479,7 +479,7 @@ def test_b14_double_close_closes_each_handle_once(
 ) -> None:
     client, _ = pair
     for closing in [spawn(client.close) for _ in range(10)]:
-        closing.result(10)
+        closing.result(60)
     client.close()
     assert client.closed
 
@@ -517,7 +517,7 @@ def test_b16_close_wakes_an_accept(
     fake.waiting()
     listener.close()
     with pytest.raises(ClosedError):
-        accepting.result(10)
+        accepting.result(60)
 
 
 def test_b19_close_while_a_client_has_just_come(fake: FakeKernel32) -> None:
@@ -539,9 +539,9 @@ def test_b18_close_awaits_what_it_cancelled(
     slow = SlowCancel(fake, spawn)
     monkeypatch.setattr(fake, "CancelIoEx", slow)
     closing = spawn(listener.close)
-    assert slow.asked.wait(10)
+    assert slow.asked.wait(60)
     slow.end.set()
-    closing.result(10)  # the fixture looks for handles closed with an operation pending
+    closing.result(60)  # the fixture looks for handles closed with an operation pending
 
 
 def test_b20_accept_after_close(listener: WindowsListener) -> None:
@@ -560,7 +560,7 @@ def test_b21_close_wakes_every_accept(
     listener.close()
     for each in accepting:
         with pytest.raises(ClosedError):
-            each.result(10)
+            each.result(60)
 
 
 def test_b21_several_accepts_each_get_a_client(
@@ -568,7 +568,7 @@ def test_b21_several_accepts_each_get_a_client(
 ) -> None:
     accepting = [spawn(listener.accept) for _ in range(5)]
     clients = [connect(fake, timeout=10) for _ in range(5)]
-    servers = [each.result(10) for each in accepting]
+    servers = [each.result(60) for each in accepting]
     for number, client in enumerate(clients):
         client.write(bytes([number]))
     assert sorted(server.read(1)[0] for server in servers) == list(range(5))
@@ -763,7 +763,7 @@ def test_b26_waiting_for_a_server_ends(fake: FakeKernel32) -> None:
 def test_b26_a_server_that_comes_late(fake: FakeKernel32, spawn: Spawn) -> None:
     connecting = spawn(connect, fake, wait=True, timeout=10)
     with listen(fake) as listener, listener.accept(10):
-        connecting.result(10).close()
+        connecting.result(60).close()
 
 
 def test_b27_b28_busy_is_waited_for_without_wait_named_pipe(
@@ -809,7 +809,7 @@ class HangingNetwork:
         self.cancelled = threading.Event()
 
     def open(self, *_: Any) -> tuple[int, int]:
-        assert self.cancelled.wait(10)
+        assert self.cancelled.wait(60)
         return self._result
 
     def cancel(self, _: int) -> int:
@@ -1080,7 +1080,7 @@ def test_flush_waits_until_the_other_end_has_read(
     assert server.read(1) == b"1"
     assert not flushing.done()
     assert server.read(1) == b"2"
-    flushing.result(10)
+    flushing.result(60)
 
 
 def test_flush_goes_by_the_write_deadline(fake: FakeKernel32, pair: Pair, spawn: Spawn) -> None:
@@ -1094,7 +1094,7 @@ def test_flush_goes_by_the_write_deadline(fake: FakeKernel32, pair: Pair, spawn:
     fake.waiting()
     client.set_write_deadline(past())
     with pytest.raises(TimeoutError):
-        flushing.result(10)
+        flushing.result(60)
     client.set_write_deadline(None)
     assert client.write(b"!") == 1  # nothing is lost or poisoned by it
     assert server.read(100) == b"unread!"
@@ -1107,7 +1107,7 @@ def test_close_ends_a_flush(fake: FakeKernel32, pair: Pair, spawn: Spawn) -> Non
     fake.waiting()
     client.close()
     with pytest.raises(ClosedError):
-        flushing.result(10)
+        flushing.result(60)
 
 
 def test_flush_to_the_gone(fake: FakeKernel32, pair: Pair, spawn: Spawn) -> None:
@@ -1117,7 +1117,7 @@ def test_flush_to_the_gone(fake: FakeKernel32, pair: Pair, spawn: Spawn) -> None
     fake.waiting()
     server.close()
     with pytest.raises(BrokenPipeError):
-        flushing.result(10)
+        flushing.result(60)
 
 
 def test_adopt(fake: FakeKernel32, listener: WindowsListener) -> None:
