@@ -333,7 +333,7 @@ def test_rpc_bug_02_too_long_a_message_is_refused_within_the_limits_memory(
 def work(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """Counts the bytes that the primitives of the scanner look at."""
     counts = {"bytes": 0, "tokens": 0}
-    outline, tokens = scanner._outline, scanner.Container._tokens
+    outline, tokens = scanner.outline, scanner.Container._tokens
 
     def counting_outline(block: bytes, **options: bool) -> bytes:
         counts["bytes"] += len(block)
@@ -344,7 +344,8 @@ def work(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
         counts["tokens"] += (stop if end < 0 else end) - pos
         return end
 
-    monkeypatch.setattr(scanner, "_outline", counting_outline)
+    monkeypatch.setattr(scanner, "outline", counting_outline)
+    monkeypatch.setattr(framing, "outline", counting_outline)
     monkeypatch.setattr(scanner.Container, "_tokens", counting_tokens)
     return counts
 

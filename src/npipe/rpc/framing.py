@@ -28,13 +28,22 @@ import re
 from typing import Protocol
 
 from npipe.errors import ProtocolError, Truncated
-from npipe.rpc.scanner import WHITESPACE, Container, Word, is_whole, whole_lines
+from npipe.rpc.scanner import (
+    WHITESPACE,
+    Container,
+    Word,
+    is_one,
+    is_whole,
+    outline,
+    whole_lines,
+)
 
 __all__ = ["MAX_BYTES", "MAX_DEPTH", "Framing", "make"]
 
 MAX_BYTES = 32 * 1024 * 1024  # the largest geth block traces seen are about 20 MB
 MAX_DEPTH = 512  # half of what exhausts msgspec's recursion
 MAX_HEADER = 4096  # real headers have 20 to 100 bytes
+MAX_SHAPE = 256  # bytes of the outline that a json-stream remembers; a call has about 14
 
 _NOT_SPACE = re.compile(rb"[^ \t\r\n]")
 
@@ -158,6 +167,7 @@ class JSONStream(_Reader):
     """Any stream of JSON values."""
 
     _open: Container | Word | None = None
+    _shape = b""  # the outline of the last message that came alone in its chunk
 
     def feed(self, data: bytes) -> list[bytes]:
         # The hot path: nothing held, and a batch of lines with one message each.
@@ -167,10 +177,24 @@ class JSONStream(_Reader):
             and data[0] in b"{["
             and len(data) <= self._max_bytes
             and self._error is None
-            and (lines := whole_lines(bytes(data), self._max_depth)) is not None
+            and (lines := self._whole_lines(bytes(data))) is not None
         ):
             return lines
         return super().feed(data)
+
+    def _whole_lines(self, data: bytes) -> list[bytes] | None:
+        if data.find(b"\n") < len(data) - 1:
+            return whole_lines(data, self._max_depth)
+        if data[-2] not in b"}]":
+            return None
+        # One call after the other mostly has the same outline: what that says is known then.
+        shape = outline(data)
+        if shape != self._shape:
+            if not is_one(shape, self._max_depth):
+                return None
+            if len(shape) <= MAX_SHAPE:
+                self._shape = shape
+        return [data[:-1]]
 
     def _split(self, data: bytes, messages: list[bytes]) -> None:
         pos = tried = 0

@@ -81,13 +81,7 @@ def parse(data: bytes) -> Message | Fault | list[Message | Fault]:
             data.decode()  # msgspec does not look inside a Raw, and an id is echoed
         if data[:1] != b"[":
             message = _decode_message(data)
-            # The common case first: a request, with neither a result nor an error, and an id.
-            if message.result is message.error and message.method is not UNSET:
-                if message.id is ABSENT or bytes(message.id)[:1] not in _NO_ID:
-                    return message
-            elif _is_sound(message):
-                return message
-            return _second_look(data)
+            return message if _is_sound(message) else _second_look(data)
         messages = _decode_messages(data)
         if all(map(_is_sound, messages)):
             return list[Message | Fault](messages)
@@ -98,11 +92,10 @@ def parse(data: bytes) -> Message | Fault | list[Message | Fault]:
 
 def _is_sound(message: Message) -> bool:
     # An id is a string, a number or null; a message is a request or a reply, never both.
-    if message.id and bytes(message.id)[:1] in _NO_ID:
+    if message.id is not ABSENT and bytes(message.id)[:1] in _NO_ID:
         return False
-    if message.method is UNSET:
-        return bool(message.result or message.error)
-    return not (message.result or message.error)
+    alone = message.result is ABSENT is message.error
+    return alone is not (message.method is UNSET)
 
 
 def _parse_slowly(data: bytes) -> Message | Fault | list[Message | Fault]:
@@ -211,7 +204,8 @@ def encode(value: Any) -> bytes:
     TypeError for what has no JSON form."""
     data = _encode(value)
     # msgspec writes NaN as null, so only a null in the text gives cause to look.
-    if value is not None and b"null" in data and _may_hold_nan(value) and _holds_nan(value):
+    # (find, for `in` takes three times as long.)
+    if data.find(b"null") >= 0 and value is not None and _may_hold_nan(value) and _holds_nan(value):
         raise ValueError("NaN and Infinity have no form in JSON")
     return data
 

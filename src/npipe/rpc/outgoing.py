@@ -50,7 +50,7 @@ class Outgoing:
         self._send = send
         self._ids = count(1)  # next() is one step for every thread
         self._pending: dict[bytes, Pending] = {}
-        self._unsent: list[Pending] = []
+        self.unsent: list[Pending] = []  # queued, and not taken yet
         self._subscribers: dict[bytes, OnPush] = {}
         self._ended = ""  # why there will be no more replies
 
@@ -129,8 +129,8 @@ class Outgoing:
     def taken(self) -> list[Pending]:
         """Mark all queued calls as sent and return them. The session's ``take`` does so; where
         the write then wrote not one byte, the shell sets ``sent`` back."""
-        unsent = self._unsent[:]
-        del self._unsent[: len(unsent)]
+        unsent = self.unsent[:]
+        del self.unsent[: len(unsent)]
         for pending in unsent:
             pending.sent = True
         return unsent
@@ -199,7 +199,7 @@ class Outgoing:
         if self._ended:
             raise ConnectionLost(self._ended, maybe_executed=False)
         self._pending.update(dict.fromkeys(pending.ids, pending))
-        self._unsent.append(pending)
+        self.unsent.append(pending)
         if self._ended:  # just now, by another thread, which may have missed this one
             self.fail_all(self._ended)
 

@@ -23,7 +23,7 @@ from itertools import accumulate
 
 from npipe.errors import ProtocolError
 
-__all__ = ["WHITESPACE", "Container", "Word", "is_whole", "whole_lines"]
+__all__ = ["WHITESPACE", "Container", "Word", "is_one", "is_whole", "outline", "whole_lines"]
 
 WHITESPACE = b" \t\r\n"  # of JSON: not what bytes.strip() takes, which adds \v and \f
 
@@ -46,22 +46,22 @@ _SMALLEST, _LARGEST = 128, 65536  # bytes of a block: below, tokens are quicker;
 _PASSES = 8  # pairs of brackets cancelled before counting one by one: real data needs 3 or 4
 
 
-def _outline(block: bytes, *, keep_newlines: bool = False) -> bytes:
+def outline(block: bytes, *, keep_newlines: bool = False) -> bytes:
     """Return the quotes and brackets of ``block``, without escaped quotes."""
-    if b"\\" in block:
+    if block.find(b"\\") >= 0:  # `in` takes three times as long
         block = block.replace(b"\\\\", b"").replace(b'\\"', b"")
     return block.translate(_FOLD, _NOT_OUTLINE_OR_NEWLINE if keep_newlines else _NOT_OUTLINE)
 
 
-def _cancels(outline: bytes, left: int = 0) -> bool:
+def _cancels(rest: bytes, left: int = 0) -> bool:
     """Say whether cancelling pairs leaves just ``left`` bytes (the newlines of many lines).
 
     If so, every bracket outside strings has its partner outside strings: between the two all has
     cancelled, quotes two by two, so that both stand on the same side of a string's border.
     """
     for _ in range(_PASSES):
-        outline = outline.replace(b'""', b"").replace(b"{}", b"")
-        if len(outline) == left:
+        rest = rest.replace(b'""', b"").replace(b"{}", b"")
+        if len(rest) == left:
             return True
     return False
 
@@ -71,15 +71,20 @@ def is_whole(text: bytes, max_depth: int) -> bool:
 
     False may also mean that it takes a closer look: a ``Container``.
     """
-    if text[-1] not in b"}]" or max_depth <= _PASSES:
+    return len(text) > 1 and text[-1] in b"}]" and is_one(outline(text), max_depth)
+
+
+def is_one(shape: bytes, max_depth: int) -> bool:
+    """Say the same of the outline of a text of which the first and last byte are brackets."""
+    if max_depth <= _PASSES:
         return False
     # The outer pair is taken off by hand: "{}{}" would cancel too.
-    inner = _outline(text)[1:-1].replace(b'""', b"")
+    inner = shape[1:-1].replace(b'""', b"")
     if b'"' in inner:  # there are brackets in strings
         if inner.count(b'"') % 2:
             return False
         inner = _outside_strings(inner)
-    return (not inner and len(text) > 1) or _cancels(inner)
+    return not inner or _cancels(inner)
 
 
 def whole_lines(data: bytes, max_depth: int) -> list[bytes] | None:
@@ -94,13 +99,12 @@ def whole_lines(data: bytes, max_depth: int) -> list[bytes] | None:
         return [text] if is_whole(text, max_depth) else None
     if data.count(b"}\n{") != lines - 1 or data[-2] != ord("}") or max_depth <= _PASSES:
         return None
-    outline = _outline(data, keep_newlines=True)
-    inner = outline.replace(b"}\n{", b"\n")[1:-2]
+    inner = outline(data, keep_newlines=True).replace(b"}\n{", b"\n")[1:-2]
     return data[:-1].split(b"\n") if _cancels(inner, lines - 1) else None
 
 
-def _outside_strings(outline: bytes) -> bytes:
-    return b"".join(outline.split(b'"')[::2])
+def _outside_strings(rest: bytes) -> bytes:
+    return b"".join(rest.split(b'"')[::2])
 
 
 def _extent(brackets: bytes) -> tuple[int, int]:
@@ -191,17 +195,17 @@ class Container:
 
     def _skip(self, block: bytes) -> bool:
         """Move over ``block`` if the message surely neither ends nor gets too deep in it."""
-        outline = _outline(block)
+        rest = outline(block)
         if self._in_string:
-            outline = b'"' + outline
-        outline = outline.replace(b'""', b"")
-        quotes = outline.count(b'"')
+            rest = b'"' + rest
+        rest = rest.replace(b'""', b"")
+        quotes = rest.count(b'"')
         if quotes:
-            outline = _outside_strings(outline)
-        opens = outline.count(b"{")
-        closes = len(outline) - opens
+            rest = _outside_strings(rest)
+        opens = rest.count(b"{")
+        closes = len(rest) - opens
         if closes >= self._depth or self._depth + opens > self._max_depth:
-            low, high = _extent(outline)
+            low, high = _extent(rest)
             if self._depth + low <= 0 or self._depth + high > self._max_depth:
                 return False
         self._depth += opens - closes

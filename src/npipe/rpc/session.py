@@ -40,6 +40,7 @@ from npipe.rpc.messages import (
 from npipe.rpc.outgoing import Outgoing
 from npipe.rpc.pending import Pending
 from npipe.rpc.subscriptions import Subscription, subscribe
+from npipe.rpc.timing import Timing
 from npipe.security import PeerIdentity
 
 __all__ = ["Session"]
@@ -90,7 +91,7 @@ class Session:
         self.subscriptions: dict[str, Subscription] = {}  # served here, by id
         self.outgoing = Outgoing(self.send)
         self.calls = self.errors = 0
-        self.timings: dict[str, tuple[int, float]] = {}
+        self.timings: dict[str, Timing] = {}  # by method
         self.in_write: list[Pending] = []  # the calls that ``take`` returned last
         self.plain = not dispatcher.middleware
         self._methods = dispatcher.api.table(peer)
@@ -119,24 +120,25 @@ class Session:
         limit = self.limits.calls
         inbox, later = self._inbox, self._later
         ready, active = self._ready, self._active
-        while (inbox or ready or later) and not self.blocked:
+        call: Call | None
+        while not self.blocked:
             try:
                 if ready and len(active) < limit:
-                    call: Call | None = ready.popleft()
-                elif len(ready) >= limit:
+                    call = ready.popleft()
+                elif ready and len(ready) >= limit:
                     self._look_ahead()
                     return None
-                elif not (inbox or later):
-                    return None
-                else:
+                elif inbox or later:
                     message = parse(later.popleft() if later else inbox.popleft())
                     if type(message) is not Message:
                         self._take_other(message)
                         continue
                     call = self._take(message, None)
+                    if call is None:  # answered: the common case
+                        continue
+                else:
+                    return None
             except IndexError:  # another thread was quicker
-                continue
-            if call is None:
                 continue
             if call.cancelled or (self._given_up and call.id in self._given_up):
                 call.fail(RPCError("cancelled", code=CANCELLED))
@@ -327,7 +329,7 @@ class Session:
 
     def take(self) -> bytes:
         """Return all bytes to be written, each message framed. Under the shell's write lock."""
-        self.in_write = self.outgoing.taken()
+        self.in_write = self.outgoing.taken() if self.outgoing.unsent else []
         messages = self._out[:]
         del self._out[: len(messages)]  # what was queued meanwhile stays
         return self._wrap(*messages) if messages else b""
@@ -344,8 +346,11 @@ class Session:
 
     def measure(self, method: Method, seconds: float) -> None:
         """Add one call to the statistics. (Two threads at once may lose one: they are no bill.)"""
-        calls, total = self.timings.get(method.name, (0, 0.0))
-        self.timings[method.name] = (calls + 1, total + seconds)
+        timing = self.timings.get(method.name)
+        if timing is None:
+            timing = self.timings.setdefault(method.name, Timing())
+        timing.calls += 1
+        timing.seconds += seconds
 
     # Subscriptions that we serve
 

@@ -51,6 +51,6 @@ def _add(sums: dict[str, int], methods: dict[str, tuple[int, float]], link: Coun
     sums["errors"] += link.session.errors
     sums["bytes_in"] += link.bytes_in
     sums["bytes_out"] += link.bytes_out
-    for name, (calls, seconds) in tuple(link.session.timings.items()):
-        calls_before, seconds_before = methods.get(name, (0, 0.0))
-        methods[name] = (calls_before + calls, seconds_before + seconds)
+    for name, timing in tuple(link.session.timings.items()):
+        calls, seconds = methods.get(name, (0, 0.0))
+        methods[name] = (calls + timing.calls, seconds + timing.seconds)
