@@ -99,7 +99,7 @@ def test_a_block_has_many_names(call: Call, alice: str, bob: str) -> None:
         ({"chainId": "0x1"}, "chainId does not match node's"),
         ({"data": "0x01", "input": "0x02"}, 'both "data" and "input" are set'),
         ({"gasPrice": "0x1", "maxFeePerGas": "0x1"}, "both gasPrice and"),
-        ({"maxFeePerGas": "0x1", "maxPriorityFeePerGas": "0x2"}, "maxFeePerGas .1. < max"),
+        ({"maxFeePerGas": "0x1", "maxPriorityFeePerGas": "0x2"}, "maxFeePerGas .0x1. < max"),
         ({"gasPrice": "0x1"}, "max fee per gas less than block base fee"),
         ({"from": "0x" + "99" * 20}, "unknown account"),
         ({"to": None}, "contract creation without any data provided"),

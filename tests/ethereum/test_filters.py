@@ -67,7 +67,7 @@ def test_logs_of_an_address_and_of_a_block(call: Call, logger: str, deploy: Depl
         ({"blockHash": "0x" + "11" * 32, "toBlock": "0x1"}, "cannot specify both BlockHash"),
         ({"topics": [None] * 5}, "exceed max topics"),
         ({"address": ["0x" + "11" * 20] * 1001}, "exceed max addresses"),
-        ({"topics": "0x00"}, "invalid params"),
+        ({"topics": "0x00"}, "cannot unmarshal string into Go struct field input.topics"),
     ],
 )
 def test_what_cannot_be_asked(

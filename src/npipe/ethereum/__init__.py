@@ -19,7 +19,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -58,6 +58,7 @@ class Registry(Protocol):
         /,
         *,
         allow: Callable[[PeerIdentity], bool] | None = None,
+        complain: Callable[[Sequence[Any], bytes, Exception], str] = ...,
     ) -> None: ...
 
 
@@ -135,9 +136,12 @@ def register(
             block_time=block_time,
             state_file=state_file,
         )
+    from .arguments import words_for
+
     for name in service.modules:
+        allow = is_owner if name in _FOR_OWNER else None
         for part in parts[name]:
-            api.register(name, part, allow=is_owner if name in _FOR_OWNER else None)
+            api.register(name, part, allow=allow, complain=words_for(part))
     return service
 
 

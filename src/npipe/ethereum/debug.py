@@ -10,7 +10,16 @@ from rlp import encode
 from .chain import Mined
 from .errors import ChainError
 from .execution import apply_overrides
-from .formats import BlockId, Hash, StateOverride, TransactionRequest, data, to_bytes
+from .formats import (
+    BlockHash,
+    BlockId,
+    Hash,
+    StateOverride,
+    TransactionRequest,
+    data,
+    to_bytes,
+    to_int,
+)
 from .node import Node
 from .replay import TraceConfig, trace_block, trace_message, trace_transaction
 from .vm import TIMEOUT
@@ -98,5 +107,12 @@ class Debug:
     def _block(self, wanted: BlockId) -> Mined:
         mined = self._node.block(wanted)
         if mined is None:
-            raise ChainError(f"block #{wanted} not found")
+            raise ChainError(f"block #{_name(wanted)} not found")
         return mined
+
+
+def _name(wanted: BlockId) -> str | int:
+    """A block as geth's messages call it: by its number, in decimal."""
+    if isinstance(wanted, BlockHash):
+        wanted = wanted.block_hash or wanted.block_number or ""
+    return to_int(wanted) if str(wanted)[:2] == "0x" and len(str(wanted)) < 66 else wanted

@@ -9,7 +9,14 @@ from __future__ import annotations
 
 from npipe.errors import RPCError
 
-__all__ = ["ChainError", "FilterNotFound", "Reverted", "UnknownAccount", "UnknownBlock"]
+__all__ = [
+    "ChainError",
+    "FilterNotFound",
+    "NotRunnable",
+    "Reverted",
+    "UnknownAccount",
+    "UnknownBlock",
+]
 
 _REASON = bytes.fromhex("08c379a0")  # the selector of Error(string), which `require` reverts with
 _PANIC = bytes.fromhex("4e487b71")  # of Panic(uint256), which a failed `assert` reverts with
@@ -29,6 +36,10 @@ _PANICS = {
 
 class ChainError(RPCError):
     """-32000: the chain will not do this."""
+
+
+class NotRunnable(ChainError):
+    """A call that cannot even begin: gas, money or price do not suffice."""
 
 
 class UnknownBlock(ChainError):

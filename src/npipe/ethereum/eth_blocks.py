@@ -10,7 +10,7 @@ from npipe.rpc.api import method
 
 from . import shapes
 from .chain import Mined
-from .formats import BlockId, Hash, quantity, to_bytes, to_int
+from .formats import BlockId, Hash, Index, quantity, to_bytes, to_int
 from .node import Node
 from .worker import on_worker
 
@@ -65,14 +65,16 @@ class EthBlocks:
         return "0x44"
 
     @on_worker
-    def get_block_by_number(self, block: BlockId, full: bool = False) -> dict[str, Any] | None:
+    def get_block_by_number(
+        self, block: BlockId, full: bool | None = False
+    ) -> dict[str, Any] | None:
         """A block, its transactions as hashes or, with ``full``, whole."""
-        return self._shape(self._node.block(block), full, pending=block == "pending")
+        return self._shape(self._node.block(block), bool(full), pending=block == "pending")
 
     @on_worker
-    def get_block_by_hash(self, block: Hash, full: bool = False) -> dict[str, Any] | None:
+    def get_block_by_hash(self, block: Hash, full: bool | None = False) -> dict[str, Any] | None:
         """A block, its transactions as hashes or, with ``full``, whole."""
-        return self._shape(self._node.chain.by_hash(to_bytes(block)), full)
+        return self._shape(self._node.chain.by_hash(to_bytes(block)), bool(full))
 
     @on_worker
     def get_header_by_number(self, block: BlockId) -> dict[str, Any] | None:
@@ -106,10 +108,10 @@ class EthBlocks:
         """0 for every block there is."""
         return "0x0" if self._node.chain.by_hash(to_bytes(block)) else None
 
-    def get_uncle_by_block_number_and_index(self, block: BlockId, index: str) -> None:
+    def get_uncle_by_block_number_and_index(self, block: BlockId, index: Index) -> None:
         """Null: there are no uncles."""
 
-    def get_uncle_by_block_hash_and_index(self, block: Hash, index: str) -> None:
+    def get_uncle_by_block_hash_and_index(self, block: Hash, index: Index) -> None:
         """Null: there are no uncles."""
 
     @on_worker
@@ -120,14 +122,14 @@ class EthBlocks:
 
     @on_worker
     def get_transaction_by_block_number_and_index(
-        self, block: BlockId, index: str
+        self, block: BlockId, index: Index
     ) -> dict[str, Any] | None:
         """A transaction by its place."""
         return _nth(self._node.block(block), index)
 
     @on_worker
     def get_transaction_by_block_hash_and_index(
-        self, block: Hash, index: str
+        self, block: Hash, index: Index
     ) -> dict[str, Any] | None:
         """A transaction by its place."""
         return _nth(self._node.chain.by_hash(to_bytes(block)), index)
@@ -170,7 +172,7 @@ def _count(mined: Mined | None) -> str | None:
     return quantity(len(mined.block.transactions)) if mined else None
 
 
-def _nth(mined: Mined | None, index: str) -> dict[str, Any] | None:
+def _nth(mined: Mined | None, index: Index) -> dict[str, Any] | None:
     if mined is None:
         return None
     at = to_int(index)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from npipe.errors import InvalidParams
-
 from .chain import Mined
-from .formats import BlockId, Quantity, quantity, to_int
-from .node import Node
+from .errors import ChainError, UnknownBlock
+from .formats import BlockHash, BlockId, Quantity, quantity, to_int
+from .node import Node, Place
 from .requests import TIP
 from .shapes import gas_price
 from .worker import on_worker
@@ -53,7 +52,7 @@ class EthFees:
         percentiles = reward_percentiles or []
         _check_percentiles(percentiles)
         count = min(to_int(block_count), _MAX_BLOCKS)
-        newest = self._node.place(newest_block)
+        newest = self._newest(newest_block)
         last = self._node.head.number if newest.mined is None else newest.mined.number
         first = max(0, last + 1 - count)
         blocks = self._node.chain.blocks[first : last + 1] if count else []
@@ -73,17 +72,28 @@ class EthFees:
             history["reward"] = [_rewards(mined, percentiles) for mined in blocks]
         return history
 
+    def _newest(self, wanted: BlockId) -> Place:
+        try:
+            return self._node.place(wanted)
+        except UnknownBlock:
+            if isinstance(wanted, BlockHash) or len(str(wanted)) == 66:
+                raise
+            raise ChainError(
+                f"request beyond head block: requested {to_int(wanted)}, "
+                f"head {self._node.head.number}"
+            ) from None
+
 
 def _check_percentiles(percentiles: list[float]) -> None:
     if len(percentiles) > _MAX_PERCENTILES:
-        raise InvalidParams(f"over the query limit {_MAX_PERCENTILES}: reward percentiles")
-    before = 0.0
+        raise ChainError(f"invalid reward percentile: over the query limit {_MAX_PERCENTILES}")
+    before = -1.0
     for at, percentile in enumerate(percentiles):
         if not 0 <= percentile <= 100:
-            raise InvalidParams(f"invalid reward percentile: {percentile}")
-        if percentile < before:
-            raise InvalidParams(
-                f"invalid reward percentile: #{at - 1}:{before} >= #{at}:{percentile}"
+            raise ChainError(f"invalid reward percentile: {percentile:f}")
+        if percentile <= before:
+            raise ChainError(
+                f"invalid reward percentile: #{at - 1}:{before:f} >= #{at}:{percentile:f}"
             )
         before = percentile
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from npipe.errors import InvalidParams
 
+from .errors import ChainError
 from .formats import (
     Address,
     BlockId,
@@ -14,7 +15,7 @@ from .formats import (
     TransactionRequest,
     quantity,
     to_bytes,
-    to_int,
+    to_slot,
     word,
 )
 from .node import Node
@@ -47,8 +48,11 @@ class EthState:
     @on_worker
     def get_storage_at(self, address: Address, slot: Slot, block: BlockId | None = LATEST) -> str:
         """One of a contract's 32-byte words."""
-        state = self._node.state(block or LATEST)
-        return word(state.get_storage(to_bytes(address), to_int(slot)))
+        try:
+            number = to_slot(slot)
+        except ChainError as error:
+            raise ChainError(f"unable to decode storage key: {error.message}") from None
+        return word(self._node.state(block or LATEST).get_storage(to_bytes(address), number))
 
     @on_worker
     def get_transaction_count(self, address: Address, block: BlockId | None = LATEST) -> str:
@@ -87,19 +91,20 @@ class EthState:
             raise InvalidParams(f"too many slots: {_MAX_SLOTS} at most")
         state = self._node.state(block or LATEST)
         return {
-            address: [word(state.get_storage(to_bytes(address), to_int(slot))) for slot in wanted]
+            address: [word(state.get_storage(to_bytes(address), to_slot(slot))) for slot in wanted]
             for address, wanted in slots.items()
         }
 
     @on_worker
     def get_proof(
-        self, address: Address, slots: list[Slot], block: BlockId | None = LATEST
+        self, address: Address, slots: list[Slot] | None, block: BlockId | None = LATEST
     ) -> dict[str, Any]:
         """An account and some of its storage, with the proof that they belong to the block."""
+        slots = slots or []
         if len(slots) > _MAX_SLOTS:
             raise InvalidParams(f"too many slots: {_MAX_SLOTS} at most")
+        keys = [to_slot(slot) for slot in slots]
         place = self._node.place(block or LATEST)
-        keys = [to_int(slot) for slot in slots]
         return prove(self._node.chain.store, place.header, to_bytes(address), keys)
 
     @on_worker

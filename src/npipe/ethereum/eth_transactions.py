@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from npipe.errors import InvalidParams
 from npipe.rpc.context import Context
 
 from . import shapes, transactions
@@ -42,11 +41,11 @@ class EthTransactions:
         As with geth, gas, nonce and a price must be given: what is signed is no guess of ours.
         """
         if transaction.gas is None:
-            raise InvalidParams("gas not specified")
+            raise ChainError("gas not specified")
         if transaction.gas_price is None and transaction.max_fee_per_gas is None:
-            raise InvalidParams("missing gasPrice or maxFeePerGas/maxPriorityFeePerGas")
+            raise ChainError("missing gasPrice or maxFeePerGas/maxPriorityFeePerGas")
         if transaction.nonce is None:
-            raise InvalidParams("nonce not specified")
+            raise ChainError("nonce not specified")
         signed = self._node.sign(transaction)
         return {"raw": data(signed.encode()), "tx": shapes.transaction(signed)}
 

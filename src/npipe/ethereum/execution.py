@@ -6,6 +6,7 @@ and the gas is what was asked for, up to the cap. Errors of the EVM get geth's w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,14 +17,27 @@ from eth.vm.forks.berlin.transactions import calculate_txn_intrinsic_gas_berlin
 from eth.vm.forks.prague.constants import PER_EMPTY_ACCOUNT_BASE_COST
 from eth_utils import ValidationError
 
-from .errors import ChainError, Reverted
+from .errors import ChainError, NotRunnable, Reverted
 from .formats import StateOverride, to_bytes, to_int
 from .vm import Executor
 
-__all__ = ["Message", "Outcome", "apply_overrides", "estimate", "execute", "floor_gas", "raise_for"]
+__all__ = [
+    "MAX_INITCODE",
+    "TRANSFER_GAS",
+    "Message",
+    "Outcome",
+    "apply_overrides",
+    "estimate",
+    "execute",
+    "floor_gas",
+    "raise_for",
+]
 
-_TRANSFER_GAS = 21_000
 _STIPEND = 2_300
+_OPCODE = re.compile("Invalid opcode 0x([0-9a-f]+) ")  # as py-evm says it
+
+TRANSFER_GAS = 21_000
+MAX_INITCODE = 49_152  # bytes of code that creates a contract (EIP-3860)
 
 
 @dataclass(frozen=True)
@@ -76,13 +90,13 @@ class Outcome:
 def floor_gas(payload: bytes) -> int:
     """The least that a transaction with this call data costs, whatever it does (EIP-7623)."""
     zeros = payload.count(0)
-    return _TRANSFER_GAS + 10 * (zeros + 4 * (len(payload) - zeros))
+    return TRANSFER_GAS + 10 * (zeros + 4 * (len(payload) - zeros))
 
 
 def execute(state: StateAPI, message: Message) -> Outcome:
     """Run a message on a state, which keeps the changes.
 
-    Raises ChainError where there is nothing to run: too little gas, or money that is not there.
+    Raises NotRunnable where it cannot begin: too little gas, or money that is not there.
     What fails inside is no exception but an outcome with an error.
     """
     _begin(state, message)
@@ -108,10 +122,13 @@ def estimate(state_at: Callable[[], StateAPI], message: Message) -> int:
     Raises Reverted or ChainError as the message fails with all the gas it may have.
     """
     if _is_plain_transfer(state_at, message):
-        return _TRANSFER_GAS
+        return TRANSFER_GAS
     if message.gas < message.minimum_gas:
         raise ChainError(f"gas required exceeds allowance ({message.gas})")
-    outcome = execute(state_at(), message)
+    try:
+        outcome = execute(state_at(), message)
+    except NotRunnable as error:
+        raise ChainError(f"failed with {message.gas} gas: {error.message}") from None
     if isinstance(outcome.error, evm.OutOfGas):
         raise ChainError(f"gas required exceeds allowance ({message.gas})")
     raise_for(outcome)
@@ -139,6 +156,9 @@ def raise_for(outcome: Outcome) -> None:
 
 def describe(error: Exception) -> str:
     """An error of py-evm in geth's words."""
+    if found := _OPCODE.match(str(error)):
+        code = int(found[1], 16)
+        return "invalid opcode: " + ("INVALID" if code == 0xFE else f"opcode {code:#x} not defined")
     for kind, words in _WORDS.items():
         if isinstance(error, kind):
             return words
@@ -184,23 +204,35 @@ def _begin(state: StateAPI, message: Message) -> None:
     if message.max_fee_per_gas == 0:
         state.execution_context._base_fee_per_gas = 0
     base_fee = state.execution_context.base_fee_per_gas
+    if message.max_fee_per_gas < message.max_priority_fee_per_gas:
+        raise NotRunnable(
+            f"max priority fee per gas higher than max fee per gas: address "
+            f"0x{message.sender.hex()}, maxPriorityFeePerGas: {message.max_priority_fee_per_gas}, "
+            f"maxFeePerGas: {message.max_fee_per_gas}"
+        )
     if message.max_fee_per_gas < base_fee:
-        raise ChainError(
+        raise NotRunnable(
             f"max fee per gas less than block base fee: address 0x{message.sender.hex()}, "
             f"maxFeePerGas: {message.max_fee_per_gas}, baseFee: {base_fee}"
         )
     have = state.get_balance(message.sender)
     want = message.gas * message.max_fee_per_gas + message.value
     if have < want:
-        raise ChainError(
+        raise NotRunnable(
             "insufficient funds for gas * price + value: "
             f"address 0x{message.sender.hex()} have {have} want {want}"
         )
     if message.gas < message.intrinsic_gas:
-        raise ChainError(f"intrinsic gas too low: have {message.gas}, want {message.intrinsic_gas}")
+        raise NotRunnable(
+            f"intrinsic gas too low: have {message.gas}, want {message.intrinsic_gas}"
+        )
+    if not message.to and len(message.data) > MAX_INITCODE:
+        raise NotRunnable(
+            f"max initcode size exceeded: code size {len(message.data)} limit {MAX_INITCODE}"
+        )
     floor = floor_gas(message.data)
     if message.gas < floor:
-        raise ChainError(
+        raise NotRunnable(
             f"insufficient gas for floor data gas cost: have {message.gas}, want {floor}"
         )
 
@@ -212,9 +244,12 @@ def _is_plain_transfer(state_at: Callable[[], StateAPI], message: Message) -> bo
     state = state_at()
     if state.get_code(message.to) or message.to in state.computation_class.get_precompiles():
         return False
-    if message.gas < _TRANSFER_GAS:
+    if message.gas < TRANSFER_GAS:
         return False
-    _begin(state, replace(message, gas=_TRANSFER_GAS))
+    try:
+        _begin(state, replace(message, gas=TRANSFER_GAS))
+    except NotRunnable:
+        return False
     return True
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from npipe.errors import InvalidParams, RPCError
+from npipe.errors import RPCError
 
 from .chain import Mined
 from .errors import ChainError, FilterNotFound
@@ -66,6 +66,8 @@ class EthFilters:
     def new_filter(self, criteria: LogCriteria) -> str:
         """Watch for logs. Returns the id to ask eth_getFilterChanges with."""
         wanted = Wanted(criteria)
+        if criteria.from_block is not None and criteria.to_block is not None:
+            _check_range(self._number(criteria.from_block), self._number(criteria.to_block))
 
         def select(event: Event) -> list[Any]:
             return list(wanted.in_block(event.mined)) if isinstance(event, NewBlock) else []
@@ -120,18 +122,13 @@ class EthFilters:
     def _blocks(self, criteria: LogCriteria) -> list[Mined]:
         chain = self._node.chain
         if criteria.block_hash is not None:
-            if criteria.from_block is not None or criteria.to_block is not None:
-                raise InvalidParams(
-                    "cannot specify both BlockHash and FromBlock/ToBlock, choose one or the other"
-                )
             mined = chain.by_hash(to_bytes(criteria.block_hash))
             if mined is None:
                 raise ChainError("unknown block")
             return [mined]
         first = self._number("latest" if criteria.from_block is None else criteria.from_block)
         last = self._number("latest" if criteria.to_block is None else criteria.to_block)
-        if first > last:
-            raise InvalidParams("invalid block range params")
+        _check_range(first, last)
         return list(chain.blocks[first : last + 1])
 
     def _number(self, wanted: str | int) -> int:
@@ -173,3 +170,8 @@ class EthFilters:
             return False
         self._node.hub.remove(found.token)
         return True
+
+
+def _check_range(first: int, last: int) -> None:
+    if first > last:
+        raise ChainError("invalid block range params")

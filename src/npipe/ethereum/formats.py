@@ -16,25 +16,34 @@ from msgspec import Meta
 
 from npipe.errors import InvalidParams
 
+from .errors import ChainError
+
 __all__ = [
     "AccessListEntry",
     "Address",
     "Authorization",
     "BlockHash",
     "BlockId",
+    "BlockNumber",
+    "BlockText",
     "Data",
     "Hash",
+    "Index",
     "Quantity",
     "Slot",
     "StateOverride",
+    "Target",
     "TransactionRequest",
+    "Uint64",
     "data",
     "quantity",
     "to_bytes",
     "to_int",
+    "to_slot",
     "word",
 ]
 
+_HEX_DIGITS = frozenset("0123456789abcdefABCDEF")
 _END = r"$(?!\n)"  # "$" alone lets a line feed follow; "\Z" means nothing in JSON schemas
 
 # No more digits than a 256-bit number has: a longer one is an error, not a big computation.
@@ -44,27 +53,55 @@ Quantity = (
     ]
     | Annotated[int, Meta(ge=0)]
 )
+Uint64 = (
+    Annotated[
+        str, Meta(pattern=r"^0x[0-9a-fA-F]{1,16}" + _END, description="0x-prefixed hex number")
+    ]
+    | Annotated[int, Meta(ge=0)]
+)
+Index = (
+    Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]{1,16}" + _END, description="place, in hex")]
+    | Annotated[int, Meta(ge=0)]
+)
 Data = Annotated[
     str, Meta(pattern=r"^0x([0-9a-fA-F]{2})*" + _END, description="0x-prefixed hex bytes")
 ]
 Address = Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]{40}" + _END, description="20 bytes in hex")]
 Hash = Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]{64}" + _END, description="32 bytes in hex")]
+# An account, or "" and "0x" for none: a contract is to be created.
+Target = Annotated[
+    str, Meta(pattern=r"^(0x([0-9a-fA-F]{40})?)?" + _END, description="20 bytes in hex")
+]
+# A place in a contract's storage, for ``to_slot``, which is as lenient as geth.
+Slot = Annotated[str, Meta(description="storage slot, up to 32 bytes in hex")]
+
+TAGS = ("latest", "pending", "earliest", "safe", "finalized")
+_NUMBER = "0x([0-9a-fA-F]{1,15}|[0-7][0-9a-fA-F]{15}"  # below 2**63, as in Go's int64
+BlockText = Annotated[
+    str,
+    Meta(
+        pattern=f"^({'|'.join(TAGS)}|{_NUMBER}|[0-9a-fA-F]{{64}}))" + _END,
+        description="block: number in hex, tag, or hash",
+    ),
+]
 
 
-# A place in a contract's storage; leading zeros are usual here.
-Slot = Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]{1,64}" + _END, description="storage slot")]
-
-
-class BlockHash(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+class BlockHash(msgspec.Struct, rename="camel"):
     """EIP-1898: a block by hash, or by number, as an object."""
 
     block_hash: Hash | None = None
-    block_number: Annotated[str, Meta(description="number or tag")] | None = None
+    block_number: BlockText | int | None = None
     require_canonical: bool = False
 
+    def __post_init__(self) -> None:
+        if self.block_hash is not None and self.block_number is not None:
+            raise ValueError(
+                "cannot specify both BlockHash and BlockNumber, choose one or the other"
+            )
 
-# A number, "latest", "pending", "earliest", "safe", "finalized", a block hash, or an object.
-BlockId = str | int | BlockHash
+
+BlockNumber = BlockText | Annotated[int, Meta(ge=0, le=2**63 - 1)]
+BlockId = BlockNumber | BlockHash
 
 
 class AccessListEntry(msgspec.Struct, rename="camel"):
@@ -94,13 +131,13 @@ class TransactionRequest(msgspec.Struct, rename="camel"):
     """
 
     from_: Address | None = msgspec.field(name="from", default=None)
-    to: Annotated[str, Meta(pattern=r"^(0x([0-9a-fA-F]{40})?)?" + _END)] | None = None
-    gas: Quantity | None = None
+    to: Target | None = None
+    gas: Uint64 | None = None
     gas_price: Quantity | None = None
     max_fee_per_gas: Quantity | None = None
     max_priority_fee_per_gas: Quantity | None = None
     value: Quantity | None = None
-    nonce: Quantity | None = None
+    nonce: Uint64 | None = None
     data: Data | None = None
     input: Data | None = None
     chain_id: Quantity | None = None
@@ -123,7 +160,7 @@ class StateOverride(msgspec.Struct, rename="camel"):
     """What eth_call pretends of one account: the fields given replace the account's own."""
 
     balance: Quantity | None = None
-    nonce: Quantity | None = None
+    nonce: Uint64 | None = None
     code: Data | None = None
     state: dict[Hash, Hash] | None = None
     state_diff: dict[Hash, Hash] | None = None
@@ -154,6 +191,16 @@ def to_int(text: Any) -> int:
         except ValueError:
             pass
     raise InvalidParams(f"{text!r} is not a quantity: write it in hex, such as 0x1f")
+
+
+def to_slot(text: str) -> int:
+    """A storage slot's number; the prefix may be missing. Raises ChainError in geth's words."""
+    digits = text[2:] if text[:2] in ("0x", "0X") else text
+    if len(digits) > 64:
+        raise ChainError("hex string too long, want at most 32 bytes")
+    if not set(digits) <= _HEX_DIGITS:
+        raise ChainError("hex string invalid")
+    return int(digits or "0", 16)
 
 
 def to_bytes(text: str) -> bytes:

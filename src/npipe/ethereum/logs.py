@@ -10,11 +10,11 @@ from typing import Any
 
 import msgspec
 
-from npipe.errors import InvalidParams, RPCError
+from npipe.errors import RPCError
 
 from . import shapes
 from .errors import ChainError
-from .formats import Address, Hash, to_bytes, to_int
+from .formats import Address, BlockNumber, Hash, to_bytes, to_int
 
 __all__ = ["LogCriteria", "Wanted", "matching"]
 
@@ -28,29 +28,34 @@ class LogCriteria(msgspec.Struct, rename="camel"):
     """What a caller asks for. Either a block hash or a range, which is then both ends included."""
 
     address: Address | list[Address] | None = None
-    topics: list[Hash | list[Hash] | None] | None = None
-    from_block: str | int | None = None
-    to_block: str | int | None = None
+    topics: list[Hash | list[Hash | None] | None] | None = None
+    from_block: BlockNumber | None = None
+    to_block: BlockNumber | None = None
     block_hash: Hash | None = None
+
+    def __post_init__(self) -> None:
+        if self.block_hash is not None and (self.from_block, self.to_block) != (None, None):
+            raise ValueError(
+                "cannot specify both BlockHash and FromBlock/ToBlock, choose one or the other"
+            )
+        if len(self.topics or ()) > 4:  # the EVM has no LOG5
+            raise ValueError("exceed max topics")
 
 
 class Wanted:
     """The addresses and topics of a LogCriteria, ready to be compared.
 
     At each place of ``topics`` stands what may be there: one, one of several, or (null) anything.
-    Raises InvalidParams for more than there can be.
+    Raises ChainError for more choices than one may have.
     """
 
     def __init__(self, criteria: LogCriteria) -> None:
         address = criteria.address
         addresses = [address] if isinstance(address, str) else address or []
         topics = criteria.topics or []
-        if len(topics) > 4:
-            raise InvalidParams("exceed max topics")  # the EVM has no LOG5
-        if len(addresses) > _MAX_CHOICES:
-            raise InvalidParams("exceed max addresses")
-        if any(isinstance(choice, list) and len(choice) > _MAX_CHOICES for choice in topics):
-            raise InvalidParams("exceed max topics")
+        choices = [len(choice) for choice in topics if isinstance(choice, list)]
+        if max(len(addresses), *choices, 0) > _MAX_CHOICES:
+            raise ChainError("exceed max addresses or topics per search position")
         self._addresses = {to_bytes(text) for text in addresses}
         self._topics = [_choices(choice) for choice in topics]
 
@@ -89,7 +94,7 @@ def matching(blocks: Sequence[Any], wanted: Wanted) -> list[dict[str, Any]]:
     return found
 
 
-def _choices(choice: str | list[str] | None) -> frozenset[int]:
-    if choice is None:
+def _choices(choice: str | list[str | None] | None) -> frozenset[int]:
+    if choice is None or (isinstance(choice, list) and None in choice):  # null: anything will do
         return frozenset()
     return frozenset(to_int(text) for text in ([choice] if isinstance(choice, str) else choice))

@@ -14,18 +14,17 @@ from typing import Any
 
 from eth.abc import BlockHeaderAPI, SignedTransactionAPI
 from eth.vm.forks.london.headers import calculate_expected_base_fee_per_gas
-
-from npipe.errors import InvalidParams
+from msgspec.structs import replace
 
 from . import execution, replay, transactions
 from .accounts import Account
 from .chain import Chain, Mined
-from .errors import ChainError, UnknownAccount, UnknownBlock
+from .errors import ChainError, NotRunnable, UnknownAccount, UnknownBlock
 from .events import Hub
 from .execution import Message
 from .formats import BlockHash, BlockId, StateOverride, TransactionRequest, to_bytes, to_int
 from .pool import Pool
-from .requests import call_fees, check_request, fees
+from .requests import call_fees, check_chain, check_request, fees
 from .state_file import SavedChain
 from .vm import TIMEOUT, State
 from .worker import Worker
@@ -114,16 +113,17 @@ class Node:
         return self.chain.state(self.place(wanted).header, deadline)
 
     def _block_of_object(self, wanted: BlockHash) -> Mined | None:
-        if (wanted.block_hash is None) == (wanted.block_number is None):
-            raise InvalidParams("give one of blockHash and blockNumber")
         if wanted.block_hash is not None:
             return self.chain.by_hash(to_bytes(wanted.block_hash))
-        return self.block(wanted.block_number or "latest")
+        if wanted.block_number is not None:
+            return self.block(wanted.block_number)
+        raise ChainError("invalid arguments; neither block nor hash specified")
 
     # -- calls ----------------------------------------------------------------------------------
 
     def message(self, request: TransactionRequest, state: State) -> Message:
         """What a request asks to be run, with geth's defaults filled in."""
+        check_chain(request, self.chain.chain_id)
         fee_cap, tip = call_fees(request)
         sender = to_bytes(request.from_) if request.from_ else bytes(20)
         value = to_int(request.value or 0)
@@ -151,7 +151,11 @@ class Node:
     ) -> bytes:
         """Run a request on the state of a block and return its output; nothing is kept."""
         state = self._trial(wanted, overrides)()
-        outcome = execution.execute(state, self.message(request, state))
+        message = self.message(request, state)
+        try:
+            outcome = execution.execute(state, message)
+        except NotRunnable as error:
+            raise ChainError(f"err: {error.message} (supplied gas {message.gas})") from None
         execution.raise_for(outcome)
         return outcome.output
 
@@ -163,7 +167,13 @@ class Node:
     ) -> int:
         """The least gas that makes a request succeed."""
         fresh = self._trial(wanted, overrides)
-        return execution.estimate(fresh, self.message(request, fresh()))
+        state = fresh()
+        if request.gas is not None and to_int(request.gas) < execution.TRANSFER_GAS:
+            request = replace(request, gas=None)  # it would never do: as if it had not been given
+        fee_cap, value = call_fees(request)[0], to_int(request.value or 0)
+        if fee_cap and request.from_ and state.get_balance(to_bytes(request.from_)) <= value:
+            raise ChainError("insufficient funds for transfer")
+        return execution.estimate(fresh, self.message(request, state))
 
     def access_list(
         self,
@@ -208,6 +218,7 @@ class Node:
             raise UnknownAccount
         account = self.account(to_bytes(request.from_))
         check_request(request, self.chain.chain_id)
+        offered = fees(request, self.base_fee())
         if request.nonce is not None:
             nonce = to_int(request.nonce)
         else:
@@ -219,7 +230,7 @@ class Node:
             chain_id=self.chain.chain_id,
             nonce=nonce,
             gas=gas,
-            fees=fees(request, self.base_fee()),
+            fees=offered,
         )
 
     def submit(self, transaction: SignedTransactionAPI) -> bytes:

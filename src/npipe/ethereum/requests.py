@@ -8,7 +8,7 @@ from __future__ import annotations
 from .errors import ChainError
 from .formats import TransactionRequest, to_bytes, to_int
 
-__all__ = ["TIP", "call_fees", "check_request", "fees"]
+__all__ = ["TIP", "call_fees", "check_chain", "check_request", "fees"]
 
 TIP = 10**9  # what a transaction that names no tip offers the miner, in wei a unit of gas
 
@@ -19,6 +19,8 @@ Fees = tuple[int, int | None]
 def fees(request: TransactionRequest, base_fee: int) -> Fees:
     """The fees of a transaction that is to be mined, in wei. Raises ChainError."""
     if request.gas_price is not None:
+        if not to_int(request.gas_price):
+            raise ChainError("gasPrice must be non-zero after london fork")
         return _price(request)
     if request.type is not None and to_int(request.type) < 2:
         return base_fee + TIP, None
@@ -28,7 +30,9 @@ def fees(request: TransactionRequest, base_fee: int) -> Fees:
     cap = to_int(request.max_fee_per_gas)
     if request.max_priority_fee_per_gas is None:
         tip = min(tip, cap)
-    return _checked(cap, tip)
+    if cap < tip:
+        raise ChainError(f"maxFeePerGas ({cap:#x}) < maxPriorityFeePerGas ({tip:#x})")
+    return cap, tip
 
 
 def call_fees(request: TransactionRequest) -> Fees:
@@ -37,7 +41,7 @@ def call_fees(request: TransactionRequest) -> Fees:
         return _price(request)
     tip = to_int(_tip(request))
     cap = tip if request.max_fee_per_gas is None else to_int(request.max_fee_per_gas)
-    return _checked(cap, tip)
+    return cap, tip
 
 
 def check_request(request: TransactionRequest, chain_id: int) -> None:
@@ -48,12 +52,17 @@ def check_request(request: TransactionRequest, chain_id: int) -> None:
             'both "data" and "input" are set and not equal. '
             'Please use "input" to pass transaction call data'
         )
+    check_chain(request, chain_id)
+    if not request.target and not request.payload:
+        raise ChainError("contract creation without any data provided")
+
+
+def check_chain(request: TransactionRequest, chain_id: int) -> None:
+    """Raise ChainError for a request that is meant for another chain."""
     if request.chain_id is not None and to_int(request.chain_id) != chain_id:
         raise ChainError(
             f"chainId does not match node's (have={to_int(request.chain_id)}, want={chain_id})"
         )
-    if not request.target and not request.payload:
-        raise ChainError("contract creation without any data provided")
 
 
 def _price(request: TransactionRequest) -> Fees:
@@ -64,9 +73,3 @@ def _price(request: TransactionRequest) -> Fees:
 
 def _tip(request: TransactionRequest) -> str | int:
     return request.max_priority_fee_per_gas or 0
-
-
-def _checked(cap: int, tip: int) -> Fees:
-    if cap < tip:
-        raise ChainError(f"maxFeePerGas ({cap}) < maxPriorityFeePerGas ({tip})")
-    return cap, tip

@@ -6,6 +6,7 @@ later, with other words, and not all of it (a tip above the fee, gas below the i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,13 +17,12 @@ from eth.vm.forks.prague.transactions import Authorization as SignedAuthorizatio
 from eth.vm.forks.prague.transactions import PragueTransactionBuilder as Builder
 from eth_keys.datatypes import PrivateKey
 from eth_keys.exceptions import BadSignature
-from eth_keys.exceptions import ValidationError as KeyValidationError
 from eth_utils import ValidationError
 
 from npipe.errors import InvalidParams
 
 from .errors import ChainError
-from .execution import floor_gas
+from .execution import MAX_INITCODE, floor_gas
 from .formats import AccessListEntry, Authorization, TransactionRequest, to_bytes, to_int
 
 __all__ = [
@@ -35,15 +35,16 @@ __all__ = [
 ]
 
 _LEGACY, _ACCESS_LIST, _DYNAMIC_FEE, _BLOB, _SET_CODE = range(5)
-_MAX_INITCODE = 49_152  # EIP-3860
 _MAX_NONCE = 2**64 - 2  # EIP-2681
 _HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
+_LENGTHS = re.compile(r"list length \((\d+)\) does not match sedes \((\d+)\)")  # in rlp's words
+_GO_TYPES = {1: "AccessListTx", 2: "DynamicFeeTx", 4: "SetCodeTx"}
 _DELEGATION = b"\xef\x01\x00"  # code that only names another's (EIP-7702): such senders are people
 
 
 def decode(raw: bytes) -> SignedTransactionAPI:
     """A transaction from its bytes. Raises ChainError in geth's words for what is none."""
-    if not raw:
+    if not raw or (len(raw) == 1 and raw[0] < 0x80):
         raise ChainError("typed transaction too short")
     if raw[0] in (0x00, _BLOB) or 0x04 < raw[0] < 0xC0:  # blobs need proofs this chain cannot check
         raise ChainError("transaction type not supported")
@@ -51,15 +52,36 @@ def decode(raw: bytes) -> SignedTransactionAPI:
         transaction = Builder.decode(raw)
         if transaction.s > _HALF_ORDER:
             raise ChainError("invalid transaction v, r, s values")
+        if transaction.nonce > _MAX_NONCE:
+            raise ChainError("nonce has max value")
         transaction.validate()
-        _ = transaction.sender
     except UnrecognizedTransactionType as error:
         raise ChainError("transaction type not supported") from error
-    except (BadSignature, KeyValidationError) as error:
-        raise ChainError("invalid sender") from error
     except (rlp.exceptions.RLPException, ValidationError, TypeError, ValueError) as error:
-        raise ChainError(f"rlp: {str(error)[:200] or type(error).__name__}") from error
+        raise ChainError(f"rlp: {_reason(error, raw)}") from error
+    try:
+        _ = transaction.sender
+    except (BadSignature, ValidationError) as error:
+        raise ChainError("invalid sender") from error
     return transaction
+
+
+def _reason(error: Exception, raw: bytes) -> str:
+    """Why bytes are no transaction; what is common, in geth's words."""
+    text = str(error)
+    if found := _LENGTHS.search(text):
+        have, want = map(int, found.groups())
+        kind = _GO_TYPES.get(raw[0], "LegacyTx")
+        return f"too {'few' if have < want else 'many'} elements for types.{kind}"
+    if re.search(r"ends with \d", text):
+        return "input contains more than one value"
+    if (
+        "too short" in text
+        or "ends with -" in text
+        or (raw[0] > 0xF7 and len(raw) <= raw[0] - 0xF7)
+    ):
+        return "value size exceeds available input length"
+    return text[:200] or type(error).__name__
 
 
 def sign(
@@ -115,20 +137,20 @@ def check(transaction: SignedTransactionAPI, *, chain_id: int, gas_limit: int) -
     """Raise ChainError for what no state could make right."""
     signed_for = transaction.chain_id
     if signed_for is not None and signed_for != chain_id:
-        raise ChainError(f"invalid chain id for signer: have {signed_for} want {chain_id}")
+        raise ChainError(
+            f"invalid sender: invalid chain id for signer: have {signed_for} want {chain_id}"
+        )
     if transaction.gas > gas_limit:
         raise ChainError("exceeds block gas limit")
-    if not transaction.to and len(transaction.data) > _MAX_INITCODE:
+    if not transaction.to and len(transaction.data) > MAX_INITCODE:
         raise ChainError(
-            f"max initcode size exceeded: code size {len(transaction.data)}, limit {_MAX_INITCODE}"
+            f"max initcode size exceeded: code size {len(transaction.data)}, limit {MAX_INITCODE}"
         )
     if transaction.max_priority_fee_per_gas > transaction.max_fee_per_gas:
         raise ChainError(
             "max priority fee per gas higher than max fee per gas: "
             f"tip {transaction.max_priority_fee_per_gas}, cap {transaction.max_fee_per_gas}"
         )
-    if transaction.nonce > _MAX_NONCE:
-        raise ChainError("nonce has max value")
     if transaction.gas < transaction.intrinsic_gas:
         raise ChainError(
             f"intrinsic gas too low: gas {transaction.gas}, "

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, get_origin, overload
 
 from msgspec import Raw
 
-from npipe.rpc.binding import Signature, inspect_function
+from npipe.rpc.binding import Complain, Signature, in_msgspecs_words, inspect_function
 from npipe.rpc.context import Context
 
 if TYPE_CHECKING:
@@ -169,12 +169,16 @@ class API:
         *,
         version: str = "1.0",
         allow: Allow | None = None,
+        complain: Complain = in_msgspecs_words,
     ) -> None:
         """Serve the public methods of an object, or the public functions of a module or mapping.
 
         ``some_name`` becomes ``<namespace>_someName``; with the namespace "" just ``someName``.
         A namespace may be registered in several parts. ``allow(peer)`` says who may use it: to
-        others it does not exist. Raises ValueError for a name that is taken, TypeError for a
+        others it does not exist. ``complain`` words what is wrong with params (see
+        ``binding.Complain``); those of a subscription come without its name.
+
+        Raises ValueError for a name that is taken, TypeError for a
         function that cannot be served (its signature says how it is bound).
         """
         if isinstance(target, type):
@@ -184,7 +188,7 @@ class API:
             raise ValueError(f"there is no public function in {target!r}")
         self._open(namespace, version, allow)
         for name, function in found.items():
-            self._add(namespace, name, function)
+            self._add(namespace, name, function, complain)
 
     def merge(self, other: SeedAPI) -> None:
         """Serve an object of the seed's shape as it is: its ``methods()`` by its ``execute``."""
@@ -207,10 +211,12 @@ class API:
         space = self.namespaces.setdefault(name, Namespace(name, version, allow))
         space.version, space.allow = version, allow or space.allow
 
-    def _add(self, namespace: str, name: str, function: Callable[..., Any]) -> None:
+    def _add(
+        self, namespace: str, name: str, function: Callable[..., Any], complain: Complain
+    ) -> None:
         options: Options = getattr(function, MARK, Options())
         name = options.name or _camel_case(name)
-        signature = inspect_function(function, Context)
+        signature = inspect_function(function, Context, complain)
         if options.subscription:
             self._add_subscription(namespace, name, function, signature, options)
             return

@@ -7,8 +7,9 @@ decoder over the raw params and one function call.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, get_type_hints
 
 import msgspec
@@ -20,6 +21,10 @@ from npipe.rpc.messages import BAD_JSON
 __all__ = ["Parameter", "Signature", "inspect_function"]
 
 Bind = Callable[[Raw], tuple[Any, ...]]
+Complain = Callable[[Sequence["Parameter"], bytes, Exception], str]
+"""``complain(parameters, params, error)`` says what is wrong with params by position: a JSON array
+that msgspec has refused with ``error``."""
+_Complain = Callable[[bytes, Exception], str]  # that of one function
 NO_PARAMS = Raw(b"[]")
 
 
@@ -50,7 +55,14 @@ class Signature:
     call: Callable[..., Any] = field(repr=False)
 
 
-def inspect_function(function: Callable[..., Any], context_type: type) -> Signature:
+def in_msgspecs_words(parameters: Sequence[Parameter], params: bytes, error: Exception) -> str:
+    """The ``Complain`` of every API that has no words of its own."""
+    return f"invalid params: {error}"
+
+
+def inspect_function(
+    function: Callable[..., Any], context_type: type, complain: Complain = in_msgspecs_words
+) -> Signature:
     """Read a function's signature. Raises TypeError where it cannot be served as JSON-RPC."""
     hints = _type_hints(function)
     parameters: list[Parameter] = []
@@ -71,7 +83,7 @@ def inspect_function(function: Callable[..., Any], context_type: type) -> Signat
         tuple(parameters),
         hints.get("return", Any),
         context_at is not None,
-        _make_bind(parameters),
+        _make_bind(parameters, partial(complain, parameters)),
         _make_call(function, parameters, context_at),
     )
 
@@ -117,7 +129,7 @@ def _make_call(
     return call_with_rest if any(p.rest for p in parameters) else call
 
 
-def _make_bind(parameters: list[Parameter]) -> Bind:
+def _make_bind(parameters: list[Parameter], complain: _Complain) -> Bind:
     by_name = _struct("Params", [p for p in parameters if not p.rest], array_like=False)
     by_position: Bind
     if any(p.rest for p in parameters):
@@ -140,13 +152,13 @@ def _make_bind(parameters: list[Parameter]) -> Bind:
         try:
             return by_position(params or NO_PARAMS)
         except BAD_JSON as error:
-            return _bind_otherwise(bytes(params), by_position, by_name, error)
+            return _bind_otherwise(bytes(params), by_position, by_name, error, complain)
 
     return bind
 
 
 def _bind_otherwise(
-    params: bytes, by_position: Bind, by_name: Bind, error: Exception
+    params: bytes, by_position: Bind, by_name: Bind, error: Exception, complain: _Complain
 ) -> tuple[Any, ...]:
     """Bind what is no good array: an object is by name, null is as good as nothing."""
     first = params[:1]
@@ -157,8 +169,10 @@ def _bind_otherwise(
             return by_position(NO_PARAMS)
     except BAD_JSON as fault:
         error = fault
-    if first in b"{[n":
-        raise InvalidParams(f"invalid params: {error}") from None
+    if first == b"{":
+        raise InvalidParams(in_msgspecs_words((), params, error)) from None
+    if first in b"[n":
+        raise InvalidParams(complain(params if first == b"[" else b"[]", error)) from None
     raise InvalidRequest("the params must be an array or an object")
 
 

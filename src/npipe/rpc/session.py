@@ -24,7 +24,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw
 
-from npipe.errors import InvalidRequest, MethodNotFound, RPCError
+from npipe.errors import InvalidParams, InvalidRequest, MethodNotFound, RPCError
 from npipe.rpc.api import Method
 from npipe.rpc.dispatcher import CANCELLED, TOO_LARGE, Batch, Call, Dispatcher
 from npipe.rpc.limits import Limits
@@ -379,7 +379,7 @@ class Session:
         try:
             id = _decode_unsubscribe(params).id
         except BAD_JSON:
-            id = ""
+            raise InvalidParams("the parameter is the subscription's id") from None
         subscription = self.subscriptions.pop(id, None)
         if subscription is None:
             raise RPCError("subscription not found")

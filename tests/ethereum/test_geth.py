@@ -1,0 +1,277 @@
+"""What geth refuses, refused here in the same words: each bad call is sent to both.
+
+Code, message and revert data must be equal. What depends on the node's own numbers (its gas cap,
+its block's gas limit, its base fee) is compared without these.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+import npipe.rpc
+from ethereum.contracts import ANSWER, LOOP, REVERT, assemble, init
+from npipe.errors import RPCError
+from npipe.ethereum.formats import TransactionRequest, data
+from peers.test_rpc_peers import geth
+
+transactions = pytest.importorskip(
+    "npipe.ethereum.transactions", reason='the chain needs the extra "ethereum"'
+)
+
+Call = Callable[..., Any]
+Error = tuple[int, str, Any]
+CONTRACTS = {
+    "$answer": ANSWER,
+    "$revert": REVERT,
+    "$loop": LOOP,
+    "$invalid": assemble("INVALID"),
+    "$jump": assemble("0x00 JUMP"),
+}
+A, H = "0x" + "11" * 20, "0x" + "22" * 32  # an account and a hash that nobody has
+NO_BLOCK = "0xfffff"
+REASON = "0x08c379a0" + f"{32:064x}" + f"{3:064x}" + b"why".hex().ljust(64, "0")
+PANIC = "0x4e487b71" + f"{0x11:064x}"
+BIG_INIT = "0x" + "00" * 50_000
+
+
+class Node(NamedTuple):
+    """A node, its account, and where it has the contracts."""
+
+    call: Call
+    own: dict[str, str]
+
+    def error(self, method: str, params: Any) -> Error:
+        """What the node answers to a call that it must refuse."""
+        with pytest.raises(RPCError) as caught:
+            self.call(method, *self.filled(params))
+        error = caught.value
+        message = error.message.lower()
+        for name, address in self.own.items():
+            message = message.replace(address.lower(), name)
+        for words in ("supplied gas", "failed with", "baseFee:", "head"):
+            message = re.sub(rf"({words}) \d+", r"\1 N", message, flags=re.IGNORECASE)
+        return error.code, message, error.data
+
+    def filled(self, value: Any) -> Any:
+        """``value`` with the node's own addresses in place of their names."""
+        if isinstance(value, dict):
+            return {key: self.filled(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.filled(item) for item in value]
+        return self.own.get(value, value) if isinstance(value, str) else value
+
+
+def prepared(call: Call) -> Node:
+    """A node with the contracts on it."""
+    account = call("eth_accounts")[0]
+    own = {"$me": account}
+    for name, code in CONTRACTS.items():
+        request = {"from": account, "input": data(init(code)), "gas": "0x30d40"}
+        own[name] = created(call, call("eth_sendTransaction", request))
+    return Node(call, own)
+
+
+def created(call: Call, sent: str) -> str:
+    """The address of a new contract, once it is in a block."""
+    for _ in range(1_000):
+        try:
+            if receipt := call("eth_getTransactionReceipt", sent):
+                return str(receipt["contractAddress"])
+        except RPCError as error:
+            assert "indexing is in progress" in error.message
+    raise AssertionError("it is never mined")
+
+
+@pytest.fixture(scope="module")
+def theirs() -> Iterator[Node]:
+    with (
+        tempfile.TemporaryDirectory(prefix="np") as directory,
+        geth(Path(directory)) as path,
+        npipe.rpc.connect(path, timeout=30) as client,
+    ):
+        yield prepared(client.call)
+
+
+@pytest.fixture(scope="module")
+def ours() -> Iterator[Node]:
+    from ethereum.direct import Direct
+
+    api = npipe.rpc.API()
+    with npipe.ethereum.register(api):
+        yield prepared(Direct(api).call)
+
+
+def raw(
+    fees: tuple[int, int | None] = (10**10, 10**9),
+    *,
+    nonce: int = 0,
+    gas: int = 21_000,
+    chain_id: int = 1337,
+    to: str | None = A,
+    **fields: Any,
+) -> str:
+    """A transaction signed by somebody who has no money."""
+    from eth_keys import keys
+
+    signed = transactions.sign(
+        TransactionRequest(to=to, **fields),
+        keys.PrivateKey(b"\x07" * 32),
+        chain_id=chain_id,
+        nonce=nonce,
+        gas=gas,
+        fees=fees,
+    )
+    return data(signed.encode())
+
+
+def each(method: str, *all_params: Any) -> list[tuple[str, Any]]:
+    return [(method, list(params)) for params in all_params]
+
+
+def requests(method: str, *all_requests: Any) -> list[tuple[str, Any]]:
+    return [(method, [request]) for request in all_requests]
+
+
+BAD_ADDRESSES = [A[2:], "0x123", "0x12", 1, None, {}, "", "0x" + "zz" * 20, A + "11"]
+BAD_HASHES = [H[2:], "0x12", "0x123", 5, None, [], "latest"]
+BAD_BLOCKS = [
+    *("bogus", "5", "0x", "", "0xzz", "0x" + "f" * 18, "0x" + "f" * 16, [], True, NO_BLOCK, H),
+    *({}, {"foo": "0x12"}, {"blockHash": "0x12"}, {"blockHash": H}, {"blockNumber": NO_BLOCK}),
+    {"blockHash": H, "blockNumber": "0x1"},
+]
+PARAMETERS = [
+    *each("eth_getBalance", [], [A, "latest", 1], *([bad, "latest"] for bad in BAD_ADDRESSES)),
+    *each("eth_getBalance", *([A, bad] for bad in BAD_BLOCKS)),
+    *each("eth_getCode", [], [A, NO_BLOCK]),
+    *each("eth_getTransactionCount", [], [A, NO_BLOCK]),
+    *each("eth_getStorageAt", [A], [A, "zz", "latest"], [A, "0x" + "0" * 65, "latest"]),
+    *each("eth_getStorageAt", [A, 0, "latest"], [A, "0x0", NO_BLOCK]),
+    *each("eth_getProof", [], [A], [A, [], NO_BLOCK], [A, ["zz"], "latest"], [A, "x", "latest"]),
+    *each("eth_getBlockByNumber", [], ["latest", "yes"], ["latest", 1], ["latest", True, 1]),
+    *each("eth_getBlockByNumber", ["bogus", True], ["0xzz", True], ["", True]),
+    *each("eth_getBlockByHash", [], *([bad, True] for bad in BAD_HASHES)),
+    *each("eth_getTransactionByHash", [], ["0x12"], [[]]),
+    *each("eth_getTransactionReceipt", [], [H, 1]),
+    *each("eth_getBlockReceipts", [], [], ["x"]),
+    *each(
+        "eth_getTransactionByBlockNumberAndIndex",
+        *(["latest"], ["latest", "0"], ["latest", "0x"], ["latest", "0xffffffffffffffffff"]),
+    ),
+    *each("eth_chainId", [1]),
+    *each("eth_accounts", [1, 2]),
+    *each("net_version", [1]),
+    *each("web3_sha3", [], ["abc"], ["0x1"], [5], [None]),
+    *each("txpool_contentFrom", [], ["0x1"]),
+    *each("eth_sign", [], ["$me"], ["$me", "abc"], [A, "0x12"]),
+]
+REQUESTS = [
+    *each("eth_call", [], ["0x"], [[]], [5]),
+    *requests("eth_call", {"to": "0x12"}, {"to": "bob"}, {"to": 5}, {"to": A, "from": "0x1"}),
+    *requests("eth_call", *({"to": A, "data": bad} for bad in ("0x123", "123", "0xzz", 5))),
+    *requests(
+        "eth_call", *({"to": A, "value": bad} for bad in ("1", "0x", "0x" + "f" * 65, "0xg"))
+    ),
+    *requests("eth_call", *({"to": A, "gas": bad} for bad in ("0x" + "f" * 17, -1, "abc", True))),
+    *requests("eth_call", {"to": A, "input": "0x1"}, {"to": A, "gasPrice": "12"}),
+    *requests("eth_call", {"to": A, "accessList": "x"}, {"to": A, "accessList": {}}),
+    *requests("eth_call", {"to": A, "accessList": [{"address": "0x1"}]}),
+    *requests("eth_call", {"to": A, "accessList": [{"address": A, "storageKeys": ["0x1"]}]}),
+    *each("eth_call", [{"to": A}, "latest", []], [{"to": A}, "latest", {"x": {}}]),
+    *each("eth_call", [{"to": A}, "latest", {A: 5}], [{"to": A}, "latest", {A: {"code": "0x1"}}]),
+    *each("eth_call", [{"to": A}, "latest", {A: {"balance": "1"}}]),
+    *each("eth_call", [{"to": A}, "latest", {A: {"state": {}, "stateDiff": {}}}]),
+    *requests("eth_call", {"to": A, "chainId": "0x99"}),
+    *requests("eth_call", {"to": A, "gasPrice": "0x1", "maxFeePerGas": "0x1"}),
+    *requests("eth_call", {"to": A, "maxFeePerGas": "0x1", "maxPriorityFeePerGas": "0x2"}),
+]
+EXECUTION = [
+    *each("eth_call", [{"to": "$answer"}, NO_BLOCK], [{"to": "$answer"}, H]),
+    *requests("eth_call", *({"to": "$revert", "data": sent} for sent in ("0x", REASON, PANIC))),
+    *requests("eth_call", {"to": "$revert", "data": "0x12345678"}),
+    *requests("eth_call", {"to": "$revert", "data": REASON[:100]}),
+    *requests("eth_call", {"to": "$loop", "gas": "0x186a0"}, {"to": "$invalid"}, {"to": "$jump"}),
+    *requests("eth_call", {"data": "0x0c"}, {"data": "0x60ef60005360016000f3"}),
+    *requests("eth_call", {"data": BIG_INIT}, {"to": A, "gasPrice": "0x1"}),
+    *requests("eth_call", {"from": A, "to": A, "value": "0x1"}, {"to": "$answer", "gas": "0x1"}),
+    *requests("eth_call", {"from": A, "to": A, "gas": "0x5208", "gasPrice": "0x77359400"}),
+    *requests("eth_estimateGas", {"to": "$revert"}, {"to": "$revert", "data": REASON}),
+    *requests("eth_estimateGas", {"from": A, "to": A, "value": "0x1"}, {"to": "$jump"}),
+    *requests("eth_estimateGas", {"from": A, "to": A, "gasPrice": "0x77359400"}),
+    *requests("eth_estimateGas", {"to": "$loop", "gas": "0x186a0"}),
+    *requests("eth_estimateGas", {"to": "$answer", "gas": "0x5208"}, {"data": BIG_INIT}),
+    *each("eth_estimateGas", [], [{"to": "$answer"}, NO_BLOCK]),
+    *each("eth_createAccessList", [], [{"to": "$answer"}, NO_BLOCK]),
+]
+SENDING = [
+    *requests("eth_sendTransaction", {}, {"from": A, "to": A}, {"from": "$me"}),
+    *requests("eth_sendTransaction", {"from": "$me", "to": A, "nonce": "0x0"}),
+    *requests("eth_sendTransaction", {"from": "$me", "to": A, "gas": "0x1"}),
+    *requests("eth_sendTransaction", {"from": "$me", "to": "$revert", "data": REASON}),
+    *requests("eth_sendTransaction", {"from": "$me", "to": A, "data": "0x12", "input": "0x13"}),
+    *requests("eth_sendTransaction", {"from": "$me", "to": A, "chainId": "0x99"}),
+    *requests("eth_sendTransaction", {"from": "$me", "to": A, "gasPrice": "0x0"}),
+    *requests(
+        "eth_sendTransaction",
+        {"from": "$me", "to": A, "maxFeePerGas": "0x1", "maxPriorityFeePerGas": "0x2"},
+    ),
+    *requests("eth_sendTransaction", {"from": "$me", "data": BIG_INIT}),
+    *requests("eth_signTransaction", {"from": "$me", "to": A}),
+    *requests("eth_signTransaction", {"from": "$me", "to": A, "gas": "0x5208"}),
+    *requests(
+        "eth_signTransaction",
+        {"from": "$me", "to": A, "gas": "0x5208", "gasPrice": "0x77359400"},
+        {"from": A, "to": A, "gas": "0x5208", "gasPrice": "0x77359400", "nonce": "0x0"},
+    ),
+    *each("eth_sendRawTransaction", [], [5]),
+    *requests("eth_sendRawTransaction", "0x", "0x12", "12", "0x1", "0xzz", "0x00", "0x7fc0"),
+    *requests("eth_sendRawTransaction", "0xc0", "0xf8", "0xf86c", "0xc3010203", "0x01c0", "0x02c0"),
+    *requests("eth_sendRawTransaction", raw(), raw((10**10, None)), raw(value="0x1")),
+    *requests("eth_sendRawTransaction", raw(gas=20_999), raw(data="0x" + "11" * 1_000, gas=40_000)),
+    *requests("eth_sendRawTransaction", raw(chain_id=5), raw((10**10, None), chain_id=5)),
+    *requests("eth_sendRawTransaction", raw()[:-2], raw() + "00"),
+    *requests("eth_sendRawTransaction", raw(to=None, data=BIG_INIT, gas=10**7)),
+]
+OTHERS = [
+    *each("eth_feeHistory", [], ["0x1"], ["0x1", NO_BLOCK, []], ["0x1", "latest", ["a"]]),
+    *each("eth_feeHistory", *(["0x1", "latest", bad] for bad in ([101], [50, 10], [5, 5], [-1]))),
+    *each("eth_feeHistory", ["0x1", "latest", [1] * 101]),
+    *each("eth_getLogs", [], ["x"]),
+    *requests(
+        "eth_getLogs", *({"address": bad} for bad in ("0x1", 5, ["0x1"], "0x12", [A] * 1001))
+    ),
+    *requests("eth_getLogs", *({"topics": bad} for bad in (["0x1"], [5], "x", [H] * 5, [[5]]))),
+    *requests("eth_getLogs", {"fromBlock": "0x5", "toBlock": "0x1"}, {"fromBlock": "bogus"}),
+    *requests("eth_getLogs", {"fromBlock": NO_BLOCK}, {"blockHash": H}, {"blockHash": "0x1"}),
+    *requests("eth_getLogs", {"blockHash": H, "fromBlock": "0x1"}),
+    *requests("eth_newFilter", {"topics": ["0x1"]}, {"fromBlock": "0x5", "toBlock": "0x1"}),
+    *each("eth_getFilterChanges", [], ["0x1"]),
+    *each("eth_getFilterLogs", ["0x1"]),
+    *each("eth_subscribe", ["bogus"], ["newHeads", 1], ["logs", {"topics": ["0x1"]}], ["logs", 5]),
+    *each("eth_subscribe", ["newPendingTransactions", "x"]),
+    *each("eth_unsubscribe", ["0x1"]),
+    *each("debug_traceTransaction", [], ["0x1"], [H]),
+    *each("debug_traceBlockByNumber", [NO_BLOCK], ["0x0"]),
+    *each("debug_traceBlockByHash", [H]),
+    *each("debug_getRawBlock", [], ["x"]),
+    *each("eth_noSuchMethod", []),
+    *each("foo", []),
+    *each("foo_bar", []),
+]
+CASES = [*PARAMETERS, *REQUESTS, *EXECUTION, *SENDING, *OTHERS]
+
+
+def name(value: Any) -> str:
+    return str(value).replace(A, "A").replace(H, "H")[:60]
+
+
+@pytest.mark.parametrize(("method", "params"), CASES, ids=name)
+def test_it_is_refused_in_the_same_words(
+    theirs: Node, ours: Node, method: str, params: Any
+) -> None:
+    assert ours.error(method, params) == theirs.error(method, params)
