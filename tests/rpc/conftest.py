@@ -35,7 +35,10 @@ class Wire:
         self.session.receive([x.encode() if isinstance(x, str) else x for x in lines])
         while (call := self.session.next_call()) is not None:
             call.run()
-        return self.session.take().decode().splitlines()
+        data = self.session.take(pushes=True)
+        while self.session.has_pushes:
+            data += self.session.take(pushes=True)
+        return data.decode().splitlines()
 
     def _run_subscription(self, subscription: Subscription) -> None:
         error = None

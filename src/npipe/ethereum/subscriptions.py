@@ -3,6 +3,9 @@
 Listening begins before the client has its subscription's id, so nothing is missed. An event that a
 call on the same connection caused is held back until that call's reply has been queued
 (``events.Cause``, ``Context.on_reply``): replies come before what they cause.
+
+The chain never waits for a reader. Events that come while a subscription's generator waits for one
+(see ``npipe.rpc.subscriptions``) are kept here, so many and no more: then it ends with an error.
 """
 
 from __future__ import annotations
@@ -84,18 +87,22 @@ class EthSubscriptions:
 
         token = self._hub.add(listen)
         context.on_cancel(stop)
-        return self._items(context, events, select)
+        return self._items(context, events, select, stop)
 
     def _items(
         self,
         context: Context,
         events: queue.SimpleQueue[Event | None],
         select: Callable[[Event], Iterable[Any]],
+        stop: Callable[[], None],
     ) -> Iterator[Any]:
-        while (event := events.get()) is not None:
-            cause = event.cause
-            if cause is not None and cause.connection == context.connection_id:
-                cause.replied.wait(_REPLY_WAIT)
-            yield from select(event)
+        try:
+            while (event := events.get()) is not None:
+                cause = event.cause
+                if cause is not None and cause.connection == context.connection_id:
+                    cause.replied.wait(_REPLY_WAIT)
+                yield from select(event)
+        finally:
+            stop()
         if not context.cancelled:
             raise RPCError("subscription queue overflow: the reader was too slow")

@@ -32,6 +32,7 @@ subscription the iterator of its items, asked for before the client gets its id.
 
 # The codes of our own, beyond the five of the specification.
 TOO_LARGE = -32003  # geth's
+LIMIT_EXCEEDED = -32005  # EIP-1474's name for it
 CANCELLED = -32800  # the Language Server Protocol's RequestCancelled
 
 

@@ -1,6 +1,6 @@
 """The limits on everything that the other end controls, with the reason of each default.
 
-Pure data. Framing keeps the first two, the session the next four, the shells the rest.
+Pure data. Framing keeps the first two, the session the next six, the shells the rest.
 """
 
 from __future__ import annotations
@@ -29,6 +29,12 @@ class Limits:
     """One reply, or a batch's replies together. More: -32003 in place of the result."""
     subscriptions: int = 256
     """Subscriptions on one connection."""
+    subscription_bytes: int = MIB
+    """Items of one subscription waiting for a slow reader, about 2,000 of Ethereum's headers. When
+    they are more, its generator waits."""
+    subscription_timeout: float | None = 20.0
+    """Seconds that it waits, if the other end reads none of them. Longer: this subscription ends
+    with an error. Less than ``write_timeout``, which ends the connection."""
     connections: int = 1024
     """Connections of one server. A further client is closed at once."""
     queue_bytes: int = 64 * MIB

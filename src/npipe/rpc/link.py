@@ -18,6 +18,7 @@ from typing import Any
 
 from npipe.errors import ClosedError, ParseError, ProtocolError
 from npipe.rpc.dispatcher import Call
+from npipe.rpc.feeds import feed
 from npipe.rpc.framing import Framing
 from npipe.rpc.messages import error_reply
 from npipe.rpc.reply import Reply
@@ -32,6 +33,8 @@ log = logging.getLogger("npipe.rpc")
 
 READ_SIZE = 65536  # bytes; what a Unix socket holds by default is about three times that
 GONE_SECONDS = 0.05  # between two looks whether a half-closed other end has gone for good
+LITTLE = 65536  # bytes queued, from which on nothing more is begun before they are written
+YIELD_SECONDS = 0.0002  # for others to get the write lock
 QUICK = 0.001  # seconds; a call of a slow method that takes less clears its name
 
 
@@ -67,7 +70,10 @@ class Link:
         self._current: Call | None = None
         self._at_end = False  # the other end has finished sending
         self._closed = False
+        self._waiting: list[None] = []  # one for each thread that waits for the write lock
         self._writing = False
+        self._pushes = threading.Event()  # subscriptions have queued something
+        self._pusher: threading.Thread | None = None  # writes it
         self._partial = False  # a read deadline stands for the rest of a message
 
     def start(self) -> None:
@@ -95,7 +101,7 @@ class Link:
     def _read_as(self, token: object) -> None:
         try:
             while self._work(token):
-                self.flush()
+                self.flush_replies()
                 if self.partner is not None:
                     self.partner.flush()
                 if not self._read_once():
@@ -230,34 +236,58 @@ class Link:
 
     def after_call(self) -> None:
         """Send the reply, then do what may have waited for a call to end."""
-        self.flush()
+        self.flush_replies()
         self._room.set()
         while (call := self.session.next_call()) is not None:
             if call.method.is_async or call.method.apart:
                 self._start_call(call)
             else:
                 call.run()
-            self.flush()
+            self.flush_replies()
             self._room.set()
         self.check_end()
 
     # Writing
 
-    def flush(self) -> None:
+    def flush(self, *, wait: bool = True, pushes: bool = False) -> None:
         """Write all that is queued. Waits for a slow reader, but not for ever. Never raises: a
-        connection that cannot be written to is closed."""
-        session = self.session
-        if not session.has_output:
-            return
-        if self._writing and session.queued_bytes > session.limits.queue_bytes:
-            self.close("the other end reads too slowly")
-            return
-        with self._write_lock:
-            self._writing = True  # first: what is taken is not written yet
-            data = session.take()
-            if data:
-                self._write(data)
-            self._writing = False
+        connection that cannot be written to is closed.
+
+        Without ``wait`` it is left to another thread that is writing. ``pushes``: also some of
+        what subscriptions have queued.
+        """
+        session, lock = self.session, self._write_lock
+        while session.has_output or (pushes and session.has_pushes):
+            if self._writing and session.queued_bytes > session.limits.queue_bytes:
+                self.close("the other end reads too slowly")
+                return
+            if wait:
+                self._waiting.append(None)
+                try:
+                    with lock:
+                        self._write_output(pushes)
+                finally:
+                    self._waiting.pop()
+            elif lock.acquire(blocking=False):
+                try:
+                    self._write_output(pushes)
+                finally:
+                    lock.release()
+            else:
+                return  # who has the lock looks again after it
+            pushes = wait = False
+
+    def flush_replies(self) -> None:
+        """Write what is queued, or leave it to who writes now unless that is much already."""
+        if self.session.has_output:
+            self.flush(wait=self.session.queued_bytes > LITTLE)
+
+    def _write_output(self, pushes: bool) -> None:
+        self._writing = True  # first: what is taken is not written yet
+        data = self.session.take(pushes=pushes)
+        if data:
+            self._write(data)
+        self._writing = False
 
     def _write(self, data: bytes) -> None:
         try:
@@ -291,6 +321,7 @@ class Link:
         self._at_end = True
         with self._write_lock:  # a write in progress first finds out whether it wrote anything
             self.session.receive_eof()
+        self.flush(pushes=True)
         while not self._closed and not self.idle:
             if self.connection.has_gone():
                 self.close("the other end has gone")
@@ -315,6 +346,7 @@ class Link:
         with self._write_lock:  # see _finish; every write ends at once now
             self.session.close(reason)
         self._room.set()
+        self._pushes.set()
         self._on_close(self, reason)
 
     @property
@@ -335,21 +367,27 @@ class Link:
 
     def run_subscription(self, subscription: Subscription) -> None:
         """Run a plain generator in a thread of its own."""
-        start_thread(self._pump, self._thread_name, subscription)
-
-    def _pump(self, subscription: Subscription) -> None:
-        error: BaseException | None = None
         try:
-            items = subscription.items()
-            try:
-                for item in items:
-                    if not subscription.push(item):
-                        break
-                    self.flush()
-            finally:
-                if hasattr(items, "close"):  # a generator; an iterator may have none
-                    items.close()
-        except Exception as caught:
-            error = caught
-        subscription.finish(error)
-        self.flush()
+            start_thread(feed, self._thread_name, subscription)
+        except RuntimeError as error:  # no thread to be had
+            subscription.finish(error)
+
+    def push_soon(self) -> None:
+        """Have what subscriptions queued written, by a thread that does nothing else: a generator
+        must not wait for a slow reader longer than it is to. From any thread."""
+        with self._state_lock:
+            if self._pusher is None and not self._closed:
+                pusher = threading.Thread(target=self._push, name=self._thread_name, daemon=True)
+                with contextlib.suppress(RuntimeError):  # no thread to be had: the next may be
+                    pusher.start()
+                    self._pusher = pusher
+        self._pushes.set()
+
+    def _push(self) -> None:
+        while not self._closed:
+            self._pushes.wait()
+            self._pushes.clear()
+            while self.session.has_pushes and not self._closed:
+                self.flush(pushes=True)
+                while self._waiting and not self._closed:  # a lock is not fair
+                    time.sleep(YIELD_SECONDS)

@@ -10,6 +10,8 @@ import threading
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
+from npipe.rpc.feeds import feed_async
+
 if TYPE_CHECKING:
     import asyncio
 
@@ -50,26 +52,9 @@ class LoopThread:
             return contextlib.nullcontext()
         return self._gates.setdefault(method.name, asyncio.Semaphore(most))
 
-    def run_subscription(self, link: Link, subscription: Subscription) -> None:
-        """Start an async generator, and send what it yields."""
-
-        async def run() -> None:
-            error: BaseException | None = None
-            items = subscription.items()
-            try:
-                async for item in items:
-                    if not subscription.push(item):
-                        break
-                    await _apart(link.flush)
-            except Exception as caught:
-                error = caught
-            finally:
-                if hasattr(items, "aclose"):  # a generator; an iterator may have none
-                    await items.aclose()
-                subscription.finish(error)
-                await _apart(link.flush)
-
-        self._start(subscription.call, run())
+    def run_subscription(self, subscription: Subscription) -> None:
+        """Start an async generator, and push what it yields."""
+        self._start(subscription.call, feed_async(subscription))
 
     def stop(self) -> None:
         """Cancel what runs and end the thread. Idempotent."""

@@ -10,10 +10,10 @@ import msgspec
 from msgspec import Raw
 
 from npipe.errors import RPCError
-from npipe.rpc.dispatcher import Batch
+from npipe.rpc.dispatcher import LIMIT_EXCEEDED, Batch
 from npipe.rpc.messages import BAD_JSON, Message, error_reply, request, result_reply
 from npipe.rpc.pending import Outcome, Pending
-from npipe.rpc.session import LIMIT_EXCEEDED, Session
+from npipe.rpc.session import Session
 
 __all__ = ["join_sessions"]
 

@@ -7,6 +7,7 @@ Sans-I/O: no socket, no thread, no clock. Both ends are alike, each may call and
     while call := session.next_call():        # everything else has been answered by now
         ...run it: call.run() here or in a thread, await call.run_async() in a task...
     write(session.take())                     # once for all that one read brought
+    while session.has_pushes: write(session.take(pushes=True))  # what subscriptions have, in turn
 
 Threads: any method may be called from any thread at any time, except that ``take`` and what
 follows it needs the shell's write lock. There is no lock in here: each shared thing is changed in
@@ -26,7 +27,7 @@ from msgspec import UNSET, Raw
 
 from npipe.errors import InvalidParams, InvalidRequest, MethodNotFound, RPCError
 from npipe.rpc.api import Method
-from npipe.rpc.dispatcher import CANCELLED, TOO_LARGE, Batch, Call, Dispatcher
+from npipe.rpc.dispatcher import CANCELLED, LIMIT_EXCEEDED, TOO_LARGE, Batch, Call, Dispatcher
 from npipe.rpc.limits import Limits
 from npipe.rpc.messages import (
     BAD_JSON,
@@ -48,7 +49,7 @@ __all__ = ["Session"]
 log = logging.getLogger("npipe.rpc")
 
 Forward = Callable[[Message, bytes, tuple[Batch, int] | None], None]
-LIMIT_EXCEEDED = -32005  # EIP-1474's name for it
+PUSH_BYTES = 65536  # of all subscriptions in one write: no reply waits behind more
 
 
 class _CancelParams(msgspec.Struct, gc=False):
@@ -77,9 +78,11 @@ class Session:
         connection_id: int = 0,
         peer: PeerIdentity | None = None,
         on_subscription: Callable[[Subscription], object] | None = None,
+        on_pushes: Callable[[], object] | None = None,
     ) -> None:
         """``wrap`` frames messages to be sent. ``on_subscription`` is told of each subscription
-        once its id is on the way: the shell then runs it."""
+        once its id is on the way: the shell then runs it. ``on_pushes()`` is called, from any
+        thread, when ``has_pushes`` becomes true."""
         self.dispatcher = dispatcher
         self.limits = limits or Limits()
         self.connection_id = connection_id
@@ -98,6 +101,7 @@ class Session:
         self._most = self.limits.reply_bytes
         self._wrap = wrap
         self._on_subscription = on_subscription
+        self._on_pushes = on_pushes
         self._inbox: deque[bytes] = deque()
         self._later: deque[bytes] = deque()  # passed over by ``_look_ahead``; before the inbox
         self._later_bytes = 0
@@ -105,6 +109,7 @@ class Session:
         self._ready: deque[Call] = deque()  # bound, and waiting for its turn
         self._active: set[Call] = set()
         self._out: list[bytes] = []
+        self._pushing: deque[Subscription] = deque()  # with something in their queues
 
     # What arrives
 
@@ -174,7 +179,8 @@ class Session:
     def idle(self) -> bool:
         """True when there is nothing to be done for the other end."""
         waiting = self._inbox or self._later or self._ready
-        return not (waiting or self._active or self._out or len(self.passed_on))
+        output = self._out or self._pushing
+        return not (waiting or self._active or output or len(self.passed_on))
 
     @property
     def in_flight(self) -> int:
@@ -327,21 +333,41 @@ class Session:
         if not self.closed:
             self._out.append(message)
 
-    def take(self) -> bytes:
-        """Return all bytes to be written, each message framed. Under the shell's write lock."""
+    def take(self, *, pushes: bool = False) -> bytes:
+        """Return all bytes to be written, each message framed; with ``pushes`` also some of what
+        the subscriptions have queued. Under the shell's write lock."""
         self.in_write = self.outgoing.taken() if self.outgoing.unsent else []
         messages = self._out[:]
         del self._out[: len(messages)]  # what was queued meanwhile stays
+        if pushes:
+            self._take_pushes(messages)
         return self._wrap(*messages) if messages else b""
+
+    def _take_pushes(self, messages: list[bytes]) -> None:
+        """Take one from each subscription in turn: a flood from one is no delay for the others."""
+        size = 0
+        while self._pushing and size < PUSH_BYTES:
+            subscription = self._pushing.popleft()
+            message = subscription.take()
+            if message:
+                messages.append(message)
+                size += len(message)
+            if subscription.has_more():
+                self._pushing.append(subscription)
 
     @property
     def has_output(self) -> bool:
-        """True when there is something to be taken."""
+        """True when there is something to be taken, pushes apart."""
         return bool(self._out)
 
     @property
+    def has_pushes(self) -> bool:
+        """True when a subscription has something to be taken."""
+        return bool(self._pushing)
+
+    @property
     def queued_bytes(self) -> int:
-        """How many bytes wait to be taken."""
+        """How many bytes wait to be taken, pushes apart: each subscription has its own limit."""
         return sum(map(len, self._out[:]))
 
     def measure(self, method: Method, seconds: float) -> None:
@@ -383,8 +409,15 @@ class Session:
         subscription = self.subscriptions.pop(id, None)
         if subscription is None:
             raise RPCError("subscription not found")
-        subscription.call.cancel()
+        subscription.stop()
         return True
+
+    def pushes_from(self, subscription: Subscription) -> None:
+        """Note that a subscription has something to be taken, and had nothing."""
+        if not self.closed:
+            self._pushing.append(subscription)
+            if self._on_pushes is not None:
+                self._on_pushes()
 
     # The end
 
@@ -397,6 +430,7 @@ class Session:
         """Everything ends: calls on both sides, subscriptions, what was queued. Idempotent."""
         self.closed = True
         self._out.clear()
+        self._pushing.clear()
         self._inbox.clear()
         self._later.clear()
         self._ready.clear()
@@ -407,7 +441,7 @@ class Session:
 
     def _end_subscriptions(self) -> None:
         for subscription in tuple(self.subscriptions.values()):
-            subscription.call.cancel()
+            subscription.stop()
         self.subscriptions.clear()
 
 

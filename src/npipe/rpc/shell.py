@@ -42,9 +42,12 @@ class Shell:
 
         def on_subscription(subscription: Subscription) -> None:
             if subscription.call.method.is_async:
-                self._loop.run_subscription(link, subscription)
+                self._loop.run_subscription(subscription)
             else:
                 link.run_subscription(subscription)
+
+        def on_pushes() -> None:
+            link.push_soon()
 
         limits = self.limits
         framing = framings.make(
@@ -57,6 +60,7 @@ class Shell:
             connection_id=id,
             peer=connection.peer,
             on_subscription=on_subscription,
+            on_pushes=on_pushes,
         )
         run_async = self._loop.run_call
         link = kind(

@@ -1,22 +1,30 @@
 """Subscriptions as geth has them: what is pushed, and what comes in.
 
-Sans-I/O. The generator is run by the shell: it asks ``items()``, hands each to ``push`` and ends
-with ``finish``. The shell asks for the next item only after the last one was written, so a slow
-reader slows its own generator down and nobody else's.
+Sans-I/O. The generator is run by ``feeds``: it asks ``items()``, hands each to ``push`` and ends
+with ``finish``. Each subscription has a queue of its own, and the session takes from all queues in
+turn, after the replies. While a queue is ``full`` its generator is not asked for more: a generator
+that is quicker than the wire is slowed down, and loses nothing. One whose reader takes nothing for
+``Limits.subscription_timeout`` ends with an error; the connection and all else on it live on.
+
+Threads: one thread at a time feeds a subscription, one takes from it, any may stop it. Each count
+has one writer, and each step on the queue is atomic: so no lock.
 """
 
 from __future__ import annotations
 
 import os
+from collections import deque
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import msgspec
 from msgspec import Raw
 
-from npipe.errors import InvalidParams, MethodNotFound
+from npipe.errors import InvalidParams, MethodNotFound, RPCError
 from npipe.rpc.api import Method
 from npipe.rpc.context import Context
-from npipe.rpc.dispatcher import Call, Serving
+from npipe.rpc.dispatcher import LIMIT_EXCEEDED, TOO_LARGE, Call, Serving
+from npipe.rpc.limits import Limits
 from npipe.rpc.messages import ABSENT, BAD_JSON, encode, error_object
 
 __all__ = ["Push", "Subscription"]
@@ -39,17 +47,37 @@ _decode_name = msgspec.json.Decoder(str).decode
 class Subscribing(Serving, Protocol):
     """The session that a subscription belongs to."""
 
+    limits: Limits
     subscriptions: dict[str, Subscription]
+
+    def pushes_from(self, subscription: Subscription) -> None: ...
 
 
 class Subscription:
     """One subscription that is being served."""
 
-    __slots__ = ("_head", "_items", "call", "id", "session")
+    __slots__ = (
+        "_head",
+        "_items",
+        "_listed",
+        "_put",
+        "_queue",
+        "_silent",
+        "call",
+        "id",
+        "on_room",
+        "session",
+        "taken",
+    )
 
     def __init__(self, session: Subscribing, namespace: str, method: Method, args: tuple[Any, ...]):
         self.session = session
         self.call = Call(session, method, args, b"", None)
+        self.on_room: Callable[[], object] = _nothing  # called when it may no longer be ``full``
+        self.taken = self._put = 0  # bytes out of and into the queue, ever
+        self._queue: deque[bytes] = deque()
+        self._listed = False  # the session knows that there is something to take
+        self._silent = False  # what is in the queue is no longer wanted
         # geth's form: 16 random bytes in hexadecimal without leading zeros. Not to be guessed.
         self.id = "0x" + os.urandom(16).hex().lstrip("0")
         name = encode(f"{namespace}_subscription")
@@ -67,15 +95,34 @@ class Subscription:
         call = self.call
         return call.session.dispatcher.invoke(Context(call), call.method, call.args)
 
+    # For who feeds it
+
     def push(self, item: Any) -> bool:
-        """Queue one item to be sent. False: it is over, stop. Raises as ``encode`` does."""
+        """Queue one item, though it be ``full``. False: it is over, stop. Raises as ``encode``
+        does, and RPCError for an item of more than ``Limits.reply_bytes``."""
         if self.call.cancelled:
             return False
-        self.session.send(self._head + b'"result":' + encode(item) + b"}}")
+        text = encode(item)
+        if len(text) > self.session.limits.reply_bytes:
+            raise RPCError("the item is too large", code=TOO_LARGE)
+        self._enqueue(self._head + b'"result":' + text + b"}}")
         return True
 
+    @property
+    def full(self) -> bool:
+        """True while no more should be pushed: the other end has to read first."""
+        queued = self._put - self.taken
+        return queued >= self.session.limits.subscription_bytes and not self.call.cancelled
+
+    def too_slow(self) -> RPCError:
+        """Return what to ``finish`` with when the reader has taken nothing for too long. What is
+        in the queue is still sent before it, should the reader come back."""
+        seconds = self.session.limits.subscription_timeout
+        return RPCError(f"dropped: nothing was read for {seconds} seconds", code=LIMIT_EXCEEDED)
+
     def finish(self, error: BaseException | None = None) -> None:
-        """End it, and tell the subscriber unless it was the one to end it."""
+        """End it, and tell the subscriber unless it was the one to end it. An error cancels the
+        context too, for what else works for the generator."""
         if self.session.subscriptions.pop(self.id, None) is None:
             return
         tail = b'"end":true}}'
@@ -83,7 +130,46 @@ class Subscription:
             dispatcher, name = self.session.dispatcher, self.call.method.name
             explained = dispatcher.explain(name, self.session.connection_id, error)
             tail = b'"error":' + error_object(explained) + b"}}"
-        self.session.send(self._head + tail)
+        self._enqueue(self._head + tail)
+        if error is not None:
+            self.call.cancel()
+
+    def _enqueue(self, message: bytes) -> None:
+        self._put += len(message)
+        self._queue.append(message)
+        if not self._listed:
+            self._listed = True
+            self.session.pushes_from(self)
+
+    # For the session
+
+    def take(self) -> bytes:
+        """Return the oldest message in the queue; empty: there is none, or none that is wanted."""
+        if self._silent:
+            self._queue.clear()
+        message = self._queue.popleft() if self._queue else b""
+        self.taken += len(message)
+        if self._put - self.taken <= self.session.limits.subscription_bytes // 2:
+            self.on_room()
+        return message
+
+    def has_more(self) -> bool:
+        """Say whether there is more to take. If not, the session is told when there is again."""
+        if not self._queue:
+            self._listed = False
+        if self._queue:  # no ``else``: what was put in before it was unlisted was not announced
+            self._listed = True
+        return bool(self._queue)
+
+    def stop(self) -> None:
+        """The subscriber wants no more, or is gone. From any thread."""
+        self._silent = True
+        self.call.cancel()
+        self.on_room()
+
+
+def _nothing() -> None:
+    pass
 
 
 def subscribe(session: Subscribing, namespace: str, params: Raw) -> Subscription:

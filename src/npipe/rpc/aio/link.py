@@ -22,9 +22,9 @@ from typing import Any, cast
 
 from npipe.errors import ParseError, ProtocolError
 from npipe.rpc.aio.clock import Clock
-from npipe.rpc.aio.feeds import FLUSH_BYTES, feed, feed_from_thread
 from npipe.rpc.aio.workers import Crew, Gates, Workers
 from npipe.rpc.dispatcher import Call, Dispatcher
+from npipe.rpc.feeds import feed, feed_async
 from npipe.rpc.framing import Framing
 from npipe.rpc.limits import Limits
 from npipe.rpc.messages import error_reply
@@ -35,6 +35,7 @@ __all__ = ["Link"]
 
 log = logging.getLogger("npipe.rpc")
 
+FLUSH_BYTES = 256 * 1024  # queued while one read is worked on: then write
 POLL_SECONDS = 0.1  # between two looks whether a half-closed peer has gone for good
 
 
@@ -86,7 +87,6 @@ class Link(asyncio.Protocol):
         "_on_open",
         "_reason",
         "_room",
-        "_room_for_threads",
         "_thread",
         "_workers",
         "bytes_in",
@@ -142,7 +142,6 @@ class Link(asyncio.Protocol):
         self._awake = False  # ``pump`` has been asked for
         self.queued = 0  # bytes since the last write, roughly
         self._room: asyncio.Future[None] | None = None  # while the peer does not read
-        self._room_for_threads: threading.Event | None = None  # the same, for plain generators
         self.reading = True
         self._at_end = False  # the other end has finished sending
         self._draining = False  # this end closes once all is answered
@@ -159,6 +158,7 @@ class Link(asyncio.Protocol):
             connection_id=self._connection_id,
             peer=transport.get_extra_info("peer"),
             on_subscription=self._subscribed,
+            on_pushes=self.wake,
         )
         session.link = self
         self._clock = Clock(self)
@@ -338,13 +338,15 @@ class Link(asyncio.Protocol):
     def flush(self) -> None:
         """Write what is queued. A connection whose peer lets too much pile up is dropped."""
         self.queued = 0
-        data = b"" if self.transport.is_closing() else self.session.take()
+        if self.transport.is_closing():
+            return
+        data = self.session.take(pushes=self._room is None)
         if data:
             self.transport.write(data)
             self.bytes_out += len(data)
         if self._room is None:
-            if self._room_for_threads is not None:
-                self._room_for_threads.set()
+            if self.session.has_pushes:  # later, so that others get their turn on the loop
+                self.wake()
         elif self.transport.get_write_buffer_size() > self.limits.queue_bytes:
             self.abort("the other end reads too slowly")
 
@@ -362,8 +364,6 @@ class Link(asyncio.Protocol):
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
         self._room = None
-        if self._room_for_threads is not None:
-            self._room_for_threads.set()
 
     def _set_reading(self, on: bool) -> None:
         on = on and not self._draining
@@ -439,15 +439,14 @@ class Link(asyncio.Protocol):
         if not self.on_loop:
             self.loop.call_soon_threadsafe(self._subscribed, subscription)
         elif subscription.call.method.is_async:
-            task = self.loop.create_task(feed(self, subscription))
+            task = self.loop.create_task(feed_async(subscription))
             self.tasks.add(task)
             subscription.call.on_cancel(task.cancel)
             task.add_done_callback(self._task_done)
         else:
-            self._room_for_threads = room = self._room_for_threads or threading.Event()
-            threading.Thread(
-                target=feed_from_thread,
-                args=(self, subscription, room),
-                name="npipe-feed",
-                daemon=True,
-            ).start()
+            try:
+                threading.Thread(
+                    target=feed, args=(subscription,), name="npipe-feed", daemon=True
+                ).start()
+            except RuntimeError as error:  # no thread to be had
+                subscription.finish(error)

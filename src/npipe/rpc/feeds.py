@@ -1,0 +1,98 @@
+"""Running the generator of a subscription that is served: the same for both shells.
+
+What a subscription has queued is written by the shell, whenever it can. Here is only decided when
+the generator is asked for its next item, and when its reader is given up on: see ``subscriptions``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+
+from npipe.rpc.subscriptions import Subscription
+
+__all__ = ["feed", "feed_async"]
+
+EACH = 64  # items that an async generator pushes before others get their turn on its loop
+
+
+def feed(subscription: Subscription) -> None:
+    """Push what a plain generator yields, in this thread, to its end."""
+    error: BaseException | None = None
+    try:
+        items = subscription.items()
+        try:
+            for item in items:
+                if not subscription.push(item):
+                    break
+                if subscription.full:
+                    _await_room(subscription)
+        finally:
+            if hasattr(items, "close"):  # a generator; an iterator may have none
+                items.close()
+    except Exception as caught:
+        error = caught
+    subscription.finish(error)
+
+
+def _await_room(subscription: Subscription) -> None:
+    room = threading.Event()
+    subscription.on_room = room.set
+    seconds = subscription.session.limits.subscription_timeout
+    while subscription.full:
+        taken = subscription.taken
+        if not room.wait(seconds) and subscription.full and subscription.taken == taken:
+            raise subscription.too_slow()
+        room.clear()
+
+
+async def feed_async(subscription: Subscription) -> None:
+    """Push what an async generator yields, to its end."""
+    import asyncio  # a server of plain functions does without
+
+    error: Exception | None = None
+    items = subscription.items()
+    pushed = 0
+    try:
+        async for item in items:
+            if not subscription.push(item):
+                break
+            pushed += 1
+            if subscription.full:
+                await _await_room_async(subscription)
+            elif pushed % EACH == 0:  # a generator that never waits
+                await asyncio.sleep(0)
+    except Exception as caught:
+        error = caught
+    finally:
+        try:
+            if hasattr(items, "aclose"):
+                await items.aclose()
+        except Exception as caught:
+            error = error or caught
+        subscription.finish(error)
+
+
+async def _await_room_async(subscription: Subscription) -> None:
+    import asyncio
+
+    loop, room = asyncio.get_running_loop(), asyncio.Event()
+
+    def on_room() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has been closed
+            loop.call_soon_threadsafe(room.set)
+
+    subscription.on_room = on_room
+    seconds = subscription.session.limits.subscription_timeout
+    while subscription.full:
+        taken, due = subscription.taken, loop.time() + (seconds or 0)
+        timer = None if seconds is None else loop.call_at(due, room.set)
+        try:
+            await room.wait()  # no wait_for: up to Python 3.11 it costs a task
+        finally:
+            if timer is not None:
+                timer.cancel()
+        late = timer is not None and loop.time() >= due
+        if late and subscription.full and subscription.taken == taken:
+            raise subscription.too_slow()
+        room.clear()

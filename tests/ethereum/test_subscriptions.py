@@ -1,0 +1,63 @@
+"""What is kept for a subscriber that does not read. That clients hear of blocks: test_clients."""
+
+from __future__ import annotations
+
+import json
+import threading
+from types import SimpleNamespace
+
+from npipe import rpc
+from npipe.ethereum.events import Hub
+from npipe.ethereum.subscriptions import _MAX_QUEUED, EthSubscriptions
+from npipe.rpc.dispatcher import Dispatcher
+from npipe.rpc.feeds import feed
+from npipe.rpc.session import Session
+from npipe.rpc.subscriptions import Subscription
+
+
+def subscribe(hub: Hub, limits: rpc.Limits) -> tuple[Session, Subscription]:
+    api = rpc.API()
+    api.register("eth", EthSubscriptions(hub))
+    made: list[Subscription] = []
+    session = Session(Dispatcher(api), limits=limits, on_subscription=made.append)
+    session.receive(
+        [b'{"jsonrpc":"2.0","id":1,"method":"eth_subscribe","params":["newPendingTransactions"]}']
+    )
+    assert session.next_call() is None
+    session.take()
+    return session, made[0]
+
+
+def publish(hub: Hub, first: int, last: int) -> None:
+    for number in range(first, last):
+        hub.new_pending(SimpleNamespace(hash=number.to_bytes(32, "big")))
+
+
+def test_the_chain_never_waits_for_a_reader_and_keeps_a_bounded_number_of_events() -> None:
+    hub = Hub()
+    limits = rpc.Limits(subscription_bytes=1000, subscription_timeout=None)
+    session, subscription = subscribe(hub, limits)
+    feeding = threading.Thread(target=feed, args=(subscription,), daemon=True)
+    feeding.start()
+    publish(hub, 0, _MAX_QUEUED)
+    assert len(hub) == 1  # so many are kept for it
+    publish(hub, _MAX_QUEUED, _MAX_QUEUED + 100)
+    assert len(hub) == 0  # and no more
+    lines: list[bytes] = []
+    while feeding.is_alive() or session.has_pushes:
+        lines += session.take(pushes=True).splitlines()
+    *items, last = [json.loads(line)["params"] for line in lines]
+    assert [int(item["result"], 16) for item in items] == list(range(len(items)))
+    assert len(items) >= _MAX_QUEUED
+    assert last["error"]["message"] == "subscription queue overflow: the reader was too slow"
+
+
+def test_a_subscriber_that_is_dropped_is_not_listened_for_any_more() -> None:
+    hub = Hub()
+    limits = rpc.Limits(subscription_bytes=100, subscription_timeout=0.01)
+    session, subscription = subscribe(hub, limits)
+    publish(hub, 0, 10)
+    feed(subscription)
+    assert len(hub) == 0
+    *_, last = session.take(pushes=True).splitlines()
+    assert json.loads(last)["params"]["error"]["code"] == -32005

@@ -1,0 +1,213 @@
+"""Subscribers that read slowly, on both shells and with both kinds of generators.
+
+The server is the one under test; its client is a plain connection that reads when it wants to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+
+import npipe
+from npipe import rpc
+from npipe.rpc import aio
+
+SIZE = 10_000  # of an item of a flood
+
+
+class Service:
+    """Each subscription twice: with a plain generator, and with an async one."""
+
+    def __init__(self) -> None:
+        self.closed = threading.Event()  # the generator of a flood
+        self.tick = threading.Event()
+
+    @rpc.method(inline=True)
+    def hello(self) -> str:
+        return "hello"
+
+    @rpc.subscription
+    def plain_count(self, count: int) -> Iterator[int]:
+        yield from range(count)
+
+    @rpc.subscription
+    async def async_count(self, count: int) -> AsyncIterator[int]:
+        for number in range(count):
+            yield number
+
+    @rpc.subscription
+    def plain_flood(self) -> Iterator[list[Any]]:
+        try:
+            number = 0
+            while True:
+                yield [number, "x" * SIZE]
+                number += 1
+        finally:
+            self.closed.set()
+
+    @rpc.subscription
+    async def async_flood(self) -> AsyncIterator[list[Any]]:
+        try:
+            number = 0
+            while True:
+                yield [number, "x" * SIZE]
+                number += 1
+        finally:
+            self.closed.set()
+
+    @rpc.subscription
+    def plain_tick(self) -> Iterator[str]:
+        assert self.tick.wait(30)
+        yield "tick"
+
+    @rpc.subscription
+    async def async_tick(self) -> AsyncIterator[str]:
+        while not self.tick.is_set():
+            await asyncio.sleep(0.01)
+        yield "tick"
+
+
+class Reader:
+    """A connection that is read line by line, when the test says so."""
+
+    def __init__(self, connection: npipe.Connection) -> None:
+        self.connection = connection
+        self._lines: list[bytes] = []
+        self._rest = b""
+        self.bytes = 0
+
+    def send(self, id: int, method: str, *params: Any) -> None:
+        message = {"jsonrpc": "2.0", "id": id, "method": method, "params": params}
+        self.connection.write(json.dumps(message).encode() + b"\n")
+
+    def read(self) -> dict[str, Any]:
+        """Read a message: it must be whole, and JSON."""
+        while not self._lines:
+            data = self.connection.read(65536)
+            assert data, "the server closed the connection"
+            self.bytes += len(data)
+            *self._lines, self._rest = (self._rest + data).split(b"\n")
+        return json.loads(self._lines.pop(0))  # type: ignore[no-any-return]
+
+    def read_until(self, wanted: Callable[[dict[str, Any]], Any]) -> list[dict[str, Any]]:
+        messages = [self.read()]
+        while not wanted(messages[-1]):
+            messages.append(self.read())
+        return messages
+
+
+Serve = Callable[..., tuple[Service, Reader]]
+
+
+@pytest.fixture(params=["threads", "asyncio"])
+def serve(request: pytest.FixtureRequest, address: str) -> Iterator[Serve]:
+    """Start a server of the shell with these limits, and connect to it."""
+    service, api = Service(), rpc.API()
+    api.register("test", service)
+    ends: list[Callable[[], object]] = [service.tick.set]
+
+    def start(**limits: Any) -> tuple[Service, Reader]:
+        if request.param == "threads":
+            server = rpc.Server(api, limits=rpc.Limits(**limits))
+            server.serve(address)
+            ends.append(server.stop)
+        else:
+            ends.append(_serve_on_a_loop(api, rpc.Limits(**limits), address))
+        connection = npipe.connect(address)
+        connection.set_read_deadline(None)
+        ends.append(connection.close)
+        return service, Reader(connection)
+
+    yield start
+    for end in reversed(ends):
+        end()
+
+
+def _serve_on_a_loop(api: rpc.API, limits: rpc.Limits, address: str) -> Callable[[], object]:
+    """Serve in a thread; return what ends it."""
+    ready, ended = threading.Event(), asyncio.Event()
+    loop: asyncio.AbstractEventLoop | None = None
+
+    async def main() -> None:
+        nonlocal loop
+        loop = asyncio.get_running_loop()
+        async with aio.Server(api, limits=limits) as server:
+            await server.serve(address)
+            ready.set()
+            await ended.wait()
+
+    thread = threading.Thread(target=asyncio.run, args=(main(),), daemon=True)
+    thread.start()
+    assert ready.wait(20)
+
+    def stop() -> None:
+        assert loop is not None
+        loop.call_soon_threadsafe(ended.set)
+        thread.join(20)
+
+    return stop
+
+
+both_kinds = pytest.mark.parametrize("kind", ["plain", "async"])
+
+
+@both_kinds
+def test_a_subscriber_that_does_not_read_is_dropped_alone(serve: Serve, kind: str) -> None:
+    service, reader = serve(subscription_bytes=20 * SIZE, subscription_timeout=0.3)
+    reader.send(1, "test_subscribe", f"{kind}Tick")
+    ticks = reader.read()["result"]
+    reader.send(2, "test_subscribe", f"{kind}Flood")
+    flood = reader.read_until(lambda message: message.get("id") == 2)[-1]["result"]
+    assert service.closed.wait(20)  # nobody has read: its generator is closed
+    # Now the reader wakes up. It finds every item that was accepted, then why there is no more.
+    *items, last = reader.read_until(lambda message: "error" in message["params"])
+    numbers = [item["params"]["result"][0] for item in items]
+    assert numbers == list(range(len(numbers)))
+    assert len(numbers) < 150  # the queue, one write and what the pipe holds
+    assert {item["params"]["subscription"] for item in (*items, last)} == {flood}
+    assert last["params"]["error"]["code"] == -32005
+    # The connection and what else is on it live on.
+    reader.send(3, "test_hello")
+    assert reader.read() == {"jsonrpc": "2.0", "id": 3, "result": "hello"}
+    service.tick.set()
+    assert reader.read()["params"] == {"subscription": ticks, "result": "tick"}
+    assert reader.read()["params"] == {"subscription": ticks, "end": True}
+
+
+@both_kinds
+def test_a_generator_quicker_than_the_wire_is_slowed_down_and_loses_nothing(
+    serve: Serve, kind: str
+) -> None:
+    _, reader = serve(subscription_bytes=5_000)  # some 50 items
+    reader.send(1, "test_subscribe", f"{kind}Count", 5_000)
+    reader.read()
+    *items, _end = reader.read_until(lambda message: "end" in message["params"])
+    assert [item["params"]["result"] for item in items] == list(range(5_000))
+
+
+@both_kinds
+def test_a_reply_does_not_wait_behind_a_flood(serve: Serve, kind: str) -> None:
+    _, reader = serve(subscription_bytes=400 * SIZE)
+    reader.send(1, "test_subscribe", f"{kind}Flood")
+    reader.read_until(lambda message: message.get("params", {}).get("result", [0])[0] == 300)
+    reader.send(2, "test_hello")
+    before = reader.bytes
+    reader.read_until(lambda message: message.get("id") == 2)
+    assert reader.bytes - before < 200 * SIZE  # not behind the queue, which is twice as much
+
+
+@both_kinds
+def test_unsubscribing_ends_a_generator_that_waits_for_a_reader(serve: Serve, kind: str) -> None:
+    service, reader = serve(subscription_bytes=SIZE, subscription_timeout=None)
+    reader.send(1, "test_subscribe", f"{kind}Flood")
+    flood = reader.read()["result"]
+    reader.send(2, "test_unsubscribe", flood)
+    assert reader.read_until(lambda message: message.get("id") == 2)[-1]["result"] is True
+    assert service.closed.wait(20)
+    reader.send(3, "test_hello")
+    assert reader.read()["id"] == 3  # no push after the reply to unsubscribe
