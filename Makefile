@@ -36,7 +36,7 @@ lint: .venv/ready
 bench: .venv/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group bench
 	$(BIN)/python tools/install_peers.py
-	$(BIN)/python -m bench $(ARGS)
+	$(BIN)/python -m bench --output docs/benchmarks.md $(ARGS)
 
 clean:
 	[ ! -d .wine ] || $(PYTHON) tools/wine.py stop

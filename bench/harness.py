@@ -1,15 +1,19 @@
 """Run contestants side by side and print ratios.
 
 Every contestant of a table is measured once per round, in turn, so that whatever disturbs the
-machine disturbs them alike; the table shows medians over the rounds, the spread, and each
-contestant's ratio to the one named as the reference. Nothing here knows what is measured.
+machine disturbs them alike. The table shows medians over the rounds, the spread, and each
+contestant's ratio to the one named as the reference: the median of the rounds' own ratios, so
+that a round in which the machine was slow counts like any other. Nothing here knows what is
+measured.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import os
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 
@@ -26,8 +30,11 @@ class Row:
 
     @property
     def spread(self) -> float:
-        """(largest - smallest) / median: how far to trust a single round."""
-        return (max(self.values) - min(self.values)) / self.median
+        """How far apart the middle half of the rounds is, as a part of the median."""
+        if len(self.values) < 4:
+            return (max(self.values) - min(self.values)) / self.median
+        low, _, high = statistics.quantiles(self.values, n=4)
+        return (high - low) / self.median
 
 
 @dataclass
@@ -43,7 +50,8 @@ class Table:
 
     def ratio(self, row: Row) -> float:
         reference = next((r for r in self.rows if r.name == self.reference), self.rows[0])
-        return row.median / reference.median
+        pairs = zip(row.values, reference.values, strict=True)
+        return statistics.median(mine / its for mine, its in pairs)
 
     def markdown(self) -> str:
         lines = [f"### {self.title}", ""]
@@ -81,6 +89,24 @@ def measure(
             if turn:
                 row.values.append(value)
     return Table(title, unit, reference, rows, goal, absent or {})
+
+
+@contextlib.contextmanager
+def one_core() -> Iterator[None]:
+    """Run this process, and what it starts meanwhile, on one core of those that it may use.
+
+    A client and a server that take turns then cost just what their work costs. On two cores that
+    have nothing else to do, most of a round trip is spent in waking the other core.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        yield  # not on this system: everything runs where it likes
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _ratio(value: float) -> str:

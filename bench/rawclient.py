@@ -6,9 +6,11 @@ function returns calls per second.
 
 from __future__ import annotations
 
+import json
 import selectors
 import socket
 import time
+from typing import Any
 
 
 def dial(address: str) -> socket.socket:
@@ -18,8 +20,9 @@ def dial(address: str) -> socket.socket:
     return sock
 
 
-def request(method: str, number: int = 1) -> bytes:
-    return b'{"jsonrpc":"2.0","id":%d,"method":"%s","params":[]}\n' % (number, method.encode())
+def request(method: str, number: int = 1, params: str = "[]") -> bytes:
+    text = f'{{"jsonrpc":"2.0","id":{number},"method":"{method}","params":{params}}}\n'
+    return text.encode()
 
 
 def _line(sock: socket.socket) -> bytes:
@@ -41,14 +44,25 @@ def check(address: str, method: str) -> None:
             raise RuntimeError(f"{method}: {reply!r}")
 
 
-def sequential(address: str, method: str, count: int) -> float:
-    data = request(method)
+def ask(address: str, method: str) -> Any:
+    """The result of one call."""
+    with dial(address) as sock:
+        sock.sendall(request(method))
+        return json.loads(_line(sock))["result"]
+
+
+def sequential(address: str, method: str, count: int, params: str = "[]") -> float:
+    """Calls a second. Fails where one is answered with an error."""
+    data = request(method, params=params)
     with dial(address) as sock:
         start = time.perf_counter()
         for _ in range(count):
             sock.sendall(data)
-            _line(sock)
-        return count / (time.perf_counter() - start)
+            reply = _line(sock)
+        took = time.perf_counter() - start
+    if b'"error"' in reply:
+        raise RuntimeError(f"{method}: {reply!r}")
+    return count / took
 
 
 def in_flight(address: str, method: str, count: int, window: int = 64) -> float:

@@ -1,12 +1,13 @@
 """npipe's own servers for the benchmarks: ``python -m bench.rpc_server FLAVOUR ADDRESS``.
 
 FLAVOUR is ``npipe-threads``, ``npipe-workers`` (two processes of it), ``npipe-asyncio`` or
-``npipe-uvloop``. All serve the same functions.
+``npipe-uvloop``, which all serve the same functions, or ``python-bare``, which serves none.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socketserver
 import sys
 
 from npipe import rpc
@@ -53,7 +54,20 @@ def api() -> rpc.API:
     return api
 
 
+class Bare(socketserver.BaseRequestHandler):
+    """Sends the same reply for each line, without a look at it."""
+
+    def handle(self) -> None:
+        reply = b'{"jsonrpc":"2.0","id":1,"result":"0x539"}\n'
+        while data := self.request.recv(65536):
+            self.request.sendall(reply * data.count(b"\n"))
+
+
 def main(flavour: str, address: str) -> None:
+    if flavour == "python-bare":
+        socketserver.ThreadingUnixStreamServer.request_queue_size = 128
+        with socketserver.ThreadingUnixStreamServer(address, Bare) as bare:
+            bare.serve_forever()
     if flavour == "npipe-workers":
         from npipe.cli._workers import run_workers
 

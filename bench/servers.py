@@ -6,6 +6,7 @@ What is not installed is left out by name, with the reason (``Absent``).
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import shutil
 import socket
@@ -26,7 +27,13 @@ class Absent(Exception):
 
 def command(kind: str, address: str, directory: str) -> list[str]:
     """The command line that serves on this address."""
-    if kind.startswith("npipe"):
+    if kind == "npipe-chain":
+        return [sys.executable, "-m", "npipe.cli", "serve", address]
+    if kind == "eth-tester":
+        if not importlib.util.find_spec("eth_tester"):
+            raise Absent("eth-tester is not installed")
+        return [sys.executable, "-m", "bench.tester_server", address]
+    if kind.startswith(("npipe", "python")):
         return [sys.executable, "-m", "bench.rpc_server", kind, address]
     if kind == "anvil":
         return [find("anvil"), "--silent", "--port", "0", "--ipc", address]

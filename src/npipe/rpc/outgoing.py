@@ -165,6 +165,8 @@ class Outgoing:
 
     def settle_batch(self, replies: list[Message]) -> None:
         """Take the reply to a batch; what it lacks will not come any more."""
+        if self._settle_in_order(replies):
+            return
         groups: dict[int, Group] = {}
         for reply in replies:
             pending = self._pending.get(bytes(reply.id))
@@ -173,6 +175,25 @@ class Outgoing:
             self.settle(reply)
         for group in groups.values():
             self._settle_all(group, ProtocolError("the reply to the batch lacks this call"))
+
+    def _settle_in_order(self, replies: list[Message]) -> bool:
+        """Take a reply that answers a whole batch call by call, as it mostly comes: at one go.
+        False: it is not like that, and nothing has been done."""
+        ids = [bytes(reply.id) for reply in replies]
+        group = self._pending.get(ids[0])
+        if type(group) is not Group or group.ids != ids:
+            return False
+        taken = {id for id in ids if self._pending.pop(id, None) is group}
+        outcomes = [reply.result if reply.error is ABSENT else _outcome(reply) for reply in replies]
+        if len(taken) == len(ids):
+            group.settle_all(outcomes)
+            return True
+        for id, outcome in zip(ids, outcomes, strict=True):  # given up, or answered in part before
+            if id in taken:
+                group.settle(id, outcome)
+            else:
+                self.strays += 1
+        return True
 
     def take_push(self, params: Raw) -> None:
         """Take a ``<namespace>_subscription``. Raises what msgspec raises on bad params."""
@@ -221,7 +242,7 @@ class Outgoing:
 
 
 def _is_nothing(params: Sequence[Any] | Mapping[str, Any]) -> bool:
-    return not params and not isinstance(params, Mapping)
+    return not params and (type(params) is tuple or not isinstance(params, Mapping))
 
 
 def _outcome(reply: Message) -> Outcome:
