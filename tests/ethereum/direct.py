@@ -28,12 +28,12 @@ class Refused(RPCError):
 class Direct:
     """One connection's session, fed and emptied by hand. It is the owner's, so to say."""
 
-    def __init__(self, api: API) -> None:
+    def __init__(self, api: API, *, connection_id: int = 0) -> None:
         if sys.platform == "win32":
             owner = PeerIdentity(sid=load().process_sids()[1])
         else:
             owner = PeerIdentity(uid=os.geteuid())
-        self._session = Session(Dispatcher(api), peer=owner)
+        self._session = Session(Dispatcher(api), peer=owner, connection_id=connection_id)
         self._ids = itertools.count()
 
     def call(self, method: str, *params: Any) -> Any:

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from ethereum.contracts import COUNTER, LOGGER
+from ethereum.direct import Direct
 from npipe.errors import RPCError
+from npipe.rpc.api import API
 
 Call = Callable[..., Any]
 Deploy = Callable[[bytes], str]
@@ -102,18 +104,19 @@ def test_a_filter_that_was_removed_is_not_found(call: Call, logger: str) -> None
 
 
 def test_filters_are_forgotten_when_nobody_asks(service: Any) -> None:
-    from npipe.ethereum.errors import FilterNotFound
     from npipe.ethereum.filters import EthFilters
 
     now = 0.0
-    filters = EthFilters(service.node, clock=lambda: now)
-    kept, forgotten = filters.new_block_filter(), filters.new_block_filter()
+    api = API()
+    api.register("eth", EthFilters(service.node, clock=lambda: now))
+    call = Direct(api).call
+    kept, forgotten = call("eth_newBlockFilter"), call("eth_newBlockFilter")
     now = 299.0
-    filters.get_filter_changes(kept)
+    call("eth_getFilterChanges", kept)
     now = 301.0
-    assert filters.get_filter_changes(kept) == []
-    with pytest.raises(FilterNotFound):
-        filters.get_filter_changes(forgotten)
+    assert call("eth_getFilterChanges", kept) == []
+    with pytest.raises(RPCError, match="filter not found"):
+        call("eth_getFilterChanges", forgotten)
     assert len(service.node.hub) == 1
 
 

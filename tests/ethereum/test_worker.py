@@ -57,7 +57,7 @@ def test_what_is_queued_is_done_before_the_end() -> None:
     threads[0].start()
     late = threading.Thread(target=lambda: worker.call(done.append, 1))
     late.start()
-    while worker._jobs.qsize() == 0:  # until it is behind the first
+    while worker._arrivals.qsize() == 0:  # until it is behind the first
         threading.Event().wait(0.001)
     closing = threading.Thread(target=worker.close)
     closing.start()

@@ -22,13 +22,13 @@ class EthTransactions:
         self._node = node
         self._worker = node.worker
 
-    @on_worker
+    @on_worker(writes=True)
     def send_transaction(self, context: Context, transaction: TransactionRequest) -> str:
         """Sign with the sender's key, which must be held here, and send. Returns the hash."""
         with self._node.hub.caused_by(context):
             return data(self._node.submit(self._node.sign(transaction)))
 
-    @on_worker
+    @on_worker(writes=True)
     def send_raw_transaction(self, context: Context, raw: Data) -> str:
         """Send a signed transaction. Returns its hash; it may be in a block already."""
         with self._node.hub.caused_by(context):
@@ -54,7 +54,7 @@ class EthTransactions:
         """Sign a message of a person's (EIP-191) with an account whose key is held here."""
         return self._node.account(to_bytes(address)).sign(to_bytes(message))
 
-    @on_worker
+    @on_worker(writes=True)
     def resend(
         self,
         context: Context,

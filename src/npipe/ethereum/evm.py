@@ -41,7 +41,7 @@ class Evm:
         """Go back to a snapshot, which is used up; false where there is none of that id."""
         return self._node.revert(to_int(snapshot))
 
-    @on_worker
+    @on_worker(writes=True)
     def mine(self, context: Context, options: Quantity | MineOptions | None = None) -> str:
         """Add a block, at a time of one's choice, or several. Returns "0x0", as ganache did."""
         if not isinstance(options, MineOptions):
@@ -62,7 +62,7 @@ class Evm:
         """Give the next block this time, later than the last one's; the clock goes on from it."""
         self._node.chain.set_next_timestamp(to_int(timestamp))
 
-    @on_worker
+    @on_worker(writes=True)
     def set_automine(self, context: Context, on: bool) -> bool:
         """Mine each transaction at once, or let them wait for evm_mine. Returns true."""
         with self._node.hub.caused_by(context):

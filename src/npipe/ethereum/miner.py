@@ -18,7 +18,7 @@ class Miner:
         self._node = node
         self._worker = node.worker
 
-    @on_worker
+    @on_worker(writes=True)
     def start(self, context: Context, threads: int | None = None) -> None:
         """Mine each transaction as it comes, beginning with those that wait."""
         with self._node.hub.caused_by(context):

@@ -60,7 +60,7 @@ class Personal:
             raise ChainError("invalid signature") from error
         return data(public.to_canonical_address())
 
-    @on_worker
+    @on_worker(writes=True)
     def send_transaction(
         self, context: Context, transaction: TransactionRequest, password: str | None = None
     ) -> str:

@@ -1,8 +1,8 @@
 """The one thread that the chain runs in.
 
 The EVM is neither quick nor safe to share, so every use of it is a job for this thread; callers
-wait for the result in their own. With a period, the thread also does one thing again and again,
-between jobs (a block every so many seconds).
+wait for the result in their own. In which order is for ``turns``. With a period, the thread also
+does one thing again and again, between jobs (a block every so many seconds).
 
 Imports no py-evm and knows nothing of chains.
 """
@@ -10,15 +10,19 @@ Imports no py-evm and knows nothing of chains.
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, ParamSpec, TypeVar
+
+from npipe.rpc.context import Context
 
 from .errors import ChainError
+from .turns import Turns
 
 __all__ = ["Worker", "on_worker"]
 
@@ -32,13 +36,14 @@ _STACK_BYTES = 64 * 1024 * 1024  # address space; only what is used becomes memo
 
 
 class Worker:
-    """A thread and the queue of what it is to do. Jobs run one at a time, in order of arrival."""
+    """A thread and what it is to do. Jobs run one at a time."""
 
     def __init__(self, *, name: str = "npipe-chain") -> None:
-        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._turns = Turns()
+        self._arrivals: queue.SimpleQueue[bool] = queue.SimpleQueue()  # of jobs; False: of the end
         self._tick: Callable[[], object] | None = None
         self._period = 0.0
-        self._closing = threading.Lock()
+        self._lock = threading.Lock()  # of the turns and of closing
         self._closed = False
         self._thread = _start(self._run, name)
 
@@ -47,14 +52,19 @@ class Worker:
 
         From within the worker it simply runs. Raises ChainError once the worker is closed.
         """
+        return self.run(functools.partial(function, *args, **kwargs))
+
+    def run(self, function: Callable[[], T], *, caller: Hashable = None, writes: bool = False) -> T:
+        """As ``call``, for a caller whose jobs stay in order; see ``Turns.put``."""
         if threading.current_thread() is self._thread:
-            return function(*args, **kwargs)
+            return function()
         future: Future[T] = Future()
-        job = functools.partial(_settle, future, functools.partial(function, *args, **kwargs))
-        with self._closing:  # nothing may be queued behind the end
+        job = functools.partial(_settle, future, function)
+        with self._lock:  # nothing may arrive after the end
             if self._closed:
                 raise ChainError("the chain has been stopped")
-            self._jobs.put(job)
+            self._turns.put(job, caller=caller, writes=writes)
+            self._arrivals.put(True)
         return future.result()
 
     def every(self, seconds: float, function: Callable[[], object]) -> None:
@@ -67,10 +77,10 @@ class Worker:
 
     def close(self) -> None:
         """Finish what is queued, then end the thread. Again is nothing."""
-        with self._closing:
+        with self._lock:
             if not self._closed:
                 self._closed = True
-                self._jobs.put(None)
+                self._arrivals.put(False)
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
@@ -80,13 +90,15 @@ class Worker:
             period = self._period
             try:
                 timeout = max(0.0, due - time.monotonic()) if self._tick else None
-                job = self._jobs.get(timeout=timeout)
+                arrived = self._arrivals.get(timeout=timeout)
             except queue.Empty:
                 due = time.monotonic() + period
                 self._run_tick()
                 continue
-            if job is None:
+            if not arrived:
                 return
+            with self._lock:
+                job = self._turns.take()
             job()
             if self._period != period:
                 due = time.monotonic() + self._period
@@ -102,20 +114,34 @@ class Worker:
             log.exception("what is done every %g s", self._period)
 
 
-class _HasWorker(Protocol):
-    _worker: Worker
+def on_worker(
+    method: Callable[..., Any] | None = None, /, *, writes: bool = False
+) -> Callable[..., Any]:
+    """Make a method run in the worker of its object (``self._worker``), the caller waiting.
 
+    ``writes``: it may run transactions, so that what only reads may pass it. The method that is
+    served takes the call's Context before all else, whether or not the one given does.
+    """
+    if method is None:
+        return functools.partial(on_worker, writes=writes)
+    signature = inspect.signature(method)
+    wanted = "context" in signature.parameters
 
-S = TypeVar("S", bound=_HasWorker)
+    @functools.wraps(method)
+    def run(self: Any, context: Context, *args: Any, **kwargs: Any) -> Any:
+        args = (self, context, *args) if wanted else (self, *args)
+        job = functools.partial(method, *args, **kwargs)
+        worker: Worker = self._worker
+        return worker.run(job, caller=context.connection_id, writes=writes)
 
-
-def on_worker(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
-    """Make a method run in the worker of its object (``self._worker``), the caller waiting."""
-
-    def run(self: S, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self._worker.call(method, self, *args, **kwargs)
-
-    return functools.update_wrapper(run, method)  # type: ignore[return-value]
+    if not wanted:
+        own, *others = signature.parameters.values()
+        context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        run.__signature__ = signature.replace(  # type: ignore[attr-defined]
+            parameters=[own, context, *others]
+        )
+    run.__annotations__ = {**method.__annotations__, "context": Context}
+    return run
 
 
 def _settle(future: Future[Any], function: Callable[[], Any]) -> None:

@@ -1,0 +1,116 @@
+"""Who goes first: reads pass writers, but for their own caller's, and keep nobody out."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+
+from ethereum.direct import Direct
+from npipe.ethereum.turns import Turns
+from npipe.rpc.api import API
+
+
+class Line:
+    """Turns whose jobs write down that they ran."""
+
+    def __init__(self) -> None:
+        self.turns = Turns()
+        self.done: list[str] = []
+
+    def put(self, *names: str, caller: object = None, writes: bool = False) -> None:
+        for name in names:
+            job: Callable[[], None] = partial(self.done.append, name)
+            self.turns.put(job, caller=caller, writes=writes)
+
+    def run(self, count: int) -> list[str]:
+        for _ in range(count):
+            self.turns.take()()
+        return self.done[-count:]
+
+
+def test_a_read_waits_for_one_of_many_writers() -> None:
+    line = Line()
+    line.put("w1", "w2", "w3", caller=1, writes=True)
+    line.put("r", caller=2)
+    assert line.run(4) == ["w1", "r", "w2", "w3"]
+
+
+def test_what_a_caller_sends_stays_in_order() -> None:
+    line = Line()
+    line.put("w1", "w2", caller=1, writes=True)
+    line.put("own", caller=1)
+    line.put("other", caller=2)
+    assert line.run(4) == ["w1", "other", "w2", "own"]
+    line.put("free again", caller=1)
+    assert line.run(1) == ["free again"]
+
+
+def test_readers_keep_no_writer_out() -> None:
+    line = Line()
+    line.put("w1", "w2", caller=1, writes=True)
+    line.put("r1", "r2", caller=2)
+    assert line.run(2) == ["w1", "r1"]
+    line.put("r3", "r4", caller=2)  # they came after w1: once is enough
+    assert line.run(4) == ["r2", "w2", "r3", "r4"]
+
+
+def test_without_a_writer_it_is_first_come_first_served() -> None:
+    line = Line()
+    line.put("a", caller=1)
+    line.put("b", caller=2)
+    line.put("c")
+    assert line.run(3) == ["a", "b", "c"]
+    with pytest.raises(IndexError):
+        line.run(1)
+
+
+def test_a_failing_job_is_no_obstacle() -> None:
+    line = Line()
+    line.turns.put(partial(divmod, 1, 0), writes=True)  # type: ignore[arg-type]
+    line.put("r", caller=2)
+    line.put("w", writes=True)
+    with pytest.raises(ZeroDivisionError):
+        line.run(1)
+    assert line.run(2) == ["r", "w"]
+
+
+def test_ten_transactions_do_not_add_up_for_a_reader(
+    api: API, service: Any, alice: str, bob: str
+) -> None:
+    """Each is of a connection of its own, and all wait in the worker when the reader comes."""
+    worker, begun, release = service.node.worker, threading.Event(), threading.Event()
+
+    def wait() -> None:
+        begun.set()
+        release.wait(60)
+
+    busy = threading.Thread(target=worker.call, args=(wait,))
+    busy.start()
+    assert begun.wait(20)
+    connections = [Direct(api, connection_id=number) for number in range(11)]
+    request = {"from": alice, "to": bob, "gas": "0x5208"}
+    threads = [
+        threading.Thread(target=connection.call, args=("eth_sendTransaction", request))
+        for connection in connections[1:]
+    ]
+    seen: list[str] = []
+
+    def read() -> None:
+        seen.append(connections[0].call("eth_getBlockByNumber", "latest", False)["number"])
+
+    threads.append(threading.Thread(target=read))
+    try:
+        for count, thread in enumerate(threads):
+            thread.start()
+            while worker._arrivals.qsize() <= count:
+                release.wait(0.001)
+    finally:
+        release.set()
+        for thread in (busy, *threads):
+            thread.join(60)
+    assert int(seen[0], 16) <= 1
+    assert connections[0].call("eth_blockNumber") == "0xa"
