@@ -53,6 +53,8 @@ class Service:
         self.entered = threading.Event()
         self.release = threading.Event()
         self.cancelled = threading.Event()
+        self.arrived = threading.Semaphore(0)  # one for each call that has reached a gate
+        self.gates = {"first": threading.Event(), "rest": threading.Event()}
         self.running = self.most_running = 0  # calls of block
         self._lock = threading.Lock()
 
@@ -89,9 +91,10 @@ class Service:
         return text * times
 
     @rpc.method(inline=False)
-    def repeat_when_released(self, text: str, times: int) -> str:
-        self.entered.set()
-        self.release.wait(20)
+    def repeat_at(self, gate: str, text: str, times: int) -> str:
+        """Wait for a gate to be opened."""
+        self.arrived.release()
+        self.gates[gate].wait(20)
         return text * times
 
     def block(self, context: rpc.Context) -> str:

@@ -126,7 +126,7 @@ class Caller:
             outgoing.forget_subscription(id)
             with contextlib.suppress(ConnectionLost):
                 outgoing.call(f"{namespace}_unsubscribe", b"[" + id + b"]", lambda outcome: None)
-                link.flush()
+                link.flush_aside()
 
         subscribed = Subscribed(lambda r: decode_result(r, result_type), queue_size, unsubscribe)
         reply: Reply[Outcome] = Reply()

@@ -223,6 +223,7 @@ class Link:
             call.run()
 
     def _run_call(self, call: Call) -> None:
+        self.flush_replies()  # where much waits to be written, no more is made
         if call.method.options.concurrency is not None:
             with self._gates.of(call.method):
                 call.run()
@@ -281,6 +282,10 @@ class Link:
         """Write what is queued, or leave it to who writes now unless that is much already."""
         if self.session.has_output:
             self.flush(wait=self.session.queued_bytes > LITTLE)
+
+    def flush_aside(self) -> None:
+        """Write what the reading thread queued in the midst of its work."""
+        self.flush()
 
     def _write_output(self, pushes: bool) -> None:
         self._writing = True  # first: what is taken is not written yet

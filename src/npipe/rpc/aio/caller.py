@@ -158,8 +158,7 @@ class Caller:
     async def _live_link(self) -> Link:
         """Return the link to use, once its other end reads. Raises ConnectionLost."""
         link = self._link
-        if link.crowded:
-            await link.room()
+        await link.room()
         if link.transport.is_closing():
             raise ConnectionLost("the connection has ended", maybe_executed=False)
         return link

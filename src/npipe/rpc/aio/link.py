@@ -35,7 +35,7 @@ __all__ = ["Link"]
 
 log = logging.getLogger("npipe.rpc")
 
-FLUSH_BYTES = 256 * 1024  # queued while one read is worked on: then write
+FLUSH_BYTES = 256 * 1024  # queued: write before anything more is begun
 POLL_SECONDS = 0.1  # between two looks whether a half-closed peer has gone for good
 
 
@@ -65,6 +65,7 @@ class _Session(Session):
 
     def answer(self, call: Call, reply: bytes) -> None:
         super().answer(call, reply)
+        self.link.queued += len(reply)
         self.link.ended(call)
 
 
@@ -261,6 +262,8 @@ class Link(asyncio.Protocol):
         finally:
             self.pumping = False
             self.flush()
+            if self._crew is not None:
+                self._crew.resume()
         if session.blocked or session.full:
             self._set_reading(False)
         elif not self.reading:
@@ -319,7 +322,7 @@ class Link(asyncio.Protocol):
             call.run()
         else:
             if self._crew is None:
-                self._crew = Crew(self._workers, self.loop, self.wake)
+                self._crew = Crew(self._workers, self.loop, self.wake, self._is_behind)
             self._crew.add(call)
 
     def _new_task(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -350,15 +353,24 @@ class Link(asyncio.Protocol):
         elif self.transport.get_write_buffer_size() > self.limits.queue_bytes:
             self.abort("the other end reads too slowly")
 
+    def _is_behind(self) -> bool:
+        """Say whether plain calls are to wait: their replies could not be written. Any thread."""
+        return self._room is not None or self.queued > FLUSH_BYTES
+
     @property
     def crowded(self) -> bool:
         """True while the peer does not read."""
         return self._room is not None
 
     async def room(self) -> None:
-        """Wait until the peer reads. At once, if it does."""
-        while self._room is not None and not self.closed:
-            await asyncio.shield(self._room)
+        """Wait until the peer reads and not much is queued. At once, if that is so."""
+        while not self.closed:
+            if self._room is not None:
+                await asyncio.shield(self._room)
+            elif self.queued > FLUSH_BYTES:  # many tasks call at the same time
+                self.flush()
+            else:
+                return
 
     def _make_room(self) -> None:
         if self._room is not None and not self._room.done():

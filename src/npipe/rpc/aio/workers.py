@@ -71,12 +71,18 @@ class Crew:
     """The threads that run one connection's plain calls, in their order where one is enough."""
 
     def __init__(
-        self, workers: Workers, loop: asyncio.AbstractEventLoop, wake: Callable[[], object]
+        self,
+        workers: Workers,
+        loop: asyncio.AbstractEventLoop,
+        wake: Callable[[], object],
+        behind: Callable[[], bool],
     ) -> None:
-        """``wake()``, from any thread, has the loop call ``settle`` soon."""
+        """``wake()``, from any thread, has the loop call ``settle`` and ``resume`` soon. While
+        ``behind()`` no call is begun: too many replies wait to be written."""
         self._workers = workers
         self._loop = loop
         self._wake = wake
+        self._behind = behind
         self._todo: deque[Runnable] = deque()
         self._count = 0  # threads at work
         self._left: deque[None] = deque()  # one for each thread that has left since ``settle``
@@ -86,17 +92,19 @@ class Crew:
     def add(self, call: Runnable) -> None:
         """Have ``call.run()`` called in a thread."""
         self._todo.append(call)
-        if self._count == 0:
-            self._hire()
+        self.resume()
         self._set_timer()
 
     def settle(self) -> None:
-        """Take note of the threads that have left; replace them if there is work again."""
+        """Take note of the threads that have left."""
         while self._left:
             self._left.popleft()
             self._count -= 1
             self._workers.busy -= 1
-        if self._todo and self._count == 0:
+
+    def resume(self) -> None:
+        """Hire a thread if there is work and none at it."""
+        if self._todo and self._count == 0 and not self._behind():
             self._hire()
 
     def close(self) -> None:
@@ -111,7 +119,7 @@ class Crew:
         self._workers.start(self._work)
 
     def _work(self) -> None:
-        while True:
+        while not self._behind():
             try:
                 call = self._todo.popleft()
             except IndexError:
@@ -133,7 +141,7 @@ class Crew:
         """Is a call so slow that others wait for it? Then one more thread."""
         self._timer = None
         if self._todo:
-            if self._seen == self._begun and self._workers.busy < SHARED:
+            if self._seen == self._begun and self._workers.busy < SHARED and not self._behind():
                 self._hire()
             self._set_timer()
 

@@ -1,0 +1,84 @@
+"""Much more than a pipe holds, in flight both ways: nobody may wait for a write without reading."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from npipe import rpc
+from npipe.rpc import aio
+from rpc.service import make_api
+
+SIZE = 1_000_000
+COUNT = 100  # together more than Limits.queue_bytes, and a thousand times a pipe's buffer
+METHODS = ["test_repeat", "test_slowRepeat"]  # run where it is read, and in a thread of its own
+
+
+@pytest.fixture(params=["threads", "asyncio"])
+def server(request: pytest.FixtureRequest, address: str) -> Iterator[str]:
+    """Serve at the address, with each shell."""
+    if request.param == "threads":
+        with rpc.Server(make_api()) as server:
+            server.serve(address)
+            yield address
+        return
+    ready, loop, end = threading.Event(), asyncio.new_event_loop(), asyncio.Event()
+
+    async def main() -> None:
+        async with aio.Server(make_api()) as server:
+            await server.serve(address)
+            ready.set()
+            await end.wait()
+
+    def run() -> None:
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            runner.run(main())
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    assert ready.wait(20)
+    yield address
+    loop.call_soon_threadsafe(end.set)
+    thread.join(20)
+
+
+def test_threads_that_call_with_large_parameters_and_results(server: str) -> None:
+    with rpc.connect(server) as client, ThreadPoolExecutor(8) as pool:
+
+        def echo(number: int) -> bool:
+            text = chr(97 + number % 26) * SIZE
+            return bool(client.call("test_echoPlain", text) == text)
+
+        assert all(pool.map(echo, range(COUNT // 2)))
+
+
+def test_tasks_that_call_with_large_parameters_and_results(server: str) -> None:
+    async def main() -> None:
+        text = "x" * SIZE
+        async with await aio.connect(server) as client:
+            calls = [client.call("test_echoPlain", text) for _ in range(COUNT)]
+            assert await asyncio.gather(*calls) == [text] * COUNT
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_reader_that_reads_gets_all_replies_however_many_it_asked_for(
+    server: str, method: str
+) -> None:
+    async def main() -> None:
+        async with await aio.connect(server) as client:
+            calls = [client.call(method, "x", SIZE) for _ in range(COUNT)]
+            assert [len(text) for text in await asyncio.gather(*calls)] == [SIZE] * COUNT
+
+    asyncio.run(main())
+
+
+def test_a_large_batch(server: str) -> None:
+    texts = [chr(97 + number) * SIZE for number in range(26)]
+    with rpc.connect(server) as client:
+        assert client.batch([("test_echoPlain", [text]) for text in texts]) == texts
