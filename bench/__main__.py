@@ -17,7 +17,7 @@ from .report import Report, Section
 from .servers import Absent
 
 #: Each is a module here, and a section of the document.
-SECTIONS = ("transport", "rpc", "one_core", "clients", "chain", "framing", "cost")
+SECTIONS = ("transport", "wine", "rpc", "one_core", "clients", "chain", "framing", "cost")
 ROUNDS, QUICK = 11, 3
 
 

@@ -103,10 +103,18 @@ def run_asyncio(address: str) -> None:
         except asyncio.IncompleteReadError:
             writer.close()
 
+    def protocol() -> asyncio.StreamReaderProtocol:
+        return asyncio.StreamReaderProtocol(asyncio.StreamReader(limit=1 << 20), client)
+
     async def main() -> None:
-        server = await asyncio.start_unix_server(client, address, limit=1 << 20)
+        loop = asyncio.get_running_loop()
+        if sys.platform == "win32":
+            server = await loop.start_serving_pipe(protocol, address)
+        else:
+            server = await loop.create_unix_server(protocol, address)
         ready()
-        await server.serve_forever()
+        await asyncio.Event().wait()
+        del server
 
     asyncio.run(main())
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from .harness import Row, Table
-from .servers import PEERS, Absent, find
+from .servers import PEERS, ROOT, Absent, find
 
 REMARKS = Path(__file__).with_name("remarks.md")  # on the goals: goes between head and tables
 
@@ -116,13 +116,16 @@ def versions() -> Iterator[tuple[str, str]]:
     for name in ("npipe", "msgspec", "uvloop", "web3", "eth-tester"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             yield name, importlib.metadata.version(name)
-    for name, option in (("anvil", "--version"), ("geth", "version"), ("node", "--version")):
+    programs = {"anvil": "--version", "geth": "version", "node": "--version", "wine": "--version"}
+    for name, option in programs.items():
         with contextlib.suppress(Absent, OSError):
             told = subprocess.run([find(name), option], capture_output=True, text=True, check=False)
-            found = re.search(r"\d+\.\d+\.\d+\S*", told.stdout)
+            found = re.search(r"\d+\.\d+\S*", told.stdout)
             yield name, found[0] if found else "?"
     for path in PEERS.glob("**/node_modules/jayson/package.json"):
         yield "jayson", json.loads(path.read_text())["version"]
+    pins = (ROOT / "tests" / "peers" / "go" / "go.mod").read_text()
+    yield from re.findall(r"^\s(\S*(?:go-winio|npipe\.v2)) (\S+)", pins, re.MULTILINE)
 
 
 def plot(tables: list[Table], output: Path) -> None:

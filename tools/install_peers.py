@@ -70,7 +70,7 @@ def go_programs(go: str) -> None:
 
     with stamps.build(PEERS / "windows", pins) as needed:
         if needed:
-            for package in ("./natefinch", "./winio"):
+            for package in ("./natefinch", "./winio", "./pipebench"):
                 build(PEERS / "windows", package, {"GOOS": "windows", "GOARCH": "amd64"})
     with stamps.build(PEERS / "bin", pins) as needed:
         if needed:

