@@ -22,6 +22,16 @@ def test_importing_npipe_imports_little() -> None:
     assert heavy & modules_after("import npipe") == set()
 
 
+def test_without_msgspec_the_error_names_the_extra() -> None:
+    code = f"import sys; sys.path[:0] = {sys.path!r}; sys.modules['msgspec'] = None; "
+    for statement in ("from npipe import rpc", "import npipe.rpc.aio"):
+        ran = subprocess.run(
+            [sys.executable, "-c", code + statement], capture_output=True, text=True, check=False
+        )
+        last = ran.stderr.splitlines()[-1]
+        assert last == 'ModuleNotFoundError: npipe.rpc needs msgspec: pip install "npipe[rpc]"'
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="the pipes there are ctypes calls")
 def test_a_connection_imports_no_more_than_it_needs() -> None:
     heavy = {"asyncio", "msgspec", "ctypes", "dataclasses", "inspect"}

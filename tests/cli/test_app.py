@@ -54,6 +54,12 @@ def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
     assert "Traceback" not in done.output
 
 
+@pytest.mark.parametrize("mode", ["9999", "7777", "77", "08"])
+def test_a_mode_that_is_none_is_explained_in_one_line(mode: str) -> None:
+    done = CliRunner().invoke(cli, ["serve", "--access", mode])
+    assert f"Invalid value for '--access': {mode}: a mode has three octal digits" in done.output
+
+
 def test_no_argument_is_looked_for_among_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """On Windows, where click does that unless told not to, it would connect to the pipe."""
     seen: list[dict[str, object]] = []

@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -98,6 +99,15 @@ def test_no_server(address: str, run: Run) -> None:
     done = run("call", address, "test_echo")
     assert done.returncode == 1
     assert done.stderr == f"npipe: no server at {address}; start one with: npipe serve {address}\n"
+
+
+@pytest.mark.skipif(WINDOWS, reason="a socket file")
+def test_a_file_that_is_no_socket(address: str, run: Run) -> None:
+    Path(address).write_text("mine")
+    done = run("call", address, "test_echo")
+    assert done.returncode == 1
+    assert "this file is no socket" in done.stderr
+    assert "npipe serve" not in done.stderr
 
 
 @pytest.mark.skipif(WINDOWS, reason="a socket file")

@@ -109,7 +109,7 @@ def test_help_modules_and_exit(console: Console, screen: Lines) -> None:
         assert console.execute(line)
     assert ".subscribe" in screen.texts[0]
     assert "eth_getBlockByNumber(block, full)" in screen.texts[1]
-    assert "eth:1.0" in screen.texts[2]
+    assert screen.results[0]["eth"] == "1.0"
     assert console.done
 
 

@@ -30,6 +30,21 @@ def test_no_words_are_refused() -> None:
         derive("  ", 1)
 
 
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (MNEMONIC.replace("junk", "test"), "checksum is wrong"),
+        (MNEMONIC.replace("junk", "jumk"), "word 12 is none of the English list"),
+        ("test junk", "has 2 words"),
+    ],
+)
+def test_mistyped_words_are_refused_and_not_repeated(words: str, why: str) -> None:
+    pytest.importorskip("mnemonic")
+    with pytest.raises(ValueError, match=why) as caught:
+        derive(words, 1)
+    assert "jumk" not in str(caught.value)
+
+
 def test_a_signed_message_recovers_to_its_signer_in_another_library() -> None:
     account_module = pytest.importorskip("eth_account")
     from eth_account.messages import encode_defunct

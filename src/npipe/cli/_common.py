@@ -86,7 +86,7 @@ def explain(error: Exception, address: str) -> str:
         return f"{error.message} (code {error.code}{data})"
     if isinstance(error, FileNotFoundError):
         return f"no server at {address}; start one with: npipe serve {address}"
-    if isinstance(error, ConnectionRefusedError):
+    if isinstance(error, ConnectionRefusedError) and "any more" in _reason(error):
         return f"nobody serves {address} any more; start a server with: npipe serve {address}"
     reason = _reason(error) if isinstance(error, OSError) else str(error)
     if isinstance(error, ConnectionLost) and error.maybe_executed:

@@ -127,8 +127,7 @@ class Console:
                 self._screen.result(item, time.monotonic() - began)
 
     def _modules(self, _rest: str) -> None:
-        modules = self._catalog().modules
-        self._screen.text("  ".join(f"{name}:{modules[name]}" for name in sorted(modules)))
+        self._show(lambda: dict(sorted(self._catalog().modules.items())))
 
     def _help(self, rest: str) -> None:
         if not rest:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -31,7 +32,11 @@ def names(text: str) -> tuple[str, ...]:
 
 def access_of(text: str) -> str | int:
     """Return an octal mode as a number and anything else as it is; the transport judges it."""
-    return int(text, 8) if text.isdecimal() else text
+    if not text.isdecimal():
+        return text
+    if not re.fullmatch("0?[0-7]{3}", text):
+        raise ValueError(f"{text}: a mode has three octal digits, such as 660")
+    return int(text, 8)
 
 
 def ether(text: str) -> int:

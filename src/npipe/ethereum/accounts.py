@@ -59,14 +59,15 @@ class Account:
 def derive(mnemonic: str, count: int) -> tuple[Account, ...]:
     """The first ``count`` accounts of a mnemonic (BIP-39, BIP-32, path m/44'/60'/0'/0/n).
 
-    The words are not held against the English list, so any text makes accounts; wallets make the
-    same ones from the same words. Raises ValueError for no words at all.
+    Wallets make the same ones from the same words. Raises ValueError for words that are no
+    mnemonic, naming none of them: they may be secret.
     """
     from eth_keys import keys
 
     words = " ".join(unicodedata.normalize("NFKD", mnemonic).split())
     if not words:
         raise ValueError("the mnemonic is empty: give the words, separated by spaces")
+    _check(words)
     seed = hashlib.pbkdf2_hmac("sha512", words.encode(), b"mnemonic", 2048)
     digest = hmac.digest(b"Bitcoin seed", seed, "sha512")
     parent = digest[:32], digest[32:]
@@ -77,6 +78,25 @@ def derive(mnemonic: str, count: int) -> tuple[Account, ...]:
         key = keys.PrivateKey(_child(*parent, number)[0])
         accounts.append(Account(key.public_key.to_canonical_address(), key))
     return tuple(accounts)
+
+
+def _check(words: str) -> None:
+    """Raise ValueError for a mistyped mnemonic: its last word is, in part, a checksum."""
+    try:
+        from mnemonic import Mnemonic
+    except ModuleNotFoundError:  # an environment older than this check: any text makes accounts
+        return
+    language = Mnemonic("english")
+    known, given = set(language.wordlist), words.split()
+    if len(given) not in (12, 15, 18, 21, 24):
+        raise ValueError(
+            f"the mnemonic has {len(given)} words, which none has: 12, 15, 18, 21 or 24 are right"
+        )
+    for place, word in enumerate(given, 1):
+        if word not in known:
+            raise ValueError(f"the mnemonic's word {place} is none of the English list (BIP-39)")
+    if not language.check(words):
+        raise ValueError("the mnemonic's checksum is wrong: a word is another, or out of its place")
 
 
 def message_hash(message: bytes) -> bytes:

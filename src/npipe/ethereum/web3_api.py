@@ -30,10 +30,13 @@ def client_version() -> str:
 class Web3:
     """Who answers."""
 
+    def __init__(self) -> None:
+        self._version = client_version()  # once: it reads the package's metadata from disk
+
     @method(inline=True)
     def client_version(self) -> str:
         """The name and version of this server."""
-        return client_version()
+        return self._version
 
     def sha3(self, octets: Data) -> str:
         """Keccak-256 of some bytes (not the SHA-3 that the name says: it came before that)."""

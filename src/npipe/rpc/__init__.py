@@ -12,6 +12,13 @@ The way of a message: ``framing`` -> ``session`` -> ``dispatcher`` -> your funct
 
 from __future__ import annotations
 
+try:
+    import msgspec  # noqa: F401
+except ModuleNotFoundError as missing:
+    raise ModuleNotFoundError(
+        'npipe.rpc needs msgspec: pip install "npipe[rpc]"', name=missing.name
+    ) from None
+
 from npipe.errors import (
     ConnectionLost,
     InternalError,
