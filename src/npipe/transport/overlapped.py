@@ -44,6 +44,7 @@ _LONGEST_WAIT: Final = 0x7FFFFFFF  # ms; above it a wait is repeated. 0xFFFFFFFF
 # A thread that waits in the kernel does not see Ctrl-C, which Python delivers to the main thread
 # between two bytecodes. So the main thread comes back this often, in ms, to look.
 _INTERRUPT_CHECK: Final = 200
+_MAIN_THREAD: Final = threading.main_thread().ident
 
 
 def new_event(api: Kernel32) -> int:
@@ -57,7 +58,7 @@ def new_event(api: Kernel32) -> int:
 def milliseconds(due: float | None) -> int:
     """Return how long to wait in one go for a deadline."""
     longest = INFINITE
-    if threading.get_ident() == threading.main_thread().ident:
+    if threading.get_ident() == _MAIN_THREAD:
         longest = _INTERRUPT_CHECK
     if due is None:
         return longest

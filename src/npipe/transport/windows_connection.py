@@ -70,6 +70,7 @@ class WindowsConnection(Connection):
         self._closed = False
         self._released = False
         self._held = b""  # read, but the reader was interrupted or timed out before the end
+        self._spare: bytearray | None = None  # the last read's buffer, for the next one
         self._read_ended = False
         self._write_ended = False
         self._poison: str | None = None
@@ -102,9 +103,20 @@ class WindowsConnection(Connection):
     def read(self, size: int | None = -1, /) -> bytes:
         if size is None or size < 0:
             return self.readall()
-        buffer = bytearray(min(size, _READ_SIZE))
-        count = self.readinto(buffer)
-        return bytes(memoryview(buffer)[:count])
+        size = min(size, _READ_SIZE)
+        try:
+            with self._reader.turn:
+                # Taken, not shared: a signal handler may read in the middle of this.
+                buffer, self._spare = self._spare, None
+                if buffer is None or len(buffer) != size:
+                    buffer = bytearray(size)
+                count = self._read(buffer)
+                data = bytes(buffer) if count == size else bytes(memoryview(buffer)[:count])
+                self._spare = buffer
+                return data
+        finally:
+            if self._closed:
+                self._release()
 
     def readall(self) -> bytes:
         parts = []
@@ -129,7 +141,7 @@ class WindowsConnection(Connection):
             if self._closed:
                 self._release()
 
-    def _read(self, view: memoryview) -> int:
+    def _read(self, view: memoryview | bytearray) -> int:
         """Read into ``view``; 0 at the end. The turn is held."""
         lane = self._reader
         if not view or self._held or self._read_ended:
@@ -155,7 +167,7 @@ class WindowsConnection(Connection):
             raise error(code)
         return count
 
-    def _read_held(self, view: memoryview) -> int:
+    def _read_held(self, view: memoryview | bytearray) -> int:
         if reason := self._reader.refusal():
             raise reason
         count = min(len(view), len(self._held))
@@ -166,36 +178,36 @@ class WindowsConnection(Connection):
     # -- writing
 
     def write(self, data: ReadableBuffer, /) -> int:
-        view = memoryview(data).cast("B")
+        view = data if type(data) is bytes else memoryview(data).cast("B")
         try:
             with self._writer.turn:
-                return self._write(data, view)
+                return self._write(view)
         finally:
-            _let_go(view)
+            if type(view) is memoryview:
+                _let_go(view)
             if self._closed:
                 self._release()
 
-    def _write(self, data: ReadableBuffer, view: memoryview) -> int:
-        """Write ``view``, which shows ``data``. The turn is held."""
+    def _write(self, view: memoryview | bytes) -> int:
+        """Write ``view``. The turn is held."""
         self._require_writable()
         size = len(view)
         if not size:  # a message of no bytes would say that nothing follows
             return 0
         if size <= _WRITE_SIZE or self._message_mode:  # one call is one message
-            self._write_part(data, view, 0)
+            self._write_part(view, 0)
         else:
             for start in range(0, size, _WRITE_SIZE):
-                part = view[start : start + _WRITE_SIZE]
-                self._write_part(part, part, start)
+                self._write_part(view[start : start + _WRITE_SIZE], start)
         return size
 
-    def _write_part(self, data: ReadableBuffer, view: memoryview, before: int) -> None:
+    def _write_part(self, view: memoryview | bytes, before: int) -> None:
         """Write ``view`` whole; ``before`` bytes of the caller's data have gone already."""
         lane, size = self._writer, len(view)
         code, count = REFUSED, 0
         while code == REFUSED:
             # bytes go as they are; ctypes takes the address of other memory only if it is writable.
-            pointer = data if isinstance(data, bytes) else _pointer(view)
+            pointer = view if isinstance(view, bytes) else _pointer(view)
             try:
                 code, count = lane.transfer(self._api.WriteFile, pointer, size)
             except BaseException:
