@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from npipe import rpc
 from npipe.rpc import aio as rpc_aio
 
-from .harness import Table, measure, one_core
+from .harness import Goal, Table, measure, one_core
 from .servers import serve
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def _tables(address: str, rounds: int, where: str) -> Iterator[Table]:
                 rows,
                 reference=reference,
                 rounds=rounds,
-                goal="10 x web3.py" if "100" in title else "",
+                goals=[Goal(reference, 10)] if "100" in title else [],
                 absent=absent,
             )
 

@@ -38,6 +38,17 @@ class Row:
 
 
 @dataclass
+class Goal:
+    """The quickest contestant of ours does at least ``ratio`` times as much as ``against``."""
+
+    against: str
+    ratio: float
+
+    def __str__(self) -> str:
+        return f"{self.ratio:g} x {self.against}"
+
+
+@dataclass
 class Table:
     """One measured thing: its contestants' rows, in a unit where more or less is better."""
 
@@ -47,16 +58,30 @@ class Table:
     rows: list[Row]
     goal: str = ""
     absent: dict[str, str] = field(default_factory=dict)
+    goals: list[Goal] = field(default_factory=list)
 
-    def ratio(self, row: Row) -> float:
-        reference = next((r for r in self.rows if r.name == self.reference), self.rows[0])
+    def ratio(self, row: Row, against: str = "") -> float:
+        name = against or self.reference
+        reference = next((r for r in self.rows if r.name == name), self.rows[0])
         pairs = zip(row.values, reference.values, strict=True)
         return statistics.median(mine / its for mine, its in pairs)
 
+    def verdicts(self) -> list[str]:
+        """A line of Markdown for each goal whose rival was measured: the goal, what was reached."""
+        lines = []
+        for goal in self.goals:
+            if any(row.name == goal.against for row in self.rows):
+                ours = [r for r in self.rows if r.name.startswith("npipe")]
+                reached = {r.name: self.ratio(r, goal.against) for r in ours}
+                told = ", ".join(f"{name} {ratio:.2f}" for name, ratio in reached.items())
+                met = "met" if max(reached.values()) >= goal.ratio else "missed"
+                lines.append(f"| {self.title} | {goal} | {told} | {met} |")
+        return lines
+
     def markdown(self) -> str:
         lines = [f"### {self.title}", ""]
-        if self.goal:
-            lines += [f"Goal: {self.goal}.", ""]
+        if goal := self.goal or ", ".join(map(str, self.goals)):
+            lines += [f"Goal: {goal}.", ""]
         lines += [
             f"| contestant | median {self.unit} | spread | ratio to {self.reference} |",
             "|---|---:|---:|---:|",
@@ -78,6 +103,7 @@ def measure(
     rounds: int = 5,
     goal: str = "",
     absent: dict[str, str] | None = None,
+    goals: Iterable[Goal] = (),
 ) -> Table:
     """Call each contestant once per round, interleaved; the first round warms up and is dropped."""
     pairs = list(contestants)
@@ -88,7 +114,7 @@ def measure(
             value = run()
             if turn:
                 row.values.append(value)
-    return Table(title, unit, reference, rows, goal, absent or {})
+    return Table(title, unit, reference, rows, goal, absent or {}, list(goals))
 
 
 @contextlib.contextmanager

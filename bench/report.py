@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .harness import Row, Table
+from .harness import Goal, Row, Table
 from .servers import PEERS, ROOT, Absent, find
 
 REMARKS = Path(__file__).with_name("remarks.md")  # on the goals: goes between head and tables
@@ -45,7 +45,13 @@ class Section:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Section:
         tables = [
-            Table(**{**table, "rows": [Row(**row) for row in table["rows"]]})
+            Table(
+                **{
+                    **table,
+                    "rows": [Row(**row) for row in table["rows"]],
+                    "goals": [Goal(**goal) for goal in table["goals"]],
+                }
+            )
             for table in data.pop("tables")
         ]
         return cls(**data, tables=tables)
@@ -92,7 +98,14 @@ benchmarks alone make a load average of about 2.
 """
         remarks = REMARKS.read_text() + "\n" if REMARKS.exists() else ""
         sections = "\n".join(each.markdown(name) for name, each in self._sections.items())
-        return head + remarks + sections
+        return head + self._goals() + remarks + sections
+
+    def _goals(self) -> str:
+        lines = [v for s in self._sections.values() for t in s.tables for v in t.verdicts()]
+        if not lines:
+            return ""
+        top = "## Goals against others\n\n| what | goal | reached | |\n|---|---|---|---|\n"
+        return top + "\n".join(lines) + "\n\n"
 
 
 def _compact(stored: dict[str, Any]) -> str:

@@ -89,10 +89,11 @@ class Batch:
 
     def put(self, at: int, id: bytes, reply: bytes) -> None:
         """Take the reply to item ``at``; empty for a notification."""
-        self._size += len(reply)
-        if self._size > self._limit and reply:
-            reply = error_reply(id, RPCError("the batch's reply is too large", code=TOO_LARGE))
-        self._parts[at] = reply
+        if reply:
+            self._size += len(reply)
+            if self._size > self._limit:
+                reply = error_reply(id, RPCError("the batch's reply is too large", code=TOO_LARGE))
+            self._parts[at] = reply
         if next(self._count) == self._last:
             parts = [part for part in self._parts if part]
             self._then(self, b"[" + b",".join(parts) + b"]" if parts else b"")

@@ -25,6 +25,7 @@ is a ProtocolError, and the end of the connection.
 from __future__ import annotations
 
 import re
+from io import BytesIO
 from typing import Protocol
 
 from npipe.errors import ProtocolError, Truncated
@@ -98,12 +99,12 @@ class _Reader:
     def __init__(self, max_bytes: int, max_depth: int) -> None:
         self._max_bytes = max_bytes
         self._max_depth = max_depth
-        self._held = bytearray()
+        self._held = BytesIO()  # gives its bytes away without copying them
         self._error: ProtocolError | None = None
 
     @property
     def pending(self) -> int:
-        return len(self._held)
+        return self._held.tell()
 
     @property
     def error(self) -> ProtocolError | None:
@@ -117,7 +118,7 @@ class _Reader:
             self._split(bytes(data), messages)
         except ProtocolError as error:
             self._error = error
-            self._held = bytearray()
+            self._held = BytesIO()
             if not messages:
                 raise
         return messages
@@ -127,7 +128,7 @@ class _Reader:
             raise self._error
         if not self.pending:
             return []
-        held, self._held = bytes(self._held), bytearray()
+        held, self._held = self._held.getvalue(), BytesIO()
         if self._complete_at_eof(held):
             return [held.strip(WHITESPACE)]
         raise Truncated(f"the stream ended in the middle of a message, after {len(held)} bytes")
@@ -148,18 +149,18 @@ class _Reader:
     def _take(self, part: bytes) -> bytes:
         """Return the message that ``part`` completes."""
         self._check_size(len(part))
-        if not self._held:
+        if not self._held.tell():
             return part
-        self._held += part
-        message, self._held = bytes(self._held), bytearray()
+        self._held.write(part)
+        message, self._held = self._held.getvalue(), BytesIO()
         return message
 
     def _hold(self, part: bytes) -> None:
         self._check_size(len(part))
-        self._held += part
+        self._held.write(part)
 
     def _check_size(self, more: int) -> None:
-        if len(self._held) + more > self._max_bytes:
+        if self._held.tell() + more > self._max_bytes:
             raise ProtocolError(f"a message is longer than {self._max_bytes} bytes")
 
 
@@ -281,7 +282,7 @@ class ContentLength(_Reader):
 
     @property
     def pending(self) -> int:
-        return len(self._held) + (self._length is not None)
+        return self._held.tell() + (self._length is not None)
 
     def wrap(self, *messages: bytes) -> bytes:
         parts = (b"Content-Length: %d\r\n\r\n%b" % (len(text), text) for text in messages)
@@ -293,9 +294,9 @@ class ContentLength(_Reader):
             if self._length is None:
                 pos = self._header(data, pos)
                 continue
-            end = pos + self._length - len(self._held)
+            end = pos + self._length - self._held.tell()
             if end > len(data):
-                self._held += data[pos:]
+                self._held.write(data[pos:])
                 return
             message = self._take(data[pos:end])
             self._length = None
@@ -305,14 +306,14 @@ class ContentLength(_Reader):
 
     def _header(self, data: bytes, pos: int) -> int:
         """Read on in a header; return where its message, or the next chunk, starts."""
-        known = len(self._held)
-        self._held += data[pos : pos + MAX_HEADER + 4]
-        end = self._held.find(b"\r\n\r\n", max(0, known - 3))
-        if end > MAX_HEADER or (end < 0 and len(self._held) > MAX_HEADER):
+        known = self._held.tell()
+        self._held.write(data[pos : pos + MAX_HEADER + 4])
+        end = self._held.getvalue().find(b"\r\n\r\n", max(0, known - 3))
+        if end > MAX_HEADER or (end < 0 and self._held.tell() > MAX_HEADER):
             raise ProtocolError(f"a header is longer than {MAX_HEADER} bytes")
         if end < 0:
             return len(data)
-        header, self._held = bytes(self._held[:end]), bytearray()
+        header, self._held = self._held.getvalue()[:end], BytesIO()
         self._length = _content_length(header)
         if self._length > self._max_bytes:
             raise ProtocolError(f"a message is longer than {self._max_bytes} bytes")

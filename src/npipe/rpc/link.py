@@ -112,15 +112,18 @@ class Link:
 
     def _read_once(self) -> bool:
         """Read, and hand over what has come. False: nothing more will. Raises as reading does."""
-        if self._framing.error is not None:  # what came before it has been answered
-            raise self._framing.error
-        self._wait_for_room()
+        framing, session = self._framing, self.session
+        if framing.error is not None:  # what came before it has been answered
+            raise framing.error
+        if session.full:
+            self._wait_for_room()
         data = self._read()
         if not data:
             return False
         self.bytes_in += len(data)
-        self.session.receive(self._framing.feed(data))
-        self._watch_partial()
+        session.receive(framing.feed(data))
+        if self._partial or framing.pending:
+            self._watch_partial()
         return True
 
     def _fail(self, error: Exception) -> None:

@@ -81,7 +81,9 @@ def parse(data: bytes) -> Message | Fault | list[Message | Fault]:
             data.decode()  # msgspec does not look inside a Raw, and an id is echoed
         if data[:1] != b"[":
             message = _decode_message(data)
-            return message if _is_sound(message) else _second_look(data)
+            if _is_sound(message):
+                return message
+            return _second_look(data)
         messages = _decode_messages(data)
         if all(map(_is_sound, messages)):
             return list[Message | Fault](messages)
@@ -91,11 +93,10 @@ def parse(data: bytes) -> Message | Fault | list[Message | Fault]:
 
 
 def _is_sound(message: Message) -> bool:
-    # An id is a string, a number or null; a message is a request or a reply, never both.
-    if message.id is not ABSENT and bytes(message.id)[:1] in _NO_ID:
+    # A message is a request or a reply, never both; an id is a string, a number or null.
+    if (message.result is ABSENT is message.error) is (message.method is UNSET):
         return False
-    alone = message.result is ABSENT is message.error
-    return alone is not (message.method is UNSET)
+    return message.id is ABSENT or bytes(message.id)[:1] not in _NO_ID
 
 
 def _parse_slowly(data: bytes) -> Message | Fault | list[Message | Fault]:
@@ -205,7 +206,9 @@ def encode(value: Any) -> bytes:
     data = _encode(value)
     # msgspec writes NaN as null, so only a null in the text gives cause to look.
     # (find, for `in` takes three times as long.)
-    if data.find(b"null") >= 0 and value is not None and _may_hold_nan(value) and _holds_nan(value):
+    if type(value) is str or data.find(b"null") < 0 or value is None:
+        return data
+    if _may_hold_nan(value) and _holds_nan(value):
         raise ValueError("NaN and Infinity have no form in JSON")
     return data
 

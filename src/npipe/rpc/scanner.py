@@ -19,6 +19,7 @@ last 128 bytes are walked token by token.
 from __future__ import annotations
 
 import re
+from io import BytesIO
 from itertools import accumulate
 
 from npipe.errors import ProtocolError
@@ -130,7 +131,7 @@ class Container:
         self._newline = False  # the last chunk ended with a newline that may break the message
         self._last = 0  # the last byte seen that is not whitespace
 
-    def scan(self, data: bytes, start: int, held: bytearray) -> int:
+    def scan(self, data: bytes, start: int, held: BytesIO) -> int:
         """Return where the message ends in ``data``, or -1 if it goes on in the next chunk.
 
         ``start`` is where the message, or its next part, starts in ``data``. ``held`` is what
@@ -260,7 +261,7 @@ class Word:
     def __init__(self) -> None:
         self._garbage = False
 
-    def scan(self, data: bytes, start: int, held: bytearray) -> int:
+    def scan(self, data: bytes, start: int, held: BytesIO) -> int:
         """As ``Container.scan``."""
         pos = start
         if not self._garbage:
@@ -268,7 +269,7 @@ class Word:
             if found is None:
                 return -1
             pos = found.start()
-            if _SCALAR.fullmatch(held + data[start:pos]):
+            if _SCALAR.fullmatch(held.getvalue() + data[start:pos]):
                 return pos
             self._garbage = True
         return data.find(b"\n", pos)

@@ -225,10 +225,12 @@ class Session:
             reply = result_reply(id, result) if id else b""
         except Exception as error:
             reply = self._explain(message, id, error)
-        if batch is None and 0 < len(reply) <= self._most:
+        if not 0 < len(reply) <= self._most:
+            self.deliver(id, batch, reply)
+        elif batch is None:
             self.send(reply)
         else:
-            self.deliver(id, batch, reply)
+            batch[0].put(batch[1], id, reply)
         return None
 
     def _explain(self, message: Message, id: bytes, error: Exception) -> bytes:
