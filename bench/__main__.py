@@ -18,7 +18,7 @@ from .servers import Absent
 
 #: Each is a module here, and a section of the document.
 SECTIONS = ("transport", "wine", "rpc", "one_core", "clients", "chain", "framing", "cost")
-ROUNDS, QUICK = 11, 3
+ROUNDS, QUICK = 9, 3
 
 
 def main() -> None:
