@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import shutil
 import sys
 import tempfile
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from npipe.rpc import API, Limits, RPCError
+from npipe.rpc import API, Limits, RPCError, Server, aio
 from npipe.rpc.dispatcher import Dispatcher
 from npipe.rpc.session import Session
 from npipe.rpc.subscriptions import Subscription
@@ -77,3 +80,49 @@ def address() -> Iterator[str]:
     finally:
         with contextlib.suppress(OSError):
             shutil.rmtree(directory)
+
+
+ServeAPI = Callable[..., None]
+
+
+@pytest.fixture(params=["threads", "asyncio"])
+def serve_api(request: pytest.FixtureRequest, address: str) -> Iterator[ServeAPI]:
+    """Serve an API at ``address``, with the options of a server: once with each shell."""
+    ends: list[Callable[[], object]] = []
+
+    def start(api: API, **options: Any) -> None:
+        if request.param == "threads":
+            server = Server(api, **options)
+            server.serve(address)
+            ends.append(server.stop)
+        else:
+            ends.append(_serve_on_a_loop(api, address, options))
+
+    yield start
+    for end in ends:
+        end()
+
+
+def _serve_on_a_loop(api: API, address: str, options: dict[str, Any]) -> Callable[[], object]:
+    """Serve in a thread; return what ends it."""
+    ready, end = threading.Event(), asyncio.Event()
+    loop = asyncio.new_event_loop()
+
+    async def main() -> None:
+        async with aio.Server(api, **options) as server:
+            await server.serve(address)
+            ready.set()
+            await end.wait()
+
+    def run() -> None:
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            runner.run(main())
+
+    def stop() -> None:
+        loop.call_soon_threadsafe(end.set)
+        thread.join(20)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    assert ready.wait(20)
+    return stop

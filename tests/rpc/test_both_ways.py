@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from npipe import rpc
 from npipe.rpc import aio
+from rpc.conftest import ServeAPI
 from rpc.service import make_api
 
 SIZE = 1_000_000
@@ -18,32 +17,10 @@ COUNT = 100  # together more than Limits.queue_bytes, and a thousand times a pip
 METHODS = ["test_repeat", "test_slowRepeat"]  # run where it is read, and in a thread of its own
 
 
-@pytest.fixture(params=["threads", "asyncio"])
-def server(request: pytest.FixtureRequest, address: str) -> Iterator[str]:
-    """Serve at the address, with each shell."""
-    if request.param == "threads":
-        with rpc.Server(make_api()) as server:
-            server.serve(address)
-            yield address
-        return
-    ready, loop, end = threading.Event(), asyncio.new_event_loop(), asyncio.Event()
-
-    async def main() -> None:
-        async with aio.Server(make_api()) as server:
-            await server.serve(address)
-            ready.set()
-            await end.wait()
-
-    def run() -> None:
-        with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            runner.run(main())
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    assert ready.wait(20)
-    yield address
-    loop.call_soon_threadsafe(end.set)
-    thread.join(20)
+@pytest.fixture
+def server(serve_api: ServeAPI, address: str) -> str:
+    serve_api(make_api())
+    return address
 
 
 def test_threads_that_call_with_large_parameters_and_results(server: str) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 import npipe
 from npipe import rpc
-from npipe.rpc import aio
+from rpc.conftest import ServeAPI
 
 SIZE = 10_000  # of an item of a flood
 
@@ -104,53 +104,22 @@ class Reader:
 Serve = Callable[..., tuple[Service, Reader]]
 
 
-@pytest.fixture(params=["threads", "asyncio"])
-def serve(request: pytest.FixtureRequest, address: str) -> Iterator[Serve]:
-    """Start a server of the shell with these limits, and connect to it."""
+@pytest.fixture
+def serve(serve_api: ServeAPI, address: str) -> Iterator[Serve]:
+    """Start a server with these limits, and connect to it."""
     service, api = Service(), rpc.API()
     api.register("test", service)
-    ends: list[Callable[[], object]] = [service.tick.set]
+    connections: list[npipe.Connection] = []
 
     def start(**limits: Any) -> tuple[Service, Reader]:
-        if request.param == "threads":
-            server = rpc.Server(api, limits=rpc.Limits(**limits))
-            server.serve(address)
-            ends.append(server.stop)
-        else:
-            ends.append(_serve_on_a_loop(api, rpc.Limits(**limits), address))
-        connection = npipe.connect(address)
-        connection.set_read_deadline(None)
-        ends.append(connection.close)
-        return service, Reader(connection)
+        serve_api(api, limits=rpc.Limits(**limits))
+        connections.append(npipe.connect(address))
+        return service, Reader(connections[0])
 
     yield start
-    for end in reversed(ends):
-        end()
-
-
-def _serve_on_a_loop(api: rpc.API, limits: rpc.Limits, address: str) -> Callable[[], object]:
-    """Serve in a thread; return what ends it."""
-    ready, ended = threading.Event(), asyncio.Event()
-    loop: asyncio.AbstractEventLoop | None = None
-
-    async def main() -> None:
-        nonlocal loop
-        loop = asyncio.get_running_loop()
-        async with aio.Server(api, limits=limits) as server:
-            await server.serve(address)
-            ready.set()
-            await ended.wait()
-
-    thread = threading.Thread(target=asyncio.run, args=(main(),), daemon=True)
-    thread.start()
-    assert ready.wait(20)
-
-    def stop() -> None:
-        assert loop is not None
-        loop.call_soon_threadsafe(ended.set)
-        thread.join(20)
-
-    return stop
+    for connection in connections:
+        connection.close()
+    service.tick.set()
 
 
 both_kinds = pytest.mark.parametrize("kind", ["plain", "async"])

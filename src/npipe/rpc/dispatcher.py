@@ -6,8 +6,9 @@ hands its reply to whoever made it. Which message becomes which call is for ``se
 
 from __future__ import annotations
 
+import inspect
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from itertools import count
 from time import perf_counter
@@ -28,7 +29,12 @@ log = logging.getLogger("npipe.rpc")
 Middleware = Callable[[Context, Callable[[], Any]], Any]
 """``middleware(context, proceed)`` returns ``proceed()``, or something in its place, or raises.
 For an ``async def`` handler ``proceed()`` gives an awaitable, and the middleware may too; for a
-subscription the iterator of its items, asked for before the client gets its id."""
+subscription the iterator of its items, asked for before the client gets its id. Once one layer is
+``async def``, every call is awaited: ``proceed()`` gives an awaitable in each layer, and that for
+a subscription is awaited after the client got its id, so a refusal is an error pushed."""
+
+Apart = Callable[[Callable[[], Any]], Awaitable[Any]]
+"""Runs a plain function where it holds up nobody."""
 
 # The codes of our own, beyond the five of the specification.
 TOO_LARGE = -32003  # geth's
@@ -53,12 +59,21 @@ class Dispatcher:
         self.middleware = tuple(middleware)
         self.show_errors = show_errors
         self.error_code = error_code
+        self.is_async = any(map(_is_async, self.middleware))  # so every call is to be awaited
 
-    def invoke(self, context: Context, method: Method, args: tuple[Any, ...]) -> Any:
-        """Call the function, through the middleware. Async ones give an awaitable."""
+    def invoke(
+        self, context: Context, method: Method, args: tuple[Any, ...], apart: Apart | None = None
+    ) -> Any:
+        """Call the function, through the middleware. Async ones give an awaitable, and so do all
+        where the middleware is async; ``apart`` then runs a plain one elsewhere."""
         if method.signature.wants_context:
             args = (context, *args)
         proceed: Callable[[], Any] = partial(method.signature.call, *args)
+        is_generator = method.kind == "generator"  # to call one is to compute nothing yet
+        if self.is_async and (is_generator or not method.is_async):
+            if apart is None or is_generator or method.options.inline:
+                apart = _now
+            proceed = partial(apart, proceed)
         for layer in reversed(self.middleware):
             proceed = partial(layer, context, proceed)
         return proceed()
@@ -70,6 +85,14 @@ class Dispatcher:
         log.error("connection %06d: %s failed", connection_id, method, exc_info=error)
         text = f"{type(error).__name__}: {error}" if self.show_errors else "internal error"
         return RPCError(text, code=self.error_code)
+
+
+def _is_async(layer: Middleware) -> bool:
+    return inspect.iscoroutinefunction(layer) or inspect.iscoroutinefunction(type(layer).__call__)
+
+
+async def _now(function: Callable[[], Any]) -> Any:
+    return function()
 
 
 class Batch:
@@ -109,6 +132,7 @@ class Serving(Protocol):
     peer: PeerIdentity | None
     remote: Any
     plain: bool
+    apart: Apart | None
     errors: int
 
     def send(self, message: bytes) -> None: ...
@@ -173,8 +197,9 @@ class Call:
         """Await an async function, and answer. When cancelled: answers that, and lets it pass."""
         started = perf_counter()
         try:
-            context = Context(self)
-            self.finish(await self.session.dispatcher.invoke(context, self.method, self.args))
+            session, context = self.session, Context(self)
+            invoke = session.dispatcher.invoke
+            self.finish(await invoke(context, self.method, self.args, session.apart))
         except BaseException as error:
             self.fail(error)
             if not isinstance(error, Exception):

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from typing import Any
 
 from npipe.rpc.subscriptions import Subscription
 
-__all__ = ["feed", "feed_async"]
+__all__ = ["feed", "feed_async", "start_feed"]
 
 EACH = 64  # items that an async generator pushes before others get their turn on its loop
 
 
-def feed(subscription: Subscription) -> None:
+def feed(subscription: Subscription, items: Any = None) -> None:
     """Push what a plain generator yields, in this thread, to its end."""
     error: BaseException | None = None
     try:
-        items = subscription.items()
+        items = subscription.items() if items is None else items
         try:
             for item in items:
                 if not subscription.push(item):
@@ -46,12 +47,36 @@ def _await_room(subscription: Subscription) -> None:
         room.clear()
 
 
+def start_feed(subscription: Subscription, items: Any = None) -> None:
+    """Push what a plain generator yields, in a thread of its own."""
+    name = f"npipe-{subscription.session.connection_id:06d}-feed"
+    thread = threading.Thread(target=feed, args=(subscription, items), name=name, daemon=True)
+    try:
+        thread.start()
+    except RuntimeError as error:  # no thread to be had
+        subscription.finish(error)
+
+
 async def feed_async(subscription: Subscription) -> None:
-    """Push what an async generator yields, to its end."""
+    """Push what an async generator yields, to its end. Async middleware is awaited first, and may
+    give a plain generator: that goes on in a thread."""
+    items = subscription.items()
+    if subscription.session.dispatcher.is_async:
+        try:
+            items = await items
+        except Exception as error:
+            subscription.finish(error)
+            return
+        if not hasattr(items, "__aiter__"):
+            start_feed(subscription, items)
+            return
+    await _feed_async(subscription, items)
+
+
+async def _feed_async(subscription: Subscription, items: Any) -> None:
     import asyncio  # a server of plain functions does without
 
     error: Exception | None = None
-    items = subscription.items()
     pushed = 0
     try:
         async for item in items:

@@ -18,12 +18,10 @@ from typing import Any
 
 from npipe.errors import ClosedError, ParseError, ProtocolError
 from npipe.rpc.dispatcher import Call
-from npipe.rpc.feeds import feed
 from npipe.rpc.framing import Framing
 from npipe.rpc.messages import error_reply
 from npipe.rpc.reply import Reply
 from npipe.rpc.session import Session
-from npipe.rpc.subscriptions import Subscription
 from npipe.rpc.watch import Gates, Watch, start_thread
 from npipe.transport.base import Connection
 
@@ -179,13 +177,14 @@ class Link:
         call = session.next_call()
         if call is None:
             return True
+        all_async = session.all_async
         watch = self._watch
         watch.busy.add(self)
         if not watch.awake:
             watch.wake()
         while call is not None:
             method = call.method
-            if method.is_async or method.slow or method.apart:
+            if method.is_async or all_async or method.slow or method.apart:
                 self._start_call(call)
             else:
                 self._current = call
@@ -217,7 +216,8 @@ class Link:
                 self._reader, self._current = before
 
     def _start_call(self, call: Call) -> None:
-        if call.method.is_async and self._run_async is not None:
+        is_async = call.method.is_async or self.session.all_async
+        if is_async and self._run_async is not None:
             self._run_async(self, call)
             return
         try:
@@ -243,7 +243,7 @@ class Link:
         self.flush_replies()
         self._room.set()
         while (call := self.session.next_call()) is not None:
-            if call.method.is_async or call.method.apart:
+            if call.method.is_async or self.session.all_async or call.method.apart:
                 self._start_call(call)
             else:
                 call.run()
@@ -372,13 +372,6 @@ class Link:
         return f"npipe-{self.session.connection_id:06d}-call"
 
     # Subscriptions
-
-    def run_subscription(self, subscription: Subscription) -> None:
-        """Run a plain generator in a thread of its own."""
-        try:
-            start_thread(feed, self._thread_name, subscription)
-        except RuntimeError as error:  # no thread to be had
-            subscription.finish(error)
 
     def push_soon(self) -> None:
         """Have what subscriptions queued written, by a thread that does nothing else: a generator

@@ -27,7 +27,15 @@ from msgspec import UNSET, Raw
 
 from npipe.errors import InvalidParams, InvalidRequest, MethodNotFound, RPCError
 from npipe.rpc.api import Method
-from npipe.rpc.dispatcher import CANCELLED, LIMIT_EXCEEDED, TOO_LARGE, Batch, Call, Dispatcher
+from npipe.rpc.dispatcher import (
+    CANCELLED,
+    LIMIT_EXCEEDED,
+    TOO_LARGE,
+    Apart,
+    Batch,
+    Call,
+    Dispatcher,
+)
 from npipe.rpc.limits import Limits
 from npipe.rpc.messages import (
     BAD_JSON,
@@ -68,6 +76,7 @@ class Session:
     """The state of one connection, as this end sees it."""
 
     remote: Any = None  # the shell's face for calling the other end
+    apart: Apart | None = None  # the shell's way to run a plain function that is awaited
 
     def __init__(
         self,
@@ -97,6 +106,7 @@ class Session:
         self.timings: dict[str, Timing] = {}  # by method
         self.in_write: list[Pending] = []  # the calls that ``take`` returned last
         self.plain = not dispatcher.middleware
+        self.all_async = dispatcher.is_async
         self._methods = dispatcher.api.table(peer)
         self._most = self.limits.reply_bytes
         self._wrap = wrap

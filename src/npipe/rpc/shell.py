@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from npipe.rpc import framing as framings
+from npipe.rpc.apart import run_apart
 from npipe.rpc.caller import Caller
 from npipe.rpc.dispatcher import Dispatcher
+from npipe.rpc.feeds import start_feed
 from npipe.rpc.limits import Limits
 from npipe.rpc.link import Link
 from npipe.rpc.loop import LoopThread
 from npipe.rpc.session import Session
 from npipe.rpc.subscriptions import Subscription
-from npipe.rpc.watch import Gates, Watch
+from npipe.rpc.watch import Gates, Watch, start_thread
 from npipe.transport.base import Connection
 
 __all__ = ["Shell"]
+
+
+def _start(job: Callable[[], None]) -> None:
+    start_thread(job, "npipe-call")
 
 
 class Shell:
@@ -41,10 +48,10 @@ class Shell:
         """Put a link of this kind together. It reads only once it is started."""
 
         def on_subscription(subscription: Subscription) -> None:
-            if subscription.call.method.is_async:
+            if subscription.is_async:
                 self._loop.run_subscription(subscription)
             else:
-                link.run_subscription(subscription)
+                start_feed(subscription)
 
         def on_pushes() -> None:
             link.push_soon()
@@ -62,6 +69,7 @@ class Shell:
             on_subscription=on_subscription,
             on_pushes=on_pushes,
         )
+        session.apart = partial(run_apart, _start)
         run_async = self._loop.run_call
         link = kind(
             connection,

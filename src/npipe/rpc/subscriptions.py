@@ -65,6 +65,7 @@ class Subscription:
         "_silent",
         "call",
         "id",
+        "is_async",
         "on_room",
         "session",
         "taken",
@@ -85,11 +86,13 @@ class Subscription:
             name,
             self.id.encode(),
         )
-        self._items = self._call_function()
+        self.is_async = method.is_async or session.dispatcher.is_async  # so use ``feed_async``
+        # At once, for then a refusal is the reply, and what listens misses nothing.
+        self._items = None if session.dispatcher.is_async else self._call_function()
 
     def items(self) -> Any:
-        """Return the generator: an async one where ``call.method.is_async``."""
-        return self._items
+        """Return the generator; where the middleware is async, what is to be awaited for it."""
+        return self._call_function() if self._items is None else self._items
 
     def _call_function(self) -> Any:
         call = self.call

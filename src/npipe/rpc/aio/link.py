@@ -18,13 +18,15 @@ import select
 import sys
 import threading
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, cast
 
 from npipe.errors import ParseError, ProtocolError
 from npipe.rpc.aio.clock import Clock
 from npipe.rpc.aio.workers import Crew, Gates, Workers
+from npipe.rpc.apart import run_apart
 from npipe.rpc.dispatcher import Call, Dispatcher
-from npipe.rpc.feeds import feed, feed_async
+from npipe.rpc.feeds import feed_async, start_feed
 from npipe.rpc.framing import Framing
 from npipe.rpc.limits import Limits
 from npipe.rpc.messages import error_reply
@@ -162,6 +164,7 @@ class Link(asyncio.Protocol):
             on_pushes=self.wake,
         )
         session.link = self
+        session.apart = partial(run_apart, self._workers.start)
         self._clock = Clock(self)
         self._on_open(self)
 
@@ -310,7 +313,7 @@ class Link(asyncio.Protocol):
         method = call.method
         if call.cancelled:
             call.fail(asyncio.CancelledError())
-        elif method.is_async:
+        elif method.is_async or self.session.all_async:
             task = self._new_task(call.run_async())
             if task.done():
                 self._task_done(task)
@@ -450,15 +453,10 @@ class Link(asyncio.Protocol):
         """Run a subscription. From any thread: a batch ends where its last call did."""
         if not self.on_loop:
             self.loop.call_soon_threadsafe(self._subscribed, subscription)
-        elif subscription.call.method.is_async:
+        elif subscription.is_async:
             task = self.loop.create_task(feed_async(subscription))
             self.tasks.add(task)
             subscription.call.on_cancel(task.cancel)
             task.add_done_callback(self._task_done)
         else:
-            try:
-                threading.Thread(
-                    target=feed, args=(subscription,), name="npipe-feed", daemon=True
-                ).start()
-            except RuntimeError as error:  # no thread to be had
-                subscription.finish(error)
+            start_feed(subscription)

@@ -1,0 +1,45 @@
+"""A plain function, awaited: it runs in a thread, and the loop goes on. For both shells.
+
+Only where the middleware is ``async def``: everywhere else plain functions are not awaited.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["run_apart"]
+
+Start = Callable[[Callable[[], None]], object]
+
+
+async def run_apart(start: Start, function: Callable[[], Any]) -> Any:
+    """Return what ``function()`` returns, or raise it. ``start(job)`` runs a job in a thread."""
+    import asyncio  # a server of plain functions does without
+
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Any] = loop.create_future()
+
+    def settle(result: Any, error: Exception | None) -> None:
+        if future.done():  # the call was cancelled
+            return
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
+
+    def job() -> None:
+        result, error = None, None
+        try:
+            result = function()
+        except BaseException as caught:
+            # What a future cannot hold, and what would end the loop, is an error like any other.
+            error = caught if isinstance(caught, Exception) else RuntimeError(repr(caught))
+            if isinstance(error, StopIteration):
+                error = RuntimeError(repr(error))
+        with contextlib.suppress(RuntimeError):  # the loop has been closed
+            loop.call_soon_threadsafe(settle, result, error)
+
+    start(job)
+    return await future
