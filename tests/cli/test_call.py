@@ -102,6 +102,13 @@ def test_no_server(address: str, run: Run) -> None:
 
 
 @pytest.mark.skipif(WINDOWS, reason="a socket file")
+def test_a_file_of_that_name_is_pointed_out(directory: Path, run: Run) -> None:
+    (directory / "geth.ipc").touch()
+    done = run("call", "geth.ipc", "test_echo")
+    assert done.stderr.endswith("for the file of that name here give ./geth.ipc\n")
+
+
+@pytest.mark.skipif(WINDOWS, reason="a socket file")
 def test_a_file_that_is_no_socket(address: str, run: Run) -> None:
     Path(address).write_text("mine")
     done = run("call", address, "test_echo")

@@ -73,6 +73,23 @@ def test_what_gets_fingers_know_is_understood(console: Console, screen: Lines) -
     assert screen.results == ["latest", {"number": "0x5", "full": True}]
 
 
+def test_a_parameter_may_be_a_call(console: Console, screen: Lines) -> None:
+    assert console.execute("eth.getBlock(eth.blockNumber).number")
+    assert console.execute("eth_getBlockByNumber eth.getBlock(eth.blockNumber).number true")
+    assert console.execute(".batch eth.getBlock(eth.blockNumber, true); eth.blockNumber")
+    five = {"number": "0x5", "full": True}
+    assert screen.results == ["0x5", five, [five, "0x5"]]
+    assert not console.execute("eth.getBlock(eth.fail)")
+    assert "-32050" in screen.errors[0]
+
+
+def test_what_is_wrong_with_a_line_is_no_servers_fault(
+    console: Console, screen: Lines, address: str
+) -> None:
+    assert not console.execute("eth.getBlock(1 2)")
+    assert screen.errors == ["expected , or ) at '2)'"]
+
+
 def test_requests_written_out(console: Console, screen: Lines) -> None:
     assert console.execute('{"jsonrpc": "2.0", "id": 9, "method": "eth_blockNumber"}')
     named = '{"method": "eth_getBlockByNumber", "params": {"block": "0x1", "full": false}}'

@@ -46,6 +46,15 @@ def test_dotted_is_told_from_underscored() -> None:
     assert parse("eth_getBlock(1)") == Call("eth_getBlock", [1], (), False)
 
 
+def test_a_call_among_the_parameters() -> None:
+    accounts = Call("eth_accounts", [], (0,), True)
+    assert parse("eth.getBalance(eth.accounts[0])") == Call("eth_getBalance", [accounts], (), True)
+    sent = parse("eth.sendTransaction({from: eth.accounts[0], value: 1}).hash")
+    assert sent == Call("eth_sendTransaction", [{"from": accounts, "value": 1}], ("hash",), True)
+    with pytest.raises(ValueError, match="nested too deep"):
+        parse("a.b(" * 99 + ")" * 99)
+
+
 def test_commands_requests_and_nothing() -> None:
     assert parse(" .subscribe eth newHeads ") == Command("subscribe", "eth newHeads")
     assert parse(".help") == Command("help", "")

@@ -23,6 +23,14 @@ HASH = "0x" + "ab" * 32
         ("eth.getStorageAt('0x1', '0x0')", "eth_getStorageAt", ["0x1", "0x0", "latest"]),
         ("eth.blockNumber", "eth_blockNumber", []),
         ("math.add(1, 2)", "math_add", [1, 2]),
+        ("math.add(1e18, 1.5)", "math_add", [10**18, 1.5]),
+        ("eth.getStorageAt('0x1', 1)", "eth_getStorageAt", ["0x1", "0x1", "latest"]),
+        (
+            "eth.call({to: '0x1', value: 1e18})",
+            "eth_call",
+            [{"to": "0x1", "value": hex(10**18)}, "latest"],
+        ),
+        ("eth.getLogs({fromBlock: 0})", "eth_getLogs", [{"fromBlock": "0x0"}]),
     ],
 )
 def test_translate(line: str, method: str, params: list[object]) -> None:

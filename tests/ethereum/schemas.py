@@ -1,6 +1,7 @@
 """JSON schemas of what Ethereum's methods return, after the execution-apis specification.
 
-Written for these tests: that project publishes no package to take the data from.
+Written for these tests: that project publishes no package to take the data from (none is on npm, and
+its repository is no Go module). Each of its methods that is served has one; test_execution_apis counts.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ clear line on standard error and never a traceback; an error that nobody foresaw
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -85,6 +86,8 @@ def explain(error: Exception, address: str) -> str:
         data = "" if error.data is None else f", data {dump(error.data, pretty=False)}"
         return f"{error.message} (code {error.code}{data})"
     if isinstance(error, FileNotFoundError):
+        if sys.platform != "win32" and "/" not in address and os.path.exists(address):
+            return f"no server at {address}; for the file of that name here give ./{address}"
         return f"no server at {address}; start one with: npipe serve {address}"
     if isinstance(error, ConnectionRefusedError) and "any more" in _reason(error):
         return f"nobody serves {address} any more; start a server with: npipe serve {address}"

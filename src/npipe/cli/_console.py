@@ -5,15 +5,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from npipe.cli._common import as_object, explain, one_line
 from npipe.cli._expression import Call, Command, Request, is_complete, parse, pick
 from npipe.cli._javascript import translate
-from npipe.errors import RPCError
+from npipe.errors import ProtocolError, RPCError
 
 if TYPE_CHECKING:
     from npipe.cli._catalog import Catalog
@@ -26,6 +26,7 @@ HELP: Final = """\
 eth_blockNumber                    call a method; eth.blockNumber is the same
 eth.getBalance("0x..", "latest")   with parameters; eth_getBalance 0x.. latest is the same
 eth.getBlock("latest").hash        a part of the result
+eth.getBalance(eth.accounts[0])    a parameter that is asked for first
 {"method": "eth_call", ...}        a request written out; [{...}, {...}] is a batch
 .batch eth.blockNumber; eth.chainId
 .subscribe eth newHeads            print what comes, until Ctrl-C
@@ -64,8 +65,11 @@ class Console:
         """Do what ``line`` says and show the outcome; tell whether it succeeded."""
         try:
             self._do(line)
-        except (OSError, ValueError, TypeError, RPCError) as error:
+        except (OSError, RPCError, ProtocolError) as error:
             self._screen.error(one_line(explain(error, self._address)))
+            return False
+        except (ValueError, TypeError) as error:  # of the line itself
+            self._screen.error(one_line(str(error)))
             return False
         return True
 
@@ -93,10 +97,22 @@ class Console:
         return self._client.call(call.method, *call.params)
 
     def _resolve(self, call: Call) -> Call:
+        call = replace(call, params=[self._evaluate(value) for value in call.params])
         if not call.dotted:
             return call
         catalog = self._catalog()
         return call if catalog.exact and catalog.find(call.method) else translate(call)
+
+    def _evaluate(self, value: Any) -> Any:
+        """A parameter, with the results of the calls in it."""
+        match value:
+            case Call():
+                return pick(self._call(value), value.path)
+            case list():
+                return [self._evaluate(item) for item in value]
+            case dict():
+                return {key: self._evaluate(item) for key, item in value.items()}
+        return value
 
     def _request(self, body: dict[str, Any] | list[Any]) -> Any:
         if isinstance(body, dict):
@@ -118,13 +134,14 @@ class Console:
         if not isinstance(words, Call) or len(words.params) < 2:
             raise ValueError("usage: .subscribe eth newHeads [PARAM]...")
         namespace, name, *params = words.params
+        params = [self._evaluate(value) for value in params]
         began = time.monotonic()
-        with (
-            contextlib.suppress(KeyboardInterrupt),
-            self._client.subscribe(namespace, name, *params) as subscription,
-        ):
-            for item in subscription:
-                self._screen.result(item, time.monotonic() - began)
+        try:
+            with self._client.subscribe(namespace, name, *params) as subscription:
+                for item in subscription:
+                    self._screen.result(item, time.monotonic() - began)
+        except KeyboardInterrupt:
+            self._screen.text("")  # the terminal has put ^C where the prompt would be
 
     def _modules(self, _rest: str) -> None:
         self._show(lambda: dict(sorted(self._catalog().modules.items())))

@@ -7,6 +7,7 @@ What is understood, with its meaning::
     eth.getBalance("0x..", "latest")     with parameters: JSON, or JavaScript's looser form of it
     eth_getBalance 0x.. latest           with parameters as on the command line
     eth.getBlock("latest").hash          a part of the result
+    eth.getBalance(eth.accounts[0])      a parameter that is asked for first
     {"method": "eth_call", ...}          a whole request, and [...] a batch of them
     .help                                a command to the console itself
 """
@@ -23,7 +24,10 @@ __all__ = ["Call", "Command", "Request", "is_complete", "parse", "pick"]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A method with parameters, and the path of the wanted part inside the result."""
+    """A method with parameters, and the path of the wanted part inside the result.
+
+    What stands among the parameters may be a Call itself: its result is meant.
+    """
 
     method: str
     params: list[Any]
@@ -58,6 +62,7 @@ _TOKEN: Final = re.compile(
 )
 _NAMES: Final = re.compile(r"[A-Za-z_$][\w$]*(?:\.[\w$]+)*")
 _LITERALS: Final[dict[str, Any]] = {"true": True, "false": False, "null": None, "undefined": None}
+_EXPONENT_FROM: Final = 1e21  # from here on JavaScript writes numbers with an exponent
 _DEPTH: Final = 64  # of brackets; what a person types never comes near it
 
 
@@ -114,7 +119,17 @@ class _Parser:
         return values
 
     def call(self) -> Call:
-        names = [self._take("word", "a method, like eth_blockNumber or eth.blockNumber")]
+        first = self._take("word", "a method, like eth_blockNumber or eth.blockNumber")
+        call = self._call(first, 0)
+        while self._token == ";":
+            self._advance()
+        if self._kind:
+            raise self._expected("the end of the line")
+        return call
+
+    def _call(self, first: str, depth: int) -> Call:
+        """A call whose first name has been read."""
+        names = [first]
         while self._token == ".":
             self._advance()
             names.append(self._take("word", "a name"))
@@ -123,13 +138,8 @@ class _Parser:
         if self._token == "(":
             if path:
                 raise ValueError(f"a part of a result cannot be called: {'.'.join(names)}")
-            params = self._items(")", 0)
-        path += self._path()
-        while self._token == ";":
-            self._advance()
-        if self._kind:
-            raise self._expected("the end of the line")
-        return Call(method, params, path, dotted)
+            params = self._items(")", depth)
+        return Call(method, params, path + self._path(), dotted)
 
     def _path(self) -> tuple[str | int, ...]:
         path: list[str | int] = []
@@ -157,10 +167,12 @@ class _Parser:
         if kind not in ("string", "hex", "number", "word"):
             raise self._expected("a value")
         self._advance()
+        if kind == "word" and self._token == ".":
+            return self._call(token, depth + 1)
         if kind == "string":
             return _string(token)
         if kind == "number":
-            return json.loads(token)
+            return _number(token)
         # 0x1 stays text, which is how JSON-RPC carries it; a bare word is text too.
         return _LITERALS.get(token, token) if kind == "word" else token
 
@@ -216,6 +228,13 @@ class _Parser:
     def _expected(self, wanted: str) -> ValueError:
         rest = self._text[self._at :].strip()
         return ValueError(f"expected {wanted} at {rest[:20]!r}" if rest else f"expected {wanted}")
+
+
+def _number(token: str) -> int | float:
+    """A number as JavaScript would send it: 1e18 is whole."""
+    number: int | float = json.loads(token)
+    whole = isinstance(number, float) and abs(number) < _EXPONENT_FROM and number.is_integer()
+    return int(number) if whole else number
 
 
 def _string(token: str) -> str:

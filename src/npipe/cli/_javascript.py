@@ -27,6 +27,12 @@ BLOCK_AT: Final = {
     "eth_getBlockByNumber": 0,
     "eth_getBlockReceipts": 0,
 }
+# Methods whose first parameter is an object with numbers in it: a person writes them in decimal.
+OBJECTS: Final = {
+    *("eth_call", "eth_createAccessList", "eth_estimateGas", "eth_fillTransaction"),
+    *("eth_getLogs", "eth_newFilter", "eth_sendTransaction", "eth_signTransaction"),
+    *("debug_traceCall", "personal_sendTransaction"),
+}
 HASH_LENGTH: Final = 66  # characters of a 32-byte hash with its 0x
 
 
@@ -44,10 +50,14 @@ def translate(call: Call) -> Call:
         params.append("latest")
     if at is not None and len(params) > at:
         params[at] = _quantity(params[at])
+    if method == "eth_getStorageAt" and len(params) > 1:
+        params[1] = _quantity(params[1])
+    if method in OBJECTS and params and isinstance(params[0], dict):
+        params[0] = {name: _quantity(value) for name, value in params[0].items()}
     return Call(method, params, call.path, call.dotted)
 
 
 def _quantity(value: Any) -> Any:
-    """Return a block number as JSON-RPC of Ethereum wants it."""
+    """Return a number as JSON-RPC of Ethereum wants it."""
     number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
     return hex(value) if number else value

@@ -152,7 +152,7 @@ class RichScreen:
         """Show JSON, highlighted; beside a quantity its decimal; below, the time."""
         self._out.print(JSON(dump(value, pretty=False), indent=2))
         note = f"{seconds * 1000:.1f} ms"
-        if isinstance(value, str) and re.fullmatch(r"0x(0|[1-9a-f][0-9a-f]{0,31})", value):
+        if isinstance(value, str) and re.fullmatch(r"0x(0|[1-9a-f][0-9a-f]{0,23})", value):
             note = f"{int(value, 16)}  {note}"
         self._out.print(Text(note, style="dim"))
 
