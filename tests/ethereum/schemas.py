@@ -1,7 +1,7 @@
 """JSON schemas of what Ethereum's methods return, after the execution-apis specification.
 
-Written for these tests: that project publishes no package to take the data from (none is on npm, and
-its repository is no Go module). Each of its methods that is served has one; test_execution_apis counts.
+Written for these tests: no package of that project was found to take the data from, on npm or as a
+Go module. Each of its methods that is served has a schema here; test_execution_apis counts them.
 """
 
 from __future__ import annotations
