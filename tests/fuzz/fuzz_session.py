@@ -56,13 +56,13 @@ def check(data: bytes) -> None:
             session.receive(reader.feed(stream[at : at + size]))
             while (call := session.next_call()) is not None:
                 call.run()
-            check_output(session.take())
+            check_output(session.take(pushes=True))
         session.receive(reader.eof())
     except ProtocolError:
         pass
     while (call := session.next_call()) is not None:
         call.run()
-    check_output(session.take())
+    check_output(session.take(pushes=True))
     session.close()
     assert session.idle
 
