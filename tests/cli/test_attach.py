@@ -150,3 +150,16 @@ def test_the_console_in_a_terminal(
     assert stat.S_IMODE(history.stat().st_mode) == 0o600
     assert "inStock" in history.read_text()
     assert "secret" not in history.read_text()
+
+
+def test_exec_on_the_development_chain(serve: Callable[..., Any], run: Run, address: str) -> None:
+    pytest.importorskip("eth", reason='the chain needs the extra "ethereum"')
+    serve(address)
+    sent = "eth.sendTransaction({from: eth.accounts[0], to: eth.accounts[1], value: 1e18})"
+    for line, result in (
+        (f"eth.getTransactionReceipt({sent}).status", "0x1"),
+        ('eth.getBlock("latest").number', "0x1"),
+        ("eth.getBalance(eth.accounts[1])", hex(10_001 * 10**18)),
+    ):
+        done = run("attach", address, "--exec", line)
+        assert (json.loads(done.stdout), done.stderr) == (result, "")
