@@ -16,6 +16,7 @@ import pytest
 import npipe
 from npipe import rpc
 from npipe.errors import ClosedError
+from rpc.conftest import ServeAPI
 from rpc.service import Service, make_api
 
 Serve = Callable[..., rpc.Server]
@@ -342,6 +343,21 @@ def test_a_call_in_flight_is_not_idle(serve: Serve, service: Service, address: s
         time.sleep(0.2)
         service.release.set()
         assert b"released" in read_lines(connection, 1)[0]
+
+
+def test_the_idle_time_begins_anew_when_a_call_is_answered(
+    serve_api: ServeAPI, service: Service, address: str
+) -> None:
+    serve_api(make_api(service), limits=rpc.Limits(idle_timeout=1.0))
+    with npipe.connect(address) as connection:
+        connection.write(call(1, b"test_block"))
+        assert service.entered.wait(60)
+        time.sleep(0.7)
+        service.release.set()
+        assert b"released" in read_lines(connection, 1)[0]
+        time.sleep(0.6)  # 1.3 s since it was last read from
+        connection.write(call(2, b"test_noArgsRets"))
+        assert b'"id":2' in read_lines(connection, 1)[0]
 
 
 def test_connections_are_limited(serve: Serve, address: str) -> None:

@@ -144,13 +144,16 @@ class Link:
         if self.session.limits.idle_timeout is None:
             return self.connection.read(READ_SIZE)
         while True:
+            before = self.bytes_out
             if not self._partial:
                 idle = self.session.limits.idle_timeout
                 self.connection.set_read_deadline(time.monotonic() + idle)
             try:
                 return self.connection.read(READ_SIZE)
             except TimeoutError:
-                if self._partial or not (self.session.in_flight or self.session.subscriptions):
+                # Not ``in_flight``: a call that has just ended has its reply still to be written.
+                idle_now = self.idle and before == self.bytes_out
+                if self._partial or (idle_now and not self.session.subscriptions):
                     raise
 
     def _watch_partial(self) -> None:

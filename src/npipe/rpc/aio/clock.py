@@ -25,6 +25,7 @@ class Watched(Protocol):
     session: Session
     transport: asyncio.Transport
     reading: bool
+    bytes_out: int
 
     def abort(self, reason: str) -> None: ...
     def close(self, reason: str) -> None: ...
@@ -33,7 +34,7 @@ class Watched(Protocol):
 class Clock:
     """Keeps ``message_timeout``, ``idle_timeout`` and ``write_timeout``."""
 
-    __slots__ = ("_last_read", "_link", "_partial_since", "_timers")
+    __slots__ = ("_last_read", "_link", "_partial_since", "_timers", "_written")
 
     def __init__(self, link: Watched) -> None:
         self._link = link
@@ -97,13 +98,16 @@ class Clock:
 
     def _touch(self) -> None:
         self._last_read = time.monotonic()
+        self._written = self._link.bytes_out
         seconds = self._link.limits.idle_timeout
         if seconds is not None and self._check_idle not in self._timers:
             self.after(seconds, self._check_idle, seconds)
 
     def _check_idle(self, seconds: float) -> None:
         session = self._link.session
-        if session.in_flight or session.subscriptions or self._partial_since:
+        # Not ``in_flight``: a call that has just ended has its reply still to be written.
+        busy = not session.idle or self._written != self._link.bytes_out
+        if busy or session.subscriptions or self._partial_since:
             self._touch()
             return
         left = self._last_read + seconds - time.monotonic()
