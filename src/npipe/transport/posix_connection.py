@@ -69,7 +69,11 @@ class PosixConnection(base.Connection):
         try:
             with lane.lock:
                 # The quick way, for the conversation that goes well. All others: _receive.
-                if 0 < size <= _CHUNK and lane.may_block() and not self._held:
+                if (
+                    0 < size <= _CHUNK
+                    and not self._held
+                    and ((lane.deadline is None and not lane.closed) or lane.may_block())
+                ):
                     try:
                         return self._recv(size)
                     except BlockingIOError:
@@ -114,7 +118,7 @@ class PosixConnection(base.Connection):
                 # The quick way, as in read. All others: _send_rest.
                 if type(data) is bytes and len(data) <= _CHUNK and not self._write_shut:
                     try:
-                        if lane.may_block():
+                        if (lane.deadline is None and not lane.closed) or lane.may_block():
                             sent = self._send(data, _NO_SIGPIPE)
                     except BlockingIOError:
                         pass
