@@ -182,8 +182,8 @@ class Session:
 
     @property
     def full(self) -> bool:
-        """True when nothing more should be read before a call has ended."""
-        return bool(self._inbox) and len(self._ready) >= self.limits.calls
+        """True when nothing more should be read before a call has ended, or may begin."""
+        return bool(self._inbox) and (self.blocked or len(self._ready) >= self.limits.calls)
 
     @property
     def idle(self) -> bool:

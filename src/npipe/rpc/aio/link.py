@@ -231,9 +231,9 @@ class Link(asyncio.Protocol):
             self.partner._release()
 
     def hold(self) -> None:
-        """Read nothing, and begin nothing."""
+        """Begin nothing. What the next read brings is kept, for a call must have its turn as soon
+        as there is room, before pushes fill it again; then nothing more is read."""
         self.session.blocked = True
-        self._set_reading(False)
 
     def _release(self) -> None:
         """Read again, unless there is another cause not to."""
@@ -267,10 +267,7 @@ class Link(asyncio.Protocol):
             self.flush()
             if self._crew is not None:
                 self._crew.resume()
-        if session.blocked or session.full:
-            self._set_reading(False)
-        elif not self.reading:
-            self._set_reading(True)
+        self._set_reading(not session.full)
         if (self._at_end or self._draining) and session.idle:
             self.close(self._reason)
 

@@ -55,7 +55,7 @@ class Proxy(Server):
         super()._opened(link)
         if link.transport.is_closing():  # refused
             return
-        link.hold()  # nothing is read before there is somewhere to pass it on to
+        link.hold()  # nothing is begun before there is somewhere to pass it on to
         task = link.loop.create_task(self._join(link))
         self._joining.add(task)
         task.add_done_callback(self._joining.discard)
