@@ -56,6 +56,7 @@ def _idle(kind: str, count: int) -> tuple[float, float]:
         sock.sendall(b'{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}\n')
         assert sock.recv(4096)
         memory = (_memory(pid) - before) / count / 1024
+        time.sleep(1)  # for what the last clients began to come to its end
         used = _cpu(pid)
         time.sleep(3)
         return memory, _cpu(pid) - used

@@ -1,6 +1,6 @@
 """Run contestants side by side and print ratios.
 
-Every contestant of a table is measured once per round, in turn, so that whatever disturbs the
+Every contestant of a table is measured once per round, so that whatever disturbs the
 machine disturbs them alike. The table shows medians over the rounds, the spread, and each
 contestant's ratio to the one named as the reference: the median of the rounds' own ratios, so
 that a round in which the machine was slow counts like any other. Nothing here knows what is
@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import random
 import statistics
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -105,14 +106,16 @@ def measure(
     absent: dict[str, str] | None = None,
     goals: Iterable[Goal] = (),
 ) -> Table:
-    """Call each contestant once per round, interleaved; the first round warms up and is dropped."""
-    pairs = list(contestants)
-    rows = [Row(name) for name, _ in pairs]
-    for turn in range(rounds + 1):
-        for row, (_, run) in zip(rows, pairs, strict=True):
+    """Call each contestant once per round, in another order each time, for one may suffer from what
+    another leaves behind; the first round warms up and is dropped."""
+    turns = [(Row(name), run) for name, run in contestants]
+    rows = [row for row, _ in turns]
+    for number in range(rounds + 1):
+        random.Random(number).shuffle(turns)
+        for row, run in turns:
             gc.collect()
             value = run()
-            if turn:
+            if number:
                 row.values.append(value)
     return Table(title, unit, reference, rows, goal, absent or {}, list(goals))
 
