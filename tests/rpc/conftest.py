@@ -10,6 +10,7 @@ import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -105,24 +106,22 @@ def serve_api(request: pytest.FixtureRequest, address: str) -> Iterator[ServeAPI
 
 def _serve_on_a_loop(api: API, address: str, options: dict[str, Any]) -> Callable[[], object]:
     """Serve in a thread; return what ends it."""
-    ready, end = threading.Event(), asyncio.Event()
-    loop = asyncio.new_event_loop()
+    end = asyncio.Event()
+    serving: Future[asyncio.AbstractEventLoop] = Future()
 
     async def main() -> None:
         async with aio.Server(api, **options) as server:
             await server.serve(address)
-            ready.set()
+            serving.set_result(asyncio.get_running_loop())
             await end.wait()
 
-    def run() -> None:
-        with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            runner.run(main())
+    # The loop is made in its thread: one of the main thread would have signals wake it on Windows.
+    thread = threading.Thread(target=asyncio.run, args=(main(),), daemon=True)
+    thread.start()
+    loop = serving.result(60)
 
     def stop() -> None:
         loop.call_soon_threadsafe(end.set)
-        thread.join(20)
+        thread.join(60)
 
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    assert ready.wait(20)
     return stop

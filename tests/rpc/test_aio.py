@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 
 import msgspec
@@ -213,5 +214,20 @@ def test_stop_drains(run: Run) -> None:
             here.service.async_gate.set()
             assert await call == 7
             await stopping
+
+    run(main())
+
+
+def test_a_call_and_its_cancelling_in_one_read_are_answered(run: Run) -> None:
+    async def main() -> None:
+        async with running() as here:
+            reader, writer = await here.raw()
+            writer.write(
+                b'{"jsonrpc":"2.0","id":1,"method":"test_wait","params":[1]}\n'
+                b'{"jsonrpc":"2.0","method":"$/cancelRequest","params":{"id":1}}\n'
+            )
+            reply = json.loads(await asyncio.wait_for(reader.readline(), 60))
+            assert (reply["id"], reply["error"]["code"]) == (1, -32800)
+            writer.close()
 
     run(main())

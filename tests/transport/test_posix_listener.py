@@ -243,6 +243,12 @@ def test_close_from_a_signal_handler_in_the_middle_of_accept(path: str) -> None:
         signal.signal(signal.SIGALRM, before)
 
 
+def test_b28_no_time_left_still_takes_who_is_there(path: str) -> None:
+    with npipe.listen(path) as listener, npipe.connect(path) as client:
+        listener.accept(0).close()
+        assert client.read(1) == b""
+
+
 def test_many_threads_accept_each_client_once(path: str, threads: ThreadPoolExecutor) -> None:
     with npipe.listen(path) as listener:
         accepting = [threads.submit(listener.accept) for _ in range(8)]

@@ -380,6 +380,92 @@ def test_interrupted_read_is_cancelled(fake: FakeKernel32, pair: Pair) -> None:
     assert client.read(1) == b"x"
 
 
+def test_interrupt_before_the_call_brings_nothing_back(
+    fake: FakeKernel32, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, server = pair
+    server.write(b"12345678")
+    assert client.read(64) == b"12345678"
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(fake, "ReadFile", lambda *_: interrupt())
+        client.read(64)
+    server.write(b"next")
+    assert client.read(64) == b"next"
+
+
+def test_interrupt_of_a_read_does_not_repeat_an_earlier_one(
+    fake: FakeKernel32, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, server = pair
+
+    def data_then_interrupt() -> None:
+        server.write(b"once")
+        interrupt()
+
+    fake.hooks["WaitForMultipleObjects"] = data_then_interrupt
+    with pytest.raises(KeyboardInterrupt):
+        client.read(64)
+    fake.hooks.clear()
+    assert client.read(64) == b"once"
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Lane, "transfer", lambda *_: interrupt())
+        client.read(64)
+    server.write(b"next")
+    assert client.read(64) == b"next"
+
+
+def test_second_interrupt_leaves_no_operation_behind(fake: FakeKernel32, pair: Pair) -> None:
+    client, server = pair
+
+    def press_once_more() -> None:
+        fake.hooks.clear()
+        interrupt()
+
+    fake.hooks["WaitForMultipleObjects"] = interrupt
+    fake.hooks["CancelIoEx"] = press_once_more
+    buffer = bytearray(8)
+    with pytest.raises(KeyboardInterrupt):
+        client.readinto(buffer)
+    server.write(b"XXXX")
+    assert buffer == bytes(8)
+    assert client.read(8) == b"XXXX"
+
+
+def test_interrupted_write_that_was_not_begun_poisons_nothing(
+    fake: FakeKernel32, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, server = pair
+    client.write(b"abc")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(fake, "WriteFile", lambda *_: interrupt())
+        client.write(b"lost")
+    client.write(b"def")
+    assert server.read(3) + server.read(3) == b"abcdef"
+
+
+def test_has_gone_does_not_wait_for_a_read(fake: FakeKernel32, pair: Pair, spawn: Spawn) -> None:
+    client, server = pair
+    reading = spawn(client.read, 1)
+    fake.pending()
+    assert not client.has_gone()
+    server.write(b"x")
+    assert reading.result(60) == b"x"
+
+
+@pytest.mark.parametrize("forever", [60 * 86400, 1e10, float("inf")])
+def test_b27_accept_for_many_days(
+    fake: FakeKernel32,
+    listener: WindowsListener,
+    spawn: Spawn,
+    monkeypatch: pytest.MonkeyPatch,
+    forever: float,
+) -> None:
+    monkeypatch.setattr(threading, "TIMEOUT_MAX", 4294967.0)  # as on Windows
+    accepting = spawn(listener.accept, forever)
+    with connect(fake), accepting.result(60):
+        pass
+
+
 def test_interrupted_write_poisons(fake: FakeKernel32, pair: Pair) -> None:
     client, _ = pair
     fake.hooks["WaitForMultipleObjects"] = interrupt

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Coroutine
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from npipe.rpc.feeds import feed_async
@@ -35,11 +36,14 @@ class LoopThread:
     def run_call(self, link: Link, call: Call) -> None:
         """Start a call; its reply is written when it ends. Cancelling it cancels the task."""
 
+        import asyncio
+
         async def run() -> None:
             try:
                 async with self._gate(call.method):
                     await call.run_async()
             finally:
+                call.fail(asyncio.CancelledError())  # if it was, while it waited at its gate
                 await _apart(link.after_call)
 
         self._start(call, run())
@@ -80,19 +84,28 @@ class LoopThread:
             asyncio.run_coroutine_threadsafe(guarded(), loop)
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
-        import asyncio
 
         if self._loop is None:
-            self._loop = loop = asyncio.new_event_loop()
+            made: Future[asyncio.AbstractEventLoop] = Future()
             self._thread = threading.Thread(
-                target=_run_loop, args=(loop,), name="npipe-loop", daemon=True
+                target=_run_loop, args=(made,), name="npipe-loop", daemon=True
             )
             self._thread.start()
+            self._loop = made.result()
         return self._loop
 
 
-def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
+def _run_loop(made: Future[asyncio.AbstractEventLoop]) -> None:
+    import asyncio
 
+    # Made here: in the main thread of Windows a loop has signals wake it, by a socket that they
+    # would go on writing to after it is closed in another thread.
+    try:
+        loop = asyncio.new_event_loop()
+    except BaseException as error:
+        made.set_exception(error)
+        return
+    made.set_result(loop)
     try:
         loop.run_forever()
         loop.run_until_complete(_cancel_all())

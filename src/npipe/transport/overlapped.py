@@ -14,6 +14,7 @@ The rules:
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import threading
 import time
@@ -40,6 +41,7 @@ from npipe.transport.winerror import (
 __all__ = ["REFUSED", "Lane", "cut_thread", "milliseconds", "new_event"]
 
 REFUSED: Final = -1  # not a Windows code: the operation was never begun
+_UNTOUCHED: Final = 0xE0000001  # no NTSTATUS of Windows: bit 29 marks those of applications
 _LONGEST_WAIT: Final = 0x7FFFFFFF  # ms; above it a wait is repeated. 0xFFFFFFFF would be "for ever"
 # A thread that waits in the kernel does not see Ctrl-C, which Python delivers to the main thread
 # between two bytecodes. So the main thread comes back this often, in ms, to look.
@@ -147,7 +149,8 @@ class Lane:
 
         REFUSED: it was not begun, for the reason that ``refusal`` gives. ERROR_OPERATION_ABORTED:
         it was begun and cut, for such a reason. What another exception (Ctrl-C) cut leaves its
-        result in ``interrupted``.
+        result in ``interrupted``, which the caller has set to ``(REFUSED, 0)``: the exception may
+        come before the first line here.
         """
         if self.begun:
             raise RuntimeError("a signal handler cannot use a connection that it interrupted")
@@ -158,16 +161,24 @@ class Lane:
                 if self._closed or (self._deadline is not None and self.refusal()):
                     return REFUSED, 0
                 issued = True
+                self._overlapped.Internal = _UNTOUCHED
                 code = function(self._handle, buffer, size, self._reference)
             if code == ERROR_IO_PENDING:
                 return self._finish()
             # The OVERLAPPED of a call that failed at once is not to be looked at.
             return self._result() if code in (0, ERROR_MORE_DATA) else (code, 0)
         except BaseException:
-            self.interrupted = self._cancel() if issued else (REFUSED, 0)
+            while issued:
+                # A second Ctrl-C must not leave the kernel with memory that is ours.
+                with contextlib.suppress(BaseException):
+                    self.interrupted = self._cancel()
+                    issued = False
             raise
         finally:
-            self._leave()
+            # Not while somebody who saw the operation is about to set the event. No function of
+            # Python's is called here: an exception could come in at its entry, and leave it begun.
+            with self._guard:
+                self.begun = False
 
     def run_aside(self, call: Callable[[], int], name: str) -> int:
         """Run a call that blocks, and that has no overlapped form, in a thread; return its code.
@@ -196,16 +207,15 @@ class Lane:
             thread.start()
             self._wait()
         finally:
-            if state.Internal == STATUS_PENDING:
-                cut_thread(thread, api)
-            if thread.ident is not None:
-                thread.join()  # it uses the event
-            self._leave()
+            try:
+                if state.Internal == STATUS_PENDING:
+                    cut_thread(thread, api)
+                if thread.ident is not None:
+                    thread.join()  # it uses the event
+            finally:
+                with self._guard:
+                    self.begun = False
         return result
-
-    def _leave(self) -> None:
-        with self._guard:  # not while somebody who saw the operation is about to set the event
-            self.begun = False
 
     def _finish(self) -> tuple[int, int]:
         return self._result() if self._wait() else self._cancel()
@@ -242,6 +252,9 @@ class Lane:
         return self._result()
 
     def _result(self) -> tuple[int, int]:
-        if self._overlapped.Internal == 0:  # STATUS_SUCCESS; spares a call
-            return 0, self._overlapped.InternalHigh
+        state = self._overlapped
+        if state.Internal == 0:  # STATUS_SUCCESS; spares a call
+            return 0, state.InternalHigh
+        if state.Internal == _UNTOUCHED:  # an exception came before the call
+            return REFUSED, 0
         return self._api.GetOverlappedResult(self._handle, self._reference, False)

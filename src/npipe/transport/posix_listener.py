@@ -26,8 +26,8 @@ __all__ = ["PosixListener", "admits", "bind", "check_size", "listen"]
 
 # No descriptor or memory for one more connection: wait until others are closed.
 _SHORTAGE = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-# The client was there and has gone, or a spurious wake: take the next one.
-_CAME_AND_WENT = {errno.ECONNABORTED, errno.EAGAIN, errno.EPROTO}
+# The client was there and has gone: take the next one.
+_CAME_AND_WENT = {errno.ECONNABORTED, errno.EPROTO}
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 1.0  # seconds
 
 
@@ -152,12 +152,16 @@ class PosixListener(base.Listener[PosixConnection]):
         self._descriptor.shut()
 
     def _next(self) -> PosixConnection:
-        """Wait for a client that is still there and may be served. Needs the lock."""
+        """Wait for a client that is still there and may be served. Needs the lock.
+
+        Who is there already is taken also when the deadline has passed: a timeout of 0 asks.
+        """
         pause = _FIRST_PAUSE
-        while True:
-            self._lane.wait()
+        while not self._lane.closed:
             try:
                 sock, _ = self._bound.socket.accept()
+            except BlockingIOError:
+                self._lane.wait()
             except OSError as error:
                 if error.errno in _SHORTAGE:
                     self._lane.pause(pause)
@@ -168,6 +172,8 @@ class PosixListener(base.Listener[PosixConnection]):
                 if not _has_gone(sock) and admits(self._bound, sock):
                     return PosixConnection(sock, self.address)
                 sock.close()
+                self._lane.check()
+        raise ClosedError("listener")
 
     def __repr__(self) -> str:
         state = "closed" if self._lane.closed else "listening"

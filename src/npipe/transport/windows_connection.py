@@ -149,6 +149,7 @@ class WindowsConnection(Connection):
         code, count = REFUSED, 0
         while code in _CUT:
             pointer = address_of(view)
+            lane.interrupted = (REFUSED, 0)
             try:
                 code, count = lane.transfer(self._api.ReadFile, pointer, len(view))
             except BaseException:
@@ -208,6 +209,7 @@ class WindowsConnection(Connection):
         while code == REFUSED:
             # bytes go as they are; ctypes takes the address of other memory only if it is writable.
             pointer = view if isinstance(view, bytes) else _pointer(view)
+            lane.interrupted = (REFUSED, 0)
             try:
                 code, count = lane.transfer(self._api.WriteFile, pointer, size)
             except BaseException:
@@ -256,7 +258,7 @@ class WindowsConnection(Connection):
             self._write_ended = True
 
     def has_gone(self) -> bool:
-        with self._turn(self._reader):
+        with self._guard:
             if self._closed:
                 return True
             gone, left = self._api.PeekNamedPipe(self._handle)
@@ -299,6 +301,7 @@ class WindowsConnection(Connection):
             if self._released or self._reader.begun or self._writer.begun:
                 return
             self._released = True
+            self._spare = None
             # No DisconnectNamedPipe: it would take from the other end what it has not read yet.
             self._api.CloseHandle(self._handle)
             self._reader.release()

@@ -140,7 +140,8 @@ class WindowsListener(Listener[WindowsConnection]):
 
     def accept(self, timeout: float | None = None) -> WindowsConnection:
         due = None if timeout is None else time.monotonic() + timeout
-        if not self._turn.acquire(timeout=-1 if timeout is None else max(timeout, 0)):
+        patience = -1 if timeout is None else min(max(timeout, 0), threading.TIMEOUT_MAX)
+        if not self._turn.acquire(timeout=patience):
             raise _no_client()
         try:
             if self._accepting:

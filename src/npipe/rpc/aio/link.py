@@ -253,13 +253,13 @@ class Link(asyncio.Protocol):
     def pump(self) -> None:
         """Do all that can be done at once, and write what it gave."""
         self._awake = False
+        if self._crew is not None:
+            self._crew.settle()
         if self.closed:
             return
         session = self.session
         self.pumping = True
         try:
-            if self._crew is not None:
-                self._crew.settle()
             while (call := session.next_call()) is not None:
                 self._begin(call)
         finally:
@@ -317,7 +317,7 @@ class Link(asyncio.Protocol):
             else:
                 self.tasks.add(task)
                 call.on_cancel(task.cancel)
-                task.add_done_callback(self._task_done)
+                task.add_done_callback(partial(self._call_done, call))
         elif method.options.inline:
             call.run()
         else:
@@ -330,6 +330,10 @@ class Link(asyncio.Protocol):
         if sys.version_info >= (3, 12) and self.loop.get_task_factory() is None:
             return asyncio.Task(coroutine, loop=self.loop, eager_start=True)
         return self.loop.create_task(coroutine)
+
+    def _call_done(self, call: Call, task: asyncio.Task[None]) -> None:
+        call.fail(asyncio.CancelledError())  # if it was, before its first step
+        self._task_done(task)
 
     def _task_done(self, task: asyncio.Task[None]) -> None:
         self.tasks.discard(task)

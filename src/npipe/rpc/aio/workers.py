@@ -65,6 +65,7 @@ class Workers:
 
 class Runnable(Protocol):
     def run(self) -> None: ...
+    def fail(self, error: BaseException) -> None: ...
 
 
 class Crew:
@@ -108,8 +109,13 @@ class Crew:
             self._hire()
 
     def close(self) -> None:
-        """Forget what has not begun."""
-        self._todo.clear()
+        """Fail what has not begun: it counts at its method's gate until it is answered."""
+        while True:
+            try:
+                call = self._todo.popleft()
+            except IndexError:  # a worker may take one at the same time
+                break
+            call.fail(asyncio.CancelledError())
         if self._timer is not None:
             self._timer.cancel()
 
