@@ -101,23 +101,27 @@ async def _feed_async(subscription: Subscription, items: Any) -> None:
 async def _await_room_async(subscription: Subscription) -> None:
     import asyncio
 
-    loop, room = asyncio.get_running_loop(), asyncio.Event()
+    loop, room, late = asyncio.get_running_loop(), asyncio.Event(), False
 
     def on_room() -> None:
         with contextlib.suppress(RuntimeError):  # the loop has been closed
             loop.call_soon_threadsafe(room.set)
 
+    def expire() -> None:  # a look at the clock would not do: timers may be early by its tick
+        nonlocal late
+        late = True
+        room.set()
+
     subscription.on_room = on_room
     seconds = subscription.session.limits.subscription_timeout
     while subscription.full:
-        taken, due = subscription.taken, loop.time() + (seconds or 0)
-        timer = None if seconds is None else loop.call_at(due, room.set)
+        taken, late = subscription.taken, False
+        timer = None if seconds is None else loop.call_later(seconds, expire)
         try:
             await room.wait()  # no wait_for: up to Python 3.11 it costs a task
         finally:
             if timer is not None:
                 timer.cancel()
-        late = timer is not None and loop.time() >= due
         if late and subscription.full and subscription.taken == taken:
             raise subscription.too_slow()
         room.clear()
