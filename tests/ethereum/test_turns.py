@@ -49,6 +49,14 @@ def test_what_a_caller_sends_stays_in_order() -> None:
     assert line.run(1) == ["free again"]
 
 
+def test_a_read_that_came_first_is_not_overtaken_by_its_caller_s_own_write() -> None:
+    line = Line()
+    line.put("r", caller=1)
+    line.put("w", caller=1, writes=True)
+    line.put("other", caller=2)
+    assert line.run(3) == ["r", "w", "other"]
+
+
 def test_readers_keep_no_writer_out() -> None:
     line = Line()
     line.put("w1", "w2", caller=1, writes=True)

@@ -30,6 +30,8 @@ class Turns:
     def put(self, job: Job, *, caller: Hashable = None, writes: bool = False) -> None:
         """Let a job wait. ``writes``: reads of other callers may pass it."""
         if writes or caller in self._callers:
+            if not self._in_order:  # what was asked before it is answered before it
+                self._first = len(self._reads)
             self._in_order.append((caller, job))
             self._callers[caller] += 1
         else:
