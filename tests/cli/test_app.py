@@ -22,6 +22,14 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     assert f"npipe {command}" in done.output.partition("Example")[2]
 
 
+def test_python_m_npipe_is_the_same_command(env: dict[str, str]) -> None:
+    """For an environment whose scripts are not on PATH."""
+    command = [sys.executable, "-m", "npipe", "--version"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("npipe ")
+
+
 def test_help_lists_every_command() -> None:
     done = CliRunner().invoke(cli, ["--help"])
     assert all(f"  {command}  " in done.output for command in COMMANDS)

@@ -63,6 +63,17 @@ def test_lines_of_a_pipe_are_read_and_json_is_printed(shop: str, run: Run) -> No
     assert done.stderr.count("\n") == 1
 
 
+def test_every_line_that_a_program_reads_is_json(shop: str, run: Run) -> None:
+    lines = ".help\n.help shop.inStock\n.modules\n.batch shop.inStock('a'); no_such\n.exit\n"
+    done = run("attach", shop, typed=lines)
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(told) == 4
+    assert ".subscribe eth newHeads" in told[0]
+    assert told[1] == "shop_inStock(article)  Tell how many there are."
+    assert told[3][0] == 1
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_no_server(address: str, run: Run) -> None:
     done = run("attach", address, "--exec", "eth.blockNumber")
     assert done.returncode == 1

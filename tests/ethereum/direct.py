@@ -38,7 +38,9 @@ class Direct:
 
     def call(self, method: str, *params: Any) -> Any:
         """The result of a call. Raises Refused with the error of the reply."""
-        request = {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": params}
+        request = {"jsonrpc": "2.0", "id": next(self._ids), "method": method}
+        if params:  # as our client does it
+            request["params"] = params
         self._session.receive([msgspec.json.encode(request)])
         while (call := self._session.next_call()) is not None:
             call.run()

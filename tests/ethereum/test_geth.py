@@ -58,6 +58,13 @@ class Node(NamedTuple):
             message = re.sub(rf"({words}) \d+", r"\1 N", message, flags=re.IGNORECASE)
         return error.code, message, error.data
 
+    def outcome(self, method: str, params: Any) -> Error | str:
+        """What the node answers: the kind of the result, or the error."""
+        try:
+            return type(self.call(method, *self.filled(params))).__name__
+        except RPCError:
+            return self.error(method, params)
+
     def filled(self, value: Any) -> Any:
         """``value`` with the node's own addresses in place of their names."""
         if isinstance(value, dict):
@@ -253,8 +260,9 @@ OTHERS = [
     *each("eth_getFilterChanges", [], ["0x1"]),
     *each("eth_getFilterLogs", ["0x1"]),
     *each("eth_subscribe", ["bogus"], ["newHeads", 1], ["logs", {"topics": ["0x1"]}], ["logs", 5]),
-    *each("eth_subscribe", ["newPendingTransactions", "x"]),
-    *each("eth_unsubscribe", ["0x1"]),
+    *each("eth_subscribe", ["newPendingTransactions", "x"], [], [5], [None], [[]], [{}]),
+    *each("eth_unsubscribe", ["0x1"], [], [None], ["0x1", 1]),
+    *each("eth_resend", [None], [{"from": "$me"}]),
     *each("debug_traceTransaction", [], ["0x1"], [H]),
     *each("debug_traceBlockByNumber", [NO_BLOCK], ["0x0"]),
     *each("debug_traceBlockByHash", [H]),
@@ -262,6 +270,43 @@ OTHERS = [
     *each("eth_noSuchMethod", []),
     *each("foo", []),
     *each("foo_bar", []),
+]
+#: To geth null is no value of its own but the zero of what is wanted: this may be an error or not.
+NULLS = [
+    *each("eth_getBalance", [None, "latest"], [A, None]),
+    *each("eth_getCode", [None, "latest"], [A, None]),
+    *each("eth_getTransactionCount", [None, "latest"], [A, None]),
+    *each("eth_getStorageAt", [None, "0x0", "latest"], [A, None, "latest"], [A, "0x0", None]),
+    *each("eth_getProof", [None, [], "latest"], [A, None, "latest"], [A, [None], "latest"]),
+    *each("eth_getProof", [A, [], None]),
+    *each("eth_getBlockByNumber", [None, True], ["latest", None]),
+    *each("eth_getBlockByHash", [None, True], [H, None]),
+    *each("eth_getHeaderByNumber", [None]),
+    *each("eth_getBlockReceipts", [None]),
+    *each("eth_getBlockTransactionCountByNumber", [None]),
+    *each("eth_getTransactionByBlockNumberAndIndex", [None, "0x0"], ["latest", None]),
+    *each("eth_getTransactionByHash", [None]),
+    *each("eth_getTransactionReceipt", [None]),
+    *each("eth_call", [None], [None, None], [{"to": A}, None, None, None]),
+    *each("eth_estimateGas", [None], [{"to": A}, None, None, None]),
+    *each("eth_sendTransaction", [None]),
+    *each("eth_signTransaction", [None]),
+    *each("eth_sendRawTransaction", [None]),
+    *each("eth_sign", [None, "0x12"], ["$me", None]),
+    *each("eth_feeHistory", [None, "latest", []], ["0x1", None, []], ["0x1", "latest", None]),
+    *each("eth_feeHistory", ["", "latest", []], ["5", "latest", []], ["zz", "latest", []]),
+    *each("eth_getLogs", [None]),
+    *each("eth_newFilter", [None]),
+    *each("eth_newPendingTransactionFilter", [None]),
+    *each("eth_getFilterChanges", [None], [5]),
+    *each("eth_getFilterLogs", [None]),
+    *each("eth_uninstallFilter", [None], [True]),
+    *each("debug_traceBlockByNumber", [None], [{}], ["latest", 5]),
+    *each("debug_traceCall", [None, "latest"], [{"to": A}, None], [{"to": A}, "latest", None]),
+    *each("debug_getRawBlock", [None]),
+    *each("debug_getRawHeader", [None]),
+    *each("debug_getRawReceipts", [None]),
+    *each("txpool_contentFrom", [None]),
 ]
 CASES = [*PARAMETERS, *REQUESTS, *EXECUTION, *SENDING, *OTHERS]
 
@@ -275,3 +320,8 @@ def test_it_is_refused_in_the_same_words(
     theirs: Node, ours: Node, method: str, params: Any
 ) -> None:
     assert ours.error(method, params) == theirs.error(method, params)
+
+
+@pytest.mark.parametrize(("method", "params"), NULLS, ids=name)
+def test_null_is_what_it_is_to_geth(theirs: Node, ours: Node, method: str, params: Any) -> None:
+    assert ours.outcome(method, params) == theirs.outcome(method, params)

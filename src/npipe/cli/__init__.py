@@ -12,7 +12,7 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command line; the console script ``npipe`` and ``python -m npipe.cli`` call it."""
+    """Run the command line; the console script ``npipe`` and ``python -m npipe`` call it."""
     try:
         import click  # noqa: F401
         import msgspec  # noqa: F401

@@ -28,8 +28,9 @@ class PlainScreen:
         click.echo(dump(value, pretty=False))
 
     def text(self, text: str) -> None:
-        """Print words."""
-        click.echo(text)
+        """Print words as JSON too, for what reads this expects nothing else."""
+        if text:
+            click.echo(dump(text, pretty=False))
 
     def error(self, text: str) -> None:
         """Print one line."""

@@ -20,12 +20,13 @@ import msgspec
 
 from npipe.rpc.binding import Complain, Parameter
 
-from . import formats
+from . import formats, overrides, tracing
 from .logs import LogCriteria
 from .subscriptions import EthSubscriptions
 
 __all__ = ["complain", "words_for"]
 
+_COUNT = r"(0[xX][0-9a-fA-F]{1,16}|[0-9]{1,19})?"
 _PATH = re.compile(r" - at .*?\$\[(\d+)\].*$")  # where msgspec found its fault
 
 
@@ -58,10 +59,13 @@ _NUMBERS = {
 }
 _STRUCTS: dict[Any, str] = {
     formats.TransactionRequest: "ethapi.TransactionArgs",
-    formats.StateOverride: "override.OverrideAccount",
+    overrides.BlockOverrides: "override.BlockOverrides",
+    overrides.StateOverride: "override.OverrideAccount",
     formats.AccessListEntry: "types.AccessTuple",
     formats.Authorization: "types.SetCodeAuthorization",
     LogCriteria: "filters.input",
+    tracing.TraceConfig: "tracers.TraceConfig",
+    tracing.TraceCallConfig: "tracers.TraceCallConfig",
 }
 _LISTS: dict[Any, str] = {
     formats.AccessListEntry: "types.AccessList",
@@ -176,6 +180,20 @@ def _number(go: str, bits: int, value: Any, spot: _Spot, *_: Any) -> str:
     return spot.refuse(fault, go) if fault else ""
 
 
+def _count(value: Any, *_: Any) -> str:
+    """A number as package math reads it: hex or decimal, with quotes or without."""
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return "" if re.fullmatch(_COUNT, text) else f"invalid hex or decimal integer {_quoted(text)}"
+
+
+def _quoted(text: str) -> str:
+    return msgspec.json.encode(text).decode()
+
+
+def _text(go: str, value: Any, spot: _Spot, *_: Any) -> str:
+    return "" if isinstance(value, str) else spot.refuse(_json_type(value), go)
+
+
 # -- blocks, as package rpc reads them ----------------------------------------------------------
 
 
@@ -187,8 +205,15 @@ def _block(value: Any, spot: _Spot, *_: Any) -> str:
             return "cannot specify both BlockHash and BlockNumber, choose one or the other"
         return spot.refuse("object", "string") if value.get("blockHash") else ""
     if isinstance(value, int) and not isinstance(value, bool):
-        return "" if value >= 0 else "hex string without 0x prefix"
+        return "" if value >= 0 else spot.refuse("number", "string")
     return spot.refuse(_json_type(value), "string")
+
+
+def _block_number(value: Any, *_: Any) -> str:
+    """A block that cannot be an object: geth takes it apart by itself, whatever it is."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return ""
+    return _block_fault(value) if isinstance(value, str) else "hex string without 0x prefix"
 
 
 def _block_fault(text: str) -> str:
@@ -214,7 +239,11 @@ def _list_fault(value: Any, spot: _Spot, kind: Any) -> str:
 def _dict_fault(value: Any, spot: _Spot, kind: Any) -> str:
     key_kind, item_kind = get_args(kind)
     if not isinstance(value, dict):
-        go = "override.StateOverride" if item_kind is formats.StateOverride else "map[string]string"
+        go = (
+            "override.StateOverride"
+            if item_kind is overrides.StateOverride
+            else "map[string]string"
+        )
         return spot.refuse(_json_type(value), go)
     inner = _ALONE if item_kind in _STRUCTS else spot
     for key, item in value.items():
@@ -238,13 +267,6 @@ def _struct_fault(value: Any, spot: _Spot, kind: Any) -> str:
 
 
 # -- what logs are wanted, as package filters reads it ------------------------------------------
-
-
-def _log_block(value: Any, spot: _Spot, *_: Any) -> str:
-    number = isinstance(value, int) and not isinstance(value, bool)
-    if isinstance(value, str):
-        return _block_fault(value)
-    return "" if number else "hex string without 0x prefix"
 
 
 def _log_addresses(value: Any, spot: _Spot, *_: Any) -> str:
@@ -282,8 +304,8 @@ def _sized_fault(text: str, size: int, prefix: str, what: str) -> str:
 
 
 _LOG_FIELDS = {
-    "fromBlock": _log_block,
-    "toBlock": _log_block,
+    "fromBlock": _block_number,
+    "toBlock": _block_number,
     "address": _log_addresses,
     "topics": _log_topics,
 }
@@ -293,5 +315,9 @@ _CHECKS: dict[Any, Any] = {
     **dict.fromkeys(_STRUCTS, _struct_fault),
     formats.Data: _octets,
     formats.BlockText: _block,
+    formats.BlockNumber: _block_number,
+    formats.Count: _count,
+    get_args(formats.FilterId)[0]: partial(_text, "rpc.ID"),
+    get_args(formats.Slot)[0]: partial(_text, "string"),
 }
 _COMPOUND: dict[Any, Any] = {list: _list_fault, dict: _dict_fault}

@@ -9,29 +9,24 @@ from rlp import encode
 
 from .chain import Mined
 from .errors import ChainError
-from .execution import apply_overrides
 from .formats import (
     BlockHash,
     BlockId,
+    BlockNumber,
     Hash,
-    StateOverride,
     TransactionRequest,
     data,
     to_bytes,
     to_int,
 )
 from .node import Node
-from .replay import TraceConfig, trace_block, trace_message, trace_transaction
+from .overrides import Overrides
+from .replay import trace_block, trace_message, trace_transaction
+from .tracing import TraceCallConfig, TraceConfig
 from .vm import TIMEOUT
 from .worker import on_worker
 
 __all__ = ["Debug"]
-
-
-class TraceCallConfig(TraceConfig, rename="camel"):
-    """A TraceConfig, with what to pretend of accounts."""
-
-    state_overrides: dict[str, StateOverride] | None = None
 
 
 class Debug:
@@ -79,7 +74,7 @@ class Debug:
         return trace_transaction(self._node.chain, *found, config or TraceConfig())
 
     @on_worker
-    def trace_block_by_number(self, block: BlockId, config: TraceConfig | None = None) -> Any:
+    def trace_block_by_number(self, block: BlockNumber, config: TraceConfig | None = None) -> Any:
         """Run all transactions of a block again."""
         return trace_block(self._node.chain, self._block(block), config or TraceConfig())
 
@@ -94,15 +89,17 @@ class Debug:
     @on_worker
     def trace_call(
         self,
-        transaction: TransactionRequest,
-        block: BlockId | None = "latest",
+        transaction: TransactionRequest | None,
+        block: BlockId = "latest",
         config: TraceCallConfig | None = None,
     ) -> Any:
         """Run a call and say what it did."""
         config = config or TraceCallConfig()
-        state = self._node.state(block or "latest", time.monotonic() + TIMEOUT)
-        apply_overrides(state, config.state_overrides or {})
-        return trace_message(state, self._node.message(transaction, state), config)
+        state = self._node.state(block, time.monotonic() + TIMEOUT)
+        Overrides(config.state_overrides, config.block_overrides).apply(state)
+        return trace_message(
+            state, self._node.message(transaction or TransactionRequest(), state), config
+        )
 
     def _block(self, wanted: BlockId) -> Mined:
         mined = self._node.block(wanted)
@@ -111,7 +108,7 @@ class Debug:
         return mined
 
 
-def _name(wanted: BlockId) -> str | int:
+def _name(wanted: Any) -> str | int:
     """A block as geth's messages call it: by its number, in decimal."""
     if isinstance(wanted, BlockHash):
         wanted = wanted.block_hash or wanted.block_number or ""

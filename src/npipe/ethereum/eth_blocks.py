@@ -10,7 +10,7 @@ from npipe.rpc.api import method
 
 from . import shapes
 from .chain import Mined
-from .formats import BlockId, Hash, Index, quantity, to_bytes, to_int
+from .formats import BlockId, BlockNumber, Hash, Index, quantity, to_bytes, to_int
 from .node import Node
 from .worker import on_worker
 
@@ -66,7 +66,7 @@ class EthBlocks:
 
     @on_worker
     def get_block_by_number(
-        self, block: BlockId, full: bool | None = False
+        self, block: BlockNumber, full: bool | None = False
     ) -> dict[str, Any] | None:
         """A block, its transactions as hashes or, with ``full``, whole."""
         return self._shape(self._node.block(block), bool(full), pending=block == "pending")
@@ -77,7 +77,7 @@ class EthBlocks:
         return self._shape(self._node.chain.by_hash(to_bytes(block)), bool(full))
 
     @on_worker
-    def get_header_by_number(self, block: BlockId) -> dict[str, Any] | None:
+    def get_header_by_number(self, block: BlockNumber) -> dict[str, Any] | None:
         """A block without its transactions."""
         mined = self._node.block(block)
         return shapes.header(mined) if mined else None
@@ -89,7 +89,7 @@ class EthBlocks:
         return shapes.header(mined) if mined else None
 
     @on_worker
-    def get_block_transaction_count_by_number(self, block: BlockId) -> str | None:
+    def get_block_transaction_count_by_number(self, block: BlockNumber) -> str | None:
         """How many transactions a block has."""
         return _count(self._node.block(block))
 
@@ -99,7 +99,7 @@ class EthBlocks:
         return _count(self._node.chain.by_hash(to_bytes(block)))
 
     @on_worker
-    def get_uncle_count_by_block_number(self, block: BlockId) -> str | None:
+    def get_uncle_count_by_block_number(self, block: BlockNumber) -> str | None:
         """0 for every block there is: uncles ended with proof of work."""
         return "0x0" if self._node.block(block) else None
 
@@ -108,7 +108,7 @@ class EthBlocks:
         """0 for every block there is."""
         return "0x0" if self._node.chain.by_hash(to_bytes(block)) else None
 
-    def get_uncle_by_block_number_and_index(self, block: BlockId, index: Index) -> None:
+    def get_uncle_by_block_number_and_index(self, block: BlockNumber, index: Index) -> None:
         """Null: there are no uncles."""
 
     def get_uncle_by_block_hash_and_index(self, block: Hash, index: Index) -> None:
@@ -122,7 +122,7 @@ class EthBlocks:
 
     @on_worker
     def get_transaction_by_block_number_and_index(
-        self, block: BlockId, index: Index
+        self, block: BlockNumber, index: Index
     ) -> dict[str, Any] | None:
         """A transaction by its place."""
         return _nth(self._node.block(block), index)
@@ -145,14 +145,14 @@ class EthBlocks:
         return shapes.transaction(pending) if pending else None
 
     @on_worker
-    def get_raw_transaction_by_hash(self, transaction: Hash) -> str | None:
-        """A transaction's bytes."""
+    def get_raw_transaction_by_hash(self, transaction: Hash) -> str:
+        """A transaction's bytes, in a block or waiting; "0x" where there is none."""
         wanted = to_bytes(transaction)
         if found := self._node.chain.transaction(wanted):
             mined, index = found
             return f"0x{mined.block.transactions[index].encode().hex()}"
         pending = self._node.pool.get(wanted)
-        return f"0x{pending.encode().hex()}" if pending else None
+        return f"0x{pending.encode().hex()}" if pending else "0x"
 
     @on_worker
     def get_transaction_receipt(self, transaction: Hash) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from .chain import Mined
 from .errors import ChainError, UnknownBlock
-from .formats import BlockHash, BlockId, Quantity, quantity, to_int
+from .formats import BlockNumber, Count, quantity, to_int
 from .node import Node, Place
 from .requests import TIP
 from .shapes import gas_price
@@ -41,8 +41,8 @@ class EthFees:
     @on_worker
     def fee_history(
         self,
-        block_count: Quantity,
-        newest_block: BlockId,
+        block_count: Count,
+        newest_block: BlockNumber,
         reward_percentiles: list[float] | None = None,
     ) -> dict[str, Any]:
         """Base fees, how full blocks were, and the tips paid, for the blocks up to one.
@@ -51,7 +51,7 @@ class EthFees:
         """
         percentiles = reward_percentiles or []
         _check_percentiles(percentiles)
-        count = min(to_int(block_count), _MAX_BLOCKS)
+        count = min(_number(block_count), _MAX_BLOCKS)
         newest = self._newest(newest_block)
         last = self._node.head.number if newest.mined is None else newest.mined.number
         first = max(0, last + 1 - count)
@@ -72,16 +72,23 @@ class EthFees:
             history["reward"] = [_rewards(mined, percentiles) for mined in blocks]
         return history
 
-    def _newest(self, wanted: BlockId) -> Place:
+    def _newest(self, wanted: BlockNumber) -> Place:
         try:
             return self._node.place(wanted)
         except UnknownBlock:
-            if isinstance(wanted, BlockHash) or len(str(wanted)) == 66:
+            if len(str(wanted)) == 66:
                 raise
             raise ChainError(
                 f"request beyond head block: requested {to_int(wanted)}, "
                 f"head {self._node.head.number}"
             ) from None
+
+
+def _number(count: Count) -> int:
+    """Hex or decimal; "" is 0."""
+    return (
+        count if isinstance(count, int) else int(count or "0", 16 if "x" in count.lower() else 10)
+    )
 
 
 def _check_percentiles(percentiles: list[float]) -> None:

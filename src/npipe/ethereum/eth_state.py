@@ -11,7 +11,6 @@ from .formats import (
     Address,
     BlockId,
     Slot,
-    StateOverride,
     TransactionRequest,
     quantity,
     to_bytes,
@@ -19,6 +18,7 @@ from .formats import (
     word,
 )
 from .node import Node
+from .overrides import BlockOverrides, Overrides, StateOverride
 from .proof import prove
 from .worker import on_worker
 
@@ -36,60 +36,70 @@ class EthState:
         self._worker = node.worker
 
     @on_worker
-    def get_balance(self, address: Address, block: BlockId | None = LATEST) -> str:
+    def get_balance(self, address: Address, block: BlockId = LATEST) -> str:
         """An account's money, in wei."""
-        return quantity(self._node.state(block or LATEST).get_balance(to_bytes(address)))
+        return quantity(self._node.state(block).get_balance(to_bytes(address)))
 
     @on_worker
-    def get_code(self, address: Address, block: BlockId | None = LATEST) -> str:
+    def get_code(self, address: Address, block: BlockId = LATEST) -> str:
         """A contract's code; "0x" where there is none."""
-        return f"0x{self._node.state(block or LATEST).get_code(to_bytes(address)).hex()}"
+        return f"0x{self._node.state(block).get_code(to_bytes(address)).hex()}"
 
     @on_worker
-    def get_storage_at(self, address: Address, slot: Slot, block: BlockId | None = LATEST) -> str:
+    def get_storage_at(self, address: Address, slot: Slot, block: BlockId = LATEST) -> str:
         """One of a contract's 32-byte words."""
         try:
             number = to_slot(slot)
         except ChainError as error:
             raise ChainError(f"unable to decode storage key: {error.message}") from None
-        return word(self._node.state(block or LATEST).get_storage(to_bytes(address), number))
+        return word(self._node.state(block).get_storage(to_bytes(address), number))
 
     @on_worker
-    def get_transaction_count(self, address: Address, block: BlockId | None = LATEST) -> str:
+    def get_transaction_count(self, address: Address, block: BlockId = LATEST) -> str:
         """The nonce of the account's next transaction; "pending" counts those that wait."""
         sender = to_bytes(address)
         if block == "pending":
             return quantity(self._node.pool.next_nonce(sender, self._node.chain.state()))
-        return quantity(self._node.state(block or LATEST).get_nonce(sender))
+        return quantity(self._node.state(block).get_nonce(sender))
 
     @on_worker
     def call(
         self,
-        transaction: TransactionRequest,
-        block: BlockId | None = LATEST,
+        transaction: TransactionRequest | None,
+        block: BlockId = LATEST,
         overrides: dict[Address, StateOverride] | None = None,
+        block_overrides: BlockOverrides | None = None,
     ) -> str:
         """What a transaction would return, on the state of a block. Nothing of it is kept."""
-        return f"0x{self._node.call(transaction, block or LATEST, overrides).hex()}"
+        request, pretended = (
+            transaction or TransactionRequest(),
+            Overrides(overrides, block_overrides),
+        )
+        return f"0x{self._node.call(request, block or LATEST, pretended).hex()}"
 
     @on_worker
     def estimate_gas(
         self,
-        transaction: TransactionRequest,
-        block: BlockId | None = LATEST,
+        transaction: TransactionRequest | None,
+        block: BlockId = LATEST,
         overrides: dict[Address, StateOverride] | None = None,
+        block_overrides: BlockOverrides | None = None,
     ) -> str:
         """The least gas with which a transaction succeeds, exactly."""
-        return quantity(self._node.estimate(transaction, block or LATEST, overrides))
+        request, pretended = (
+            transaction or TransactionRequest(),
+            Overrides(overrides, block_overrides),
+        )
+        return quantity(self._node.estimate(request, block or LATEST, pretended))
 
     @on_worker
     def get_storage_values(
-        self, slots: dict[Address, list[Slot]], block: BlockId | None = LATEST
+        self, slots: dict[Address, list[Slot]], block: BlockId = LATEST
     ) -> dict[str, list[str]]:
         """Many words of many contracts at once, in the order asked for."""
         if sum(map(len, slots.values())) > _MAX_SLOTS:
             raise InvalidParams(f"too many slots: {_MAX_SLOTS} at most")
-        state = self._node.state(block or LATEST)
+        state = self._node.state(block)
         return {
             address: [word(state.get_storage(to_bytes(address), to_slot(slot))) for slot in wanted]
             for address, wanted in slots.items()
@@ -97,24 +107,25 @@ class EthState:
 
     @on_worker
     def get_proof(
-        self, address: Address, slots: list[Slot] | None, block: BlockId | None = LATEST
+        self, address: Address, slots: list[Slot] | None, block: BlockId = LATEST
     ) -> dict[str, Any]:
         """An account and some of its storage, with the proof that they belong to the block."""
         slots = slots or []
         if len(slots) > _MAX_SLOTS:
             raise InvalidParams(f"too many slots: {_MAX_SLOTS} at most")
         keys = [to_slot(slot) for slot in slots]
-        place = self._node.place(block or LATEST)
+        place = self._node.place(block)
         return prove(self._node.chain.store, place.header, to_bytes(address), keys)
 
     @on_worker
     def create_access_list(
         self,
-        transaction: TransactionRequest,
-        block: BlockId | None = LATEST,
+        transaction: TransactionRequest | None,
+        block: BlockId = LATEST,
         overrides: dict[Address, StateOverride] | None = None,
     ) -> dict[str, Any]:
         """The access list that a transaction should have, and the gas it then uses."""
-        entries, gas_used, error = self._node.access_list(transaction, block or LATEST, overrides)
+        request, pretended = transaction or TransactionRequest(), Overrides(overrides)
+        entries, gas_used, error = self._node.access_list(request, block or LATEST, pretended)
         result = {"accessList": entries, "gasUsed": quantity(gas_used)}
         return result | {"error": error} if error else result

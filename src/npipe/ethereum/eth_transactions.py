@@ -23,10 +23,10 @@ class EthTransactions:
         self._worker = node.worker
 
     @on_worker(writes=True)
-    def send_transaction(self, context: Context, transaction: TransactionRequest) -> str:
+    def send_transaction(self, context: Context, transaction: TransactionRequest | None) -> str:
         """Sign with the sender's key, which must be held here, and send. Returns the hash."""
         with self._node.hub.caused_by(context):
-            return data(self._node.submit(self._node.sign(transaction)))
+            return data(self._node.submit(self._node.sign(transaction or TransactionRequest())))
 
     @on_worker(writes=True)
     def send_raw_transaction(self, context: Context, raw: Data) -> str:
@@ -35,11 +35,12 @@ class EthTransactions:
             return data(self._node.submit(transactions.decode(to_bytes(raw))))
 
     @on_worker
-    def sign_transaction(self, transaction: TransactionRequest) -> dict[str, Any]:
+    def sign_transaction(self, transaction: TransactionRequest | None) -> dict[str, Any]:
         """Sign and do not send: the bytes to send, and the transaction as it was understood.
 
         As with geth, gas, nonce and a price must be given: what is signed is no guess of ours.
         """
+        transaction = transaction or TransactionRequest()
         if transaction.gas is None:
             raise ChainError("gas not specified")
         if transaction.gas_price is None and transaction.max_fee_per_gas is None:
@@ -58,12 +59,12 @@ class EthTransactions:
     def resend(
         self,
         context: Context,
-        transaction: TransactionRequest,
+        transaction: TransactionRequest | None,
         gas_price: str | None = None,
         gas: str | None = None,
     ) -> str:
         """Replace a waiting transaction of the same nonce by one that pays more."""
-        if transaction.nonce is None:
+        if transaction is None or transaction.nonce is None:
             raise ChainError("missing transaction nonce in transaction spec")
         transaction.gas_price = gas_price or transaction.gas_price
         transaction.gas = gas or transaction.gas

@@ -7,7 +7,7 @@ and the gas is what was asked for, up to the cap. Errors of the EVM get geth's w
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,7 +18,6 @@ from eth.vm.forks.prague.constants import PER_EMPTY_ACCOUNT_BASE_COST
 from eth_utils import ValidationError
 
 from .errors import ChainError, NotRunnable, Reverted
-from .formats import StateOverride, to_bytes, to_int
 from .vm import Executor
 
 __all__ = [
@@ -26,7 +25,6 @@ __all__ = [
     "TRANSFER_GAS",
     "Message",
     "Outcome",
-    "apply_overrides",
     "estimate",
     "execute",
     "floor_gas",
@@ -163,24 +161,6 @@ def describe(error: Exception) -> str:
         if isinstance(error, kind):
             return words
     return str(error) or type(error).__name__
-
-
-def apply_overrides(state: StateAPI, overrides: Mapping[str, StateOverride]) -> None:
-    """Change accounts before a call, as its caller wants to pretend."""
-    for address_text, override in overrides.items():
-        address = to_bytes(address_text)
-        if override.state is not None and override.state_diff is not None:
-            raise ChainError(f"account {address_text} has both 'state' and 'stateDiff'")
-        if override.nonce is not None:
-            state.set_nonce(address, to_int(override.nonce))
-        if override.code is not None:
-            state.set_code(address, to_bytes(override.code))
-        if override.balance is not None:
-            state.set_balance(address, to_int(override.balance))
-        if override.state is not None:
-            state.delete_storage(address)
-        for slot, value in (override.state or override.state_diff or {}).items():
-            state.set_storage(address, to_int(slot), to_int(value))
 
 
 _WORDS: dict[type[Exception], str] = {

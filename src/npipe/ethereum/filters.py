@@ -16,7 +16,7 @@ from npipe.errors import RPCError
 from .chain import Mined
 from .errors import ChainError, FilterNotFound
 from .events import Event, NewBlock, NewPending
-from .formats import data, to_bytes
+from .formats import FilterId, data, to_bytes
 from .logs import LogCriteria, Wanted, matching
 from .node import Node
 from .worker import on_worker
@@ -57,14 +57,16 @@ class EthFilters:
         self._filters: dict[str, _Filter] = {}
 
     @on_worker
-    def get_logs(self, criteria: LogCriteria) -> list[dict[str, Any]]:
+    def get_logs(self, criteria: LogCriteria | None) -> list[dict[str, Any]]:
         """The logs of a block or a range of blocks; with neither, of the newest block."""
+        criteria = criteria or LogCriteria()
         wanted = Wanted(criteria)
         return matching(self._blocks(criteria), wanted)
 
     @on_worker
-    def new_filter(self, criteria: LogCriteria) -> str:
+    def new_filter(self, criteria: LogCriteria | None) -> str:
         """Watch for logs. Returns the id to ask eth_getFilterChanges with."""
+        criteria = criteria or LogCriteria()
         wanted = Wanted(criteria)
         if criteria.from_block is not None and criteria.to_block is not None:
             _check_range(self._number(criteria.from_block), self._number(criteria.to_block))
@@ -84,7 +86,7 @@ class EthFilters:
         return self._add(_Filter(select, None))
 
     @on_worker
-    def new_pending_transaction_filter(self, full: bool = False) -> str:
+    def new_pending_transaction_filter(self, full: bool | None = False) -> str:
         """Watch for transactions: eth_getFilterChanges returns their hashes, or them in full."""
         from . import shapes
 
@@ -97,7 +99,7 @@ class EthFilters:
         return self._add(_Filter(select, None))
 
     @on_worker
-    def get_filter_changes(self, filter_id: str) -> list[Any]:
+    def get_filter_changes(self, filter_id: FilterId) -> list[Any]:
         """What a filter has seen since it was last asked. Raises FilterNotFound."""
         found = self._get(filter_id)
         changes = found.take()
@@ -107,7 +109,7 @@ class EthFilters:
         return changes
 
     @on_worker
-    def get_filter_logs(self, filter_id: str) -> list[dict[str, Any]]:
+    def get_filter_logs(self, filter_id: FilterId) -> list[dict[str, Any]]:
         """Every log that a filter of logs matches, from its first block on."""
         criteria = self._get(filter_id).criteria
         if criteria is None:
@@ -115,7 +117,7 @@ class EthFilters:
         return matching(self._blocks(criteria), Wanted(criteria))
 
     @on_worker
-    def uninstall_filter(self, filter_id: str) -> bool:
+    def uninstall_filter(self, filter_id: FilterId) -> bool:
         """Remove a filter; false where there is none of that id."""
         return self._remove(filter_id)
 
@@ -151,9 +153,9 @@ class EthFilters:
         self._filters[filter_id] = new
         return filter_id
 
-    def _get(self, filter_id: str) -> _Filter:
+    def _get(self, filter_id: FilterId) -> _Filter:
         self._expire()
-        found = self._filters.get(filter_id)
+        found = self._filters.get(filter_id or "")
         if found is None:
             raise FilterNotFound
         found.asked = self._clock()
@@ -164,8 +166,8 @@ class EthFilters:
         for filter_id in [key for key, item in self._filters.items() if item.asked < oldest]:
             self._remove(filter_id)
 
-    def _remove(self, filter_id: str) -> bool:
-        found = self._filters.pop(filter_id, None)
+    def _remove(self, filter_id: FilterId) -> bool:
+        found = self._filters.pop(filter_id or "", None)
         if found is None:
             return False
         self._node.hub.remove(found.token)

@@ -2,7 +2,8 @@
 
 Quantities are the shortest hexadecimal ("0x0", "0x1f"), data is two digits a byte ("0x", "0x00ff").
 What comes in is described by types that the RPC layer checks before a method runs; a plain
-JSON integer is taken for a quantity too, which is kind to people at a command line.
+JSON integer is taken for a quantity too, which is kind to people at a command line. null is what it
+is to geth, where most values have a zero: an empty request, an empty text, no block at all.
 
 Imports no py-evm: the modules that work without the chain use this file as well.
 """
@@ -26,12 +27,13 @@ __all__ = [
     "BlockId",
     "BlockNumber",
     "BlockText",
+    "Count",
     "Data",
+    "FilterId",
     "Hash",
     "Index",
     "Quantity",
     "Slot",
-    "StateOverride",
     "Target",
     "TransactionRequest",
     "Uint64",
@@ -73,7 +75,18 @@ Target = Annotated[
     str, Meta(pattern=r"^(0x([0-9a-fA-F]{40})?)?" + _END, description="20 bytes in hex")
 ]
 # A place in a contract's storage, for ``to_slot``, which is as lenient as geth.
-Slot = Annotated[str, Meta(description="storage slot, up to 32 bytes in hex")]
+Slot = Annotated[str, Meta(description="storage slot, up to 32 bytes in hex")] | None
+FilterId = Annotated[str, Meta(description="what made the filter returned")] | None
+# A number that may be decimal, too, and is 0 where it is empty: one method of geth's has it.
+Count = (
+    Annotated[
+        str,
+        Meta(
+            pattern=r"^(0[xX][0-9a-fA-F]{1,16}|[0-9]{1,19})?" + _END, description="hex or decimal"
+        ),
+    ]
+    | Annotated[int, Meta(ge=0)]
+)
 
 TAGS = ("latest", "pending", "earliest", "safe", "finalized")
 _NUMBER = "0x([0-9a-fA-F]{1,15}|[0-7][0-9a-fA-F]{15}"  # below 2**63, as in Go's int64
@@ -101,7 +114,7 @@ class BlockHash(msgspec.Struct, rename="camel"):
 
 
 BlockNumber = BlockText | Annotated[int, Meta(ge=0, le=2**63 - 1)]
-BlockId = BlockNumber | BlockHash
+BlockId = BlockNumber | BlockHash | None  # None: the caller said null, which is no block
 
 
 class AccessListEntry(msgspec.Struct, rename="camel"):
@@ -156,16 +169,6 @@ class TransactionRequest(msgspec.Struct, rename="camel"):
         return to_bytes(self.to) if self.to else b""
 
 
-class StateOverride(msgspec.Struct, rename="camel"):
-    """What eth_call pretends of one account: the fields given replace the account's own."""
-
-    balance: Quantity | None = None
-    nonce: Uint64 | None = None
-    code: Data | None = None
-    state: dict[Hash, Hash] | None = None
-    state_diff: dict[Hash, Hash] | None = None
-
-
 def quantity(number: int) -> str:
     """``31`` as ``"0x1f"``."""
     return hex(number)
@@ -193,8 +196,9 @@ def to_int(text: Any) -> int:
     raise InvalidParams(f"{text!r} is not a quantity: write it in hex, such as 0x1f")
 
 
-def to_slot(text: str) -> int:
+def to_slot(text: str | None) -> int:
     """A storage slot's number; the prefix may be missing. Raises ChainError in geth's words."""
+    text = text or ""
     digits = text[2:] if text[:2] in ("0x", "0X") else text
     if len(digits) > 64:
         raise ChainError("hex string too long, want at most 32 bytes")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,8 @@ from .chain import Chain, Mined
 from .errors import ChainError, NotRunnable, UnknownAccount, UnknownBlock
 from .events import Hub
 from .execution import Message
-from .formats import BlockHash, BlockId, StateOverride, TransactionRequest, to_bytes, to_int
+from .formats import BlockHash, BlockId, TransactionRequest, to_bytes, to_int
+from .overrides import Overrides
 from .pool import Pool
 from .requests import call_fees, check_chain, check_request, fees
 from .state_file import SavedChain
@@ -32,6 +33,8 @@ from .worker import Worker
 __all__ = ["Node", "Place"]
 
 _MAX_MINED_AT_ONCE = 10_000
+_NOTHING = Overrides()
+_NO_BLOCK_NAMED = "invalid arguments; neither block nor hash specified"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,8 @@ class Node:
 
         "pending" is a block built now from what waits in the pool, on no account kept.
         """
+        if wanted is None:
+            raise ChainError(_NO_BLOCK_NAMED)
         if isinstance(wanted, BlockHash):
             return self._block_of_object(wanted)
         if wanted in ("latest", "safe", "finalized"):
@@ -117,7 +122,7 @@ class Node:
             return self.chain.by_hash(to_bytes(wanted.block_hash))
         if wanted.block_number is not None:
             return self.block(wanted.block_number)
-        raise ChainError("invalid arguments; neither block nor hash specified")
+        raise ChainError(_NO_BLOCK_NAMED)
 
     # -- calls ----------------------------------------------------------------------------------
 
@@ -147,7 +152,7 @@ class Node:
         self,
         request: TransactionRequest,
         wanted: BlockId,
-        overrides: Mapping[str, StateOverride] | None = None,
+        overrides: Overrides = _NOTHING,
     ) -> bytes:
         """Run a request on the state of a block and return its output; nothing is kept."""
         state = self._trial(wanted, overrides)()
@@ -163,7 +168,7 @@ class Node:
         self,
         request: TransactionRequest,
         wanted: BlockId,
-        overrides: Mapping[str, StateOverride] | None = None,
+        overrides: Overrides = _NOTHING,
     ) -> int:
         """The least gas that makes a request succeed."""
         fresh = self._trial(wanted, overrides)
@@ -179,7 +184,7 @@ class Node:
         self,
         request: TransactionRequest,
         wanted: BlockId,
-        overrides: Mapping[str, StateOverride] | None = None,
+        overrides: Overrides = _NOTHING,
     ) -> tuple[list[dict[str, Any]], int, str]:
         """What a request touches, the gas it uses when it says so, and its error or ""."""
         fresh = self._trial(wanted, overrides)
@@ -189,9 +194,7 @@ class Node:
         ignored |= set(state.computation_class.get_precompiles())
         return replay.access_list(fresh, message, ignored)
 
-    def _trial(
-        self, wanted: BlockId, overrides: Mapping[str, StateOverride] | None
-    ) -> Callable[[], State]:
+    def _trial(self, wanted: BlockId, overrides: Overrides) -> Callable[[], State]:
         """Opens the state after a block, changed as the caller pretends, for one attempt each.
 
         All attempts together must end in time.
@@ -201,7 +204,7 @@ class Node:
 
         def fresh() -> State:
             state = self.chain.state(header, deadline)
-            execution.apply_overrides(state, overrides or {})
+            overrides.apply(state)
             return state
 
         return fresh

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import msgspec
 from eth.abc import StateAPI
 
 from npipe.errors import InvalidParams
@@ -16,30 +15,11 @@ from .errors import ChainError
 from .execution import Message
 from .formats import data, quantity, word
 from .trace import AccessTracer, CallTracer, StructTracer, traced
+from .tracing import TraceConfig, TracerConfig
 
-__all__ = ["TraceConfig", "access_list", "trace_block", "trace_message", "trace_transaction"]
+__all__ = ["access_list", "trace_block", "trace_message", "trace_transaction"]
 
 _MAX_ROUNDS = 16  # of looking for an access list: each adds to the last, most need two
-
-
-class TracerConfig(msgspec.Struct, rename="camel"):
-    """What the callTracer can be told."""
-
-    only_top_call: bool = False
-    with_log: bool = False
-
-
-class TraceConfig(msgspec.Struct, rename="camel"):
-    """What to trace, and how. Without ``tracer``: one entry an instruction."""
-
-    tracer: str | None = None
-    tracer_config: TracerConfig | None = None
-    disable_stack: bool = False
-    disable_storage: bool = False
-    enable_memory: bool = False
-    enable_return_data: bool = False
-    limit: int = 0
-    timeout: str | None = None
 
 
 def trace_transaction(chain: Chain, mined: Mined, index: int, config: TraceConfig) -> Any:

@@ -126,6 +126,14 @@ class State(PragueState):
     computation_class = Computation
     transaction_executor_class = Executor
     deadline = math.inf
+    pretended_blob_base_fee: int | None = None
+
+    @property
+    def blob_base_fee(self) -> int:
+        """The price of a unit of blob gas, or what a caller pretends that it is."""
+        if self.pretended_blob_base_fee is not None:
+            return self.pretended_blob_base_fee
+        return int(super().blob_base_fee)
 
     def set_system_contracts(self) -> None:
         """Nothing: py-evm would write them again each time a state is opened."""

@@ -25,7 +25,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw
 
-from npipe.errors import InvalidParams, InvalidRequest, MethodNotFound, RPCError
+from npipe.errors import InvalidRequest, MethodNotFound, RPCError
 from npipe.rpc.api import Method
 from npipe.rpc.dispatcher import (
     CANCELLED,
@@ -48,7 +48,7 @@ from npipe.rpc.messages import (
 )
 from npipe.rpc.outgoing import Outgoing
 from npipe.rpc.pending import Pending
-from npipe.rpc.subscriptions import Subscription, subscribe
+from npipe.rpc.subscriptions import Subscription, id_to_end, subscribe
 from npipe.rpc.timing import Timing
 from npipe.security import PeerIdentity
 
@@ -64,12 +64,7 @@ class _CancelParams(msgspec.Struct, gc=False):
     id: Raw
 
 
-class _UnsubscribeParams(msgspec.Struct, array_like=True, gc=False):
-    id: str
-
-
 _decode_cancel = msgspec.json.Decoder(_CancelParams).decode
-_decode_unsubscribe = msgspec.json.Decoder(_UnsubscribeParams).decode
 
 
 class Session:
@@ -414,11 +409,7 @@ class Session:
             self._on_subscription(subscription)
 
     def _unsubscribe(self, params: Raw) -> bool:
-        try:
-            id = _decode_unsubscribe(params).id
-        except BAD_JSON:
-            raise InvalidParams("the parameter is the subscription's id") from None
-        subscription = self.subscriptions.pop(id, None)
+        subscription = self.subscriptions.pop(id_to_end(params), None)
         if subscription is None:
             raise RPCError("subscription not found")
         subscription.stop()

@@ -42,6 +42,7 @@ class Push(msgspec.Struct, gc=False):
 
 _decode_items = msgspec.json.Decoder(list[Raw]).decode
 _decode_name = msgspec.json.Decoder(str).decode
+_decode_id = msgspec.json.Decoder(str | None).decode
 
 
 class Subscribing(Serving, Protocol):
@@ -178,12 +179,31 @@ def _nothing() -> None:
 def subscribe(session: Subscribing, namespace: str, params: Raw) -> Subscription:
     """Make the subscription that ``[name, *params]`` asks for. Raises RPCError."""
     try:
-        items = _decode_items(params or Raw(b"[]"))
+        items = _decode_items(params)
+    except BAD_JSON:
+        raise InvalidParams("non-array args") from None
+    try:
         name = _decode_name(items[0])
     except (*BAD_JSON, IndexError):
-        raise InvalidParams("the first parameter is the subscription's name") from None
+        raise InvalidParams("expected subscription name as first argument") from None
     method = session.dispatcher.api.subscriptions.get((namespace, name))
     if method is None:
         raise MethodNotFound(f'no "{name}" subscription in {namespace} namespace')
     args = method.signature.bind(Raw(b"[" + b",".join(items[1:]) + b"]"))
     return Subscription(session, namespace, method, args)
+
+
+def id_to_end(params: Raw) -> str:
+    """The id that an ``unsubscribe`` names; null is as good as one that nobody has.
+
+    Raises InvalidParams.
+    """
+    try:
+        items = _decode_items(params or Raw(b"[]"))
+        if len(items) == 1:
+            return _decode_id(items[0]) or ""
+    except BAD_JSON:
+        raise InvalidParams("invalid argument 0: it must be the subscription's id") from None
+    if items:
+        raise InvalidParams("too many arguments, want at most 1")
+    raise InvalidParams("missing value for required argument 0")
