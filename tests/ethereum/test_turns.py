@@ -76,6 +76,20 @@ def test_without_a_writer_it_is_first_come_first_served() -> None:
         line.run(1)
 
 
+def test_at_each_turn_of_a_long_job_reads_pass_and_writers_do_not() -> None:
+    line = Line()
+    job: Callable[[], None] = partial(line.done.append, "long")
+    line.turns.put(job, caller=1, many=True)
+    line.put("own", caller=1)
+    line.put("w", caller=2, writes=True)
+    assert line.run(1) == ["long"]
+    line.put("r1", "r2", caller=3)
+    assert line.run(1) == ["long"]  # they came after its turn had begun to be awaited: one more
+    assert line.run(3) == ["r1", "r2", "long"]
+    line.turns.finish()
+    assert line.run(2) == ["own", "w"]
+
+
 def test_a_failing_job_is_no_obstacle() -> None:
     line = Line()
     line.turns.put(partial(divmod, 1, 0), writes=True)  # type: ignore[arg-type]
@@ -84,6 +98,54 @@ def test_a_failing_job_is_no_obstacle() -> None:
     with pytest.raises(ZeroDivisionError):
         line.run(1)
     assert line.run(2) == ["r", "w"]
+
+
+def test_who_reads_waits_for_one_block_of_thousands(api: API, service: Any) -> None:
+    """The blocks are one call; somebody else's reads are answered between them."""
+    node, writer, reader = service.node, Direct(api, connection_id=1), Direct(api, connection_id=2)
+    begun, release = threading.Event(), threading.Event()
+
+    def hold(event: object) -> None:
+        begun.set()
+        release.wait(60)
+
+    token = node.hub.add(hold)
+    thread = threading.Thread(target=writer.call, args=("evm_mine", {"blocks": 1_000}))
+    thread.start()
+    assert begun.wait(60)
+    seen: list[int] = []
+
+    def read() -> None:
+        while not seen or seen[-1] < 1_000:
+            seen.append(int(reader.call("eth_getBlockByNumber", "latest", False)["number"], 16))
+
+    reading = threading.Thread(target=read)
+    reading.start()
+    while node.worker._arrivals.qsize() == 0:  # until the first read waits behind the first block
+        release.wait(0.001)
+    node.hub.remove(token)
+    release.set()
+    thread.join(60)
+    reading.join(60)
+    assert seen[0] <= 2
+    assert len(seen) > 100
+
+
+def test_what_a_caller_asks_after_its_blocks_it_is_told_after_them(api: API, service: Any) -> None:
+    writer = Direct(api, connection_id=1)
+    writer.call("evm_mine", {"blocks": 50})
+    assert writer.call("eth_getBlockByNumber", "latest", False)["number"] == hex(50)
+
+
+def test_who_has_gone_gets_no_more_blocks(service: Any) -> None:
+    """Nobody waits for the rest of ten thousand blocks when the caller is no longer there."""
+    from types import SimpleNamespace
+
+    from npipe.ethereum.evm import Evm, MineOptions
+
+    gone = SimpleNamespace(connection_id=1, cancelled=True, on_reply=lambda callback: None)
+    Evm(service.node).mine(gone, MineOptions(blocks=1_000))
+    assert service.node.head.number == 1
 
 
 def test_ten_transactions_do_not_add_up_for_a_reader(

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from npipe.ethereum.errors import ChainError
-from npipe.ethereum.worker import Worker
+from npipe.ethereum.worker import Steps, Worker
 
 
 @pytest.fixture
@@ -68,6 +68,42 @@ def test_what_is_queued_is_done_before_the_end() -> None:
     with pytest.raises(ChainError, match="has been stopped"):
         worker.call(int)
     worker.close()
+
+
+def test_a_job_in_steps_gives_what_it_returns_or_raises(worker: Worker) -> None:
+    def steps(last: int) -> Steps[int]:
+        yield
+        yield
+        return 6 // last
+
+    assert worker.run_steps(steps(2)) == 3
+    with pytest.raises(ZeroDivisionError):
+        worker.run_steps(steps(0))
+    assert worker.call(lambda: worker.run_steps(steps(1))) == 6  # from within: at once
+    assert worker.call(int) == 0
+
+
+def test_a_job_in_steps_is_finished_before_the_end() -> None:
+    worker, begun, go, done = Worker(), threading.Event(), threading.Event(), []
+
+    def steps() -> Steps[None]:
+        begun.set()
+        go.wait(20)
+        for number in range(100):
+            done.append(number)
+            yield
+
+    running = threading.Thread(target=worker.run_steps, args=(steps(),))
+    running.start()
+    assert begun.wait(20)
+    closing = threading.Thread(target=worker.close)
+    closing.start()
+    while not worker._closed:
+        threading.Event().wait(0.001)
+    go.set()
+    running.join(60)
+    closing.join(60)
+    assert done == list(range(100))
 
 
 def test_it_ticks_until_told_not_to(worker: Worker) -> None:

@@ -10,7 +10,7 @@ from . import shapes, transactions
 from .errors import ChainError
 from .formats import Address, Data, TransactionRequest, data, to_bytes
 from .node import Node
-from .worker import on_worker
+from .worker import Steps, on_worker
 
 __all__ = ["EthTransactions"]
 
@@ -22,17 +22,21 @@ class EthTransactions:
         self._node = node
         self._worker = node.worker
 
-    @on_worker(writes=True)
-    def send_transaction(self, context: Context, transaction: TransactionRequest | None) -> str:
+    @on_worker
+    def send_transaction(
+        self, context: Context, transaction: TransactionRequest | None
+    ) -> Steps[str]:
         """Sign with the sender's key, which must be held here, and send. Returns the hash."""
         with self._node.hub.caused_by(context):
-            return data(self._node.submit(self._node.sign(transaction or TransactionRequest())))
+            return data(
+                (yield from self._node.submit(self._node.sign(transaction or TransactionRequest())))
+            )
 
-    @on_worker(writes=True)
-    def send_raw_transaction(self, context: Context, raw: Data) -> str:
+    @on_worker
+    def send_raw_transaction(self, context: Context, raw: Data) -> Steps[str]:
         """Send a signed transaction. Returns its hash; it may be in a block already."""
         with self._node.hub.caused_by(context):
-            return data(self._node.submit(transactions.decode(to_bytes(raw))))
+            return data((yield from self._node.submit(transactions.decode(to_bytes(raw)))))
 
     @on_worker
     def sign_transaction(self, transaction: TransactionRequest | None) -> dict[str, Any]:
@@ -55,21 +59,21 @@ class EthTransactions:
         """Sign a message of a person's (EIP-191) with an account whose key is held here."""
         return self._node.account(to_bytes(address)).sign(to_bytes(message))
 
-    @on_worker(writes=True)
+    @on_worker
     def resend(
         self,
         context: Context,
         transaction: TransactionRequest | None,
         gas_price: str | None = None,
         gas: str | None = None,
-    ) -> str:
+    ) -> Steps[str]:
         """Replace a waiting transaction of the same nonce by one that pays more."""
         if transaction is None or transaction.nonce is None:
             raise ChainError("missing transaction nonce in transaction spec")
         transaction.gas_price = gas_price or transaction.gas_price
         transaction.gas = gas or transaction.gas
         with self._node.hub.caused_by(context):
-            return data(self._node.submit(self._node.sign(transaction)))
+            return data((yield from self._node.submit(self._node.sign(transaction))))
 
     @on_worker
     def pending_transactions(self) -> list[dict[str, Any]]:

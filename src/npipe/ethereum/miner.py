@@ -6,7 +6,7 @@ from npipe.rpc.context import Context
 
 from .formats import Address, to_bytes
 from .node import Node
-from .worker import on_worker
+from .worker import Steps, on_worker
 
 __all__ = ["Miner"]
 
@@ -18,18 +18,18 @@ class Miner:
         self._node = node
         self._worker = node.worker
 
-    @on_worker(writes=True)
-    def start(self, context: Context, threads: int | None = None) -> None:
+    @on_worker
+    def start(self, context: Context, threads: int | None = None) -> Steps[None]:
         """Mine each transaction as it comes, beginning with those that wait."""
         with self._node.hub.caused_by(context):
-            self._node.set_automine(True)
+            yield from self._node.set_automine(True)
 
     @on_worker
-    def stop(self) -> None:
+    def stop(self) -> Steps[None]:
         """Let transactions wait."""
-        self._node.set_automine(False)
+        yield from self._node.set_automine(False)
 
-    @on_worker
+    @on_worker(writes=True)
     def set_etherbase(self, address: Address) -> bool:
         """Give the tips of future blocks to an account."""
         self._node.chain.coinbase = to_bytes(address)

@@ -28,7 +28,7 @@ from .pool import Pool
 from .requests import call_fees, check_chain, check_request, fees
 from .state_file import SavedChain
 from .vm import TIMEOUT, State
-from .worker import Worker
+from .worker import Steps, Worker
 
 __all__ = ["Node", "Place"]
 
@@ -236,10 +236,11 @@ class Node:
             fees=offered,
         )
 
-    def submit(self, transaction: SignedTransactionAPI) -> bytes:
+    def submit(self, transaction: SignedTransactionAPI) -> Steps[bytes]:
         """Take a signed transaction into the pool, and into a block at once when automining.
 
-        Returns its hash; when that is returned and it was mined, its receipt is there.
+        Returns its hash; when that is returned and it was mined, its receipt is there. Many
+        turns: those that waited for it get a block each.
         Raises ChainError, in geth's words, for one that cannot be taken.
         """
         chain, state = self.chain, self.chain.state()
@@ -259,26 +260,33 @@ class Node:
         self.pool.add(transaction)
         self.hub.new_pending(transaction)
         if self.automine:
-            self._mine_each(transaction.sender)
+            yield from self._mine_each(transaction.sender)
         return bytes(transaction.hash)
 
     def mine(self) -> Mined:
         """Add a block with what waits in the pool."""
         return self._mine(self.pool.pending(self.chain.state()))
 
-    def mine_many(self, count: int) -> None:
-        """Add so many blocks. Raises ChainError for more than one request may have."""
+    def mine_many(self, count: int, interval: int | None = None) -> Steps[None]:
+        """Add so many blocks, a turn each; ``interval``: so many seconds from one to the next.
+
+        Raises ChainError for more than one request may have.
+        """
         if count > _MAX_MINED_AT_ONCE:
             raise ChainError(f"{count} blocks are too many at once: {_MAX_MINED_AT_ONCE} at most")
-        for _ in range(count):
+        for number in range(count):
+            if number:
+                yield
+            if number and interval is not None:
+                self.chain.set_next_timestamp(self.head.header.timestamp + interval)
             self.mine()
 
-    def set_automine(self, on: bool) -> None:
+    def set_automine(self, on: bool) -> Steps[None]:
         """Mine each transaction as it comes, those that wait included, or let them wait."""
         self.automine = on
         if on:
             for sender in {item.sender for item in self.pool.pending(self.chain.state())}:
-                self._mine_each(sender)
+                yield from self._mine_each(sender)
 
     def dump(self) -> SavedChain:
         """Chain and pool, to be saved."""
@@ -300,9 +308,13 @@ class Node:
             self.pool = pool
         return found
 
-    def _mine_each(self, sender: bytes) -> None:
+    def _mine_each(self, sender: bytes) -> Steps[None]:
         """One block for each of the sender's transactions that can be mined, in order."""
+        first = True
         while waiting := self.pool.pending(self.chain.state(), sender):
+            if not first:
+                yield
+            first = False
             try:
                 mined = self._mine(waiting[:1])
             finally:  # in a block or not, it must not stand in the way of the next one

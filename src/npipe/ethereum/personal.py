@@ -16,7 +16,7 @@ from .accounts import message_hash
 from .errors import ChainError
 from .formats import Address, Data, TransactionRequest, data, to_bytes
 from .node import Node
-from .worker import on_worker
+from .worker import Steps, on_worker
 
 __all__ = ["Personal"]
 
@@ -60,10 +60,10 @@ class Personal:
             raise ChainError("invalid signature") from error
         return data(public.to_canonical_address())
 
-    @on_worker(writes=True)
+    @on_worker
     def send_transaction(
         self, context: Context, transaction: TransactionRequest, password: str | None = None
-    ) -> str:
+    ) -> Steps[str]:
         """As eth_sendTransaction."""
         with self._node.hub.caused_by(context):
-            return data(self._node.submit(self._node.sign(transaction)))
+            return data((yield from self._node.submit(self._node.sign(transaction))))

@@ -5,6 +5,9 @@ balance, so reads pass transactions that wait; but never one that their own call
 whoever sends and then looks wants to see what came of it. And reads cannot keep writers out: after
 each transaction, only those that were there by then go first.
 
+A job that would be long (ten thousand blocks) has many turns. It keeps its place among those in
+order until it is finished, so nobody else writes in between, but reads pass after each turn.
+
 Not safe by itself: the worker holds its lock.
 """
 
@@ -23,16 +26,20 @@ class Turns:
 
     def __init__(self) -> None:
         self._reads: deque[Job] = deque()
-        self._in_order: deque[tuple[Hashable, Job]] = deque()  # what writes, and what follows that
+        # What writes, and what follows that: caller, job, whether it has many turns.
+        self._in_order: deque[tuple[Hashable, Job, bool]] = deque()
         self._callers: Counter[Hashable] = Counter()  # of the jobs in order
         self._first = 0  # so many reads go before the next of the jobs in order
 
-    def put(self, job: Job, *, caller: Hashable = None, writes: bool = False) -> None:
-        """Let a job wait. ``writes``: reads of other callers may pass it."""
-        if writes or caller in self._callers:
+    def put(
+        self, job: Job, *, caller: Hashable = None, writes: bool = False, many: bool = False
+    ) -> None:
+        """Let a job wait. ``writes``: reads of other callers may pass it. ``many``: it writes and
+        has turn after turn, until ``finish``."""
+        if writes or many or caller in self._callers:
             if not self._in_order:  # what was asked before it is answered before it
                 self._first = len(self._reads)
-            self._in_order.append((caller, job))
+            self._in_order.append((caller, job, many))
             self._callers[caller] += 1
         else:
             self._reads.append(job)
@@ -42,10 +49,9 @@ class Turns:
         if self._reads and (self._first or not self._in_order):
             self._first = max(0, self._first - 1)
             return self._reads.popleft()
-        caller, job = self._in_order.popleft()
-        self._callers[caller] -= 1
-        if not self._callers[caller]:
-            del self._callers[caller]
+        _, job, many = self._in_order[0]
+        if not many:
+            self._drop_first()
 
         def run() -> None:
             try:
@@ -54,3 +60,13 @@ class Turns:
                 self._first = len(self._reads)
 
         return run
+
+    def finish(self) -> None:
+        """The job of many turns, which is the first in order, has had its last."""
+        self._drop_first()
+
+    def _drop_first(self) -> None:
+        caller, _, _ = self._in_order.popleft()
+        self._callers[caller] -= 1
+        if not self._callers[caller]:
+            del self._callers[caller]

@@ -1,8 +1,9 @@
 """The one thread that the chain runs in.
 
 The EVM is neither quick nor safe to share, so every use of it is a job for this thread; callers
-wait for the result in their own. In which order is for ``turns``. With a period, the thread also
-does one thing again and again, between jobs (a block every so many seconds).
+wait for the result in their own. In which order is for ``turns``. A generator is a job that lets
+others read at each ``yield``. With a period, the thread also does one thing again and again,
+between jobs (a block every so many seconds).
 
 Imports no py-evm and knows nothing of chains.
 """
@@ -15,7 +16,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Generator, Hashable
 from concurrent.futures import Future
 from typing import Any, ParamSpec, TypeVar
 
@@ -24,12 +25,14 @@ from npipe.rpc.context import Context
 from .errors import ChainError
 from .turns import Turns
 
-__all__ = ["Worker", "on_worker"]
+__all__ = ["Steps", "Worker", "on_worker"]
 
 log = logging.getLogger("npipe.ethereum")
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Steps = Generator[None, None, T]
+"""A job in turns: those who read go first at each ``yield``. What it returns is its result."""
 
 # A thousand nested calls of contracts are tens of thousands of Python frames, some of them in C.
 _STACK_BYTES = 64 * 1024 * 1024  # address space; only what is used becomes memory
@@ -59,13 +62,35 @@ class Worker:
         if threading.current_thread() is self._thread:
             return function()
         future: Future[T] = Future()
-        job = functools.partial(_settle, future, function)
+        self._put(functools.partial(_settle, future, function), caller=caller, writes=writes)
+        return future.result()
+
+    def run_steps(self, steps: Steps[T], *, caller: Hashable = None) -> T:
+        """As ``run``, for what writes and is long. Nobody else writes before it has ended."""
+        if threading.current_thread() is self._thread:
+            return _exhaust(steps)
+        future: Future[T] = Future()
+
+        def turn() -> None:
+            _advance(future, steps)
+            with self._lock:
+                if not future.done() and not self._closed:
+                    self._arrivals.put(True)
+                    return
+            if not future.done():  # there will be no other turn
+                _settle(future, functools.partial(_exhaust, steps))
+            with self._lock:
+                self._turns.finish()
+
+        self._put(turn, caller=caller, many=True)
+        return future.result()
+
+    def _put(self, job: Callable[[], None], **how: Any) -> None:
         with self._lock:  # nothing may arrive after the end
             if self._closed:
                 raise ChainError("the chain has been stopped")
-            self._turns.put(job, caller=caller, writes=writes)
+            self._turns.put(job, **how)
             self._arrivals.put(True)
-        return future.result()
 
     def every(self, seconds: float, function: Callable[[], object]) -> None:
         """Run ``function`` in the worker each ``seconds``; 0 stops it. One at a time."""
@@ -119,19 +144,23 @@ def on_worker(
 ) -> Callable[..., Any]:
     """Make a method run in the worker of its object (``self._worker``), the caller waiting.
 
-    ``writes``: it may run transactions, so that what only reads may pass it. The method that is
-    served takes the call's Context before all else, whether or not the one given does.
+    ``writes``: it may run transactions, so that what only reads may pass it. A generator writes,
+    in turns (``Steps``). The method that is served takes the call's Context before all else,
+    whether or not the one given does.
     """
     if method is None:
         return functools.partial(on_worker, writes=writes)
     signature = inspect.signature(method)
     wanted = "context" in signature.parameters
+    in_steps = inspect.isgeneratorfunction(method)
 
     @functools.wraps(method)
     def run(self: Any, context: Context, *args: Any, **kwargs: Any) -> Any:
         args = (self, context, *args) if wanted else (self, *args)
         job = functools.partial(method, *args, **kwargs)
         worker: Worker = self._worker
+        if in_steps:
+            return worker.run_steps(job(), caller=context.connection_id)
         return worker.run(job, caller=context.connection_id, writes=writes)
 
     if not wanted:
@@ -141,6 +170,9 @@ def on_worker(
             parameters=[own, context, *others]
         )
     run.__annotations__ = {**method.__annotations__, "context": Context}
+    if in_steps:  # as text, as it stands in the source: what is served is what the job returns
+        returned = str(method.__annotations__["return"])
+        run.__annotations__["return"] = returned.removeprefix("Steps[").removesuffix("]")
     return run
 
 
@@ -150,6 +182,24 @@ def _settle(future: Future[Any], function: Callable[[], Any]) -> None:
         future.set_result(function())
     except BaseException as error:
         future.set_exception(error)
+
+
+def _advance(future: Future[T], steps: Steps[T]) -> None:
+    """Run a job to its next ``yield``, or hand over its outcome."""
+    try:
+        next(steps)
+    except StopIteration as end:
+        future.set_result(end.value)
+    except BaseException as error:
+        future.set_exception(error)
+
+
+def _exhaust(steps: Steps[T]) -> T:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
 
 
 def _start(target: Callable[[], None], name: str) -> threading.Thread:
