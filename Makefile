@@ -11,7 +11,7 @@ PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
 
-.PHONY: run test test-pythons lint bench clean
+.PHONY: run test test-pythons peers lint bench clean
 .DELETE_ON_ERROR:
 
 run: .venv/ready
@@ -23,6 +23,11 @@ test: .venv/ready
 # The tests of the transports and of asyncio on each other Python version that is found.
 test-pythons: .venv/ready
 	$(BIN)/python tools/suite.py --pythons $(ARGS)
+
+# What `make test` would install first: other programs to talk to, CPython for Windows.
+peers: .venv/ready
+	$(BIN)/python tools/install_peers.py
+	! command -v wine >/dev/null || $(BIN)/python tools/wine.py setup
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -2,13 +2,15 @@
 
     python tools/suite.py [--pythons] [PYTEST ARGUMENTS]
 
-On this Python; then, where Wine is installed, on CPython for Windows (tools/wine.py). With
-``--pythons`` instead, the tests of all that depends on the Python version, on each other version
-that is found. ``make test`` and ``make test-pythons`` run it in the project's venv.
+On this Python and, at the same time, on CPython for Windows where Wine is installed
+(tools/wine.py). With ``--pythons`` instead, the tests of all that depends on the Python version,
+on each other version that is found. ``make test`` and ``make test-pythons`` run it in the
+project's venv.
 """
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import shutil
@@ -61,25 +63,27 @@ class Suite:
         command = [str(python), "-m", "pytest", f"--junitxml={report}", *arguments]
         self.count(name, report, *call(command))
 
-    def run_wine(self, arguments: Sequence[str]) -> None:
-        """Run pytest on each CPython for Windows, side by side: there it mostly waits for Wine."""
+    @contextlib.contextmanager
+    def beside_wine(self, arguments: Sequence[str]) -> Iterator[None]:
+        """Run pytest on each CPython for Windows, side by side and beside the body: there it
+        mostly waits for Wine. What they print comes after the body."""
         windows = wine.Wine(wine.HOME)
         windows.setup(wine.VERSIONS, [])
         tool = [sys.executable, str(ROOT / "tools" / "wine.py"), "test", f"--timeout={TIMEOUT:g}"]
-        with ThreadPoolExecutor() as pool:
+        with ThreadPoolExecutor() as pool, contextlib.ExitStack() as stack:
             runs = []
             for version in wine.VERSIONS:
                 windows.report(version).unlink(missing_ok=True)
-                log = open(RESULTS / f"win32-{version}.txt", "w+b")  # noqa: SIM115
+                log = stack.enter_context(open(RESULTS / f"win32-{version}.txt", "w+b"))
                 running = pool.submit(call, [*tool, version, *arguments], log)
                 runs.append((version, running, log))
+            yield
             for version, running, log in runs:
                 name = f"win32 {version} (Wine)"
                 print(f"\n=== {name}", flush=True)
                 ended = running.result()
-                with log:
-                    log.seek(0)
-                    shutil.copyfileobj(log, sys.stdout.buffer)
+                log.seek(0)
+                shutil.copyfileobj(log, sys.stdout.buffer)
                 self.count(name, windows.report(version), *ended)
         windows.stop()
 
@@ -147,11 +151,13 @@ def main(arguments: Sequence[str]) -> int:
         return suite.finish()
     if not install_peers.install():
         return 1
-    version = "{}.{}".format(*sys.version_info)
-    suite.run_here(f"{sys.platform} {version}", sys.executable, arguments)
+    name = "{} {}.{}".format(sys.platform, *sys.version_info)
     if shutil.which("wine"):
-        suite.run_wine(arguments)
-    elif "wine" in os.environ.get("NPIPE_REQUIRE", "").split(","):
+        with suite.beside_wine(arguments):
+            suite.run_here(name, sys.executable, arguments)
+        return suite.finish()
+    suite.run_here(name, sys.executable, arguments)
+    if "wine" in os.environ.get("NPIPE_REQUIRE", "").split(","):
         suite.good = False
         suite.lines.append("win32: Wine is not installed, and NPIPE_REQUIRE asks for it")
     else:
