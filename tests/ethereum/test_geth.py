@@ -126,14 +126,9 @@ def raw(
     """A transaction signed by somebody who has no money."""
     from eth_keys import keys
 
-    signed = transactions.sign(
-        TransactionRequest(to=to, **fields),
-        keys.PrivateKey(b"\x07" * 32),
-        chain_id=chain_id,
-        nonce=nonce,
-        gas=gas,
-        fees=fees,
-    )
+    request = TransactionRequest(to=to, **fields)
+    unsigned = transactions.unsigned(request, chain_id=chain_id, nonce=nonce, gas=gas, fees=fees)
+    signed = transactions.sign(unsigned, keys.PrivateKey(b"\x07" * 32), chain_id)
     return data(signed.encode())
 
 

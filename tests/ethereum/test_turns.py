@@ -141,10 +141,10 @@ def test_who_has_gone_gets_no_more_blocks(service: Any) -> None:
     """Nobody waits for the rest of ten thousand blocks when the caller is no longer there."""
     from types import SimpleNamespace
 
-    from npipe.ethereum.evm import Evm, MineOptions
+    from npipe.ethereum.evm import Ganache, MineOptions
 
     gone = SimpleNamespace(connection_id=1, cancelled=True, on_reply=lambda callback: None)
-    Evm(service.node).mine(gone, MineOptions(blocks=1_000))
+    Ganache(service.node).mine(gone, MineOptions(blocks=1_000))
     assert service.node.head.number == 1
 
 

@@ -38,7 +38,10 @@ if TYPE_CHECKING:
 __all__ = ["ETHER", "MODULES", "Service", "available", "register"]
 
 ETHER = 10**18
-MODULES = ("eth", "net", "web3", "evm", "debug", "txpool", "admin", "personal", "miner")
+MODULES = (
+    *("eth", "net", "web3", "evm", "debug", "txpool", "admin", "personal", "miner"),
+    *("anvil", "hardhat"),
+)
 _FOR_OWNER = ("admin", "personal")
 _WITHOUT_CHAIN = ("net", "web3")
 

@@ -9,13 +9,14 @@ from . import state_file as files
 from .accounts import derive
 from .admin import Admin
 from .chain import Chain
+from .cheats import Cheats
 from .debug import Debug
 from .eth_blocks import EthBlocks
 from .eth_config import EthConfig
 from .eth_fees import EthFees
 from .eth_state import EthState
 from .eth_transactions import EthTransactions
-from .evm import Evm
+from .evm import Ganache
 from .filters import EthFilters
 from .miner import Miner
 from .node import Node
@@ -69,7 +70,9 @@ def build(
             EthSubscriptions(node.hub),
             EthConfig(node),
         ],
-        "evm": [Evm(node)],
+        "evm": [Ganache(node)],
+        "anvil": [Cheats(node)],
+        "hardhat": [Cheats(node)],
         "debug": [Debug(node)],
         "txpool": [TxPool(node)],
         "admin": [Admin(node, os.path.abspath(state_file) if state_file else "")],

@@ -17,55 +17,29 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eth.abc import BlockAPI, BlockHeaderAPI, ReceiptAPI, SignedTransactionAPI
+from eth.abc import BlockHeaderAPI, ReceiptAPI, SignedTransactionAPI
 from eth.consensus import ConsensusContext
 from eth.constants import GENESIS_PARENT_HASH, ZERO_ADDRESS
 from eth.db.atomic import AtomicDB
 from eth.db.backends.memory import MemoryDB
 from eth.db.chain import ChainDB
 from eth.vm.chain_context import ChainContext
-from eth.vm.forks.cancun.constants import BEACON_ROOTS_ADDRESS, BEACON_ROOTS_CONTRACT_CODE
-from eth.vm.forks.prague.constants import HISTORY_STORAGE_ADDRESS, HISTORY_STORAGE_CONTRACT_CODE
+from eth.vm.forks.london.headers import calculate_expected_base_fee_per_gas
 from eth_hash.auto import keccak
 from eth_utils import ValidationError
 from rlp import decode, encode
 from rlp.exceptions import RLPException
 
 from .clock import Clock
+from .errors import ChainError
 from .events import Hub
+from .genesis import EXTRA, GAS_LIMIT, MIN_GAS_LIMIT, genesis
+from .impersonation import recognized
+from .mined import Mined
 from .state_file import SavedBlock, SavedChain
 from .vm import Machine, State
 
-__all__ = ["GAS_LIMIT", "Chain", "Mined"]
-
-GAS_LIMIT = 30_000_000
-_EXTRA = b"npipe"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Mined:
-    """A block that is on the chain, with its receipts and the contracts it created."""
-
-    block: BlockAPI
-    receipts: tuple[ReceiptAPI, ...]
-    created: tuple[bytes | None, ...]  # for each transaction, the address of its new contract
-
-    @property
-    def header(self) -> BlockHeaderAPI:
-        return self.block.header
-
-    @property
-    def number(self) -> int:
-        return self.block.number
-
-    @property
-    def hash(self) -> bytes:
-        return self.block.hash
-
-    def gas_used(self, index: int) -> int:
-        """What one transaction used: receipts hold the sum up to and with it."""
-        before = self.receipts[index - 1].gas_used if index else 0
-        return int(self.receipts[index].gas_used - before)
+__all__ = ["Chain"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +47,16 @@ class _Snapshot:
     height: int
     offset: int
     wanted: int | None  # the clock's
+    altered: bytes | None  # the state root of the newest block then, where it was altered by hand
     extra: Any  # what the owner of the chain keeps with it
+
+
+@dataclass(slots=True)
+class Next:
+    """What the next block, and only that, is to have; None: what follows from its parent."""
+
+    base_fee: int | None = None
+    prev_randao: bytes | None = None
 
 
 class Chain:
@@ -98,6 +81,8 @@ class Chain:
         self.chain_id = chain_id
         self.hub = Hub() if hub is None else hub
         self.coinbase = ZERO_ADDRESS
+        self.gas_limit = GAS_LIMIT  # of the blocks to come
+        self.next = Next()
         self.store: dict[bytes, bytes] = {}
         self._chaindb = ChainDB(AtomicDB(MemoryDB(self.store)))
         self._context = ChainContext(chain_id)
@@ -107,8 +92,11 @@ class Chain:
         self._blocks: list[Mined] = []
         self._by_hash: dict[bytes, Mined] = {}
         self._by_transaction: dict[bytes, tuple[Mined, int]] = {}
+        self._altered: dict[
+            bytes, bytes
+        ] = {}  # state roots by block, where they are not the header's
         if saved is None:
-            self._append(self._genesis(balances))
+            self._append(genesis(self.state, balances, self.clock.now()))
         else:
             self._restore(saved)
 
@@ -137,22 +125,39 @@ class Chain:
         """
         header = header or self.head.header
         context = Machine.create_execution_context(header, self._ancestors(header), self._context)
-        state = State(self._chaindb.db, context, header.state_root)
+        state = State(self._chaindb.db, context, self.state_root(header))
         state.deadline = deadline
         return state
+
+    def state_root(self, header: BlockHeaderAPI) -> bytes:
+        """The root of the state after a block: the header's, unless that was altered by hand."""
+        root: bytes = header.state_root
+        return self._altered.get(header.hash, root) if self._altered else root
+
+    def next_base_fee(self) -> int:
+        """What the next block will take of each unit of gas."""
+        if self.next.base_fee is not None:
+            return self.next.base_fee
+        return int(calculate_expected_base_fee_per_gas(self.head.header))
 
     # -- mining ---------------------------------------------------------------------------------
 
     def next_header(self) -> BlockHeaderAPI:
         """The header that a block mined now would begin with."""
         parent = self.head.header
-        return Machine.create_header_from_parent(
+        header = Machine.create_header_from_parent(
             parent,
             coinbase=self.coinbase,
             timestamp=self.clock.next(parent.timestamp),
             gas_limit=parent.gas_limit,
-            extra_data=_EXTRA,
-            mix_hash=keccak(parent.hash),  # PREVRANDAO: no randomness, but no constant either
+            extra_data=EXTRA,
+            # PREVRANDAO: no randomness, but no constant either.
+            mix_hash=self.next.prev_randao or keccak(parent.hash),
+        )
+        return header.copy(
+            base_fee_per_gas=self.next_base_fee(),
+            gas_limit=self.gas_limit,
+            state_root=self.state_root(parent),
         )
 
     def build(
@@ -192,6 +197,7 @@ class Chain:
         header = self.next_header()
         mined, _ = self.build(header, transactions)
         self.clock.passed(header.timestamp)
+        self.next = Next()
         self._append(mined)
         self.hub.new_block(mined)
         return mined
@@ -204,13 +210,30 @@ class Chain:
         """Give the next block this time, and let the clock go on from there."""
         self.clock.want(timestamp, self.head.header.timestamp)
 
+    def alter(self, change: Callable[[State], None]) -> None:
+        """Change the state after the newest block by hand. No header tells of it."""
+        state = self.state()
+        change(state)
+        state.persist()
+        self._altered[self.head.hash] = state.state_root
+
+    def set_gas_limit(self, gas: int) -> None:
+        """Let the blocks to come take so much gas. Raises ChainError for too little or too much."""
+        if not MIN_GAS_LIMIT <= gas < 2**63:
+            raise ChainError(f"a gas limit of {gas}: at least {MIN_GAS_LIMIT}, below 2**63")
+        self.gas_limit = gas
+
     # -- snapshots ------------------------------------------------------------------------------
 
     def snapshot(self, extra: Any = None) -> int:
         """Remember the chain as it is now. Returns the number that reverts to it, a new one."""
         self._last_snapshot += 1
         self._snapshots[self._last_snapshot] = _Snapshot(
-            len(self._blocks), self.clock.offset, self.clock.wanted, extra
+            len(self._blocks),
+            self.clock.offset,
+            self.clock.wanted,
+            self._altered.get(self.head.hash),
+            extra,
         )
         return self._last_snapshot
 
@@ -224,14 +247,29 @@ class Chain:
             return False, None
         for later in [key for key in self._snapshots if key >= number]:
             del self._snapshots[later]
-        for mined in self._blocks[snapshot.height :]:
+        self._cut(snapshot.height)
+        self._altered.pop(self.head.hash, None)
+        if snapshot.altered is not None:
+            self._altered[self.head.hash] = snapshot.altered
+        self.clock.offset, self.clock.wanted = snapshot.offset, snapshot.wanted
+        return True, snapshot.extra
+
+    def reset(self) -> None:
+        """Go back to the first block, as it was before anything was altered."""
+        self._cut(1)
+        self._altered.clear()
+        self._snapshots.clear()
+        self.clock.reset()
+        self.next, self.gas_limit = Next(), GAS_LIMIT
+
+    def _cut(self, height: int) -> None:
+        for mined in self._blocks[height:]:
+            self._altered.pop(mined.hash, None)
             del self._by_hash[mined.hash]
             for transaction in mined.block.transactions:
                 del self._by_transaction[transaction.hash]
-        del self._blocks[snapshot.height :]
+        del self._blocks[height:]
         self.head = self._blocks[-1]
-        self.clock.offset, self.clock.wanted = snapshot.offset, snapshot.wanted
-        return True, snapshot.extra
 
     # -- keeping --------------------------------------------------------------------------------
 
@@ -250,6 +288,7 @@ class Chain:
             ],
             nodes=dict(self.store),
             pool=[transaction.encode() for transaction in pool],
+            altered=dict(self._altered),
         )
 
     def _restore(self, saved: SavedChain) -> None:
@@ -270,8 +309,12 @@ class Chain:
                     raise ValueError(f"the state of block {number} is not there")
                 self._append(mined)
                 parent = mined.hash
+            if not all(root in self.store for root in saved.altered.values()):
+                raise ValueError("a state that was altered by hand is not there")
         except (RLPException, ValidationError, TypeError, IndexError, ValueError) as error:
             raise ValueError(f"the saved chain is damaged: {error}") from error
+        self._altered.update(saved.altered)
+        self.gas_limit = self.head.header.gas_limit
 
     # -- inside ---------------------------------------------------------------------------------
 
@@ -288,23 +331,6 @@ class Chain:
         for number in range(header.block_number - 1, max(-1, header.block_number - 257), -1):
             yield self._blocks[number].hash
 
-    def _genesis(self, balances: Mapping[bytes, int]) -> Mined:
-        header = Machine.create_genesis_header(
-            difficulty=0, gas_limit=GAS_LIMIT, timestamp=self.clock.now(), extra_data=_EXTRA
-        )
-        state = self.state(header)
-        for address, balance in balances.items():
-            state.set_balance(address, balance)
-        for address, code in (
-            (BEACON_ROOTS_ADDRESS, BEACON_ROOTS_CONTRACT_CODE),
-            (HISTORY_STORAGE_ADDRESS, HISTORY_STORAGE_CONTRACT_CODE),
-        ):
-            state.set_code(address, code)
-            state.set_nonce(address, 1)
-        state.persist()
-        header = header.copy(state_root=state.state_root)
-        return Mined(Machine.get_block_class()(header, (), (), ()), (), ())
-
 
 def _decode(saved: SavedBlock) -> Mined:
     block = decode(saved.block, Machine.get_block_class())
@@ -312,4 +338,5 @@ def _decode(saved: SavedBlock) -> Mined:
     receipts = tuple(builder.decode(receipt) for receipt in saved.receipts)
     if not len(receipts) == len(saved.created) == len(block.transactions):
         raise ValueError(f"block {block.number} has not a receipt for each transaction")
+    block = block.copy(transactions=tuple(map(recognized, block.transactions)))
     return Mined(block, receipts, tuple(saved.created))

@@ -19,6 +19,7 @@ class Clock:
         self._system = system
         self.offset = 0  # seconds from the system's clock
         self.wanted: int | None = None  # the time that the next block was given
+        self.interval: int | None = None  # from each block to the next, whatever time it is
 
     def now(self) -> int:
         """The time, if a block were not bound to its parent's."""
@@ -26,7 +27,22 @@ class Clock:
 
     def next(self, parent: int) -> int:
         """The time of a block whose parent has the time ``parent``: later than that."""
-        return max(self.now(), parent + 1) if self.wanted is None else self.wanted
+        if self.wanted is not None:
+            return self.wanted
+        if self.interval is not None:
+            return parent + self.interval
+        return max(self.now(), parent + 1)
+
+    def reset(self) -> None:
+        """Be the system's clock again."""
+        self.offset, self.wanted, self.interval = 0, None, None
+
+    def set(self, timestamp: int) -> int:
+        """Let it be this time now; returns the distance from the system's clock."""
+        if not 0 <= timestamp < _END:
+            raise ChainError(f"the time cannot be {timestamp}")
+        self.offset = timestamp - int(self._system())
+        return self.offset
 
     def advance(self, seconds: int) -> int:
         """Move on by so many seconds; returns the whole distance from the system's clock."""

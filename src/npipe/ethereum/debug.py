@@ -7,7 +7,6 @@ from typing import Any
 
 from rlp import encode
 
-from .chain import Mined
 from .errors import ChainError
 from .formats import (
     BlockHash,
@@ -19,6 +18,7 @@ from .formats import (
     to_bytes,
     to_int,
 )
+from .mined import Mined
 from .node import Node
 from .overrides import Overrides
 from .replay import trace_block, trace_message, trace_transaction
@@ -98,7 +98,7 @@ class Debug:
         state = self._node.state(block, time.monotonic() + TIMEOUT)
         Overrides(config.state_overrides, config.block_overrides).apply(state)
         return trace_message(
-            state, self._node.message(transaction or TransactionRequest(), state), config
+            state, self._node.calls.message(transaction or TransactionRequest(), state), config
         )
 
     def _block(self, wanted: BlockId) -> Mined:

@@ -9,8 +9,8 @@ from rlp import encode
 from npipe.rpc.api import method
 
 from . import shapes
-from .chain import Mined
 from .formats import BlockId, BlockNumber, Hash, Index, quantity, to_bytes, to_int
+from .mined import Mined
 from .node import Node
 from .worker import on_worker
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from .chain import Mined
 from .errors import ChainError, UnknownBlock
 from .formats import BlockNumber, Count, quantity, to_int
+from .mined import Mined
 from .node import Node, Place
 from .requests import TIP
 from .shapes import gas_price
@@ -28,7 +28,7 @@ class EthFees:
     @on_worker
     def gas_price(self) -> str:
         """A price, in wei a unit of gas, that the next block will take."""
-        return quantity(self._node.base_fee() + TIP)
+        return quantity(self._node.gas_price())
 
     def max_priority_fee_per_gas(self) -> str:
         """A tip that will do."""
@@ -57,7 +57,9 @@ class EthFees:
         first = max(0, last + 1 - count)
         blocks = self._node.chain.blocks[first : last + 1] if count else []
         following = self._node.chain.by_number(last + 1)
-        next_fee = following.header.base_fee_per_gas if following else self._node.base_fee()
+        next_fee = (
+            following.header.base_fee_per_gas if following else self._node.chain.next_base_fee()
+        )
         history: dict[str, Any] = {
             "oldestBlock": quantity(first if count else 0),
             "baseFeePerGas": [quantity(mined.header.base_fee_per_gas) for mined in blocks],

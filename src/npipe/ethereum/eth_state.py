@@ -75,7 +75,7 @@ class EthState:
             transaction or TransactionRequest(),
             Overrides(overrides, block_overrides),
         )
-        return f"0x{self._node.call(request, block or LATEST, pretended).hex()}"
+        return f"0x{self._node.calls.call(request, block or LATEST, pretended).hex()}"
 
     @on_worker
     def estimate_gas(
@@ -90,7 +90,7 @@ class EthState:
             transaction or TransactionRequest(),
             Overrides(overrides, block_overrides),
         )
-        return quantity(self._node.estimate(request, block or LATEST, pretended))
+        return quantity(self._node.calls.estimate(request, block or LATEST, pretended))
 
     @on_worker
     def get_storage_values(
@@ -115,7 +115,8 @@ class EthState:
             raise InvalidParams(f"too many slots: {_MAX_SLOTS} at most")
         keys = [to_slot(slot) for slot in slots]
         place = self._node.place(block)
-        return prove(self._node.chain.store, place.header, to_bytes(address), keys)
+        chain = self._node.chain
+        return prove(chain.store, chain.state_root(place.header), to_bytes(address), keys)
 
     @on_worker
     def create_access_list(
@@ -126,6 +127,6 @@ class EthState:
     ) -> dict[str, Any]:
         """The access list that a transaction should have, and the gas it then uses."""
         request, pretended = transaction or TransactionRequest(), Overrides(overrides)
-        entries, gas_used, error = self._node.access_list(request, block or LATEST, pretended)
+        entries, gas_used, error = self._node.calls.access_list(request, block or LATEST, pretended)
         result = {"accessList": entries, "gasUsed": quantity(gas_used)}
         return result | {"error": error} if error else result

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from eth_hash.auto import keccak
+
 from npipe.rpc.context import Context
 
 from . import shapes, transactions
@@ -37,6 +39,21 @@ class EthTransactions:
         """Send a signed transaction. Returns its hash; it may be in a block already."""
         with self._node.hub.caused_by(context):
             return data((yield from self._node.submit(transactions.decode(to_bytes(raw)))))
+
+    @on_worker
+    def send_unsigned_transaction(
+        self, context: Context, transaction: TransactionRequest
+    ) -> Steps[str]:
+        """Send as an account whose key nobody needs to have, as anvil does."""
+        with self._node.hub.caused_by(context):
+            return data((yield from self._node.submit(self._node.sign(transaction, pretend=True))))
+
+    @on_worker
+    def fill_transaction(self, transaction: TransactionRequest | None) -> dict[str, Any]:
+        """Fill in what a transaction leaves out; nothing is signed or sent."""
+        filled = self._node.fill(transaction or TransactionRequest())
+        raw = transactions.without_signature(filled)
+        return {"raw": data(raw), "tx": shapes.unsigned(filled, keccak(raw))}
 
     @on_worker
     def sign_transaction(self, transaction: TransactionRequest | None) -> dict[str, Any]:

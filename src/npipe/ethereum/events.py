@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from npipe.rpc.context import Context
 
 if TYPE_CHECKING:
-    from .chain import Mined
+    from .mined import Mined
 
 __all__ = ["Cause", "Event", "Hub", "NewBlock", "NewPending"]
 

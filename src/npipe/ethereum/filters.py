@@ -13,11 +13,11 @@ from typing import Any
 
 from npipe.errors import RPCError
 
-from .chain import Mined
 from .errors import ChainError, FilterNotFound
 from .events import Event, NewBlock, NewPending
 from .formats import FilterId, data, to_bytes
 from .logs import LogCriteria, Wanted, matching
+from .mined import Mined
 from .node import Node
 from .worker import on_worker
 

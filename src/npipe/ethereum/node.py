@@ -7,33 +7,31 @@ Methods here run in the worker (the namespaces see to that), except the reads of
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from eth.abc import BlockHeaderAPI, SignedTransactionAPI
-from eth.vm.forks.london.headers import calculate_expected_base_fee_per_gas
-from msgspec.structs import replace
 
-from . import execution, replay, transactions
+from . import transactions
 from .accounts import Account
-from .chain import Chain, Mined
-from .errors import ChainError, NotRunnable, UnknownAccount, UnknownBlock
+from .calls import Calls
+from .chain import Chain
+from .errors import ChainError, UnknownAccount, UnknownBlock
 from .events import Hub
-from .execution import Message
 from .formats import BlockHash, BlockId, TransactionRequest, to_bytes, to_int
-from .overrides import Overrides
+from .impersonation import impersonate
+from .mined import Mined
 from .pool import Pool
-from .requests import call_fees, check_chain, check_request, fees
+from .requests import TIP, check_request, fees, with_fees
 from .state_file import SavedChain
-from .vm import TIMEOUT, State
+from .vm import State
 from .worker import Steps, Worker
 
 __all__ = ["Node", "Place"]
 
 _MAX_MINED_AT_ONCE = 10_000
-_NOTHING = Overrides()
+_NOBODY = "0x" + "00" * 20
 _NO_BLOCK_NAMED = "invalid arguments; neither block nor hash specified"
 
 
@@ -59,6 +57,9 @@ class Node:
         self.chain = chain
         self.accounts = {account.address: account for account in accounts}
         self.pool = Pool()
+        self.calls = Calls(self)
+        self.impersonated: set[bytes] = set()
+        self.impersonates_all = False
         self.worker = worker or Worker()
         self.automine = block_time is None
         if block_time is not None:
@@ -124,116 +125,42 @@ class Node:
             return self.block(wanted.block_number)
         raise ChainError(_NO_BLOCK_NAMED)
 
-    # -- calls ----------------------------------------------------------------------------------
-
-    def message(self, request: TransactionRequest, state: State) -> Message:
-        """What a request asks to be run, with geth's defaults filled in."""
-        check_chain(request, self.chain.chain_id)
-        fee_cap, tip = call_fees(request)
-        sender = to_bytes(request.from_) if request.from_ else bytes(20)
-        value = to_int(request.value or 0)
-        limit = self.chain.head.header.gas_limit
-        gas = min(to_int(request.gas), limit) if request.gas is not None else limit
-        if fee_cap and request.gas is None:  # no more than the sender can pay
-            gas = min(gas, max(0, state.get_balance(sender) - value) // fee_cap)
-        return Message(
-            sender=sender,
-            to=request.target,
-            gas=gas,
-            value=value,
-            data=request.payload,
-            max_fee_per_gas=fee_cap,
-            max_priority_fee_per_gas=fee_cap if tip is None else tip,
-            access_list=transactions.access_list(request.access_list or ()),
-            authorization_list=transactions.authorizations(request.authorization_list or ()),
-        )
-
-    def call(
-        self,
-        request: TransactionRequest,
-        wanted: BlockId,
-        overrides: Overrides = _NOTHING,
-    ) -> bytes:
-        """Run a request on the state of a block and return its output; nothing is kept."""
-        state = self._trial(wanted, overrides)()
-        message = self.message(request, state)
-        try:
-            outcome = execution.execute(state, message)
-        except NotRunnable as error:
-            raise ChainError(f"err: {error.message} (supplied gas {message.gas})") from None
-        execution.raise_for(outcome)
-        return outcome.output
-
-    def estimate(
-        self,
-        request: TransactionRequest,
-        wanted: BlockId,
-        overrides: Overrides = _NOTHING,
-    ) -> int:
-        """The least gas that makes a request succeed."""
-        fresh = self._trial(wanted, overrides)
-        state = fresh()
-        if request.gas is not None and to_int(request.gas) < execution.TRANSFER_GAS:
-            request = replace(request, gas=None)  # it would never do: as if it had not been given
-        fee_cap, value = call_fees(request)[0], to_int(request.value or 0)
-        if fee_cap and request.from_ and state.get_balance(to_bytes(request.from_)) <= value:
-            raise ChainError("insufficient funds for transfer")
-        return execution.estimate(fresh, self.message(request, state))
-
-    def access_list(
-        self,
-        request: TransactionRequest,
-        wanted: BlockId,
-        overrides: Overrides = _NOTHING,
-    ) -> tuple[list[dict[str, Any]], int, str]:
-        """What a request touches, the gas it uses when it says so, and its error or ""."""
-        fresh = self._trial(wanted, overrides)
-        state = fresh()
-        message = self.message(request, state)
-        ignored = {message.sender, message.to, self.chain.coinbase}
-        ignored |= set(state.computation_class.get_precompiles())
-        return replay.access_list(fresh, message, ignored)
-
-    def _trial(self, wanted: BlockId, overrides: Overrides) -> Callable[[], State]:
-        """Opens the state after a block, changed as the caller pretends, for one attempt each.
-
-        All attempts together must end in time.
-        """
-        header = self.place(wanted).header
-        deadline = time.monotonic() + TIMEOUT
-
-        def fresh() -> State:
-            state = self.chain.state(header, deadline)
-            overrides.apply(state)
-            return state
-
-        return fresh
-
     # -- transactions ---------------------------------------------------------------------------
 
-    def base_fee(self) -> int:
-        """What the next block will take of each unit of gas."""
-        return int(calculate_expected_base_fee_per_gas(self.chain.head.header))
+    def sign(self, request: TransactionRequest, *, pretend: bool = False) -> SignedTransactionAPI:
+        """Fill in what a request leaves out, as geth does, and sign it with the sender's key.
 
-    def sign(self, request: TransactionRequest) -> SignedTransactionAPI:
-        """Fill in what a request leaves out, as geth does, and sign it with the sender's key."""
+        A sender who is impersonated needs none, nor any with ``pretend``.
+        """
         if request.from_ is None:
             raise UnknownAccount
-        account = self.account(to_bytes(request.from_))
+        sender = to_bytes(request.from_)
+        pretended = pretend or self.impersonates_all or sender in self.impersonated
+        account = None if pretended and sender not in self.accounts else self.account(sender)
+        unsigned = self.fill(request, typed=account is None)
+        if account is None:
+            return impersonate(unsigned, sender)
+        return transactions.sign(unsigned, account.key, self.chain.chain_id)
+
+    def fill(self, request: TransactionRequest, *, typed: bool = False) -> Any:
+        """What a request asks to be signed, complete. ``typed``: of a new kind in any case."""
+        sender = to_bytes(request.from_ or _NOBODY)
         check_request(request, self.chain.chain_id)
-        offered = fees(request, self.base_fee())
+        cap, tip = fees(request, self.chain.next_base_fee())
         if request.nonce is not None:
             nonce = to_int(request.nonce)
         else:
-            nonce = self.pool.next_nonce(account.address, self.chain.state())
-        gas = to_int(request.gas) if request.gas is not None else self.estimate(request, "pending")
-        return transactions.sign(
+            nonce = self.pool.next_nonce(sender, self.chain.state())
+        if request.gas is not None:
+            gas = to_int(request.gas)
+        else:  # with the fees that it will have, as geth does
+            gas = self.calls.estimate(with_fees(request, (cap, tip)), "pending")
+        return transactions.unsigned(
             request,
-            account.key,
             chain_id=self.chain.chain_id,
             nonce=nonce,
             gas=gas,
-            fees=offered,
+            fees=(cap, cap if typed and tip is None else tip),
         )
 
     def submit(self, transaction: SignedTransactionAPI) -> Steps[bytes]:
@@ -244,14 +171,12 @@ class Node:
         Raises ChainError, in geth's words, for one that cannot be taken.
         """
         chain, state = self.chain, self.chain.state()
-        transactions.check(
-            transaction, chain_id=chain.chain_id, gas_limit=chain.head.header.gas_limit
-        )
+        transactions.check(transaction, chain_id=chain.chain_id, gas_limit=chain.gas_limit)
         if chain.transaction(transaction.hash) is not None:
             raise ChainError("already known")
         promised = self.pool.cost_before(transaction.sender, transaction.nonce)
         transactions.check_against_state(transaction, state, promised)
-        base_fee = self.base_fee()
+        base_fee = self.chain.next_base_fee()
         if self.automine and transaction.max_fee_per_gas < base_fee:  # it would wait for ever
             raise ChainError(
                 f"max fee per gas less than block base fee: address 0x{transaction.sender.hex()}, "
@@ -288,6 +213,17 @@ class Node:
             for sender in {item.sender for item in self.pool.pending(self.chain.state())}:
                 yield from self._mine_each(sender)
 
+    def reset(self) -> None:
+        """Go back to the first block, with nothing waiting and nobody impersonated."""
+        self.chain.reset()
+        self.pool = Pool()
+        self.impersonated.clear()
+        self.impersonates_all = False
+
+    def gas_price(self) -> int:
+        """A price, in wei a unit of gas, that the next block will take."""
+        return self.chain.next_base_fee() + TIP
+
     def dump(self) -> SavedChain:
         """Chain and pool, to be saved."""
         return self.chain.dump(self.pool)
@@ -295,7 +231,7 @@ class Node:
     def restore_pool(self, saved: SavedChain) -> None:
         """Take back the transactions that waited when the chain was saved."""
         for raw in saved.pool:
-            self.pool.add(transactions.decode(raw))
+            self.pool.add(transactions.restore(raw))
 
     def snapshot(self) -> int:
         """Remember chain and pool."""

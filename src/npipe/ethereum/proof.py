@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from eth.abc import BlockHeaderAPI
 from eth.rlp.accounts import Account
 from eth_hash.auto import keccak
 from rlp import decode, encode
@@ -18,10 +17,10 @@ __all__ = ["prove"]
 
 
 def prove(
-    store: Mapping[bytes, bytes], header: BlockHeaderAPI, address: bytes, keys: list[int]
+    store: Mapping[bytes, bytes], root: bytes, address: bytes, keys: list[int]
 ) -> dict[str, Any]:
     """An account and some of its slots, with the trie's nodes from the state root down to each."""
-    trie = HexaryTrie(store, header.state_root)
+    trie = HexaryTrie(store, root)
     hashed = keccak(address)
     raw = trie[hashed]
     account = decode(raw, sedes=Account) if raw else Account()

@@ -10,10 +10,11 @@ from eth.abc import StateAPI
 from npipe.errors import InvalidParams
 
 from . import execution
-from .chain import Chain, Mined
+from .chain import Chain
 from .errors import ChainError
 from .execution import Message
 from .formats import data, quantity, word
+from .mined import Mined
 from .trace import AccessTracer, CallTracer, StructTracer, traced
 from .tracing import TraceConfig, TracerConfig
 
@@ -78,7 +79,8 @@ def access_list(
 def _replay(chain: Chain, mined: Mined, wanted: set[int], config: TraceConfig) -> dict[int, Any]:
     """Run a block's transactions up to the last one wanted, those wanted with a tracer."""
     parent = chain.blocks[mined.number - 1].header
-    vm = chain.vm(mined.header.copy(state_root=parent.state_root, gas_used=0, bloom=0))
+    before = chain.state_root(parent)
+    vm = chain.vm(mined.header.copy(state_root=before, gas_used=0, bloom=0))
     vm.block_preprocessing(vm.get_block())
     plain = vm.state.computation_class
     results: dict[int, Any] = {}

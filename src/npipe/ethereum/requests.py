@@ -5,10 +5,12 @@ Pure: it is told of the chain what it needs to know, and imports no py-evm.
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from .errors import ChainError
 from .formats import TransactionRequest, to_bytes, to_int
 
-__all__ = ["TIP", "call_fees", "check_chain", "check_request", "fees"]
+__all__ = ["TIP", "call_fees", "check_chain", "check_request", "fees", "with_fees"]
 
 TIP = 10**9  # what a transaction that names no tip offers the miner, in wei a unit of gas
 
@@ -42,6 +44,14 @@ def call_fees(request: TransactionRequest) -> Fees:
     tip = to_int(_tip(request))
     cap = tip if request.max_fee_per_gas is None else to_int(request.max_fee_per_gas)
     return cap, tip
+
+
+def with_fees(request: TransactionRequest, offered: Fees) -> TransactionRequest:
+    """The request with these fees, and no others."""
+    cap, tip = offered
+    if tip is None:
+        return replace(request, gas_price=cap, max_fee_per_gas=None, max_priority_fee_per_gas=None)
+    return replace(request, gas_price=None, max_fee_per_gas=cap, max_priority_fee_per_gas=tip)
 
 
 def check_request(request: TransactionRequest, chain_id: int) -> None:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from .formats import data, quantity, word
 
 if TYPE_CHECKING:
-    from .chain import Mined
+    from .mined import Mined
 
-__all__ = ["block", "header", "log", "logs", "receipt", "receipts", "transaction"]
+__all__ = ["block", "header", "log", "logs", "receipt", "receipts", "transaction", "unsigned"]
 
 JSON = dict[str, Any]
 
@@ -77,13 +77,8 @@ def transaction(item: Any, mined: Mined | None = None, index: int = 0) -> JSON:
         "blockTimestamp": quantity(mined.header.timestamp) if mined else None,
         "transactionIndex": quantity(index) if mined else None,
         "hash": data(item.hash),
-        "type": quantity(kind),
         "from": data(item.sender),
-        "to": data(item.to) if item.to else None,
-        "nonce": quantity(item.nonce),
-        "gas": quantity(item.gas),
-        "value": quantity(item.value),
-        "input": data(item.data),
+        **_fields(item, kind),
         "gasPrice": quantity(gas_price(item, mined)),
         "r": quantity(item.r),
         "s": quantity(item.s),
@@ -92,12 +87,37 @@ def transaction(item: Any, mined: Mined | None = None, index: int = 0) -> JSON:
         shape["chainId"] = quantity(item.chain_id)
     if kind == 0:
         shape["v"] = quantity(item.v)
-        return shape
-    shape["v"] = shape["yParity"] = quantity(item.y_parity)
-    shape["accessList"] = [
-        {"address": data(address), "storageKeys": [word(slot) for slot in slots]}
-        for address, slots in item.access_list
-    ]
+    else:
+        shape["v"] = shape["yParity"] = quantity(item.y_parity)
+    return shape
+
+
+def unsigned(item: Any, digest: bytes) -> JSON:
+    """A transaction that is not signed yet, as geth tells it, with the hash that it has so."""
+    kind = getattr(item, "_type_id", 0)
+    shape: JSON = {"hash": data(digest), **_fields(item, kind), "gasPrice": None}
+    if kind < 2:
+        shape["gasPrice"] = quantity(item.gas_price)
+    if kind:
+        shape |= {"chainId": quantity(item.chain_id), "yParity": "0x0"}
+    return shape | dict.fromkeys(("v", "r", "s"), "0x0")
+
+
+def _fields(item: Any, kind: int) -> JSON:
+    """What a transaction of a kind is made of, signed or not."""
+    shape: JSON = {
+        "type": quantity(kind),
+        "to": data(item.to) if item.to else None,
+        "nonce": quantity(item.nonce),
+        "gas": quantity(item.gas),
+        "value": quantity(item.value),
+        "input": data(item.data),
+    }
+    if kind >= 1:
+        shape["accessList"] = [
+            {"address": data(address), "storageKeys": [word(slot) for slot in slots]}
+            for address, slots in item.access_list
+        ]
     if kind >= 2:
         shape["maxFeePerGas"] = quantity(item.max_fee_per_gas)
         shape["maxPriorityFeePerGas"] = quantity(item.max_priority_fee_per_gas)

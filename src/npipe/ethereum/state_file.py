@@ -34,6 +34,7 @@ class SavedChain(msgspec.Struct, kw_only=True):
     blocks: list[SavedBlock]
     nodes: dict[bytes, bytes]
     pool: list[bytes]
+    altered: dict[bytes, bytes] = {}  # state roots, where they are not those of the headers
 
 
 def load(path: str | os.PathLike[str]) -> SavedChain | None:

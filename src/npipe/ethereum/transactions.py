@@ -24,6 +24,7 @@ from npipe.errors import InvalidParams
 from .errors import ChainError
 from .execution import MAX_INITCODE, floor_gas
 from .formats import AccessListEntry, Authorization, TransactionRequest, to_bytes, to_int
+from .impersonation import Impersonated, recognized
 
 __all__ = [
     "access_list",
@@ -31,7 +32,10 @@ __all__ = [
     "check",
     "check_against_state",
     "decode",
+    "restore",
     "sign",
+    "unsigned",
+    "without_signature",
 ]
 
 _LEGACY, _ACCESS_LIST, _DYNAMIC_FEE, _BLOB, _SET_CODE = range(5)
@@ -84,16 +88,20 @@ def _reason(error: Exception, raw: bytes) -> str:
     return text[:200] or type(error).__name__
 
 
-def sign(
+def restore(raw: bytes) -> SignedTransactionAPI:
+    """A transaction that this chain has written, which was checked when it came."""
+    return recognized(Builder.decode(raw))
+
+
+def unsigned(
     request: TransactionRequest,
-    key: PrivateKey,
     *,
     chain_id: int,
     nonce: int,
     gas: int,
     fees: tuple[int, int | None],
-) -> SignedTransactionAPI:
-    """Make and sign what was asked for. ``fees`` is (price or fee cap, tip or None: legacy)."""
+) -> Any:
+    """Make what was asked for. ``fees`` is (price or fee cap, tip or None: legacy)."""
     fee_cap, tip = fees
     common = {
         "nonce": nonce,
@@ -103,11 +111,10 @@ def sign(
         "data": request.payload,
     }
     accesses = access_list(request.access_list or ())
-    unsigned: Any
     if request.authorization_list:
         if not request.target:
             raise InvalidParams("EIP-7702 transaction cannot be used to create contract")
-        unsigned = Builder.new_unsigned_set_code_transaction(
+        return Builder.new_unsigned_set_code_transaction(
             chain_id=chain_id,
             max_fee_per_gas=fee_cap,
             max_priority_fee_per_gas=fee_cap if tip is None else tip,
@@ -115,20 +122,30 @@ def sign(
             authorization_list=authorizations(request.authorization_list),
             **common,
         )
-    elif tip is not None:
-        unsigned = Builder.new_unsigned_dynamic_fee_transaction(
+    if tip is not None:
+        return Builder.new_unsigned_dynamic_fee_transaction(
             chain_id=chain_id,
             max_fee_per_gas=fee_cap,
             max_priority_fee_per_gas=tip,
             access_list=accesses,
             **common,
         )
-    elif request.access_list is not None:
-        unsigned = Builder.new_unsigned_access_list_transaction(
+    if request.access_list is not None:
+        return Builder.new_unsigned_access_list_transaction(
             chain_id=chain_id, gas_price=fee_cap, access_list=accesses, **common
         )
-    else:
-        unsigned = Builder.create_unsigned_transaction(gas_price=fee_cap, **common)
+    return Builder.create_unsigned_transaction(gas_price=fee_cap, **common)
+
+
+def without_signature(unsigned: Any) -> bytes:
+    """The bytes of a transaction whose signature is yet to come: zeros stand for it."""
+    fields = rlp.decode(rlp.encode(unsigned))
+    kind = getattr(unsigned, "_type_id", 0)
+    return (bytes([kind]) if kind else b"") + bytes(rlp.encode([*fields, b"", b"", b""]))
+
+
+def sign(unsigned: Any, key: PrivateKey, chain_id: int) -> SignedTransactionAPI:
+    """Sign what ``unsigned`` made."""
     # Through its bytes: py-evm's older kinds of transaction sign into an older fork's class.
     return decode(unsigned.as_signed_transaction(key, chain_id=chain_id).encode())
 
@@ -171,7 +188,7 @@ def check_against_state(transaction: SignedTransactionAPI, state: StateAPI, spen
     if transaction.nonce < following:
         raise ChainError(f"nonce too low: next nonce {following}, tx nonce {transaction.nonce}")
     code = state.get_code(sender)
-    if code and not code.startswith(_DELEGATION):
+    if code and not (code.startswith(_DELEGATION) or isinstance(transaction, Impersonated)):
         raise ChainError(f"sender not an eoa: address 0x{sender.hex()}")
     balance = state.get_balance(sender)
     cost = transaction.gas * transaction.max_fee_per_gas + transaction.value + spent

@@ -1,0 +1,117 @@
+"""Calls: what a transaction would do, on the state of a block. Nothing of it is kept.
+
+They run in the worker, as all that uses the chain.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+
+from . import execution, replay, transactions
+from .errors import ChainError, NotRunnable
+from .execution import Message
+from .formats import BlockId, TransactionRequest, to_bytes, to_int
+from .overrides import Overrides
+from .requests import call_fees, check_chain
+from .vm import TIMEOUT, State
+
+if TYPE_CHECKING:
+    from .node import Node
+
+__all__ = ["Calls"]
+
+_NOTHING = Overrides()
+
+
+class Calls:
+    """What can be tried on a node's chain."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def message(self, request: TransactionRequest, state: State) -> Message:
+        """What a request asks to be run, with geth's defaults filled in."""
+        check_chain(request, self._node.chain.chain_id)
+        fee_cap, tip = call_fees(request)
+        sender = to_bytes(request.from_) if request.from_ else bytes(20)
+        value = to_int(request.value or 0)
+        limit = self._node.chain.head.header.gas_limit
+        gas = min(to_int(request.gas), limit) if request.gas is not None else limit
+        if fee_cap and request.gas is None:  # no more than the sender can pay
+            gas = min(gas, max(0, state.get_balance(sender) - value) // fee_cap)
+        return Message(
+            sender=sender,
+            to=request.target,
+            gas=gas,
+            value=value,
+            data=request.payload,
+            max_fee_per_gas=fee_cap,
+            max_priority_fee_per_gas=fee_cap if tip is None else tip,
+            access_list=transactions.access_list(request.access_list or ()),
+            authorization_list=transactions.authorizations(request.authorization_list or ()),
+        )
+
+    def call(
+        self,
+        request: TransactionRequest,
+        wanted: BlockId,
+        overrides: Overrides = _NOTHING,
+    ) -> bytes:
+        """Run a request on the state of a block and return its output; nothing is kept."""
+        state = self._trial(wanted, overrides)()
+        message = self.message(request, state)
+        try:
+            outcome = execution.execute(state, message)
+        except NotRunnable as error:
+            raise ChainError(f"err: {error.message} (supplied gas {message.gas})") from None
+        execution.raise_for(outcome)
+        return outcome.output
+
+    def estimate(
+        self,
+        request: TransactionRequest,
+        wanted: BlockId,
+        overrides: Overrides = _NOTHING,
+    ) -> int:
+        """The least gas that makes a request succeed."""
+        fresh = self._trial(wanted, overrides)
+        state = fresh()
+        if request.gas is not None and to_int(request.gas) < execution.TRANSFER_GAS:
+            request = replace(request, gas=None)  # it would never do: as if it had not been given
+        fee_cap, value = call_fees(request)[0], to_int(request.value or 0)
+        if fee_cap and request.from_ and state.get_balance(to_bytes(request.from_)) <= value:
+            raise ChainError("insufficient funds for transfer")
+        return execution.estimate(fresh, self.message(request, state))
+
+    def access_list(
+        self,
+        request: TransactionRequest,
+        wanted: BlockId,
+        overrides: Overrides = _NOTHING,
+    ) -> tuple[list[dict[str, Any]], int, str]:
+        """What a request touches, the gas it uses when it says so, and its error or ""."""
+        fresh = self._trial(wanted, overrides)
+        state = fresh()
+        message = self.message(request, state)
+        ignored = {message.sender, message.to, self._node.chain.coinbase}
+        ignored |= set(state.computation_class.get_precompiles())
+        return replay.access_list(fresh, message, ignored)
+
+    def _trial(self, wanted: BlockId, overrides: Overrides) -> Callable[[], State]:
+        """Opens the state after a block, changed as the caller pretends, for one attempt each.
+
+        All attempts together must end in time.
+        """
+        header = self._node.place(wanted).header
+        deadline = time.monotonic() + TIMEOUT
+
+        def fresh() -> State:
+            state = self._node.chain.state(header, deadline)
+            overrides.apply(state)
+            return state
+
+        return fresh

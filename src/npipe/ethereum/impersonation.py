@@ -1,0 +1,48 @@
+"""Transactions of accounts whose key nobody has: what a development chain lets one pretend.
+
+Such a transaction has a signature that none can have: where the first number should be stands the
+sender. So its hash is its own, and its sender is known again when the chain is read from a file.
+Only here is such a thing believed: what comes signed is checked in ``transactions``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from eth.abc import SignedTransactionAPI
+from eth.vm.forks.london.transactions import DynamicFeeTransaction
+from eth.vm.forks.prague.transactions import PragueTypedTransaction, SetCodeTransaction
+
+__all__ = ["Impersonated", "impersonate", "recognized"]
+
+_MARK = 1 << 160  # above an address: so the number is never 0
+_KINDS = {2: DynamicFeeTransaction, 4: SetCodeTransaction}
+
+
+class Impersonated(PragueTypedTransaction):
+    """A typed transaction that says itself who sent it."""
+
+    def get_sender(self) -> Any:
+        """The sender that was pretended."""
+        return (self.r - _MARK).to_bytes(20, "big")
+
+    def check_signature_validity(self) -> None:
+        """Nothing: there is none."""
+
+    def validate(self) -> None:
+        """Nothing: what it is made of was checked."""
+
+
+def impersonate(unsigned: Any, sender: bytes) -> Impersonated:
+    """Send an unsigned transaction of kind 2 or 4 as somebody else."""
+    kind = unsigned._type_id
+    values = [getattr(unsigned, name) for name, _ in unsigned._meta.fields]
+    inner = _KINDS[kind](*values, 0, _MARK + int.from_bytes(sender, "big"), 1)
+    return Impersonated(kind, inner)
+
+
+def recognized(transaction: SignedTransactionAPI) -> SignedTransactionAPI:
+    """A transaction that was read back from where this chain wrote it."""
+    if transaction.s == 1 and transaction.r >> 160 == 1 and transaction.type_id in _KINDS:
+        return Impersonated(transaction.type_id, transaction._inner)
+    return transaction
