@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from eth.abc import BlockHeaderAPI
 from msgspec.structs import replace
 
 from . import execution, replay, transactions
+from .chain import Chain
 from .errors import ChainError, NotRunnable
 from .execution import Message
 from .formats import BlockId, TransactionRequest, to_bytes, to_int
@@ -19,27 +21,25 @@ from .overrides import Overrides
 from .requests import call_fees, check_chain
 from .vm import TIMEOUT, State
 
-if TYPE_CHECKING:
-    from .node import Node
-
 __all__ = ["Calls"]
 
 _NOTHING = Overrides()
 
 
 class Calls:
-    """What can be tried on a node's chain."""
+    """What can be tried on a chain."""
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
+    def __init__(self, chain: Chain, header_of: Callable[[BlockId], BlockHeaderAPI]) -> None:
+        """``header_of`` tells what a block is for who calls. Raises UnknownBlock."""
+        self._chain, self._header_of = chain, header_of
 
     def message(self, request: TransactionRequest, state: State) -> Message:
         """What a request asks to be run, with geth's defaults filled in."""
-        check_chain(request, self._node.chain.chain_id)
+        check_chain(request, self._chain.chain_id)
         fee_cap, tip = call_fees(request)
         sender = to_bytes(request.from_) if request.from_ else bytes(20)
         value = to_int(request.value or 0)
-        limit = self._node.chain.head.header.gas_limit
+        limit = self._chain.head.header.gas_limit
         gas = min(to_int(request.gas), limit) if request.gas is not None else limit
         if fee_cap and request.gas is None:  # no more than the sender can pay
             gas = min(gas, max(0, state.get_balance(sender) - value) // fee_cap)
@@ -97,7 +97,7 @@ class Calls:
         fresh = self._trial(wanted, overrides)
         state = fresh()
         message = self.message(request, state)
-        ignored = {message.sender, message.to, self._node.chain.coinbase}
+        ignored = {message.sender, message.to, self._chain.coinbase}
         ignored |= set(state.computation_class.get_precompiles())
         return replay.access_list(fresh, message, ignored)
 
@@ -106,11 +106,11 @@ class Calls:
 
         All attempts together must end in time.
         """
-        header = self._node.place(wanted).header
+        header = self._header_of(wanted)
         deadline = time.monotonic() + TIMEOUT
 
         def fresh() -> State:
-            state = self._node.chain.state(header, deadline)
+            state = self._chain.state(header, deadline)
             overrides.apply(state)
             return state
 

@@ -57,7 +57,7 @@ class Node:
         self.chain = chain
         self.accounts = {account.address: account for account in accounts}
         self.pool = Pool()
-        self.calls = Calls(self)
+        self.calls = Calls(chain, lambda wanted: self.place(wanted).header)
         self.impersonated: set[bytes] = set()
         self.impersonates_all = False
         self.worker = worker or Worker()
