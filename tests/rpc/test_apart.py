@@ -17,7 +17,7 @@ Proceed = Callable[[], Awaitable[Any]]
 
 class Service:
     def __init__(self) -> None:
-        self.both = threading.Barrier(2, timeout=10)
+        self.both = threading.Barrier(2, timeout=60)
 
     def plain(self, number: int, context: rpc.Context) -> int:
         with pytest.raises(RuntimeError, match="no running event loop"):

@@ -301,7 +301,7 @@ def test_what_waits_for_a_slow_reader_is_bounded(
         connection.write(call(1, b"test_repeatAt", b'["first","x",500000]'))
         connection.write(10 * call(2, b"test_repeatAt", b'["rest","x",500000]'))
         for _ in range(11):
-            assert service.arrived.acquire(timeout=10)
+            assert service.arrived.acquire(timeout=60)
         connection.write(call(3, b"test_noArgsRets"))
         read_lines(connection, 1)  # so the thread that reads has nothing left to write
         service.gates["first"].set()
@@ -348,14 +348,14 @@ def test_a_call_in_flight_is_not_idle(serve: Serve, service: Service, address: s
 def test_the_idle_time_begins_anew_when_a_call_is_answered(
     serve_api: ServeAPI, service: Service, address: str
 ) -> None:
-    serve_api(make_api(service), limits=rpc.Limits(idle_timeout=1.0))
+    serve_api(make_api(service), limits=rpc.Limits(idle_timeout=2.0))
     with npipe.connect(address) as connection:
         connection.write(call(1, b"test_block"))
         assert service.entered.wait(60)
-        time.sleep(0.7)
+        time.sleep(1.4)
         service.release.set()
         assert b"released" in read_lines(connection, 1)[0]
-        time.sleep(0.6)  # 1.3 s since it was last read from
+        time.sleep(1.2)  # 2.6 s since it was last read from
         connection.write(call(2, b"test_noArgsRets"))
         assert b'"id":2' in read_lines(connection, 1)[0]
 

@@ -62,14 +62,14 @@ def listener(fake: FakeKernel32) -> Iterator[WindowsListener]:
 
 @pytest.fixture
 def pair(fake: FakeKernel32, listener: WindowsListener) -> Iterator[Pair]:
-    with connect(fake) as client, listener.accept(5) as server:
+    with connect(fake) as client, listener.accept(60) as server:
         yield client, server
 
 
 @pytest.fixture
 def message_pair(fake: FakeKernel32) -> Iterator[Pair]:
     listener = windows.listen(ADDRESS, message_mode=True, api=fake)
-    with listener, connect(fake) as client, listener.accept(5) as server:
+    with listener, connect(fake) as client, listener.accept(60) as server:
         yield client, server
 
 
@@ -653,7 +653,7 @@ def test_b21_several_accepts_each_get_a_client(
     fake: FakeKernel32, listener: WindowsListener, spawn: Spawn
 ) -> None:
     accepting = [spawn(listener.accept) for _ in range(5)]
-    clients = [connect(fake, timeout=10) for _ in range(5)]
+    clients = [connect(fake, timeout=60) for _ in range(5)]
     servers = [each.result(60) for each in accepting]
     for number, client in enumerate(clients):
         client.write(bytes([number]))
@@ -675,7 +675,7 @@ def test_b22_clients_that_came_and_went_cost_nothing(
         with pytest.raises(TimeoutError):
             listener.accept(0)
     assert (fake.ledger, len(fake.made("CreateNamedPipe"))) == (before, created)
-    with connect(fake) as client, listener.accept(5) as server:
+    with connect(fake) as client, listener.accept(60) as server:
         client.write(b"x")
         assert server.read(1) == b"x"
 
@@ -689,7 +689,7 @@ def test_b22_a_client_that_left_data_is_served(
             listener.accept(0)
     with connect(fake) as client:
         client.write(b"fire and forget")
-    with listener.accept(5) as server:
+    with listener.accept(60) as server:
         assert server.read() == b"fire and forget"
 
 
@@ -715,7 +715,7 @@ def test_b22_a_failed_accept_leaks_no_instance(
     with pytest.raises(OSError, match="87"):
         listener.accept(0)
     assert fake.ledger == before
-    with connect(fake), listener.accept(5):
+    with connect(fake), listener.accept(60):
         pass
 
 
@@ -732,7 +732,7 @@ def test_b23_the_name_never_vanishes(fake: FakeKernel32, listener: WindowsListen
 
     fake.hooks = Watcher()
     for _ in range(10):
-        with connect(fake), listener.accept(5):
+        with connect(fake), listener.accept(60):
             pass
     fake.hooks = {}
     assert len(free) > 100
@@ -745,9 +745,9 @@ def test_b23_the_last_seat_is_kept_while_the_system_is_full(
     with listen(fake, backlog=2) as listener:
         fake.fail("CreateNamedPipe", *[1450] * 4)
         clients = [connect(fake) for _ in range(2)]
-        first = listener.accept(5)  # one seat is left, and a client sits on it
+        first = listener.accept(60)  # one seat is left, and a client sits on it
         assert windows.exists(ADDRESS, api=fake)
-        second = listener.accept(5)  # waits until the system has room again
+        second = listener.accept(60)  # waits until the system has room again
         assert len(fake.made("CreateNamedPipe")) >= 2 + 4 + 1
         for each in [*clients, first, second]:
             each.close()
@@ -756,7 +756,7 @@ def test_b23_the_last_seat_is_kept_while_the_system_is_full(
 def test_accept_waits_out_a_lack_of_events(fake: FakeKernel32, listener: WindowsListener) -> None:
     with connect(fake) as client:
         fake.fail("CreateEvent", 0, 1450, 1450)
-        with listener.accept(5) as server:
+        with listener.accept(60) as server:
             client.write(b"x")
             assert server.read(1) == b"x"
 
@@ -766,7 +766,7 @@ def test_accept_tells_an_error_that_waiting_does_not_cure(
 ) -> None:
     with connect(fake), pytest.raises(PermissionError):
         fake.fail("CreateNamedPipe", 5)
-        listener.accept(5)
+        listener.accept(60)
 
 
 def test_b24_the_name_is_exclusive(fake: FakeKernel32, listener: WindowsListener) -> None:
@@ -796,7 +796,7 @@ def test_b24_windows_decides_where_nobody_can_be_asked(fake: FakeKernel32) -> No
         fake.fail("WaitNamedPipe", 50, 50)
         with pytest.raises(PermissionError):
             listen(fake)
-        with connect(fake), listener.accept(5):
+        with connect(fake), listener.accept(60):
             pass
 
 
@@ -813,7 +813,7 @@ def test_b25_a_timed_out_accept_keeps_its_instance(
         with pytest.raises(TimeoutError):
             listener.accept(0.001)
     assert fake.made("CancelIoEx") == []
-    with connect(fake), listener.accept(5):
+    with connect(fake), listener.accept(60):
         pass
 
 
@@ -824,7 +824,7 @@ def test_b25_an_aborted_instance_is_watched_again(
     with pytest.raises(TimeoutError):
         listener.accept(0)
     fake.abort_connects()
-    with connect(fake) as client, listener.accept(5) as server:
+    with connect(fake) as client, listener.accept(60) as server:
         client.write(b"x")
         assert server.read(1) == b"x"
     fake.abort_connects()
@@ -857,7 +857,7 @@ def test_b27_b28_busy_is_waited_for_without_wait_named_pipe(
 ) -> None:
     looked = len(fake.made("WaitNamedPipe"))
     fake.fail("CreateFile", 231, 231, 231)
-    with connect(fake, timeout=10), listener.accept(5):
+    with connect(fake, timeout=60), listener.accept(60):
         pass
     assert len(fake.made("CreateFile")) == 4
     assert len(fake.made("WaitNamedPipe")) == looked
@@ -873,7 +873,7 @@ def test_b27_busy_for_ever_times_out(fake: FakeKernel32, listener: WindowsListen
 def test_b28_no_time_left_still_tries_once(
     fake: FakeKernel32, listener: WindowsListener, timeout: float
 ) -> None:
-    with connect(fake, timeout=timeout), listener.accept(5):
+    with connect(fake, timeout=timeout), listener.accept(60):
         pass
 
 
@@ -969,7 +969,7 @@ def test_b31_everyone_may_connect_but_not_serve(fake: FakeKernel32) -> None:
 def listener_as(fake: FakeKernel32, user: str, listener: WindowsListener) -> WindowsConnection:
     me, fake.user = fake.user, user
     try:
-        return listener.accept(5)
+        return listener.accept(60)
     finally:
         fake.user = me
 
@@ -1000,7 +1000,7 @@ def test_b32_remote_clients_are_refused(fake: FakeKernel32) -> None:
     fake.remote = True
     with listen(fake), pytest.raises(PermissionError):
         connect(fake)
-    with listen(fake, reject_remote=False) as listener, connect(fake), listener.accept(5):
+    with listen(fake, reject_remote=False) as listener, connect(fake), listener.accept(60):
         pass
 
 
@@ -1016,7 +1016,7 @@ def test_b32_no_option_resets_another(
     """And every instance is made like the first, the later ones too."""
     options = {"access": access, "message_mode": message_mode, "reject_remote": reject_remote}
     with listen(fake, buffer_size=buffer_size, **options) as listener:
-        with connect(fake), listener.accept(5) as server:
+        with connect(fake), listener.accept(60) as server:
             assert fake.GetNamedPipeInfo(server.fileno())[2:] == (buffer_size, buffer_size)
         made = fake.made("CreateNamedPipe")
     assert len(made) > 4
@@ -1033,7 +1033,7 @@ def test_b32_no_option_resets_another(
 def test_b33_the_server_may_only_do_what_we_let_it(
     fake: FakeKernel32, listener: WindowsListener, level: Any, bits: int
 ) -> None:
-    with connect(fake, impersonation=level), listener.accept(5):
+    with connect(fake, impersonation=level), listener.accept(60):
         pass
     _, access, flags = fake.made("CreateFile")[0]
     assert flags & SECURITY_SQOS_PRESENT
@@ -1045,7 +1045,7 @@ def test_b33_the_server_may_only_do_what_we_let_it(
 def test_b33_identification_by_default_and_no_other_words(
     fake: FakeKernel32, listener: WindowsListener
 ) -> None:
-    with connect(fake), listener.accept(5):
+    with connect(fake), listener.accept(60):
         pass
     assert fake.made("CreateFile")[0][2] >> 16 & 0x3 == 1
     with pytest.raises(ValueError, match="impersonation="):
@@ -1208,7 +1208,10 @@ def test_flush_to_the_gone(fake: FakeKernel32, pair: Pair, spawn: Spawn) -> None
 
 def test_adopt(fake: FakeKernel32, listener: WindowsListener) -> None:
     _, handle = fake.CreateFile(ADDRESS.path, 0x12019B, FILE_FLAG_OVERLAPPED)
-    with WindowsConnection.adopt(handle, ADDRESS, api=fake) as client, listener.accept(5) as server:
+    with (
+        WindowsConnection.adopt(handle, ADDRESS, api=fake) as client,
+        listener.accept(60) as server,
+    ):
         client.write(b"x")
         assert server.read(1) == b"x"
 
