@@ -10,6 +10,7 @@ import pytest
 import npipe.ethereum as ethereum
 from ethereum.contracts import init
 from ethereum.direct import Direct
+from ethereum.nodes import ours, theirs  # noqa: F401 - fixtures
 from npipe.ethereum.formats import data
 from npipe.rpc.api import API
 

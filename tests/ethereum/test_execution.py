@@ -167,8 +167,7 @@ def test_an_endless_call_is_ended(
     call: Call, deploy: Deploy, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     endless = deploy(LOOP)
-    for module in ("calls", "debug"):
-        monkeypatch.setattr(f"npipe.ethereum.{module}.TIMEOUT", 0.05)
+    monkeypatch.setattr("npipe.ethereum.calls.TIMEOUT", 0.05)
     started = time.monotonic()
     with pytest.raises(RPCError, match="execution aborted"):
         call(method, {"to": endless})

@@ -6,112 +6,22 @@ its block's gas limit, its base fee) is compared without these.
 
 from __future__ import annotations
 
-import re
-import tempfile
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
-import npipe.rpc
-from ethereum.contracts import ANSWER, LOOP, REVERT, assemble, init
-from npipe.errors import RPCError
+from ethereum.nodes import Node
 from npipe.ethereum.formats import TransactionRequest, data
-from peers.test_rpc_peers import geth
 
 transactions = pytest.importorskip(
     "npipe.ethereum.transactions", reason='the chain needs the extra "ethereum"'
 )
 
-Call = Callable[..., Any]
-Error = tuple[int, str, Any]
-CONTRACTS = {
-    "$answer": ANSWER,
-    "$revert": REVERT,
-    "$loop": LOOP,
-    "$invalid": assemble("INVALID"),
-    "$jump": assemble("0x00 JUMP"),
-}
 A, H = "0x" + "11" * 20, "0x" + "22" * 32  # an account and a hash that nobody has
 NO_BLOCK = "0xfffff"
 REASON = "0x08c379a0" + f"{32:064x}" + f"{3:064x}" + b"why".hex().ljust(64, "0")
 PANIC = "0x4e487b71" + f"{0x11:064x}"
 BIG_INIT = "0x" + "00" * 50_000
-
-
-class Node(NamedTuple):
-    """A node, its account, and where it has the contracts."""
-
-    call: Call
-    own: dict[str, str]
-
-    def error(self, method: str, params: Any) -> Error:
-        """What the node answers to a call that it must refuse."""
-        with pytest.raises(RPCError) as caught:
-            self.call(method, *self.filled(params))
-        error = caught.value
-        message = error.message.lower()
-        for name, address in self.own.items():
-            message = message.replace(address.lower(), name)
-        for words in ("supplied gas", "failed with", "baseFee:", "head"):
-            message = re.sub(rf"({words}) \d+", r"\1 N", message, flags=re.IGNORECASE)
-        return error.code, message, error.data
-
-    def outcome(self, method: str, params: Any) -> Error | str:
-        """What the node answers: the kind of the result, or the error."""
-        try:
-            return type(self.call(method, *self.filled(params))).__name__
-        except RPCError:
-            return self.error(method, params)
-
-    def filled(self, value: Any) -> Any:
-        """``value`` with the node's own addresses in place of their names."""
-        if isinstance(value, dict):
-            return {key: self.filled(item) for key, item in value.items()}
-        if isinstance(value, list):
-            return [self.filled(item) for item in value]
-        return self.own.get(value, value) if isinstance(value, str) else value
-
-
-def prepared(call: Call) -> Node:
-    """A node with the contracts on it."""
-    account = call("eth_accounts")[0]
-    own = {"$me": account}
-    for name, code in CONTRACTS.items():
-        request = {"from": account, "input": data(init(code)), "gas": "0x30d40"}
-        own[name] = created(call, call("eth_sendTransaction", request))
-    return Node(call, own)
-
-
-def created(call: Call, sent: str) -> str:
-    """The address of a new contract, once it is in a block."""
-    for _ in range(1_000):
-        try:
-            if receipt := call("eth_getTransactionReceipt", sent):
-                return str(receipt["contractAddress"])
-        except RPCError as error:
-            assert "indexing is in progress" in error.message
-    raise AssertionError("it is never mined")
-
-
-@pytest.fixture(scope="module")
-def theirs() -> Iterator[Node]:
-    with (
-        tempfile.TemporaryDirectory(prefix="np") as directory,
-        geth(Path(directory)) as path,
-        npipe.rpc.connect(path, timeout=30) as client,
-    ):
-        yield prepared(client.call)
-
-
-@pytest.fixture(scope="module")
-def ours() -> Iterator[Node]:
-    from ethereum.direct import Direct
-
-    api = npipe.rpc.API()
-    with npipe.ethereum.register(api):
-        yield prepared(Direct(api).call)
 
 
 def raw(

@@ -128,8 +128,8 @@ def test_what_cannot_be_traced(call: Call, counted: str) -> None:
         call("debug_traceTransaction", "0x" + "11" * 32)
     with pytest.raises(RPCError, match="genesis is not traceable"):
         call("debug_traceBlockByNumber", "0x0")
-    with pytest.raises(RPCError, match="there is no tracer 'prestateTracer'"):
-        call("debug_traceTransaction", counted, {"tracer": "prestateTracer"})
+    with pytest.raises(RPCError, match="there is no tracer 'muxTracer' here: callTracer, prestate"):
+        call("debug_traceTransaction", counted, {"tracer": "muxTracer"})
 
 
 def test_tracing_leaves_no_mark(call: Call, counted: str) -> None:

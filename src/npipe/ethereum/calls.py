@@ -19,6 +19,7 @@ from .execution import Message
 from .formats import BlockId, TransactionRequest, to_bytes, to_int
 from .overrides import Overrides
 from .requests import call_fees, check_chain
+from .tracing import TraceConfig
 from .vm import TIMEOUT, State
 
 __all__ = ["Calls"]
@@ -100,6 +101,17 @@ class Calls:
         ignored = {message.sender, message.to, self._chain.coinbase}
         ignored |= set(state.computation_class.get_precompiles())
         return replay.access_list(fresh, message, ignored)
+
+    def trace(
+        self,
+        request: TransactionRequest,
+        wanted: BlockId,
+        overrides: Overrides,
+        config: TraceConfig,
+    ) -> Any:
+        """Run a request and say what it did."""
+        fresh = self._trial(wanted, overrides)
+        return replay.trace_message(fresh, self.message(request, fresh()), config)
 
     def _trial(self, wanted: BlockId, overrides: Overrides) -> Callable[[], State]:
         """Opens the state after a block, changed as the caller pretends, for one attempt each.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from rlp import encode
@@ -21,9 +20,8 @@ from .formats import (
 from .mined import Mined
 from .node import Node
 from .overrides import Overrides
-from .replay import trace_block, trace_message, trace_transaction
+from .replay import trace_block, trace_transaction
 from .tracing import TraceCallConfig, TraceConfig
-from .vm import TIMEOUT
 from .worker import on_worker
 
 __all__ = ["Debug"]
@@ -95,11 +93,8 @@ class Debug:
     ) -> Any:
         """Run a call and say what it did."""
         config = config or TraceCallConfig()
-        state = self._node.state(block, time.monotonic() + TIMEOUT)
-        Overrides(config.state_overrides, config.block_overrides).apply(state)
-        return trace_message(
-            state, self._node.calls.message(transaction or TransactionRequest(), state), config
-        )
+        pretended = Overrides(config.state_overrides, config.block_overrides)
+        return self._node.calls.trace(transaction or TransactionRequest(), block, pretended, config)
 
     def _block(self, wanted: BlockId) -> Mined:
         mined = self._node.block(wanted)

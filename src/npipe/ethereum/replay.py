@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
-
-from eth.abc import StateAPI
 
 from npipe.errors import InvalidParams
 
@@ -15,8 +14,11 @@ from .errors import ChainError
 from .execution import Message
 from .formats import data, quantity, word
 from .mined import Mined
-from .trace import AccessTracer, CallTracer, StructTracer, traced
-from .tracing import TraceConfig, TracerConfig
+from .prestate import FourByteTracer, PrestateTracer, accounts_before, accounts_changed
+from .trace import AccessTracer, CallTracer, StructTracer, Tracer, traced
+from .tracing import TRACERS, TraceConfig, TracerConfig
+from .transactions import signer
+from .vm import Computation, State
 
 __all__ = ["access_list", "trace_block", "trace_message", "trace_transaction"]
 
@@ -40,12 +42,16 @@ def trace_block(chain: Chain, mined: Mined, config: TraceConfig) -> list[dict[st
     ]
 
 
-def trace_message(state: StateAPI, message: Message, config: TraceConfig) -> Any:
-    """A call that is in no block."""
-    tracer = _tracer(config)
+def trace_message(state_at: Callable[[], State], message: Message, config: TraceConfig) -> Any:
+    """A call that is in no block. ``state_at`` opens the state that it runs on."""
+    state = state_at()
+    tracer = _tracer(config, message.authorization_list)
+    if isinstance(tracer, PrestateTracer):
+        tracer.meet(message.sender, state.coinbase)
     state.computation_class = traced(tracer)
     outcome = execution.execute(state, message)
-    return _result(tracer, outcome.gas_used, outcome.computation, message.intrinsic_gas)
+    run = _Run(outcome.gas_used, outcome.computation, message.intrinsic_gas)
+    return _result(tracer, config, run, state_at(), state)
 
 
 def access_list(
@@ -77,49 +83,90 @@ def access_list(
 
 
 def _replay(chain: Chain, mined: Mined, wanted: set[int], config: TraceConfig) -> dict[int, Any]:
-    """Run a block's transactions up to the last one wanted, those wanted with a tracer."""
-    parent = chain.blocks[mined.number - 1].header
-    before = chain.state_root(parent)
-    vm = chain.vm(mined.header.copy(state_root=before, gas_used=0, bloom=0))
-    vm.block_preprocessing(vm.get_block())
+    """Run a block's transactions up to the last one wanted, those wanted with a tracer.
+
+    For prestateTracer two machines run them, the second a transaction behind the first.
+    """
+    vm, behind = _machine_before(chain, mined), _machine_before(chain, mined)
     plain = vm.state.computation_class
     results: dict[int, Any] = {}
     for index, transaction in enumerate(mined.block.transactions[: max(wanted, default=-1) + 1]):
-        tracer = _tracer(config) if index in wanted else None
+        tracer = _tracer(config, _authorizations(transaction)) if index in wanted else None
         vm.state.computation_class = plain if tracer is None else traced(tracer)
+        if isinstance(tracer, PrestateTracer):
+            tracer.meet(transaction.sender, mined.header.coinbase)
         receipt, computation = vm.apply_transaction(vm.get_header(), transaction)
         if tracer is not None:
-            results[index] = _result(
-                tracer, receipt.gas_used, computation, transaction.intrinsic_gas
-            )
+            run = _Run(receipt.gas_used, computation, transaction.intrinsic_gas)
+            results[index] = _result(tracer, config, run, behind.state, vm.state)
+        if config.tracer == "prestateTracer":
+            behind.apply_transaction(behind.get_header(), transaction)
     return results
 
 
-def _tracer(config: TraceConfig) -> StructTracer | CallTracer:
-    if config.tracer == "callTracer":
-        options = config.tracer_config or TracerConfig()
-        return CallTracer(only_top=options.only_top_call, with_logs=options.with_log)
-    if config.tracer:
-        raise InvalidParams(f"there is no tracer {config.tracer!r}: callTracer, or none at all")
-    return StructTracer(
-        stack=not config.disable_stack,
-        memory=config.enable_memory,
-        storage=not config.disable_storage,
-        limit=config.limit,
-    )
+def _machine_before(chain: Chain, mined: Mined) -> Any:
+    """A machine on the state in which a block's first transaction found it."""
+    before = chain.state_root(chain.blocks[mined.number - 1].header)
+    vm = chain.vm(mined.header.copy(state_root=before, gas_used=0, bloom=0))
+    vm.block_preprocessing(vm.get_block())
+    return vm
 
 
-def _result(
-    tracer: StructTracer | CallTracer, gas_used: int, computation: Any, intrinsic: int
-) -> dict[str, Any]:
+def _authorizations(transaction: Any) -> Sequence[Any]:
+    return transaction.authorization_list if transaction.type_id == 4 else ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What came of a transaction or a message."""
+
+    gas_used: int
+    computation: Any
+    intrinsic_gas: int
+
+
+def _tracer(config: TraceConfig, authorizations: Sequence[Any]) -> Tracer:
+    options = config.tracer_config or TracerConfig()
+    match config.tracer:
+        case None | "":
+            return StructTracer(
+                stack=not config.disable_stack,
+                memory=config.enable_memory,
+                storage=not config.disable_storage,
+                limit=config.limit,
+            )
+        case "callTracer":
+            return CallTracer(only_top=options.only_top_call, with_logs=options.with_log)
+        case "prestateTracer":
+            tracer = PrestateTracer()
+            tracer.meet(*filter(None, map(signer, authorizations)))
+            return tracer
+        case "4byteTracer":
+            return FourByteTracer(set(Computation.get_precompiles()))
+        case "noopTracer":
+            return FourByteTracer(set())
+    names = ", ".join(TRACERS)
+    raise InvalidParams(f"there is no tracer {config.tracer!r} here: {names}, or none at all")
+
+
+def _result(tracer: Tracer, config: TraceConfig, run: _Run, before: Any, after: Any) -> Any:
+    """What the tracer has to tell. ``before`` and ``after`` are states."""
     if isinstance(tracer, CallTracer):
         # The first frame stands for the whole transaction, with what it cost to begin.
-        tracer.top["gas"] = quantity(int(tracer.top["gas"], 16) + intrinsic)
-        tracer.top["gasUsed"] = quantity(gas_used)
+        tracer.top["gas"] = quantity(int(tracer.top["gas"], 16) + run.intrinsic_gas)
+        tracer.top["gasUsed"] = quantity(run.gas_used)
         return tracer.top
+    if isinstance(tracer, PrestateTracer):
+        in_difference = config.tracer_config is not None and config.tracer_config.diff_mode
+        if in_difference:
+            return accounts_changed(tracer, before, after)
+        return accounts_before(tracer, before)
+    if isinstance(tracer, FourByteTracer):
+        return tracer.counts if config.tracer == "4byteTracer" else {}
+    assert isinstance(tracer, StructTracer)
     return {
-        "gas": gas_used,
-        "failed": computation.is_error,
-        "returnValue": data(bytes(computation.output)),
+        "gas": run.gas_used,
+        "failed": run.computation.is_error,
+        "returnValue": data(bytes(run.computation.output)),
         "structLogs": tracer.steps,
     }

@@ -89,18 +89,27 @@ class StructTracer:
         self._limit = limit
         self._open: list[tuple[dict[str, Any], int]] = []  # running instructions and gas before
         self._storage: dict[bytes, dict[str, str]] = {}  # seen so far, of each account
+        self._refund = 0
+        self._refunds: list[int] = []  # what it was when each of the frames began
 
     def enter(self, message: MessageAPI, kind: str) -> None:
         """A call has begun: what its instruction cost is known now, before it gives gas back."""
+        self._refunds.append(self._refund)
         if self._open:
             step, gas = self._open[-1]
-            step.setdefault("gasCost", gas - self._remaining)
+            handed = (
+                message.gas if message.is_create else 0
+            )  # geth counts a call's, a creation's not
+            step.setdefault("gasCost", gas - self._remaining - handed)
 
     def leave(self, computation: ComputationAPI) -> None:
-        pass
+        before = self._refunds.pop()
+        if computation.is_error:
+            self._refund = before
 
     def before(self, computation: Any, mnemonic: str) -> None:
         gas = computation.get_gas_meter().gas_remaining
+        self._refunded = computation.get_gas_meter().gas_refunded
         step: dict[str, Any] = {
             "pc": max(0, computation.code.program_counter - 1),
             "op": mnemonic,
@@ -109,12 +118,14 @@ class StructTracer:
         }
         if self._with_stack:
             step["stack"] = [_hex(value) for value in computation._stack.values]
-        if self._with_memory:
-            octets = bytes(computation._memory._bytes)
+        if self._with_memory and (octets := bytes(computation._memory._bytes)):
             step["memory"] = [data(octets[at : at + 32]) for at in range(0, len(octets), 32)]
         if self._with_storage and mnemonic in ("SLOAD", "SSTORE"):
             self._see_storage(computation, mnemonic, step)
-        if not self._limit or len(self.steps) < self._limit:
+        if self._refund:
+            step["refund"] = self._refund
+        # An account without code runs, to py-evm, one STOP.
+        if len(computation.code) and (not self._limit or len(self.steps) < self._limit):
             self._keep(step)
         self._open.append((step, gas))
         self._computation = computation
@@ -122,6 +133,8 @@ class StructTracer:
     def after(self, computation: Any, error: Exception | None) -> None:
         step, gas = self._open.pop()
         step.setdefault("gasCost", max(0, gas - computation.get_gas_meter().gas_remaining))
+        if step["op"] == "SSTORE" and (more := self._newly_refunded(computation)):
+            self._refund = step["refund"] = self._refund + more
         if error is not None and step["op"] != "REVERT":
             step["error"] = describe(error)
 
@@ -131,6 +144,9 @@ class StructTracer:
                 f"the trace has more than {_MAX_STEPS} steps: give a limit, or ask for callTracer"
             )
         self.steps.append(step)
+
+    def _newly_refunded(self, computation: Any) -> int:
+        return int(computation.get_gas_meter().gas_refunded - self._refunded)
 
     @property
     def _remaining(self) -> int:
@@ -198,7 +214,21 @@ class CallTracer:
             ]
 
     def before(self, computation: Any, mnemonic: str) -> None:
-        pass
+        """An account that ends itself sends all it has: geth counts that as a call."""
+        stack = computation._stack.values
+        if mnemonic == "SELFDESTRUCT" and stack and not self._only_top:
+            address = computation.msg.storage_address
+            self._frames[-1].setdefault("calls", []).append(
+                {
+                    "type": mnemonic,
+                    "from": data(address),
+                    "to": data(_number(stack[-1]).to_bytes(32, "big")[12:]),
+                    "gas": "0x0",
+                    "gasUsed": "0x0",
+                    "input": "0x",
+                    "value": quantity(computation.state.get_balance(address)),
+                }
+            )
 
     def after(self, computation: Any, error: Exception | None) -> None:
         pass

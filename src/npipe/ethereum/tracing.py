@@ -6,7 +6,9 @@ import msgspec
 
 from .overrides import BlockOverrides, StateOverride
 
-__all__ = ["TraceCallConfig", "TraceConfig", "TracerConfig"]
+__all__ = ["TRACERS", "TraceCallConfig", "TraceConfig", "TracerConfig"]
+
+TRACERS = ("callTracer", "prestateTracer", "4byteTracer", "noopTracer")
 
 
 class TracerConfig(msgspec.Struct, rename="camel"):
@@ -14,6 +16,7 @@ class TracerConfig(msgspec.Struct, rename="camel"):
 
     only_top_call: bool = False
     with_log: bool = False
+    diff_mode: bool = False
 
 
 class TraceConfig(msgspec.Struct, rename="camel"):

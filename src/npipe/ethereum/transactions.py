@@ -13,8 +13,10 @@ from typing import Any
 import rlp
 from eth.abc import SignedTransactionAPI, StateAPI
 from eth.exceptions import UnrecognizedTransactionType
+from eth.vm.forks.prague.constants import MAGIC
 from eth.vm.forks.prague.transactions import Authorization as SignedAuthorization
 from eth.vm.forks.prague.transactions import PragueTransactionBuilder as Builder
+from eth_keys import keys
 from eth_keys.datatypes import PrivateKey
 from eth_keys.exceptions import BadSignature
 from eth_utils import ValidationError
@@ -34,6 +36,7 @@ __all__ = [
     "decode",
     "restore",
     "sign",
+    "signer",
     "unsigned",
     "without_signature",
 ]
@@ -219,6 +222,16 @@ def authorizations(entries: Sequence[Authorization]) -> list[SignedAuthorization
         )
         for entry in entries
     ]
+
+
+def signer(permission: SignedAuthorization) -> bytes | None:
+    """Who gave a permission; None where nobody can have."""
+    message = MAGIC + rlp.encode([permission.chain_id, permission.address, permission.nonce])
+    try:
+        signature = keys.Signature(vrs=(permission.y_parity, permission.r, permission.s))
+        return bytes(signature.recover_public_key_from_msg(message).to_canonical_address())
+    except (BadSignature, ValidationError, ValueError):
+        return None
 
 
 def _parity(entry: Authorization) -> int:

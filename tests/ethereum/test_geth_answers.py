@@ -1,0 +1,129 @@
+"""What geth answers, answered here alike: traces, and calls in a block that is pretended.
+
+Balances are left out where the base fee is in them: two chains need not agree on that.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ethereum.contracts import assemble
+from ethereum.nodes import Node, receipt_of
+
+pytest.importorskip("eth", reason='the chain needs the extra "ethereum"')
+
+WORD = "00" * 31 + "05"
+TRACERS: dict[str, dict[str, Any]] = {
+    "prestate": {"tracer": "prestateTracer"},
+    "prestate, difference": {"tracer": "prestateTracer", "tracerConfig": {"diffMode": True}},
+    "4byte": {"tracer": "4byteTracer"},
+    "call": {"tracer": "callTracer"},
+    "call, top": {"tracer": "callTracer", "tracerConfig": {"onlyTopCall": True}},
+    "call, logs": {"tracer": "callTracer", "tracerConfig": {"withLog": True}},
+    "noop": {"tracer": "noopTracer"},
+    "steps": {},
+    "steps without": {"disableStack": True, "disableStorage": True},
+}
+TRANSACTIONS: dict[str, dict[str, Any]] = {
+    "transfer": {"to": "0x" + "5a" * 20, "value": "0x7"},
+    "count": {"to": "$counter", "data": "0x12345678aa"},
+    "set": {"to": "$store", "data": "0x" + WORD},
+    "clear": {"to": "$store", "data": "0x" + "00" * 32},
+    "revert": {"to": "$revert", "data": "0x1234"},
+    "deploy": {"data": "0x602a60005360016000f3"},
+    "selfdestruct": {"to": "$gone", "value": "0x9"},
+    "deploy and selfdestruct": {"data": "0x33ff", "value": "0x3"},
+    "precompile": {"to": "0x" + "00" * 19 + "02", "data": "0x1122334455"},
+}
+#: Contracts that are only pretended: each returns what it asks about the block.
+QUESTIONS = {
+    "number": ("NUMBER", {"number": "0x1234"}),
+    "time": ("TIMESTAMP", {"time": "0x7fffffff"}),
+    "coinbase": ("COINBASE", {"feeRecipient": "0x" + "12" * 20}),
+    "randao": ("PREVRANDAO", {"prevRandao": "0x" + "34" * 32}),
+    "gasLimit": ("GASLIMIT", {"gasLimit": "0x999"}),
+    "blobBaseFee": ("BLOBBASEFEE", {"blobBaseFee": "0x77"}),
+    "baseFee": ("BASEFEE", {"baseFeePerGas": "0x55"}),
+}
+
+
+@pytest.fixture(scope="module")
+def sent(theirs: Node, ours: Node) -> dict[str, tuple[str, str]]:
+    """Each transaction's hash, there and here. Ours has geth's habit of mining for oneself."""
+    ours.call("miner_setEtherbase", ours.own["$me"])
+    fees = {"gas": "0x493e0", "maxFeePerGas": hex(10**11), "maxPriorityFeePerGas": hex(10**9)}
+    hashes = {}
+    for name, fields in TRANSACTIONS.items():
+        pair = []
+        for node in (theirs, ours):
+            request = node.filled({"from": "$me", **fees, **fields})
+            pair.append(node.call("eth_sendTransaction", request))
+            receipt = receipt_of(node.call, pair[-1])
+            if receipt["contractAddress"]:
+                node.own[f"$new {name}"] = receipt["contractAddress"]
+        hashes[name] = (pair[0], pair[1])
+    return hashes
+
+
+@pytest.mark.parametrize("tracer", TRACERS)
+@pytest.mark.parametrize("name", TRANSACTIONS)
+def test_a_transaction_is_traced_alike(
+    theirs: Node, ours: Node, sent: dict[str, tuple[str, str]], name: str, tracer: str
+) -> None:
+    if (name, tracer[:8]) == ("precompile", "prestate"):
+        pytest.skip("geth's own chain begins with a wei on each precompile")
+    without = ("balance",)
+    there, here = (
+        node.told("debug_traceTransaction", item, TRACERS[tracer], without=without)
+        for node, item in zip((theirs, ours), sent[name], strict=True)
+    )
+    if (name, tracer) == ("transfer", "prestate, difference"):  # it had more than one before
+        there["pre"].pop("0x" + "5a" * 20, None)
+    assert here == there
+
+
+@pytest.mark.parametrize("tracer", TRACERS)
+def test_a_call_is_traced_alike(theirs: Node, ours: Node, tracer: str) -> None:
+    request = {"from": "$me", "to": "$factory", "data": "0x11223344", "gas": "0x186a0"}
+    there, here = (
+        node.told("debug_traceCall", request, "latest", TRACERS[tracer], without=("balance",))
+        for node in (theirs, ours)
+    )
+    assert masked(here) == masked(there)
+
+
+def masked(value: Any) -> Any:
+    """Without the addresses of new contracts: they come from the address of the creator."""
+    if isinstance(value, dict):
+        keys = ("ADDRESS" if len(key) == 42 else key for key in value)
+        return {key: masked(item) for key, item in zip(keys, value.values(), strict=True)}
+    if isinstance(value, list):
+        return [masked(item) for item in value]
+    address = isinstance(value, str) and 36 < len(value) <= 66  # on a stack without zeros before
+    return "ADDRESS" if address and value.strip("0x") else value
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+@pytest.mark.parametrize("method", ["eth_call", "debug_traceCall"])
+def test_a_block_is_pretended_alike(theirs: Node, ours: Node, question: str, method: str) -> None:
+    asks, override = QUESTIONS[question]
+    contract = "0x" + "77" * 20
+    code = "0x" + assemble(f"{asks} 0x00 MSTORE 0x20 0x00 RETURN").hex()
+    accounts = {contract: {"code": code, "balance": "0x1", "nonce": "0x2"}}
+    params: list[Any] = [{"to": contract}, "latest", accounts, override]
+    if method == "debug_traceCall":
+        params[2:] = [{"stateOverrides": accounts, "blockOverrides": override}]
+    there, here = (node.told(method, *params) for node in (theirs, ours))
+    if method == "debug_traceCall":
+        there, here = there["returnValue"], here["returnValue"]
+    assert here == there
+
+
+@pytest.mark.parametrize("override", [{"withdrawals": []}, {"beaconRoot": "0x" + "11" * 32}])
+def test_what_cannot_be_pretended_is_refused_alike(
+    theirs: Node, ours: Node, override: dict[str, Any]
+) -> None:
+    params = [{"to": "$answer"}, "latest", {}, override]
+    assert ours.error("eth_call", params) == theirs.error("eth_call", params)
