@@ -53,8 +53,6 @@ class Service:
         self.entered = threading.Event()
         self.release = threading.Event()
         self.cancelled = threading.Event()
-        self.arrived = threading.Semaphore(0)  # one for each call that has reached a gate
-        self.gates = {"first": threading.Event(), "rest": threading.Event()}
         self.running = self.most_running = 0  # calls of block
         self._lock = threading.Lock()
 
@@ -88,13 +86,6 @@ class Service:
 
     @rpc.method(inline=False)
     def slow_repeat(self, text: str, times: int) -> str:
-        return text * times
-
-    @rpc.method(inline=False)
-    def repeat_at(self, gate: str, text: str, times: int) -> str:
-        """Wait for a gate to be opened."""
-        self.arrived.release()
-        self.gates[gate].wait(20)
         return text * times
 
     def block(self, context: rpc.Context) -> str:

@@ -71,6 +71,32 @@ class Service:
             await asyncio.sleep(0.01)
         yield "tick"
 
+    @rpc.subscription
+    def plain_exit(self) -> Iterator[str]:
+        yield "first"
+        raise SystemExit("a secret")
+
+    @rpc.subscription
+    async def async_exit(self) -> AsyncIterator[str]:
+        yield "first"
+        raise SystemExit("a secret")
+
+    @rpc.subscription
+    def plain_exit_in_closing(self) -> Iterator[str]:
+        try:
+            yield "first"
+            yield object()  # type: ignore[misc]  # no JSON: so it is closed here
+        finally:
+            raise SystemExit("a secret")
+
+    @rpc.subscription
+    async def async_exit_in_closing(self) -> AsyncIterator[str]:
+        try:
+            yield "first"
+            yield object()  # type: ignore[misc]
+        finally:
+            raise SystemExit("a secret")
+
 
 class Reader:
     """A connection that is read line by line, when the test says so."""
@@ -175,8 +201,38 @@ def test_unsubscribing_ends_a_generator_that_waits_for_a_reader(serve: Serve, ki
     service, reader = serve(subscription_bytes=SIZE, subscription_timeout=None)
     reader.send(1, "test_subscribe", f"{kind}Flood")
     flood = reader.read()["result"]
+    assert reader.read()["params"]["subscription"] == flood  # it has begun
     reader.send(2, "test_unsubscribe", flood)
     assert reader.read_until(lambda message: message.get("id") == 2)[-1]["result"] is True
     assert service.closed.wait(20)
     reader.send(3, "test_hello")
     assert reader.read()["id"] == 3  # no push after the reply to unsubscribe
+
+
+@pytest.mark.parametrize("name", ["exit", "exitInClosing"])
+@pytest.mark.parametrize("kind", ["plain", "async"])
+def test_one_that_raises_what_is_no_exception_ends_with_an_error_and_is_freed(
+    serve: Serve, kind: str, name: str
+) -> None:
+    _, reader = serve(subscriptions=1)
+    for id in (1, 2):  # the second finds room: the first one is gone
+        reader.send(id, "test_subscribe", kind + name[0].upper() + name[1:])
+        answer, first, last = reader.read(), reader.read(), reader.read()
+        assert answer["id"] == id
+        assert first["params"] == {"subscription": answer["result"], "result": "first"}
+        assert last["params"]["subscription"] == answer["result"]
+        assert last["params"]["error"] == {"code": -32603, "message": "internal error"}
+    reader.send(3, "test_hello")  # and so does all else
+    assert reader.read()["result"] == "hello"
+
+
+@pytest.mark.parametrize("kind", ["plain", "async"])
+def test_one_that_nobody_was_told_of_is_closed_without_an_item(serve: Serve, kind: str) -> None:
+    service, reader = serve(reply_bytes=60, subscriptions=1)
+    for id in (1, 2):
+        reader.send(id, "test_subscribe", f"{kind}Flood")
+        answer = reader.read()
+        assert (answer["id"], answer["error"]["code"]) == (id, -32003)
+    reader.send(3, "test_hello")
+    assert reader.read()["result"] == "hello"
+    assert not service.closed.is_set()  # it never began

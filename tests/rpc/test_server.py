@@ -293,23 +293,6 @@ def test_a_slow_reader_is_dropped_and_never_sees_a_broken_stream(
     assert whole.startswith(data.removesuffix(b"\n"))
 
 
-def test_what_waits_for_a_slow_reader_is_bounded(
-    serve: Serve, service: Service, address: str
-) -> None:
-    server = serve(limits=rpc.Limits(queue_bytes=2_000_000, write_timeout=None))
-    with npipe.connect(address) as connection:
-        connection.write(call(1, b"test_repeatAt", b'["first","x",500000]'))
-        connection.write(10 * call(2, b"test_repeatAt", b'["rest","x",500000]'))
-        for _ in range(11):
-            assert service.arrived.acquire(timeout=60)
-        connection.write(call(3, b"test_noArgsRets"))
-        read_lines(connection, 1)  # so the thread that reads has nothing left to write
-        service.gates["first"].set()
-        assert connection.read(1) == b"{"  # the call's own writes, to nobody from now on
-        service.gates["rest"].set()  # these wait behind it
-        wait_for(lambda: server.stats()["connections"] == {"open": 0, "total": 1})
-
-
 def test_partial_messages_have_a_time_limit(
     serve: Serve, address: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -13,7 +13,8 @@ import pytest
 from npipe import rpc
 from npipe.rpc.dispatcher import Dispatcher
 from npipe.rpc.feeds import feed
-from npipe.rpc.session import PUSH_BYTES, Session
+from npipe.rpc.outbox import PUSH_BYTES
+from npipe.rpc.session import Session
 from npipe.rpc.subscriptions import Subscription
 
 KB = 1000  # what one item of the tests is, about

@@ -62,8 +62,9 @@ class Caller:
 
         def send(link: Link) -> list[Outcome]:
             reply: Reply[Outcome] = Reply()
+            _await_room(link, deadline)
             pending = link.session.outgoing.call(method, text, reply, hear)
-            link.flush()
+            link.flush(deadline.end)
             return [_await(link, reply, pending, deadline)]
 
         (outcome,) = self._exchange(send, idempotent=idempotent)
@@ -71,8 +72,10 @@ class Caller:
 
     def notify(self, method: str, /, *params: Any, named: Mapping[str, Any] | None = None) -> None:
         """Send a notification: nothing is answered, nothing is known of what became of it."""
+        text = encode_params(params, named)
         link = self._get_link()
-        link.session.outgoing.notify(method, encode_params(params, named))
+        link.await_room(None)
+        link.session.outgoing.notify(method, text)
         link.flush()
 
     def batch(
@@ -95,8 +98,9 @@ class Caller:
 
         def send(link: Link) -> list[Outcome]:
             reply: Reply[list[Outcome]] = Reply()
+            _await_room(link, deadline)
             pending = link.session.outgoing.batch(calls, reply)
-            link.flush()
+            link.flush(deadline.end)
             return _await(link, reply, pending, deadline)
 
         outcomes = self._exchange(send, idempotent=idempotent)
@@ -131,9 +135,10 @@ class Caller:
         subscribed = Subscribed(lambda r: decode_result(r, result_type), queue_size, unsubscribe)
         reply: Reply[Outcome] = Reply()
         text = encode_params((name, *params), None)
-        pending = outgoing.subscribe(namespace, text, subscribed.push, reply)
-        link.flush()
         deadline = Deadline(self._timeout if timeout is None else timeout)
+        _await_room(link, deadline)
+        pending = outgoing.subscribe(namespace, text, subscribed.push, reply)
+        link.flush(deadline.end)
         outcome = _await(link, reply, pending, deadline)
         if isinstance(outcome, Exception):
             raise outcome
@@ -164,6 +169,12 @@ class Deadline:
         self.end = None if seconds is None else time.monotonic() + seconds
 
 
+def _await_room(link: Link, deadline: Deadline) -> None:
+    """Wait until the other end has read what was sent before. Raises TimeoutError."""
+    if not link.await_room(deadline.end):
+        raise TimeoutError(f"could not be sent within {deadline.seconds} seconds")
+
+
 def _await(link: Link, reply: Reply[T], pending: Pending, deadline: Deadline) -> T:
     """Wait for a reply. When it does not come in time: cancel it, raise TimeoutError."""
     try:
@@ -182,7 +193,7 @@ def _await(link: Link, reply: Reply[T], pending: Pending, deadline: Deadline) ->
 
 def _give_up(link: Link, pending: Pending) -> None:
     link.session.outgoing.cancel(pending)
-    link.flush()
+    link.flush_aside()
 
 
 def encode_params(params: Sequence[Any], named: Mapping[str, Any] | None) -> bytes:

@@ -98,7 +98,17 @@ async def _now(function: Callable[[], Any]) -> Any:
 class Batch:
     """Collects the replies to a batch, in its order, until the last one is in."""
 
-    __slots__ = ("_count", "_last", "_limit", "_parts", "_size", "_then", "after", "subscriptions")
+    __slots__ = (
+        "_count",
+        "_last",
+        "_limit",
+        "_parts",
+        "_size",
+        "_then",
+        "after",
+        "refused",
+        "subscriptions",
+    )
 
     def __init__(self, items: int, limit: int, then: Callable[[Batch, bytes], None]) -> None:
         self._parts = [b""] * items
@@ -107,7 +117,8 @@ class Batch:
         self._size = 0
         self._limit = limit
         self._then = then
-        self.subscriptions: list[Any] = []
+        self.subscriptions: list[tuple[int, Any]] = []  # made by its items
+        self.refused: set[int] = set()  # items whose replies did not fit
         self.after: list[Callable[[], object]] = []
 
     def put(self, at: int, id: bytes, reply: bytes) -> None:
@@ -116,6 +127,7 @@ class Batch:
             self._size += len(reply)
             if self._size > self._limit:
                 reply = error_reply(id, RPCError("the batch's reply is too large", code=TOO_LARGE))
+                self.refused.add(at)
             self._parts[at] = reply
         if next(self._count) == self._last:
             parts = [part for part in self._parts if part]

@@ -77,6 +77,7 @@ class StdioConnection(Connection):
         self._writer = writer
         self._process = process
         self._closed = False
+        self.keeps_time = False  # see ``rpc.writer``
 
     def read(self, size: int | None = -1, /) -> bytes:
         if self._closed:

@@ -23,17 +23,23 @@ def feed(subscription: Subscription, items: Any = None) -> None:
     try:
         items = subscription.items() if items is None else items
         try:
-            for item in items:
-                if not subscription.push(item):
-                    break
-                if subscription.full:
-                    _await_room(subscription)
+            _push_all(subscription, items)
         finally:
             if hasattr(items, "close"):  # a generator; an iterator may have none
                 items.close()
-    except Exception as caught:
+    except BaseException as caught:  # SystemExit and the like: told as well, for it has ended
         error = caught
     subscription.finish(error)
+
+
+def _push_all(subscription: Subscription, items: Any) -> None:
+    if subscription.call.cancelled:  # before it was begun
+        return
+    for item in items:
+        if not subscription.push(item):
+            return
+        if subscription.full:
+            _await_room(subscription)
 
 
 def _await_room(subscription: Subscription) -> None:
@@ -60,42 +66,45 @@ def start_feed(subscription: Subscription, items: Any = None) -> None:
 async def feed_async(subscription: Subscription) -> None:
     """Push what an async generator yields, to its end. Async middleware is awaited first, and may
     give a plain generator: that goes on in a thread."""
-    items = subscription.items()
-    if subscription.session.dispatcher.is_async:
-        try:
-            items = await items
-        except Exception as error:
-            subscription.finish(error)
-            return
-        if not hasattr(items, "__aiter__"):
-            start_feed(subscription, items)
-            return
-    await _feed_async(subscription, items)
-
-
-async def _feed_async(subscription: Subscription, items: Any) -> None:
     import asyncio  # a server of plain functions does without
 
-    error: Exception | None = None
-    pushed = 0
+    error: BaseException | None = None
     try:
-        async for item in items:
-            if not subscription.push(item):
-                break
-            pushed += 1
-            if subscription.full:
-                await _await_room_async(subscription)
-            elif pushed % EACH == 0:  # a generator that never waits
-                await asyncio.sleep(0)
-    except Exception as caught:
-        error = caught
-    finally:
+        items = subscription.items()
+        if subscription.session.dispatcher.is_async:
+            items = await items
+            if not hasattr(items, "__aiter__"):
+                start_feed(subscription, items)
+                return
         try:
+            await _push_all_async(subscription, items)
+        finally:
             if hasattr(items, "aclose"):
                 await items.aclose()
-        except Exception as caught:
-            error = error or caught
-        subscription.finish(error)
+    except asyncio.CancelledError:
+        subscription.finish()
+        raise
+    except BaseException as caught:  # SystemExit and the like: told as well, for it has ended
+        error = caught
+    subscription.finish(error)
+    if isinstance(error, KeyboardInterrupt):  # Ctrl-C is for the program
+        raise error
+
+
+async def _push_all_async(subscription: Subscription, items: Any) -> None:
+    import asyncio
+
+    if subscription.call.cancelled:  # before it was begun
+        return
+    pushed = 0
+    async for item in items:
+        if not subscription.push(item):
+            return
+        pushed += 1
+        if subscription.full:
+            await _await_room_async(subscription)
+        elif pushed % EACH == 0:  # a generator that never waits
+            await asyncio.sleep(0)
 
 
 async def _await_room_async(subscription: Subscription) -> None:

@@ -36,7 +36,6 @@ class LendingLink(Link):
         self._turns = 0  # how often a caller has led
         self._wanted = threading.Event()  # the keeper is to take the turn
         self._parked = False  # the keeper sleeps until it is wanted
-        self._aside = False  # a thread of its own is writing
         self._torn = False  # a leader was interrupted
         self._leader_end: float | None = None  # until when the leader may read
         self._message_end: float | None = None  # until when a message must be complete
@@ -101,21 +100,12 @@ class LendingLink(Link):
         session = self.session
         taken = session.calls + session.errors
         self._work(None)
+        if session.stalled:
+            session.stalled = False
+            self._hold()
         if taken != session.calls + session.errors:  # it may have made a reply to something
             self.flush_aside()
         return True
-
-    def flush_aside(self) -> None:
-        """Write what is queued, in another thread: who reads must read on. If both ends waited for
-        their writes, each for the other to read, they would wait for ever."""
-        if self.session.has_output and not self._aside:
-            self._aside = True
-            start_thread(self._flush_aside, self._thread_name)
-
-    def _flush_aside(self) -> None:
-        self.flush()
-        self._aside = False
-        self.flush()  # what came while it seemed to be in hand
 
     def _give_back(self) -> None:
         self._turn.release()

@@ -37,11 +37,14 @@ class Limits:
     with an error. Less than ``write_timeout``, which ends the connection."""
     connections: int = 1024
     """Connections of one server. A further client is closed at once."""
-    queue_bytes: int = 64 * MIB
-    """Replies waiting for a slow reader. More: the connection is dropped."""
+    queue_bytes: int = MIB // 4
+    """Bytes waiting to leave, from which on nothing is added to them that need not be: no call is
+    begun, and who calls the other end waits. Calls that run already still add their replies, so
+    at most ``calls`` times ``reply_bytes`` more: lower these where strangers can ask for much."""
     write_timeout: float | None = 30.0
-    """Seconds that the other end may take to read one write. Longer: the connection is dropped,
-    for a message half written can be followed by nothing."""
+    """Seconds in which the other end must take something of what is being written. Longer: the
+    connection is dropped, for a message half written can be followed by nothing. One that reads is
+    never dropped. (Bytes leave in portions: on Linux, of up to 160 KiB.)"""
     message_timeout: float | None = 30.0
     """Seconds from the first to the last byte of a message."""
     idle_timeout: float | None = None

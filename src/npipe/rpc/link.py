@@ -22,7 +22,8 @@ from npipe.rpc.framing import Framing
 from npipe.rpc.messages import error_reply
 from npipe.rpc.reply import Reply
 from npipe.rpc.session import Session
-from npipe.rpc.watch import Gates, Watch, start_thread
+from npipe.rpc.watch import PATIENCE, Gates, Watch, start_thread
+from npipe.rpc.writer import CAN_CUT, Writer
 from npipe.transport.base import Connection
 
 __all__ = ["Link"]
@@ -31,8 +32,6 @@ log = logging.getLogger("npipe.rpc")
 
 READ_SIZE = 65536  # bytes; what a Unix socket holds by default is about three times that
 GONE_SECONDS = 0.05  # between two looks whether a half-closed other end has gone for good
-LITTLE = 65536  # bytes queued, from which on nothing more is begun before they are written
-YIELD_SECONDS = 0.0002  # for others to get the write lock
 QUICK = 0.001  # seconds; a call of a slow method that takes less clears its name
 
 
@@ -55,23 +54,26 @@ class Link:
         self.session = session
         self.progress = 0  # calls ended in the reading thread; stands still while one is slow
         self.partner: Link | None = None  # in a proxy: where what is read here goes
-        self.bytes_in = self.bytes_out = 0
+        self.bytes_in = 0
         self._framing = framing
         self._watch = watch
         self._gates = gates
         self._on_close = on_close
         self._run_async = run_async
-        self._write_lock = threading.RLock()  # a write that fails closes
+        self._writer = Writer(
+            connection,
+            session,
+            name=f"npipe-{session.connection_id:06d}-write",
+            on_failure=self.close,
+            on_room=self._resume,
+        )
         self._state_lock = threading.Lock()
         self._room = threading.Event()
         self._reader: object = None  # who reads: a token, compared by identity
         self._current: Call | None = None
         self._at_end = False  # the other end has finished sending
         self._closed = False
-        self._waiting: list[None] = []  # one for each thread that waits for the write lock
-        self._writing = False
-        self._pushes = threading.Event()  # subscriptions have queued something
-        self._pusher: threading.Thread | None = None  # writes it
+        self._held = False  # calls wait for what is queued to leave, and nobody for them
         self._partial = False  # a read deadline stands for the rest of a message
 
     def start(self) -> None:
@@ -99,7 +101,9 @@ class Link:
     def _read_as(self, token: object) -> None:
         try:
             while self._work(token):
-                self.flush_replies()
+                self._answer()
+                if self.session.stalled and self._catch_up():
+                    continue
                 if self.partner is not None:
                     self.partner.flush()
                 if not self._read_once():
@@ -229,7 +233,7 @@ class Link:
             call.run()
 
     def _run_call(self, call: Call) -> None:
-        self.flush_replies()  # where much waits to be written, no more is made
+        self._flush_replies()  # where much waits to be written, no more is made
         if call.method.options.concurrency is not None:
             with self._gates.of(call.method):
                 call.run()
@@ -243,82 +247,106 @@ class Link:
 
     def after_call(self) -> None:
         """Send the reply, then do what may have waited for a call to end."""
-        self.flush_replies()
+        self._flush_replies()
         self._room.set()
-        while (call := self.session.next_call()) is not None:
-            if call.method.is_async or self.session.all_async or call.method.apart:
-                self._start_call(call)
+        while True:
+            call = self.session.next_call()
+            if call is not None:
+                self._start_or_run(call)
+                self._flush_replies()
+            elif not self.session.stalled or self._closed:
+                break
             else:
-                call.run()
-            self.flush_replies()
+                self.session.stalled = False
+                self._writer.catch_up(None)
             self._room.set()
+        if self.partner is not None:
+            self.partner.flush()
         self.check_end()
+
+    def _start_or_run(self, call: Call) -> None:
+        if call.method.is_async or self.session.all_async or call.method.apart:
+            self._start_call(call)
+        else:
+            call.run()
 
     # Writing
 
-    def flush(self, *, wait: bool = True, pushes: bool = False) -> None:
-        """Write all that is queued. Waits for a slow reader, but not for ever. Never raises: a
-        connection that cannot be written to is closed.
+    @property
+    def bytes_out(self) -> int:
+        """How many bytes have been written."""
+        return self._writer.bytes_out
 
-        Without ``wait`` it is left to another thread that is writing. ``pushes``: also some of
-        what subscriptions have queued.
-        """
-        session, lock = self.session, self._write_lock
-        while session.has_output or (pushes and session.has_pushes):
-            if self._writing and session.queued_bytes > session.limits.queue_bytes:
-                self.close("the other end reads too slowly")
-                return
-            if wait:
-                self._waiting.append(None)
-                try:
-                    with lock:
-                        self._write_output(pushes)
-                finally:
-                    self._waiting.pop()
-            elif lock.acquire(blocking=False):
-                try:
-                    self._write_output(pushes)
-                finally:
-                    lock.release()
-            else:
-                return  # who has the lock looks again after it
-            pushes = wait = False
-
-    def flush_replies(self) -> None:
-        """Write what is queued, or leave it to who writes now unless that is much already."""
-        if self.session.has_output:
-            self.flush(wait=self.session.queued_bytes > LITTLE)
+    def flush(self, until: float | None = None) -> None:
+        """Write a call that was queued, or have it written: a caller whose time is limited does
+        not wait for a slow reader. Never raises."""
+        writer = self._writer
+        if until is None:
+            writer.flush()
+        elif (writer.keeps_time and not self.session.crowded) or not writer.flush_soon():
+            writer.flush(wait=False, until=until)
 
     def flush_aside(self) -> None:
-        """Write what the reading thread queued in the midst of its work."""
-        self.flush()
+        """Have written what the reading thread queued. It must read on: if both ends waited for
+        their writes, each for the other to read, they would wait for ever."""
+        if self.session.has_output and not self._writer.flush_soon():
+            self._writer.flush()
 
-    def _write_output(self, pushes: bool) -> None:
-        self._writing = True  # first: what is taken is not written yet
-        data = self.session.take(pushes=pushes)
-        if data:
-            self._write(data)
-        self._writing = False
+    def push_soon(self) -> None:
+        """Have what subscriptions queued written. A generator must not wait for a slow reader
+        longer than it is to, so it does so itself only where no thread is to be had."""
+        if not self._writer.flush_soon():
+            while self.session.has_pushes:
+                self._writer.flush(pushes=True)
 
-    def _write(self, data: bytes) -> None:
-        try:
-            timeout = self.session.limits.write_timeout
-            if timeout is not None:
-                self.connection.set_write_deadline(time.monotonic() + timeout)
-            self.connection.write(data)
-            self.bytes_out += len(data)
-        except OSError as error:
-            if getattr(error, "characters_written", None) == 0:
-                for pending in self.session.in_write:
-                    pending.sent = False
-            slow = isinstance(error, TimeoutError)
-            self.close("the other end reads too slowly" if slow else str(error))
+    def await_room(self, until: float | None) -> bool:
+        """Wait until one more call may be queued. False: it took too long."""
+        return not self.session.crowded or self._writer.await_room(until)
+
+    def _answer(self) -> None:
+        """Write the replies to what the reading thread has run."""
+        if self.session.has_output:
+            if self.session.awaiting:
+                self.flush_aside()
+            else:
+                self._flush_replies()
+
+    def _flush_replies(self) -> None:
+        """Write what is queued, or leave it to who writes now unless that is much already."""
+        if self.session.has_output:
+            self._writer.flush(wait=self.session.crowded)
+
+    def _catch_up(self) -> bool:
+        """Wait a moment for what is queued to leave, since nothing is begun before. False: it takes
+        longer, or must not be waited for. So read on."""
+        session, writer = self.session, self._writer
+        session.stalled = False
+        if not session.awaiting and CAN_CUT and writer.catch_up(time.monotonic() + PATIENCE):
+            return True
+        if self._hold():
+            return False
+        writer.catch_up(None)
+        return not self._closed
+
+    def _hold(self) -> bool:
+        """Have ``_resume`` called when what is queued has left."""
+        self._held = True  # first: it is looked at after the last write
+        return self._writer.flush_soon()
+
+    def _resume(self) -> None:
+        """Begin what could not be begun while much was queued."""
+        if self._held:
+            self._held = False
+            try:
+                start_thread(self.after_call, self._thread_name)
+            except RuntimeError:  # no thread to be had
+                self.after_call()
 
     # The end
 
     def _complain(self, error: ProtocolError) -> None:
         self.session.send(error_reply(b"null", ParseError(str(error))))
-        self.flush()
+        self._writer.flush()
 
     def _finish(self, token: object) -> None:
         """The other end has finished sending. It still gets its replies, unless it is gone."""
@@ -328,11 +356,11 @@ class Link:
             self._complain(error)
         if not self._work(token):
             return  # the other thread will find the end again
-        self.flush()
+        self._writer.flush()
         self._at_end = True
-        with self._write_lock:  # a write in progress first finds out whether it wrote anything
+        with self._writer.lock:  # a write in progress first finds out whether it wrote anything
             self.session.receive_eof()
-        self.flush(pushes=True)
+        self._writer.flush(pushes=True)
         while not self._closed and not self.idle:
             if self.connection.has_gone():
                 self.close("the other end has gone")
@@ -354,16 +382,16 @@ class Link:
         self._watch.busy.discard(self)
         with contextlib.suppress(OSError):
             self.connection.close()
-        with self._write_lock:  # see _finish; every write ends at once now
+        with self._writer.lock:  # see _finish; every write ends at once now
             self.session.close(reason)
         self._room.set()
-        self._pushes.set()
+        self._writer.close()
         self._on_close(self, reason)
 
     @property
     def idle(self) -> bool:
         """True when the other end has all that it asked for."""
-        return self.session.idle and not self._writing
+        return self.session.idle and not self._writer.writing
 
     @property
     def closed(self) -> bool:
@@ -373,25 +401,3 @@ class Link:
     @property
     def _thread_name(self) -> str:
         return f"npipe-{self.session.connection_id:06d}-call"
-
-    # Subscriptions
-
-    def push_soon(self) -> None:
-        """Have what subscriptions queued written, by a thread that does nothing else: a generator
-        must not wait for a slow reader longer than it is to. From any thread."""
-        with self._state_lock:
-            if self._pusher is None and not self._closed:
-                pusher = threading.Thread(target=self._push, name=self._thread_name, daemon=True)
-                with contextlib.suppress(RuntimeError):  # no thread to be had: the next may be
-                    pusher.start()
-                    self._pusher = pusher
-        self._pushes.set()
-
-    def _push(self) -> None:
-        while not self._closed:
-            self._pushes.wait()
-            self._pushes.clear()
-            while self.session.has_pushes and not self._closed:
-                self.flush(pushes=True)
-                while self._waiting and not self._closed:  # a lock is not fair
-                    time.sleep(YIELD_SECONDS)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from npipe.rpc.feeds import feed_async
@@ -32,6 +33,7 @@ class LoopThread:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._gates: dict[str, asyncio.Semaphore] = {}  # the loop's thread's
+        self._stopped = False
 
     def run_call(self, link: Link, call: Call) -> None:
         """Start a call; its reply is written when it ends. Cancelling it cancels the task."""
@@ -46,7 +48,8 @@ class LoopThread:
                 call.fail(asyncio.CancelledError())  # if it was, while it waited at its gate
                 await _apart(link.after_call)
 
-        self._start(call, run())
+        if not self._start(call, run):
+            call.fail(asyncio.CancelledError())
 
     def _gate(self, method: Method) -> contextlib.AbstractAsyncContextManager[object]:
         import asyncio
@@ -58,18 +61,22 @@ class LoopThread:
 
     def run_subscription(self, subscription: Subscription) -> None:
         """Start an async generator, and push what it yields."""
-        self._start(subscription.call, feed_async(subscription))
+        if not self._start(subscription.call, partial(feed_async, subscription)):
+            subscription.finish()
 
     def stop(self) -> None:
-        """Cancel what runs and end the thread. Idempotent."""
+        """Cancel what runs and end the thread; start nothing from now on. Idempotent."""
         with self._lock:
+            self._stopped = True
             loop, thread, self._loop = self._loop, self._thread, None
         if loop is not None and thread is not None:
             loop.call_soon_threadsafe(loop.stop)
             if thread is not threading.current_thread():
                 thread.join()
 
-    def _start(self, call: Call, coroutine: Coroutine[Any, Any, None]) -> None:
+    def _start(self, call: Call, run: Callable[[], Coroutine[Any, Any, None]]) -> bool:
+        """Run it in a task; return False once it is stopped. ``run()`` is called in the task: one
+        that is cancelled before its first step leaves nothing behind that was never awaited."""
         import asyncio
 
         async def guarded() -> None:
@@ -77,14 +84,17 @@ class LoopThread:
             assert task is not None
             call.on_cancel(lambda: loop.call_soon_threadsafe(task.cancel))
             with contextlib.suppress(asyncio.CancelledError):  # it was answered already
-                await coroutine
+                await run()
 
         with self._lock:
+            if self._stopped:
+                return False
             loop = self._running_loop()
-            asyncio.run_coroutine_threadsafe(guarded(), loop)
+            future = asyncio.run_coroutine_threadsafe(guarded(), loop)
+        future.add_done_callback(lambda _: call.fail(asyncio.CancelledError()))  # see ``run``
+        return True
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
-
         if self._loop is None:
             made: Future[asyncio.AbstractEventLoop] = Future()
             self._thread = threading.Thread(

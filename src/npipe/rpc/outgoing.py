@@ -59,6 +59,11 @@ class Outgoing:
         return len(self._pending)
 
     @property
+    def awaiting(self) -> bool:
+        """True while the other end has something to send us: replies, or what it pushes."""
+        return bool(self._pending or self._subscribers)
+
+    @property
     def subscribed(self) -> bool:
         """True while the other end may push at any time."""
         return bool(self._subscribers)

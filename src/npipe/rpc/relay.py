@@ -27,6 +27,7 @@ _decode_cancel = msgspec.json.Decoder(_Cancel).decode
 
 def join_sessions(one: Session, other: Session) -> None:
     """Have each pass on to the other the calls and notifications that it receives."""
+    one.relays = other.relays = True
     one.forward = _Relay(one, other)
     other.forward = _Relay(other, one)
 

@@ -9,6 +9,10 @@ Sans-I/O: no socket, no thread, no clock. Both ends are alike, each may call and
     write(session.take())                     # once for all that one read brought
     while session.has_pushes: write(session.take(pushes=True))  # what subscriptions have, in turn
 
+Where the other end reads more slowly than it asks, ``next_call`` gives out nothing and the session
+is ``stalled``: what is queued has to leave first. It may be read from even so, until it is
+``full``: what must not wait behind calls is found and done.
+
 Threads: any method may be called from any thread at any time, except that ``take`` and what
 follows it needs the shell's write lock. There is no lock in here: each shared thing is changed in
 one step of a list, dict, set or deque.
@@ -29,7 +33,6 @@ from npipe.errors import InvalidRequest, MethodNotFound, RPCError
 from npipe.rpc.api import Method
 from npipe.rpc.dispatcher import (
     CANCELLED,
-    LIMIT_EXCEEDED,
     TOO_LARGE,
     Apart,
     Batch,
@@ -46,9 +49,10 @@ from npipe.rpc.messages import (
     parse,
     result_reply,
 )
+from npipe.rpc.outbox import Outbox
 from npipe.rpc.outgoing import Outgoing
 from npipe.rpc.pending import Pending
-from npipe.rpc.subscriptions import Subscription, id_to_end, subscribe
+from npipe.rpc.subscriptions import Subscription, Subscriptions
 from npipe.rpc.timing import Timing
 from npipe.security import PeerIdentity
 
@@ -57,7 +61,6 @@ __all__ = ["Session"]
 log = logging.getLogger("npipe.rpc")
 
 Forward = Callable[[Message, bytes, tuple[Batch, int] | None], None]
-PUSH_BYTES = 65536  # of all subscriptions in one write: no reply waits behind more
 
 
 class _CancelParams(msgspec.Struct, gc=False):
@@ -92,10 +95,14 @@ class Session:
         self.connection_id = connection_id
         self.peer = peer
         self.forward: Forward | None = None  # takes all calls and notifications: a proxy's
+        self.relays = False  # a proxy's: all keeps its order, and goes out elsewhere
         self.passed_on: Sized = ()  # the calls that it took and has not answered
         self.closed = False
-        self.blocked = False  # set by a shell while the other end does not read: begin nothing
-        self.subscriptions: dict[str, Subscription] = {}  # served here, by id
+        self.blocked = False  # set by a shell while what it took does not leave: begin nothing
+        self.stalled = False  # something was not begun since too much waits to leave
+        self.outbox = Outbox(wrap, self.limits.queue_bytes)
+        self.send = self.outbox.put  # queue a message to be written
+        self.subscriptions = Subscriptions(self, on_subscription or (lambda subscription: None))
         self.outgoing = Outgoing(self.send)
         self.calls = self.errors = 0
         self.timings: dict[str, Timing] = {}  # by method
@@ -104,8 +111,6 @@ class Session:
         self.all_async = dispatcher.is_async
         self._methods = dispatcher.api.table(peer)
         self._most = self.limits.reply_bytes
-        self._wrap = wrap
-        self._on_subscription = on_subscription
         self._on_pushes = on_pushes
         self._inbox: deque[bytes] = deque()
         self._later: deque[bytes] = deque()  # passed over by ``_look_ahead``; before the inbox
@@ -113,8 +118,6 @@ class Session:
         self._given_up: set[bytes] = set()  # ids of calls there that were cancelled
         self._ready: deque[Call] = deque()  # bound, and waiting for its turn
         self._active: set[Call] = set()
-        self._out: list[bytes] = []
-        self._pushing: deque[Subscription] = deque()  # with something in their queues
 
     # What arrives
 
@@ -125,13 +128,15 @@ class Session:
     def next_call(self) -> Call | None:
         """Answer what can be answered at once; return the next call that has to be run, if any.
 
-        None also when as many calls are in flight as may be: ask again when one has ended.
+        None also when as many calls are in flight as may be, or when it is ``stalled``: ask again
+        when one has ended, or when what is queued has left.
         """
         limit = self.limits.calls
         inbox, later = self._inbox, self._later
         ready, active = self._ready, self._active
+        outbox = self.outbox
         call: Call | None
-        while not self.blocked:
+        while not (self.blocked or (outbox.size > outbox.mark and self._is_behind())):
             try:
                 if ready and len(active) < limit:
                     call = ready.popleft()
@@ -157,7 +162,24 @@ class Session:
             else:
                 active.add(call)
                 return call
+        self.stalled = bool(inbox or later or ready)
+        if not self.relays:
+            self._look_ahead()
         return None
+
+    def _is_behind(self) -> bool:
+        return self.outbox.crowded and not self.relays
+
+    @property
+    def crowded(self) -> bool:
+        """True while so much waits to leave that no call should be made or begun."""
+        return self.blocked or self.outbox.crowded
+
+    @property
+    def awaiting(self) -> bool:
+        """True while the other end owes something. Then it must be read from, however slowly it
+        reads: it may be waiting for that in turn. (Of a proxy both ends see to that.)"""
+        return self.outgoing.awaiting and not self.relays
 
     def _look_ahead(self) -> None:
         """Pass over the calls that have to wait, to what must not wait behind them: cancellations,
@@ -167,7 +189,10 @@ class Session:
             self._later_bytes = 0
             self._given_up.clear()
         while inbox and self._later_bytes < self.limits.message_bytes:
-            data = inbox.popleft()
+            try:
+                data = inbox.popleft()
+            except IndexError:  # another thread was quicker
+                return
             message = parse(data)
             if _is_about_calls(message):
                 self._take_other(message)
@@ -178,13 +203,13 @@ class Session:
     @property
     def full(self) -> bool:
         """True when nothing more should be read before a call has ended, or may begin."""
-        return bool(self._inbox) and (self.blocked or len(self._ready) >= self.limits.calls)
+        return bool(self._inbox) and (self.crowded or len(self._ready) >= self.limits.calls)
 
     @property
     def idle(self) -> bool:
         """True when there is nothing to be done for the other end."""
         waiting = self._inbox or self._later or self._ready
-        output = self._out or self._pushing
+        output = self.outbox.messages or self.outbox.has_pushes
         return not (waiting or self._active or output or len(self.passed_on))
 
     @property
@@ -245,15 +270,18 @@ class Session:
             id = b"null"  # params of no kind: then it was no notification either
         return error_reply(id, explained) if id else b""
 
-    def deliver(self, id: bytes, batch: tuple[Batch, int] | None, reply: bytes) -> None:
-        """Send a reply, or hand it to its batch; empty: there is none."""
-        if len(reply) > self._most:
+    def deliver(self, id: bytes, batch: tuple[Batch, int] | None, reply: bytes) -> bool:
+        """Send a reply, or hand it to its batch; empty: there is none. False: it was too large,
+        and an error went in its place."""
+        fits = len(reply) <= self._most
+        if not fits:
             self.errors += 1
             reply = error_reply(id, RPCError("the reply is too large", code=TOO_LARGE))
         if batch is not None:
             batch[0].put(batch[1], id, reply)
         elif reply:
             self.send(reply)
+        return fits
 
     def _take_special(
         self, method: Method | None, message: Message, id: bytes, batch: tuple[Batch, int] | None
@@ -263,7 +291,7 @@ class Session:
             self._subscribe(name.removesuffix("_subscribe"), params, id, batch)
             return
         if method is not None:
-            result = self._unsubscribe(params)
+            result = self.subscriptions.unsubscribe(params)
         elif not id:
             self._take_notification(name, params)
             result = True
@@ -321,61 +349,35 @@ class Session:
     def _batch_done(self, batch: Batch, reply: bytes) -> None:
         if reply:
             self.send(reply)
-        for subscription in batch.subscriptions:
-            self._begin(subscription)
+        for at, subscription in batch.subscriptions:
+            self.subscriptions.begin(subscription, told=at not in batch.refused)
 
     # Replies
 
     def answer(self, call: Call, reply: bytes) -> None:
         """Take the reply to a call that ``next_call`` gave out; empty: there is none."""
         if call.batch is None and len(reply) <= self._most:
-            if reply and not self.closed:
-                self._out.append(reply)
+            if reply:
+                self.outbox.put(reply)
         else:
             self.deliver(call.id, call.batch, reply)
         self._active.discard(call)  # last: until its reply is queued, the session is not idle
-
-    def send(self, message: bytes) -> None:
-        """Queue a message to be written."""
-        if not self.closed:
-            self._out.append(message)
 
     def take(self, *, pushes: bool = False) -> bytes:
         """Return all bytes to be written, each message framed; with ``pushes`` also some of what
         the subscriptions have queued. Under the shell's write lock."""
         self.in_write = self.outgoing.taken() if self.outgoing.unsent else []
-        messages = self._out[:]
-        del self._out[: len(messages)]  # what was queued meanwhile stays
-        if pushes:
-            self._take_pushes(messages)
-        return self._wrap(*messages) if messages else b""
-
-    def _take_pushes(self, messages: list[bytes]) -> None:
-        """Take one from each subscription in turn: a flood from one is no delay for the others."""
-        size = 0
-        while self._pushing and size < PUSH_BYTES:
-            subscription = self._pushing.popleft()
-            message = subscription.take()
-            if message:
-                messages.append(message)
-                size += len(message)
-            if subscription.has_more():
-                self._pushing.append(subscription)
+        return self.outbox.take(pushes=pushes)
 
     @property
     def has_output(self) -> bool:
         """True when there is something to be taken, pushes apart."""
-        return bool(self._out)
+        return bool(self.outbox.messages)
 
     @property
     def has_pushes(self) -> bool:
         """True when a subscription has something to be taken."""
-        return bool(self._pushing)
-
-    @property
-    def queued_bytes(self) -> int:
-        """How many bytes wait to be taken, pushes apart: each subscription has its own limit."""
-        return sum(map(len, self._out[:]))
+        return self.outbox.has_pushes
 
     def measure(self, method: Method, seconds: float) -> None:
         """Add one call to the statistics. (Two threads at once may lose one: they are no bill.)"""
@@ -393,59 +395,37 @@ class Session:
         if not id:
             self.deliver(id, batch, b"")  # nobody could be told the subscription's id
             return
-        if len(self.subscriptions) >= self.limits.subscriptions:
-            most = self.limits.subscriptions
-            raise RPCError(f"at most {most} subscriptions", code=LIMIT_EXCEEDED)
-        subscription = subscribe(self, namespace, params)
-        self.subscriptions[subscription.id] = subscription
+        subscription = self.subscriptions.open(namespace, params)
+        reply = result_reply(id, encode(subscription.id))
         if batch is not None:  # the id goes out with the batch's reply, the items after it
-            batch[0].subscriptions.append(subscription)
-        self.deliver(id, batch, result_reply(id, encode(subscription.id)))
+            batch[0].subscriptions.append((batch[1], subscription))
+        fits = self.deliver(id, batch, reply)
         if batch is None:
-            self._begin(subscription)
-
-    def _begin(self, subscription: Subscription) -> None:
-        if self._on_subscription is not None:
-            self._on_subscription(subscription)
-
-    def _unsubscribe(self, params: Raw) -> bool:
-        subscription = self.subscriptions.pop(id_to_end(params), None)
-        if subscription is None:
-            raise RPCError("subscription not found")
-        subscription.stop()
-        return True
+            self.subscriptions.begin(subscription, told=fits)
 
     def pushes_from(self, subscription: Subscription) -> None:
         """Note that a subscription has something to be taken, and had nothing."""
-        if not self.closed:
-            self._pushing.append(subscription)
-            if self._on_pushes is not None:
-                self._on_pushes()
+        if self.outbox.put_pushes(subscription) and self._on_pushes is not None:
+            self._on_pushes()
 
     # The end
 
     def receive_eof(self) -> None:
         """The other end will send no more: our calls have no answer, its own still get theirs."""
         self.outgoing.fail_all("the connection ended before the reply")
-        self._end_subscriptions()
+        self.subscriptions.end()
 
     def close(self, reason: str = "the connection was lost") -> None:
         """Everything ends: calls on both sides, subscriptions, what was queued. Idempotent."""
         self.closed = True
-        self._out.clear()
-        self._pushing.clear()
+        self.outbox.close()
         self._inbox.clear()
         self._later.clear()
         self._ready.clear()
         for call in tuple(self._active):
             call.cancel()
-        self._end_subscriptions()
+        self.subscriptions.end()
         self.outgoing.fail_all(reason)
-
-    def _end_subscriptions(self) -> None:
-        for subscription in tuple(self.subscriptions.values()):
-            subscription.stop()
-        self.subscriptions.clear()
 
 
 def _is_about_calls(message: Fault | Message | list[Message | Fault]) -> bool:

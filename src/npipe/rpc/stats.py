@@ -13,9 +13,12 @@ __all__ = ["Counted", "Stats"]
 class Counted(Protocol):
     """A connection that counts."""
 
-    session: Session
-    bytes_in: int
-    bytes_out: int
+    @property
+    def session(self) -> Session: ...
+    @property
+    def bytes_in(self) -> int: ...
+    @property
+    def bytes_out(self) -> int: ...
 
 
 class Stats:

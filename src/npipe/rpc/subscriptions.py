@@ -27,7 +27,7 @@ from npipe.rpc.dispatcher import LIMIT_EXCEEDED, TOO_LARGE, Call, Serving
 from npipe.rpc.limits import Limits
 from npipe.rpc.messages import ABSENT, BAD_JSON, encode, error_object
 
-__all__ = ["Push", "Subscription"]
+__all__ = ["Push", "Subscription", "Subscriptions"]
 
 
 class Push(msgspec.Struct, gc=False):
@@ -49,7 +49,7 @@ class Subscribing(Serving, Protocol):
     """The session that a subscription belongs to."""
 
     limits: Limits
-    subscriptions: dict[str, Subscription]
+    subscriptions: Subscriptions
 
     def pushes_from(self, subscription: Subscription) -> None: ...
 
@@ -172,28 +172,63 @@ class Subscription:
         self.on_room()
 
 
+class Subscriptions(dict[str, Subscription]):
+    """Those that a session serves, by their ids."""
+
+    def __init__(self, session: Subscribing, on_begin: Callable[[Subscription], object]) -> None:
+        """``on_begin`` has its generator run."""
+        self._session = session
+        self._on_begin = on_begin
+
+    def open(self, namespace: str, params: Raw) -> Subscription:
+        """Make the one that ``[name, *params]`` asks for; ``begin`` follows. Raises RPCError."""
+        session = self._session
+        most = session.limits.subscriptions
+        if len(self) >= most:
+            raise RPCError(f"at most {most} subscriptions", code=LIMIT_EXCEEDED)
+        try:
+            items = _decode_items(params)
+        except BAD_JSON:
+            raise InvalidParams("non-array args") from None
+        try:
+            name = _decode_name(items[0])
+        except (*BAD_JSON, IndexError):
+            raise InvalidParams("expected subscription name as first argument") from None
+        method = session.dispatcher.api.subscriptions.get((namespace, name))
+        if method is None:
+            raise MethodNotFound(f'no "{name}" subscription in {namespace} namespace')
+        args = method.signature.bind(Raw(b"[" + b",".join(items[1:]) + b"]"))
+        subscription = Subscription(session, namespace, method, args)
+        self[subscription.id] = subscription
+        return subscription
+
+    def begin(self, subscription: Subscription, *, told: bool) -> None:
+        """Have it run, now that its id is on the way. Not ``told``: another reply went in its
+        place, so nobody could end it; it ends without an item."""
+        if not told and self.pop(subscription.id, None) is not None:
+            subscription.stop()
+        self._on_begin(subscription)
+
+    def unsubscribe(self, params: Raw) -> bool:
+        """End the one that ``[id]`` names. Raises RPCError."""
+        subscription = self.pop(_id_to_end(params), None)
+        if subscription is None:
+            raise RPCError("subscription not found")
+        subscription.stop()
+        return True
+
+    def end(self) -> None:
+        """End all of them."""
+        for subscription in tuple(self.values()):
+            subscription.stop()
+        self.clear()
+
+
 def _nothing() -> None:
     pass
 
 
-def subscribe(session: Subscribing, namespace: str, params: Raw) -> Subscription:
-    """Make the subscription that ``[name, *params]`` asks for. Raises RPCError."""
-    try:
-        items = _decode_items(params)
-    except BAD_JSON:
-        raise InvalidParams("non-array args") from None
-    try:
-        name = _decode_name(items[0])
-    except (*BAD_JSON, IndexError):
-        raise InvalidParams("expected subscription name as first argument") from None
-    method = session.dispatcher.api.subscriptions.get((namespace, name))
-    if method is None:
-        raise MethodNotFound(f'no "{name}" subscription in {namespace} namespace')
-    args = method.signature.bind(Raw(b"[" + b",".join(items[1:]) + b"]"))
-    return Subscription(session, namespace, method, args)
-
-
-def id_to_end(params: Raw) -> str:
+def _id_to_end(params: Raw) -> str:
     """The id that an ``unsubscribe`` names; null is as good as one that nobody has.
 
     Raises InvalidParams.

@@ -27,6 +27,8 @@ from npipe.rpc.subscriptions import Push
 __all__ = ["Caller"]
 
 Reply = asyncio.Future[list[Outcome]]
+Deadline = tuple[float, float] | None
+"""The loop's time at which it is over, and the seconds that it was."""
 
 
 class Caller:
@@ -120,7 +122,8 @@ class Caller:
         subscription ends and the iterator raises, after the items that it has.
         """
         text = encode_params((name, *params), None)
-        link = await self._live_link()
+        deadline = self._deadline(timeout)
+        link = await self._live_link(deadline)
         outgoing = link.session.outgoing
 
         def unsubscribe(id: bytes) -> None:
@@ -134,7 +137,7 @@ class Caller:
         subscribed = Subscribed(partial(decode_result, kind=result_type), queue_size, unsubscribe)
         reply: Reply = link.loop.create_future()
         pending = outgoing.subscribe(namespace, text, push, partial(_settle_one, reply))
-        (outcome,) = await self._wait(link, reply, pending, self._deadline(timeout))
+        (outcome,) = await self._wait(link, reply, pending, deadline)
         if isinstance(outcome, ConnectionLost):
             raise self._explain_loss(outcome)
         subscribed.begin(decode_result(outcome, Raw))
@@ -155,10 +158,17 @@ class Caller:
 
     # What a client does otherwise, which may make a new link
 
-    async def _live_link(self) -> Link:
-        """Return the link to use, once its other end reads. Raises ConnectionLost."""
+    async def _live_link(self, deadline: Deadline = None) -> Link:
+        """Return the link to use, once the other end has read what was sent before. Raises
+        ConnectionLost, TimeoutError."""
         link = self._link
-        await link.room()
+        if link.behind:
+            try:
+                async with asyncio.timeout_at(deadline and deadline[0]):
+                    await link.room()
+            except TimeoutError:
+                assert deadline is not None
+                raise TimeoutError(f"could not be sent within {deadline[1]} seconds") from None
         if link.transport.is_closing():
             raise ConnectionLost("the connection has ended", maybe_executed=False)
         return link
@@ -189,7 +199,7 @@ class Caller:
         while True:
             outcomes: list[Outcome]
             try:
-                link = await self._live_link()
+                link = await self._live_link(deadline)
                 reply, pending = send(link)
             except ConnectionLost as error:
                 outcomes = [error]
@@ -205,7 +215,7 @@ class Caller:
                 return [self._explain_loss(o) if o in lost else o for o in outcomes]
             await asyncio.sleep(pause)
 
-    def _deadline(self, timeout: float | None) -> tuple[float, float] | None:
+    def _deadline(self, timeout: float | None) -> Deadline:
         seconds = self._timeout if timeout is None else timeout
         return None if seconds is None else (self._link.loop.time() + seconds, seconds)
 
@@ -214,7 +224,7 @@ class Caller:
         link: Link,
         reply: Reply,
         pending: Pending,
-        deadline: tuple[float, float] | None,
+        deadline: Deadline,
     ) -> list[Outcome]:
         """Wait for the reply. When it does not come in time: cancel, raise TimeoutError."""
         try:

@@ -13,7 +13,7 @@ from itertools import count
 from typing import Any, Self
 
 from npipe.errors import ClosedError, ConnectionLost
-from npipe.rpc.aio.caller import Caller
+from npipe.rpc.aio.caller import Caller, Deadline
 from npipe.rpc.aio.endpoints import Endpoint, open_endpoint
 from npipe.rpc.aio.link import Link
 from npipe.rpc.aio.shell import Shell
@@ -114,7 +114,7 @@ class Client(Caller):
         link.remote = self
         return link
 
-    async def _live_link(self) -> Link:
+    async def _live_link(self, deadline: Deadline = None) -> Link:
         if self._link.transport.is_closing() and self._reconnect is not None and not self._closed:
             async with self._lock:
                 if self._link.transport.is_closing() and not self._closed:
@@ -122,7 +122,7 @@ class Client(Caller):
         if self._closed:
             self._link.close("closed")
             raise ClosedError("client")
-        return await super()._live_link()
+        return await super()._live_link(deadline)
 
     def _may_send_again(self, lost: list[ConnectionLost], *, idempotent: bool) -> bool:
         if self._closed or self._reconnect is None:

@@ -118,15 +118,19 @@ class Clock:
 
     # Writing
 
-    def await_progress(self, before: int | None = None) -> None:
-        """Drop a peer that reads not a byte in ``write_timeout`` seconds, from now on."""
-        seconds = self._link.limits.write_timeout
-        now = self._link.transport.get_write_buffer_size()
-        if now == before:
-            self._link.abort("the other end reads too slowly")
-        elif seconds is not None:
-            self.after(seconds, self.await_progress, now)
+    def has_written(self) -> None:
+        """Something was written: if not all of it has left, see to it that it does. A peer that
+        takes not a byte in ``write_timeout`` seconds is dropped."""
+        if self._await_progress not in self._timers:
+            self._await_progress(-1)
 
-    def has_progress(self) -> None:
-        """The peer has caught up."""
-        self._cancel(self.await_progress)
+    def _await_progress(self, before: int) -> None:
+        seconds = self._link.limits.write_timeout
+        waiting = self._link.transport.get_write_buffer_size()
+        left = self._link.bytes_out - waiting
+        if not waiting or seconds is None:
+            return
+        if left == before:
+            self._link.abort("the other end reads too slowly")
+        else:
+            self.after(seconds, self._await_progress, left)

@@ -1,9 +1,8 @@
 """One connection on an event loop: the shell around a ``Session``, for servers and clients.
 
 A ``Link`` is the protocol of the loop's transport. What one read brings is answered with one
-write. Functions run where they belong: ``inline`` ones at once, ``async def`` as tasks, plain
-ones in the connection's ``Crew`` of threads; their replies meet in one write again. What a
-message means is not known here: see ``session``.
+write; where calls run is in ``runner``, and their replies meet in one write again. What a message
+means is not known here: see ``session``.
 
 Everything runs on the loop's thread, except ``wake`` and what the session does for a call that
 ends in a worker's.
@@ -17,13 +16,14 @@ import logging
 import select
 import sys
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
 from npipe.errors import ParseError, ProtocolError
 from npipe.rpc.aio.clock import Clock
-from npipe.rpc.aio.workers import Crew, Gates, Workers
+from npipe.rpc.aio.runner import Runner
+from npipe.rpc.aio.workers import Gates, Workers
 from npipe.rpc.apart import run_apart
 from npipe.rpc.dispatcher import Call, Dispatcher
 from npipe.rpc.feeds import feed_async, start_feed
@@ -37,7 +37,7 @@ __all__ = ["Link"]
 
 log = logging.getLogger("npipe.rpc")
 
-FLUSH_BYTES = 256 * 1024  # queued: write before anything more is begun
+MUCH = 16384  # bytes in one write: worth a look whether they have left
 POLL_SECONDS = 0.1  # between two looks whether a half-closed peer has gone for good
 
 
@@ -53,21 +53,8 @@ class _Session(Session):
         link = self.link
         return link.remote if link.on_loop else link.remote.from_thread()
 
-    def send(self, message: bytes) -> None:
-        if self.closed:
-            return
-        self._out.append(message)
-        link = self.link
-        link.queued += len(message)
-        # A thread that sees ``pumping`` has queued its message before the pump's last look.
-        if not link.pumping:
-            link.wake()
-        elif link.queued > FLUSH_BYTES:
-            link.relieve()
-
     def answer(self, call: Call, reply: bytes) -> None:
         super().answer(call, reply)
-        self.link.queued += len(reply)
         self.link.ended(call)
 
 
@@ -79,17 +66,16 @@ class Link(asyncio.Protocol):
         "_awake",
         "_clock",
         "_connection_id",
-        "_crew",
         "_dispatcher",
         "_draining",
         "_framing",
-        "_gates",
         "_gone",
         "_is_client",
         "_on_close",
         "_on_open",
         "_reason",
         "_room",
+        "_runner",
         "_thread",
         "_workers",
         "bytes_in",
@@ -99,11 +85,9 @@ class Link(asyncio.Protocol):
         "loop",
         "partner",
         "pumping",
-        "queued",
         "reading",
         "remote",
         "session",
-        "tasks",
         "transport",
     )
     transport: asyncio.Transport
@@ -129,21 +113,18 @@ class Link(asyncio.Protocol):
         self.closed = False
         self.remote: Any = None  # the face for calling the other end
         self._gone: asyncio.Future[None] | None = None  # for those who wait for the end
-        self.tasks: set[asyncio.Task[None]] = set()
         self._is_client = is_client
         self._dispatcher = dispatcher
         self._framing = framing
         self._connection_id = connection_id
         self._workers = workers
-        self._gates = gates
+        self._runner = Runner(workers, gates, self.loop, self.wake, lambda: self.behind)
         self._on_open = on_open
         self._on_close = on_close
         self._thread = threading.get_ident()
-        self._crew: Crew | None = None
         self._reason = ""  # why it ends, once that is known
         self.pumping = False  # the loop is in ``pump``, which writes at its end
         self._awake = False  # ``pump`` has been asked for
-        self.queued = 0  # bytes since the last write, roughly
         self._room: asyncio.Future[None] | None = None  # while the peer does not read
         self.reading = True
         self._at_end = False  # the other end has finished sending
@@ -164,6 +145,8 @@ class Link(asyncio.Protocol):
             on_pushes=self.wake,
         )
         session.link = self
+        session.outbox.on_put = self.wake
+        self.transport.set_write_buffer_limits(high=self.limits.queue_bytes)
         session.apart = partial(run_apart, self._workers.start)
         self._clock = Clock(self)
         self._on_open(self)
@@ -204,41 +187,40 @@ class Link(asyncio.Protocol):
         self._clock.stop()
         reason = self._reason or "the other end closed it"
         self.session.close(reason)
-        if self._crew is not None:
-            self._crew.close()
+        self._runner.close()
         self._make_room()
         if self._gone is not None:
             self._gone.set_result(None)
         self._on_close(self, reason)
 
     def pause_writing(self) -> None:
-        """The peer reads slowly: do nothing more for it until it has caught up.
-
-        A client reads on, though, or the two would wait for each other.
-        """
+        """The peer reads slowly: do nothing more for it until it has caught up."""
         self._room = self.loop.create_future()
-        if not self._is_client:
-            self.hold()
+        self._update_hold()
         if self.partner is not None:  # what it reads is written here
             self.partner.hold()
-        self._clock.await_progress()
+        self._clock.has_written()
 
     def resume_writing(self) -> None:
-        self._clock.has_progress()
         self._make_room()
         self._release()
         if self.partner is not None:
             self.partner._release()
 
     def hold(self) -> None:
-        """Begin nothing. What the next read brings is kept, for a call must have its turn as soon
-        as there is room, before pushes fill it again; then nothing more is read."""
+        """Begin nothing. What is read meanwhile is kept, for a call must have its turn as soon as
+        there is room, before pushes fill it again; see ``Session.full``."""
         self.session.blocked = True
 
+    def _update_hold(self) -> None:
+        # What a proxy reads from upstream does not go back there: its own writes hold up nothing.
+        upstream = self._is_client and self.session.relays
+        partner = self.partner is not None and self.partner.crowded
+        self.session.blocked = partner or (self.crowded and not upstream)
+
     def _release(self) -> None:
-        """Read again, unless there is another cause not to."""
-        stopped = self.crowded and not self._is_client
-        self.session.blocked = stopped or (self.partner is not None and self.partner.crowded)
+        """Go on, unless there is another cause not to."""
+        self._update_hold()
         self.wake()
 
     def join(self, other: Link) -> None:
@@ -253,20 +235,26 @@ class Link(asyncio.Protocol):
     def pump(self) -> None:
         """Do all that can be done at once, and write what it gave."""
         self._awake = False
-        if self._crew is not None:
-            self._crew.settle()
+        self._runner.settle()
         if self.closed:
             return
-        session = self.session
+        session, begin = self.session, self._runner.begin
         self.pumping = True
+        # A thread that sees these has queued its message before the last look, in ``flush``.
+        session.outbox.on_put = None
         try:
-            while (call := session.next_call()) is not None:
-                self._begin(call)
+            while True:
+                while (call := session.next_call()) is not None:
+                    begin(call)
+                if session.blocked or not session.stalled:
+                    break
+                session.stalled = False
+                self.flush()
         finally:
             self.pumping = False
+            session.outbox.on_put = self.wake
             self.flush()
-            if self._crew is not None:
-                self._crew.resume()
+            self._runner.resume()
         self._set_reading(not session.full)
         if (self._at_end or self._draining) and session.idle:
             self.close(self._reason)
@@ -283,83 +271,40 @@ class Link(asyncio.Protocol):
                 self.loop.call_soon_threadsafe(self.pump)
 
     @property
+    def tasks(self) -> set[asyncio.Task[None]]:
+        """What runs on the loop for this connection."""
+        return self._runner.tasks
+
+    @property
     def on_loop(self) -> bool:
         """True in the thread of the loop."""
         return threading.get_ident() == self._thread
 
-    def relieve(self) -> None:
-        """Much has been queued while one read is worked on: write in between."""
-        if self.on_loop:
-            self.flush()
-
     def ended(self, call: Call) -> None:
         """A call has been answered. From any thread."""
-        if call.method.options.concurrency is not None:
-            with contextlib.suppress(RuntimeError):  # the loop has been closed
-                self.loop.call_soon_threadsafe(self._gates.leave, call.method)
+        self._runner.ended(call)
         if not (self.on_loop and self.pumping):
             self.wake()
-
-    def _begin(self, call: Call) -> None:
-        if call.method.options.concurrency is None:
-            self._run(call)
-        else:
-            self._gates.enter(call.method, lambda: self._run(call))
-
-    def _run(self, call: Call) -> None:
-        method = call.method
-        if call.cancelled:
-            call.fail(asyncio.CancelledError())
-        elif method.is_async or self.session.all_async:
-            task = self._new_task(call.run_async())
-            if task.done():
-                self._task_done(task)
-            else:
-                self.tasks.add(task)
-                call.on_cancel(task.cancel)
-                task.add_done_callback(partial(self._call_done, call))
-        elif method.options.inline:
-            call.run()
-        else:
-            if self._crew is None:
-                self._crew = Crew(self._workers, self.loop, self.wake, self._is_behind)
-            self._crew.add(call)
-
-    def _new_task(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Make a task that starts at once where Python can, so that what never waits costs less."""
-        if sys.version_info >= (3, 12) and self.loop.get_task_factory() is None:
-            return asyncio.Task(coroutine, loop=self.loop, eager_start=True)
-        return self.loop.create_task(coroutine)
-
-    def _call_done(self, call: Call, task: asyncio.Task[None]) -> None:
-        call.fail(asyncio.CancelledError())  # if it was, before its first step
-        self._task_done(task)
-
-    def _task_done(self, task: asyncio.Task[None]) -> None:
-        self.tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # answered and logged already: not asyncio's to complain about
 
     # Writing
 
     def flush(self) -> None:
-        """Write what is queued. A connection whose peer lets too much pile up is dropped."""
-        self.queued = 0
+        """Write what is queued: give it to the transport, which keeps what does not leave."""
         if self.transport.is_closing():
             return
         data = self.session.take(pushes=self._room is None)
         if data:
+            self.bytes_out += len(data)  # first: the clock reckons from it what has left
             self.transport.write(data)
-            self.bytes_out += len(data)
-        if self._room is None:
-            if self.session.has_pushes:  # later, so that others get their turn on the loop
-                self.wake()
-        elif self.transport.get_write_buffer_size() > self.limits.queue_bytes:
-            self.abort("the other end reads too slowly")
+            if len(data) > MUCH and self._room is None:
+                self._clock.has_written()
+        if self._room is None and self.session.has_pushes:
+            self.wake()  # later, so that others get their turn on the loop
 
-    def _is_behind(self) -> bool:
-        """Say whether plain calls are to wait: their replies could not be written. Any thread."""
-        return self._room is not None or self.queued > FLUSH_BYTES
+    @property
+    def behind(self) -> bool:
+        """True while so much waits to leave that no call should be made or begun. Any thread."""
+        return self._room is not None or self.session.outbox.crowded
 
     @property
     def crowded(self) -> bool:
@@ -371,7 +316,7 @@ class Link(asyncio.Protocol):
         while not self.closed:
             if self._room is not None:
                 await asyncio.shield(self._room)
-            elif self.queued > FLUSH_BYTES:  # many tasks call at the same time
+            elif self.session.outbox.crowded:  # many tasks call at the same time
                 self.flush()
             else:
                 return
@@ -434,8 +379,7 @@ class Link(asyncio.Protocol):
         if not self.transport.is_closing():
             self._reason = self._reason or reason
             self.transport.close()
-            if self.transport.get_write_buffer_size():
-                self._clock.await_progress()
+            self._clock.has_written()
 
     async def wait_closed(self) -> None:
         """Wait for the end of the transport."""
@@ -456,8 +400,7 @@ class Link(asyncio.Protocol):
             self.loop.call_soon_threadsafe(self._subscribed, subscription)
         elif subscription.is_async:
             task = self.loop.create_task(feed_async(subscription))
-            self.tasks.add(task)
             subscription.call.on_cancel(task.cancel)
-            task.add_done_callback(self._task_done)
+            self._runner.keep(task)
         else:
             start_feed(subscription)
