@@ -123,4 +123,6 @@ def ours() -> Iterator[Node]:
 
     api = npipe.rpc.API()
     with npipe.ethereum.register(api):
-        yield prepared(Direct(api).call)
+        node = prepared(Direct(api).call)
+        node.call("miner_setEtherbase", node.own["$me"])  # geth, too, mines for its own account
+        yield node

@@ -51,8 +51,7 @@ QUESTIONS = {
 
 @pytest.fixture(scope="module")
 def sent(theirs: Node, ours: Node) -> dict[str, tuple[str, str]]:
-    """Each transaction's hash, there and here. Ours has geth's habit of mining for oneself."""
-    ours.call("miner_setEtherbase", ours.own["$me"])
+    """Each transaction's hash, there and here."""
     fees = {"gas": "0x493e0", "maxFeePerGas": hex(10**11), "maxPriorityFeePerGas": hex(10**9)}
     hashes = {}
     for name, fields in TRANSACTIONS.items():
