@@ -123,6 +123,6 @@ def ours() -> Iterator[Node]:
 
     api = npipe.rpc.API()
     with npipe.ethereum.register(api):
-        node = prepared(Direct(api).call)
-        node.call("miner_setEtherbase", node.own["$me"])  # geth, too, mines for its own account
-        yield node
+        call = Direct(api).call
+        call("miner_setEtherbase", call("eth_accounts")[0])  # geth, too, mines for its own account
+        yield prepared(call)
