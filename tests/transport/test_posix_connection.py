@@ -382,3 +382,43 @@ def watch_waits(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 
     monkeypatch.setattr(Lane, "_left", seen)
     return waiting
+
+
+def test_read_soon_reads_what_is_there_and_does_not_wait_for_more(pair: Pair) -> None:
+    client, server = pair
+    assert client.read_soon(9, 0.0) is None
+    assert client.read_soon(9, 0.001) is None
+    server.write(b"abc")
+    assert [client.read_soon(2, 0.0), client.read(9)] == [b"ab", b"c"]
+    server.close()
+    assert client.read_soon(9, 0.0) == b""
+
+
+def test_read_soon_sees_what_comes_while_it_looks(pair: Pair, threads: ThreadPoolExecutor) -> None:
+    client, server = pair
+    looking = threads.submit(client.read_soon, 9, 60)
+    server.write(b"abc")
+    assert looking.result(60) == b"abc"
+
+
+def test_read_soon_is_ended_by_close_and_by_a_deadline(
+    pair: Pair, threads: ThreadPoolExecutor
+) -> None:
+    client, _ = pair
+    looking = threads.submit(client.read_soon, 9, 60)
+    client.set_read_deadline(time.monotonic() + 0.01)
+    assert isinstance(looking.exception(60), TimeoutError)
+    client.set_read_deadline(None)
+    looking = threads.submit(client.read_soon, 9, 60)
+    client.close()
+    assert isinstance(looking.exception(60), ClosedError)
+
+
+def test_read_soon_returns_what_a_readall_had_to_leave(pair: Pair) -> None:
+    client, server = pair
+    server.write(b"abc")
+    client.set_read_deadline(time.monotonic() + 0.02)
+    with pytest.raises(TimeoutError):
+        client.readall()
+    client.set_read_deadline(None)
+    assert [client.read_soon(2, 0.0), client.read_soon(9, 0.0)] == [b"ab", b"c"]

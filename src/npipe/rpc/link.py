@@ -18,6 +18,7 @@ from typing import Any
 
 from npipe.errors import ClosedError, ParseError, ProtocolError
 from npipe.rpc.dispatcher import Call
+from npipe.rpc.eager import EagerReads
 from npipe.rpc.framing import Framing
 from npipe.rpc.messages import error_reply
 from npipe.rpc.reply import Reply
@@ -71,6 +72,7 @@ class Link:
         self._room = threading.Event()
         self._reader: object = None  # who reads: a token, compared by identity
         self._current: Call | None = None
+        self._eager = EagerReads(watch.looking)
         self._at_end = False  # the other end has finished sending
         self._closed = False
         self._held = False  # calls wait for what is queued to leave, and nobody for them
@@ -145,6 +147,9 @@ class Link:
         self.close(reason)
 
     def _read(self) -> bytes:
+        data = self._eager.read(self.connection, READ_SIZE)
+        if data is not None:
+            return data
         if self.session.limits.idle_timeout is None:
             return self.connection.read(READ_SIZE)
         while True:

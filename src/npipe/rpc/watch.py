@@ -28,6 +28,7 @@ class Watch:
     def __init__(self) -> None:
         self.busy: set[Watched] = set()  # links that run a call in their reading thread
         self.awake = False
+        self.looking = threading.Lock()  # held by who looks for a message without sleeping
         self._wake = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None

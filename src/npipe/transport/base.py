@@ -59,6 +59,15 @@ class Connection(io.RawIOBase):
         then. Raises TimeoutError, ClosedError, ConnectionResetError.
         """
 
+    def read_soon(self, size: int, seconds: float, /) -> bytes | None:
+        """Read at most ``size`` bytes if they come within so many ``seconds``; None if not.
+
+        For a moment before a ``read``, where the answer is on its way from another core: this
+        does not sleep and costs processor time all the while. Raises what ``read`` raises. None
+        at once where a system has no such thing.
+        """
+        return None
+
     @abstractmethod
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         """Like ``read``, into ``buffer``; return the number of bytes (0: no more will come)."""

@@ -15,6 +15,7 @@ import socket
 import struct
 import sys
 import warnings
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 assert sys.platform != "win32"  # mypy then skips the rest there
@@ -81,6 +82,25 @@ class PosixConnection(base.Connection):
                     except ConnectionResetError:
                         return b""
                 return self._receive(size)
+        finally:
+            if lane.closed:
+                self._descriptor.release()
+
+    def read_soon(self, size: int, seconds: float, /) -> bytes | None:
+        lane, until = self._in, monotonic() + seconds
+        try:
+            with lane.lock:
+                if self._held:
+                    return self._receive(size)
+                while True:
+                    lane.check()
+                    try:
+                        return self._recv(size, _DONTWAIT)
+                    except BlockingIOError:
+                        if monotonic() >= until:
+                            return None
+                    except ConnectionResetError:
+                        return b""
         finally:
             if lane.closed:
                 self._descriptor.release()
