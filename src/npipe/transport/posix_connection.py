@@ -99,6 +99,7 @@ class PosixConnection(base.Connection):
                     except BlockingIOError:
                         if monotonic() >= until:
                             return None
+                        os.sched_yield()  # the other end may want this very core
                     except ConnectionResetError:
                         return b""
         finally:
