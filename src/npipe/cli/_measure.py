@@ -7,11 +7,11 @@ looked for, so that the time is the server's and not this program's. Nothing is 
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import quantiles
 
 import msgspec
 
@@ -85,7 +85,6 @@ def run(load: Load, connect: Connect, request: bytes, seconds: float, connection
 
 def _summary(load: Load, connections: int, latencies: Sequence[float], took: float) -> Result:
     micros = sorted(each * 1e6 for each in latencies)
-    cuts = quantiles(micros, n=1000, method="inclusive") if len(micros) > 1 else micros * 999
     calls = len(micros) * load.calls
     return Result(
         load=load.name,
@@ -93,12 +92,17 @@ def _summary(load: Load, connections: int, latencies: Sequence[float], took: flo
         calls=calls,
         seconds=took,
         calls_per_second=calls / took,
-        p50=cuts[499],
-        p90=cuts[899],
-        p99=cuts[989],
-        p99_9=cuts[998],
+        p50=_rank(micros, 0.5),
+        p90=_rank(micros, 0.9),
+        p99=_rank(micros, 0.99),
+        p99_9=_rank(micros, 0.999),
         latencies=micros,
     )
+
+
+def _rank(ordered: Sequence[float], share: float) -> float:
+    """Return a percentile by nearest rank: one that was measured, with none between two."""
+    return ordered[max(math.ceil(share * len(ordered)) - 1, 0)]
 
 
 def _answer(connection: Connection) -> None:
