@@ -48,8 +48,10 @@ class Node(NamedTuple):
         message = error.message.lower()
         for name, address in self.own.items():
             message = message.replace(address.lower(), name)
-        for words in ("supplied gas", "failed with", "baseFee:", "head"):
+        for words in ("supplied gas", "failed with", "baseFee:", "head", "state:"):
             message = re.sub(rf"({words}) \d+", r"\1 N", message, flags=re.IGNORECASE)
+        message = re.sub(r"(limit reached:) \d+", r"\1 N", message)  # geth adds some to it
+        message = re.sub(r"([<>]=) \d+$", r"\1 N", message)  # of its newest block
         return error.code, message, error.data
 
     def outcome(self, method: str, params: Any) -> Error | str:

@@ -221,6 +221,16 @@ FORK = _object(
     }
 )
 
+CALL_RESULT = _object(
+    {"returnData": BYTES, "logs": _list(LOG), "gasUsed": UINT, "status": UINT},
+    {"error": _object({"message": TEXT, "code": {"type": "integer"}}, {"data": BYTES})},
+)
+SIMULATED = {
+    **BLOCK,
+    "properties": {**BLOCK["properties"], "calls": _list(CALL_RESULT, minItems=1)},
+    "required": [*BLOCK["required"], "calls"],
+}
+
 #: Each of the specification's methods that are not the engine's, and what it returns. None: no
 #: answer here but "method not found".
 METHODS: dict[str, Schema | None] = {
@@ -284,7 +294,7 @@ METHODS: dict[str, Schema | None] = {
     "eth_sendTransaction": HASH,
     "eth_sign": _text("0x[0-9a-f]{130}"),
     "eth_signTransaction": _object({"raw": BYTES, "tx": PENDING}),
-    "eth_simulateV1": None,
+    "eth_simulateV1": _list(SIMULATED, minItems=1),
     "eth_syncing": FALSE,
     "eth_uninstallFilter": BOOLEAN,
     "net_version": _text("[0-9]+"),

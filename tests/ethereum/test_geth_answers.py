@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from ethereum.contracts import assemble
+from ethereum.contracts import COUNTER, assemble
 from ethereum.nodes import Node, receipt_of
 
 pytest.importorskip("eth", reason='the chain needs the extra "ethereum"')
 
+REASON = "0x08c379a0" + f"{32:064x}" + f"{3:064x}" + b"why".hex().ljust(64, "0")
 WORD = "00" * 31 + "05"
 TRACERS: dict[str, dict[str, Any]] = {
     "prestate": {"tracer": "prestateTracer"},
@@ -47,6 +48,108 @@ QUESTIONS = {
     "blobBaseFee": ("BLOBBASEFEE", {"blobBaseFee": "0x77"}),
     "baseFee": ("BASEFEE", {"baseFeePerGas": "0x55"}),
 }
+
+C = "0x" + "77" * 20  # a contract that is only pretended
+RICH = {"balance": hex(10**20)}
+PAYS = {"maxFeePerGas": hex(10**11)}
+
+
+def code(contract: bytes) -> dict[str, Any]:
+    return {C: {"code": "0x" + contract.hex()}}
+
+
+SIMULATIONS: dict[str, dict[str, Any]] = {
+    "a transfer": {"blockStateCalls": [{"calls": [{"from": "$me", "to": C, "value": "0x1"}]}]},
+    "transfers traced": {
+        "traceTransfers": True,
+        "blockStateCalls": [
+            {
+                "stateOverrides": code(COUNTER),
+                "calls": [{"from": "$me", "to": C, "value": "0x5"}, {"from": "$me", "to": C}],
+            },
+            {"calls": [{"to": C}, {"to": "$revert", "data": "0x12", "value": "0x0"}]},
+        ],
+    },
+    "whole transactions": {
+        "returnFullTransactions": True,
+        "blockStateCalls": [
+            {"calls": [{"from": "$me", "to": C, "gas": "0x5208"}, {"to": C, "gas": "0xffff"}]}
+        ],
+    },
+    "failures": {
+        "blockStateCalls": [
+            {
+                "calls": [
+                    {"to": "$revert", "data": REASON},
+                    {"to": "$revert", "data": "0x1234"},
+                    {"to": "$invalid", "gas": "0x186a0"},
+                    {"to": "$loop", "gas": "0x186a0"},
+                    {"to": "$jump", "gas": "0x186a0"},
+                ]
+            }
+        ]
+    },
+    "a creation": {"blockStateCalls": [{"calls": [{"from": C, "data": "0x602a60005360016000f3"}]}]},
+    "any nonce": {"blockStateCalls": [{"calls": [{"from": C, "to": C, "nonce": "0x77"}]}]},
+    "validation": {
+        "validation": True,
+        "blockStateCalls": [
+            {
+                "stateOverrides": {C: RICH},
+                "calls": [{"from": C, "to": "$counter", **PAYS, "gas": "0xffff"}] * 1
+                + [{"from": C, "to": "$counter", "nonce": "0x1", **PAYS, "gas": "0xffff"}],
+            }
+        ],
+    },
+    "nothing in it": {"blockStateCalls": [{}, {"calls": []}]},
+    "another block": {
+        "blockStateCalls": [
+            {
+                "blockOverrides": {
+                    "time": "0x7fffffff", "feeRecipient": C, "prevRandao": "0x" + "34" * 32,
+                    "gasLimit": "0x100000", "baseFeePerGas": "0x7", "beaconRoot": "0x" + "11" * 32,
+                    "withdrawals": [], "blobBaseFee": "0x5",
+                },
+                "stateOverrides": code(assemble("BASEFEE BLOBBASEFEE ADD TIMESTAMP ADD PREVRANDAO "
+                                                "ADD GASLIMIT ADD 0x00 MSTORE 0x20 0x00 RETURN")),
+                "calls": [{"to": C, "gas": "0xffff"}],
+            }
+        ]
+    },
+}  # fmt: skip
+NOT_SIMULATED: dict[str, Any] = {
+    "nothing": {},
+    "no blocks": {"blockStateCalls": []},
+    "too many": {"blockStateCalls": [{}] * 300},
+    "a wide gap": {"blockStateCalls": [{"blockOverrides": {"number": "0xffff"}}]},
+    "not higher": {"blockStateCalls": [{"blockOverrides": {"number": "0x0"}}]},
+    "not later": {"blockStateCalls": [{"blockOverrides": {"time": "0x1"}}]},
+    "no money": {"blockStateCalls": [{"calls": [{"from": C, "to": C, "value": "0x1"}]}]},
+    "no gas": {"blockStateCalls": [{"calls": [{"to": C, "gas": "0x1"}]}]},
+    "too much gas": {"blockStateCalls": [{"calls": [{"to": C, "gas": "0xffffffffff"}]}]},
+    "too much code": {"blockStateCalls": [{"calls": [{"data": "0x" + "00" * 50_000}]}]},
+    "no price": {"validation": True, "blockStateCalls": [{"calls": [{"to": C}]}]},
+    "a nonce too high": {
+        "validation": True,
+        "blockStateCalls": [
+            {"calls": [{"from": "$me", "to": C, "nonce": "0xffff", "gas": "0x5208", **PAYS}]}
+        ],
+    },
+    "a nonce too low": {
+        "validation": True,
+        "blockStateCalls": [
+            {"calls": [{"from": "$me", "to": C, "nonce": "0x0", "gas": "0x5208", **PAYS}]}
+        ],
+    },
+    "no simulation": 5,
+    "no block": {"blockStateCalls": 5},
+}
+#: What two chains need not agree on: it comes from the parent, or from the sender's address.
+OWN = (
+    *("hash", "parentHash", "stateRoot", "timestamp", "blockTimestamp", "blockHash", "nonce"),
+    *("transactionHash", "transactionsRoot", "number", "blockNumber", "logsBloom", "gasLimit"),
+    *("size", "baseFeePerGas", "excessBlobGas", "receiptsRoot", "mixHash", "miner"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -126,3 +229,26 @@ def test_what_cannot_be_pretended_is_refused_alike(
 ) -> None:
     params = [{"to": "$answer"}, "latest", {}, override]
     assert ours.error("eth_call", params) == theirs.error("eth_call", params)
+
+
+@pytest.mark.parametrize("name", SIMULATIONS)
+def test_blocks_are_simulated_alike(theirs: Node, ours: Node, name: str) -> None:
+    simulation = SIMULATIONS[name]
+    there, here = (
+        node.told("eth_simulateV1", simulation, "latest", without=OWN) for node in (theirs, ours)
+    )
+    for block in (*there, *here):
+        for item in block["transactions"]:
+            if isinstance(item, dict):
+                item.pop("gasPrice", None)
+    if not simulation.get("returnFullTransactions"):  # hashes, of which each has its own
+        there, here = (
+            [{**block, "transactions": 0} for block in blocks] for blocks in (there, here)
+        )
+    assert here == there
+
+
+@pytest.mark.parametrize("name", NOT_SIMULATED)
+def test_what_cannot_be_simulated_is_refused_alike(theirs: Node, ours: Node, name: str) -> None:
+    params = [NOT_SIMULATED[name], "latest"]
+    assert ours.error("eth_simulateV1", params) == theirs.error("eth_simulateV1", params)

@@ -20,7 +20,7 @@ import msgspec
 
 from npipe.rpc.binding import Complain, Parameter
 
-from . import formats, overrides, tracing
+from . import formats, overrides, simulation, tracing
 from .logs import LogCriteria
 from .subscriptions import EthSubscriptions
 
@@ -64,12 +64,16 @@ _STRUCTS: dict[Any, str] = {
     formats.AccessListEntry: "types.AccessTuple",
     formats.Authorization: "types.SetCodeAuthorization",
     LogCriteria: "filters.input",
+    simulation.BlockCalls: "ethapi.simBlock",
+    simulation.Simulation: "ethapi.simOpts",
     tracing.TraceConfig: "tracers.TraceConfig",
     tracing.TraceCallConfig: "tracers.TraceCallConfig",
 }
 _LISTS: dict[Any, str] = {
     formats.AccessListEntry: "types.AccessList",
     formats.Authorization: "[]types.SetCodeAuthorization",
+    formats.TransactionRequest: "[]ethapi.TransactionArgs",
+    simulation.BlockCalls: "[]ethapi.simBlock",
 }
 _PLAIN = {bool: "bool", str: "string", float: "float64", int: "int"}
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -202,9 +202,17 @@ class Chain:
         self.hub.new_block(mined)
         return mined
 
-    def vm(self, header: BlockHeaderAPI) -> Machine:
-        """py-evm's machine for one block, on the state that the header names."""
-        return Machine(header, self._chaindb, self._context, ConsensusContext(self._chaindb.db))
+    def vm(
+        self, header: BlockHeaderAPI, scratch: MutableMapping[bytes, bytes] | None = None
+    ) -> Machine:
+        """py-evm's machine for one block, on the state that the header names.
+
+        ``scratch`` is written to in place of the chain's own store, and has all that this has.
+        """
+        chaindb = self._chaindb
+        if scratch is not None:
+            chaindb = ChainDB(AtomicDB(MemoryDB(scratch)))
+        return Machine(header, chaindb, self._context, ConsensusContext(chaindb.db))
 
     def set_next_timestamp(self, timestamp: int) -> None:
         """Give the next block this time, and let the clock go on from there."""

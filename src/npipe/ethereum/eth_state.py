@@ -20,6 +20,8 @@ from .formats import (
 from .node import Node
 from .overrides import BlockOverrides, Overrides, StateOverride
 from .proof import prove
+from .simulate import simulate
+from .simulation import Simulation
 from .worker import on_worker
 
 __all__ = ["EthState"]
@@ -91,6 +93,15 @@ class EthState:
             Overrides(overrides, block_overrides),
         )
         return quantity(self._node.calls.estimate(request, block or LATEST, pretended))
+
+    @on_worker
+    def simulate_v1(
+        self, simulation: Simulation | None, block: BlockId = LATEST
+    ) -> list[dict[str, Any]]:
+        """What blocks with these calls would be, one upon the other. Nothing of them is kept."""
+        node = self._node
+        base = node.place(block or LATEST).header
+        return simulate(node.chain, node.calls, base, simulation or Simulation())
 
     @on_worker
     def get_storage_values(

@@ -25,6 +25,7 @@ __all__ = [
     "TRANSFER_GAS",
     "Message",
     "Outcome",
+    "check",
     "estimate",
     "execute",
     "floor_gas",
@@ -183,7 +184,12 @@ def _begin(state: StateAPI, message: Message) -> None:
     """Refuse what cannot be run. A call that names no price sees no base fee either."""
     if message.max_fee_per_gas == 0:
         state.execution_context._base_fee_per_gas = 0
-    base_fee = state.execution_context.base_fee_per_gas
+    check(state, message)
+
+
+def check(state: StateAPI, message: Message, *, priced: bool = True) -> None:
+    """Raise NotRunnable for what cannot be run. ``priced``: it must pay the base fee."""
+    base_fee = state.execution_context.base_fee_per_gas if priced else 0
     if message.max_fee_per_gas < message.max_priority_fee_per_gas:
         raise NotRunnable(
             f"max priority fee per gas higher than max fee per gas: address "

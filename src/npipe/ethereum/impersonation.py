@@ -13,7 +13,7 @@ from eth.abc import SignedTransactionAPI
 from eth.vm.forks.london.transactions import DynamicFeeTransaction
 from eth.vm.forks.prague.transactions import PragueTypedTransaction, SetCodeTransaction
 
-__all__ = ["Impersonated", "impersonate", "recognized"]
+__all__ = ["Impersonated", "impersonate", "recognized", "simulated"]
 
 _MARK = 1 << 160  # above an address: so the number is never 0
 _KINDS = {2: DynamicFeeTransaction, 4: SetCodeTransaction}
@@ -39,6 +39,25 @@ def impersonate(unsigned: Any, sender: bytes) -> Impersonated:
     values = [getattr(unsigned, name) for name, _ in unsigned._meta.fields]
     inner = _KINDS[kind](*values, 0, _MARK + int.from_bytes(sender, "big"), 1)
     return Impersonated(kind, inner)
+
+
+class _Simulated(Impersonated):
+    """A transaction that is sent by nobody but in a simulation: its signature is zeros."""
+
+    simulated_sender = b""
+
+    def get_sender(self) -> Any:
+        """The sender that was asked for."""
+        return self.simulated_sender
+
+
+def simulated(unsigned: Any, sender: bytes) -> Impersonated:
+    """As ``impersonate``, with the hash that it has before anybody signs it."""
+    kind = unsigned._type_id
+    values = [getattr(unsigned, name) for name, _ in unsigned._meta.fields]
+    transaction = _Simulated(kind, _KINDS[kind](*values, 0, 0, 0))
+    transaction.simulated_sender = sender
+    return transaction
 
 
 def recognized(transaction: SignedTransactionAPI) -> SignedTransactionAPI:
