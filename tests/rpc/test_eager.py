@@ -23,7 +23,8 @@ class Answers:
 
 
 @pytest.fixture
-def connection() -> Answers:
+def connection(monkeypatch: pytest.MonkeyPatch) -> Answers:
+    monkeypatch.setattr("npipe.rpc.eager._cores", lambda: 2)
     return Answers()
 
 
@@ -68,3 +69,10 @@ def test_one_at_a_time_looks(connection: Answers) -> None:
     assert not connection.looked
     assert read(reads, connection) == b"x"
     assert not turn.locked()
+
+
+def test_on_one_core_nobody_looks(connection: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("npipe.rpc.eager._cores", lambda: 1)
+    reads = EagerReads(threading.Lock())
+    assert all(read(reads, connection) is None for _ in range(1000))
+    assert not connection.looked

@@ -8,6 +8,8 @@ spoken to now and then pays next to nothing, and an idle connection nothing at a
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 
 from npipe.transport.base import Connection
@@ -28,7 +30,8 @@ class EagerReads:
     def __init__(self, turn: threading.Lock) -> None:
         self._turn = turn
         self._failures = 0
-        self._rest = 0  # so many reads are left to sleep
+        # So many reads are left to sleep. All of them on one core: who looks keeps the other out.
+        self._rest = 0 if _cores() > 1 else sys.maxsize
 
     def read(self, connection: Connection, size: int) -> bytes | None:
         """Return at most ``size`` bytes that come at once. None: read as usual."""
@@ -45,3 +48,10 @@ class EagerReads:
             0 if data is not None else min(2 * self._failures + 1, LONGEST_REST)
         )
         return data
+
+
+def _cores() -> int:
+    """Say on how many cores this process may run."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
