@@ -70,3 +70,17 @@ def test_completion_keeps_the_spelling() -> None:
     assert catalog.complete("math_a") == ["math_add"]
     assert catalog.complete("mod") == ["modules"]
     assert catalog.complete("rpc.") == ["rpc.discover"]
+
+
+def test_geth_s_names_in_javascript_are_offered_where_they_mean_something() -> None:
+    methods = [
+        {"name": "eth_getBlockByNumber", "summary": "A block, ``full`` or not.", "params": []},
+        {"name": "shop_getBlock", "params": []},
+    ]
+    catalog = discover(server(rpc__discover={"methods": methods}))
+    assert catalog.complete("eth.getBl") == ["eth.getBlock", "eth.getBlockByNumber"]
+    assert catalog.complete("eth.getTr") == []
+    described = catalog.describe("eth.getBlock")
+    assert described is not None
+    assert described.summary == "A block, full or not."  # no marks of the docstring
+    assert catalog.find("eth.getBlock") is None  # it is to be translated, not called

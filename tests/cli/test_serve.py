@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -230,3 +231,40 @@ def test_the_log_is_json_when_asked(address: str, serve: Serve, directory: Path)
     lines = [json.loads(line) for line in process.communicate(timeout=60)[1].splitlines()]
     assert any("RuntimeError" in line.get("traceback", "") for line in lines)
     assert {"time", "level", "logger", "message"} <= set(lines[0])
+
+
+def test_a_state_is_saved_whole_or_not_at_all(
+    address: str, serve: Serve, run: Run, directory: Path
+) -> None:
+    """By a clean stop; not by a kill, and not onto a disk that is full."""
+    pytest.importorskip("eth", reason='the chain needs the extra "ethereum"')
+    if sys.platform == "win32":
+        pytest.skip("signals")
+    import resource
+
+    file = directory / "chain"
+    arguments = (address, "--state", str(file))
+    process, _ = serve(*arguments)
+    run("call", address, "evm_mine")
+    process.kill()
+    process.communicate(timeout=60)
+    assert not file.exists()
+
+    process, _ = serve(*arguments)
+    assert run("call", address, "eth_blockNumber").stdout == '"0x0"\n'
+    run("call", address, "evm_mine", '{"blocks": 2}')
+    process.terminate()
+    assert process.communicate(timeout=60)[1] == ""
+    assert process.returncode == 0
+    saved = file.read_bytes()
+
+    process, _ = serve(*arguments)
+    assert run("call", address, "eth_blockNumber").stdout == '"0x2"\n'
+    run("call", address, "evm_mine")
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (4096, 4096))
+    process.terminate()
+    told = process.communicate(timeout=60)[1]
+    assert told == f"npipe: the chain could not be saved, and {file} is as it was: File too large\n"
+    assert process.returncode == 1
+    assert file.read_bytes() == saved
+    assert [each.name for each in directory.iterdir() if "chain" in each.name] == ["chain"]

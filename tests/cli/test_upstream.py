@@ -79,6 +79,9 @@ def test_a_websocket(address: str, serve: Serve) -> None:
         for message in socket:
             request = json.loads(message)
             reply = {"jsonrpc": "2.0", "id": request["id"], "result": request.get("params")}
+            if request["method"] == "test_hang_up":
+                socket.socket.shutdown(2)  # as a server does that was killed
+                return
             if request["method"] == "eth_subscribe":
                 reply["result"] = "0x1"
             socket.send(json.dumps(reply))
@@ -91,11 +94,15 @@ def test_a_websocket(address: str, serve: Serve) -> None:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         port = server.socket.getsockname()[1]
-        serve(address, "--upstream", f"ws://127.0.0.1:{port}")
+        process, _ = serve(address, "--upstream", f"ws://127.0.0.1:{port}")
         with rpc.connect(address, timeout=60) as client:
             assert client.call("test_echo", 1) == [1]
             with client.subscribe("eth", "newHeads") as heads:
                 assert next(iter(heads)) == "head"
+        with rpc.connect(address, timeout=60) as client, pytest.raises(ConnectionError):
+            client.call("test_hang_up")
+        process.terminate()
+        assert process.communicate(timeout=60)[1] == ""
         server.shutdown()
         thread.join()
 

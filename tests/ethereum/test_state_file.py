@@ -79,7 +79,7 @@ def test_a_failed_save_leaves_the_old_file(file: Path, monkeypatch: pytest.Monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match=r"could not be saved, and .* is as it was: No space left"):
         service.close()
     assert file.read_bytes() == before
     assert os.listdir(file.parent) == [file.name]

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from npipe.cli._javascript import ALIASES
+
 __all__ = ["Catalog", "Method", "discover"]
 
 
@@ -38,6 +40,11 @@ class Catalog:
         """Return the method called ``name``, with an underscore or a dot in the middle."""
         return self.methods.get(name) or self.methods.get(name.replace(".", "_", 1))
 
+    def describe(self, name: str) -> Method | None:
+        """As ``find``, to be read: for geth's own names in JavaScript, too."""
+        found = self.find(name)
+        return found or self.find(ALIASES.get(name.replace(".", "_", 1), ""))
+
     def complete(self, start: str) -> list[str]:
         """Return what ``start`` can become, in its own spelling: modules first, then methods."""
         if "." not in start and "_" not in start:
@@ -46,8 +53,12 @@ class Catalog:
         elif "_" in start.partition(".")[0] or start.startswith("rpc."):
             names = list(self.methods)
         else:
-            names = [name.replace("_", ".", 1) for name in self.methods]
-        return sorted(name for name in names if name.startswith(start))
+            known = [
+                *self.methods,
+                *(name for name, method in ALIASES.items() if self.find(method)),
+            ]
+            names = [name.replace("_", ".", 1) for name in known]
+        return sorted({name for name in names if name.startswith(start)})
 
 
 def discover(call: Callable[[str], Any]) -> Catalog:
@@ -88,7 +99,12 @@ def _from_openrpc(document: Any) -> Iterable[Method]:
         params = entry.get("params")
         names = (_param(param) for param in (params if isinstance(params, list) else ()))
         summary = entry.get("summary") or entry.get("description") or ""
-        yield Method(entry["name"], tuple(names), str(summary).partition("\n")[0])
+        yield Method(entry["name"], tuple(names), _plain(summary))
+
+
+def _plain(summary: Any) -> str:
+    """The first line, without the marks that a docstring has around code."""
+    return str(summary).partition("\n")[0].replace("``", "")
 
 
 def _param(param: Any) -> str:
@@ -101,6 +117,9 @@ def _param(param: Any) -> str:
 # Module: methods with their parameters. Those that people type, of the execution-apis and geth.
 WELL_KNOWN: Final = {
     "admin": "nodeInfo peers datadir",
+    "anvil": "autoImpersonateAccount(on) dropTransaction(hash) impersonateAccount(address)"
+    " mine([blocks],[interval]) nodeInfo reset setBalance(address,balance) setCode(address,code)"
+    " setNonce(address,nonce) setStorageAt(address,slot,value) stopImpersonatingAccount(address)",
     "debug": "traceTransaction(hash,[options]) getRawBlock(block) getRawTransaction(hash)",
     "eth": "accounts blockNumber call(transaction,[block]) chainId coinbase"
     " createAccessList(transaction,[block]) estimateGas(transaction,[block])"
@@ -113,8 +132,8 @@ WELL_KNOWN: Final = {
     " getTransactionCount(address,[block]) getTransactionReceipt(hash) maxPriorityFeePerGas"
     " newBlockFilter newFilter(filter) newPendingTransactionFilter"
     " sendRawTransaction(transaction) sendTransaction(transaction) sign(address,data)"
-    " signTransaction(transaction) subscribe(name,[options]) syncing uninstallFilter(filter)"
-    " unsubscribe(subscription)",
+    " signTransaction(transaction) simulateV1(simulation,[block]) subscribe(name,[options]) syncing"
+    " uninstallFilter(filter) unsubscribe(subscription)",
     "evm": "mine snapshot revert(snapshot) increaseTime(seconds)",
     "net": "listening peerCount version",
     "txpool": "content inspect status",

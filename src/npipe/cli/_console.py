@@ -150,7 +150,7 @@ class Console:
         if not rest:
             self._screen.text(HELP)
             return
-        method = self._catalog().find(rest)
+        method = self._catalog().describe(rest)
         if method is None:
             raise ValueError(f"nothing is known about {rest}; .modules lists what there is")
         self._screen.text(f"{method.signature()}  {method.summary}".strip())

@@ -12,6 +12,7 @@ from npipe.cli._expression import Call
 __all__ = ["translate"]
 
 ALIASES: Final = {
+    "eth_getBlock": "eth_getBlockByNumber",  # or ByHash, as its parameter has it
     "eth_getTransaction": "eth_getTransactionByHash",
     "eth_getRawTransaction": "eth_getRawTransactionByHash",
     "eth_filter": "eth_newFilter",
@@ -40,9 +41,8 @@ def translate(call: Call) -> Call:
     """Return ``call`` as a node understands it: getBlock(5) is getBlockByNumber("0x5", false)."""
     method = ALIASES.get(call.method, call.method)
     params = list(call.params)
-    if method == "eth_getBlock":
-        by_hash = bool(params) and isinstance(params[0], str) and len(params[0]) == HASH_LENGTH
-        method = "eth_getBlockByHash" if by_hash else "eth_getBlockByNumber"
+    if call.method == "eth_getBlock" and params and isinstance(params[0], str):
+        method = "eth_getBlockByHash" if len(params[0]) == HASH_LENGTH else method
     if method in ("eth_getBlockByHash", "eth_getBlockByNumber"):
         params = [*(params or ["latest"]), *([False] if len(params) < 2 else [])]
     at = BLOCK_AT.get(method)

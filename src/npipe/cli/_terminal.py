@@ -83,7 +83,7 @@ class _Completer(Completer):
         if _inside_string(before) or not word:
             return
         for name in self._catalog.complete(word):
-            method = self._catalog.find(name)
+            method = self._catalog.describe(name)
             yield Completion(name, -len(word), display_meta=method.summary if method else "")
 
 
@@ -115,7 +115,7 @@ class Terminal:
     def _toolbar(self) -> str:
         """Show the parameters of the method that is being typed."""
         match = _CALL.match(self._session.default_buffer.text)
-        method = self._catalog.find(match[1]) if match else None
+        method = self._catalog.describe(match[1]) if match else None
         if method is None:
             return " .help  .modules  Tab completes  Ctrl-D leaves"
         return f" {method.signature()}  {method.summary}"

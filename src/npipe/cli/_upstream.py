@@ -11,6 +11,7 @@ import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -153,7 +154,8 @@ class WebSocket:
         from websockets.exceptions import WebSocketException
 
         def receive() -> None:
-            with connection:
+            # A server may just hang up, as anvil does: then the client's connection ends, too.
+            with connection, suppress(OSError, WebSocketException):
                 for message in socket:
                     data = message.encode() if isinstance(message, str) else message
                     connection.write(data.replace(b"\n", b" ") + b"\n")

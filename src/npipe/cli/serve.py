@@ -172,7 +172,10 @@ def serve(
                 sys.stdout.flush()
 
             _run(workers, offer.server, address, {"access": access}, ready)
-    except (LoadError, ImportError, ValueError, OSError) as error:
+    except OSError as error:
+        told = error.strerror if error.filename is None and error.strerror else str(error)
+        raise Failure(told) from error
+    except (LoadError, ImportError, ValueError) as error:
         raise Failure(str(error)) from error
 
 

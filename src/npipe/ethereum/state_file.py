@@ -60,8 +60,20 @@ def load(path: str | os.PathLike[str]) -> SavedChain | None:
 
 
 def save(path: str | os.PathLike[str], saved: SavedChain) -> None:
-    """Write a chain, readable by its owner only. Whatever fails, the old file stays as it was."""
+    """Write a chain, readable by its owner only. Whatever fails, the old file stays as it was.
+
+    Raises OSError, which says so.
+    """
     file = Path(path)
+    try:
+        _replace(file, saved)
+    except OSError as error:
+        why = f"the chain could not be saved, and {file} is as it was: {error.strerror}"
+        raise OSError(error.errno, why) from error
+    _sync_directory(file.parent)
+
+
+def _replace(file: Path, saved: SavedChain) -> None:
     descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
     try:
         with os.fdopen(descriptor, "wb") as stream:
@@ -73,7 +85,6 @@ def save(path: str | os.PathLike[str], saved: SavedChain) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
-    _sync_directory(file.parent)
 
 
 def _sync_directory(directory: Path) -> None:
