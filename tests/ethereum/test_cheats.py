@@ -187,6 +187,7 @@ def test_the_chain_begins_again(call: Call, cheat: Call, alice: str, bob: str) -
     assert call("evm_revert", snapshot) is False
     assert call("eth_getTransactionByHash", sent) is None
     assert call("eth_sendTransaction", request) == sent
+    cheat("reset", {"forking": {"blockNumber": None}})  # as viem has it
     with pytest.raises(RPCError, match="cannot be forked"):
         cheat("reset", {"forking": {"jsonRpcUrl": "http://node.example"}})
 

@@ -63,6 +63,26 @@ def test_viem_makes_a_round_trip(chain: str) -> None:
     }
 
 
+@pytest.mark.parametrize("mode", ["anvil", "hardhat"])
+def test_viem_s_client_for_test_chains_gets_what_it_asks(chain: str, mode: str) -> None:
+    require("viem")
+    word = f"0x{42:064x}"
+    assert run_node("viem_test_client.cjs", chain, mode) == {
+        "slot": word,
+        "answer": word,
+        "impersonated": "success",
+        "mined": hex(3),
+        "seconds": True,
+        "made": [hex(500), hex(123), hex(20_000_000)],
+        "automine": False,
+        "waiting": 1,
+        "left": 0,
+        "simulated": ["success", "success"],
+        "reverted": "0x0",
+        "height": "0x0",
+    }
+
+
 def test_web3_makes_a_round_trip(chain: str) -> None:
     web3 = pytest.importorskip("web3")
     w3 = web3.Web3(web3.IPCProvider(chain))

@@ -108,7 +108,8 @@ class Cheats(Evm):
     @on_worker(writes=True)
     def reset(self, options: ResetOptions | None = None) -> None:
         """Go back to the first block. Filters and subscriptions live on."""
-        if options is not None and options.forking is not None:
+        forking = (options and options.forking) or {}
+        if any(value is not None for value in forking.values()):  # viem sends nulls
             raise ChainError("this chain cannot be forked from another")
         self._node.reset()
 
