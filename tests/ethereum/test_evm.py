@@ -32,6 +32,15 @@ def test_time_can_be_moved(call: Call) -> None:
     assert call("evm_increaseTime", 60) == 3660  # a number will do, as hardhat sends it
 
 
+def test_time_is_moved_by_all_of_it_even_if_blocks_came_quickly(call: Call) -> None:
+    """Ten blocks in a second are ten seconds apart in all: ahead of the clock."""
+    call("evm_mine", {"blocks": 10})
+    before = timestamp(call)
+    call("evm_increaseTime", 100)
+    call("evm_mine")
+    assert 100 <= timestamp(call) - before < 110
+
+
 def test_the_next_block_can_be_given_a_time_and_the_clock_goes_on_from_it(call: Call) -> None:
     wanted = int(time.time()) + 10**6
     call("evm_setNextBlockTimestamp", hex(wanted))

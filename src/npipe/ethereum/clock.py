@@ -44,11 +44,16 @@ class Clock:
         self.offset = timestamp - int(self._system())
         return self.offset
 
-    def advance(self, seconds: int) -> int:
-        """Move on by so many seconds; returns the whole distance from the system's clock."""
-        if not 0 <= self.now() + seconds < _END:
+    def advance(self, seconds: int, parent: int) -> int:
+        """Move on by so many seconds; returns the whole distance from the system's clock.
+
+        Seen from the last block, whose time is ``parent``: where many blocks came in a second that
+        is ahead of the clock, and the next one must be later by all that was asked for.
+        """
+        ahead = max(0, parent - self.now())
+        if not 0 <= self.now() + ahead + seconds < _END:
             raise ChainError(f"the time cannot be moved by {seconds} seconds")
-        self.offset += seconds
+        self.offset += ahead + seconds
         return self.offset
 
     def want(self, timestamp: int, parent: int) -> None:

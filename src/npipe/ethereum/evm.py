@@ -45,7 +45,8 @@ class Evm:
     @on_worker(writes=True)
     def increase_time(self, seconds: Quantity) -> int:
         """Move the chain's clock on. Returns how far it is from the system's, in seconds."""
-        return self._node.chain.clock.advance(to_int(seconds))
+        chain = self._node.chain
+        return chain.clock.advance(to_int(seconds), chain.head.header.timestamp)
 
     @on_worker(writes=True)
     def set_time(self, timestamp: Quantity) -> int:
