@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-__all__ = ["Endpoint", "StdioConnection", "open_endpoint"]
+__all__ = ["PATIENCE", "Endpoint", "StdioConnection", "open_endpoint"]
+
+PATIENCE = 1.0  # seconds that a program has to read what is left, and then to end
 
 
 class InProcess(Protocol):
@@ -64,7 +67,8 @@ class StdioConnection(Connection):
     """A connection over two files: standard input and output, of this program or of another's.
 
     Such files know no deadlines: they are taken and do nothing. Closing ends the program that was
-    started for it: first by the end of its input, then, after a second, by force.
+    started for it: first by the end of its input, then, after a second, by force; at once by
+    force where a write waits for it to read.
     """
 
     def __init__(
@@ -77,6 +81,7 @@ class StdioConnection(Connection):
         self._writer = writer
         self._process = process
         self._closed = False
+        self._writing = threading.Lock()
         self.keeps_time = False  # see ``rpc.writer``
 
     def read(self, size: int | None = -1, /) -> bytes:
@@ -98,10 +103,11 @@ class StdioConnection(Connection):
         return len(data)
 
     def write(self, data: ReadableBuffer, /) -> int:
-        if self._closed:
-            raise ClosedError
-        self._writer.write(data)
-        self._writer.flush()
+        with self._writing:
+            if self._closed:
+                raise ClosedError
+            self._writer.write(data)
+            self._writer.flush()
         return memoryview(data).nbytes
 
     def close_write(self) -> None:
@@ -111,15 +117,23 @@ class StdioConnection(Connection):
         self._writer.flush()
 
     def close(self) -> None:
-        """Close both files, and end the program. Idempotent; blocks for a second at most."""
+        """Close both files, and end the program. Idempotent; blocks for two seconds at most."""
         if self._closed:
             return
         self._closed = True
-        with contextlib.suppress(OSError):
-            self._writer.close()
-        if self._process is None:
+        process = self._process
+        # A write that does not end, since nobody reads, would have to be waited for.
+        if self._writing.acquire(timeout=PATIENCE):
+            with contextlib.suppress(OSError):
+                self._writer.close()
+            self._writing.release()
+        elif process is not None:
+            process.kill()  # that ends it
+            with self._writing, contextlib.suppress(OSError):
+                self._writer.close()
+        if process is None:
             return  # our own standard input ends with us: nothing can wake who reads it
-        _end(self._process)
+        _end(process)
         self._reader.close()
 
     @property
@@ -150,7 +164,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     from subprocess import TimeoutExpired
 
     try:
-        process.wait(1)
+        process.wait(PATIENCE)
     except TimeoutExpired:
         process.kill()
         process.wait()

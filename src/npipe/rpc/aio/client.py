@@ -77,6 +77,8 @@ class Client(Caller):
         except TimeoutError:
             link.abort("closed")
             await link.wait_closed()
+        if link.ending is not None:  # a program
+            await asyncio.to_thread(link.ending.join)
 
     @property
     def peer(self) -> PeerIdentity | None:

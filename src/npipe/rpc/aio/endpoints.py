@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import npipe.aio
@@ -45,7 +46,8 @@ async def open_endpoint(
         return link
     if isinstance(endpoint, str | Address | Sequence):
         files = await asyncio.to_thread(endpoints.open_endpoint, endpoint, timeout=timeout)
-        link, _ = await adopt_files(files, make_link)
+        link, output = await adopt_files(files, make_link)
+        link.on_lost = partial(_end, files, output)
         return link
     ours, theirs = socket.socketpair()
     try:
@@ -101,6 +103,20 @@ def _carry_out(files: Connection, sock: socket.socket) -> None:
             files.write(data)
     files.close()
     sock.close()
+
+
+def _end(files: Connection, output: threading.Thread) -> threading.Thread:
+    """Close files whose link has ended: who carries to them may wait for ever for who reads.
+    Return the thread that ends when they are closed, and the program has ended."""
+
+    def end() -> None:
+        output.join(endpoints.PATIENCE)
+        files.close()
+        output.join()
+
+    thread = threading.Thread(target=end, name="npipe-stdout-end", daemon=True)
+    thread.start()
+    return thread
 
 
 async def _adopt(sock: socket.socket, make_protocol: Callable[[], Any]) -> Any:

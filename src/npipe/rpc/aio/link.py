@@ -81,8 +81,10 @@ class Link(asyncio.Protocol):
         "bytes_in",
         "bytes_out",
         "closed",
+        "ending",
         "limits",
         "loop",
+        "on_lost",
         "partner",
         "pumping",
         "reading",
@@ -129,6 +131,8 @@ class Link(asyncio.Protocol):
         self.reading = True
         self._at_end = False  # the other end has finished sending
         self._draining = False  # this end closes once all is answered
+        self.on_lost: Callable[[], threading.Thread] | None = None  # ends what it goes over,
+        self.ending: threading.Thread | None = None  # in this thread
         self.partner: Link | None = None  # in a proxy: where what is read here goes
 
     # What the transport calls
@@ -191,6 +195,8 @@ class Link(asyncio.Protocol):
         self._make_room()
         if self._gone is not None:
             self._gone.set_result(None)
+        if self.on_lost is not None:
+            self.ending = self.on_lost()
         self._on_close(self, reason)
 
     def pause_writing(self) -> None:
