@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -199,7 +200,41 @@ def test_floods_of_notifications_both_ways(served: Served, kind: str) -> None:
         assert mine.heard.acquire(timeout=60)
 
 
+@pytest.mark.parametrize("proxy", ["threads", "asyncio"])
+@each_client
+def test_much_both_ways_through_a_proxy(
+    served: Served, service: Service, kind: str, proxy: str
+) -> None:
+    address = served()
+    calls: Calls = [("test_echo", "x" * SIZE)] * 40 + [("test_back", "y" * SIZE)] * 10
+    options: dict[str, Any] = {"kind": kind, "api": api_of(service), "timeout": 60}
+    if proxy == "threads":
+        with rpc.Proxy(address) as front:
+            front.serve(address + "-proxy")
+            results = call_all(address + "-proxy", calls, **options)
+    else:
+
+        async def main() -> list[Any]:
+            async with aio.Proxy(address) as front:
+                await front.serve(address + "-proxy")
+                call = partial(call_all, address + "-proxy", calls, **options)
+                return await asyncio.to_thread(call)
+
+        results = asyncio.run(main())
+    assert results == ["x" * SIZE] * 40 + ["y" * SIZE] * 10
+
+
 # Who does not read
+
+
+def test_async_functions_whose_replies_nobody_reads_hold_up_nobody_else(served: Served) -> None:
+    address = served()
+    with contextlib.ExitStack() as stack, rpc.connect(address, timeout=20) as client:
+        for _ in range(40):  # more than a loop's executor has threads
+            connection = stack.enter_context(npipe.connect(address))
+            connection.write(request(1, "test_task", SIZE))
+            assert connection.read(1) == b"{"
+        assert client.call("test_task", 1) == "x"
 
 
 @pytest.mark.parametrize(("function", "most"), [("plain", 3), ("inline", 3), ("apart", 16)])

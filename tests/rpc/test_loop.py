@@ -49,7 +49,7 @@ def run(loop: LoopThread, session: Session, id: int, method: str) -> None:
     session.receive([json.dumps(message).encode()])
     call = session.next_call()
     assert call is not None
-    link: Any = SimpleNamespace(after_call=lambda: None)
+    link: Any = SimpleNamespace(after_async_call=lambda: None)
     loop.run_call(link, call)
 
 

@@ -318,6 +318,17 @@ def test_idle_connections_are_closed_when_asked(
     assert "closed (idle for too long)" in caplog.text
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a pipe that is closed is found out late")
+def test_whitespace_is_no_message(serve_api: ServeAPI, address: str) -> None:
+    serve_api(make_api(), limits=rpc.Limits(idle_timeout=0.5))
+    with npipe.connect(address) as connection:
+        deadline = time.monotonic() + 60
+        with pytest.raises(BrokenPipeError):
+            while time.monotonic() < deadline:
+                connection.write(b"\n")
+                time.sleep(0.05)  # it is this that must not keep it open
+
+
 def test_a_call_in_flight_is_not_idle(serve: Serve, service: Service, address: str) -> None:
     serve(limits=rpc.Limits(idle_timeout=0.05))
     with npipe.connect(address) as connection:

@@ -76,6 +76,8 @@ class Link:
         self._at_end = False  # the other end has finished sending
         self._closed = False
         self._held = False  # calls wait for what is queued to leave, and nobody for them
+        self._blank = False  # nothing but whitespace came last
+        self._idle_end = 0.0  # when it will have been idle for too long
         self._partial = False  # a read deadline stands for the rest of a message
 
     def start(self) -> None:
@@ -125,9 +127,11 @@ class Link:
         if not data:
             return False
         self.bytes_in += len(data)
-        session.receive(framing.feed(data))
+        messages = framing.feed(data)
+        session.receive(messages)
         if self._partial or framing.pending:
             self._watch_partial()
+        self._blank = not (messages or self._partial)
         return True
 
     def _fail(self, error: Exception) -> None:
@@ -155,8 +159,9 @@ class Link:
         while True:
             before = self.bytes_out
             if not self._partial:
-                idle = self.session.limits.idle_timeout
-                self.connection.set_read_deadline(time.monotonic() + idle)
+                if not self._blank:
+                    self._idle_end = time.monotonic() + self.session.limits.idle_timeout
+                self.connection.set_read_deadline(self._idle_end)
             try:
                 return self.connection.read(READ_SIZE)
             except TimeoutError:
@@ -164,6 +169,7 @@ class Link:
                 idle_now = self.idle and before == self.bytes_out
                 if self._partial or (idle_now and not self.session.subscriptions):
                     raise
+                self._blank = False
 
     def _watch_partial(self) -> None:
         """Give the rest of a message its time; take the deadline away once it is whole."""
@@ -269,6 +275,19 @@ class Link:
             self.partner.flush()
         self.check_end()
 
+    def after_async_call(self) -> None:
+        """Like ``after_call``, for who must not wait: all links share the few threads of a loop."""
+        writer = self._writer
+        if CAN_CUT and writer.keeps_time:
+            writer.flush(wait=False, until=time.monotonic() + PATIENCE)
+        elif not writer.flush_soon():
+            writer.flush()
+        self._room.set()
+        if self.session.has_waiting:
+            self._go_on()
+        else:
+            self.check_end()
+
     def _start_or_run(self, call: Call) -> None:
         if call.method.is_async or self.session.all_async or call.method.apart:
             self._start_call(call)
@@ -309,9 +328,10 @@ class Link:
         return not self.session.crowded or self._writer.await_room(until)
 
     def _answer(self) -> None:
-        """Write the replies to what the reading thread has run."""
+        """Write the replies to what the reading thread has run. One that must read on, or read for
+        a proxy's other side, has them written."""
         if self.session.has_output:
-            if self.session.awaiting:
+            if self.session.awaiting or self.session.relays:
                 self.flush_aside()
             else:
                 self._flush_replies()
@@ -339,13 +359,18 @@ class Link:
         return self._writer.flush_soon()
 
     def _resume(self) -> None:
-        """Begin what could not be begun while much was queued."""
+        """Everything has been written: begin what could not be begun before."""
         if self._held:
             self._held = False
-            try:
-                start_thread(self.after_call, self._thread_name)
-            except RuntimeError:  # no thread to be had
-                self.after_call()
+            self._go_on()
+        else:
+            self.check_end()
+
+    def _go_on(self) -> None:
+        try:
+            start_thread(self.after_call, self._thread_name)
+        except RuntimeError:  # no thread to be had
+            self.after_call()
 
     # The end
 

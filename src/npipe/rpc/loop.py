@@ -46,7 +46,7 @@ class LoopThread:
                     await call.run_async()
             finally:
                 call.fail(asyncio.CancelledError())  # if it was, while it waited at its gate
-                await _apart(link.after_call)
+                await _apart(link.after_async_call)
 
         if not self._start(call, run):
             call.fail(asyncio.CancelledError())

@@ -208,9 +208,13 @@ class Session:
     @property
     def idle(self) -> bool:
         """True when there is nothing to be done for the other end."""
-        waiting = self._inbox or self._later or self._ready
         output = self.outbox.messages or self.outbox.has_pushes
-        return not (waiting or self._active or output or len(self.passed_on))
+        return not (self.has_waiting or self._active or output or len(self.passed_on))
+
+    @property
+    def has_waiting(self) -> bool:
+        """True while something that came has not been looked at, or not been begun."""
+        return bool(self._inbox or self._later or self._ready)
 
     @property
     def in_flight(self) -> int:

@@ -126,7 +126,8 @@ class Writer:
         self.writing = True  # first: what is taken is not written yet
         data = self._rest or session.take(pushes=pushes)
         if data:
-            session.blocked = len(data) > session.outbox.mark
+            # What a proxy is asked goes out elsewhere: that does not wait for this.
+            session.blocked = len(data) > session.outbox.mark and not session.relays
             try:
                 self._rest = self._write(data, until)
             except OSError as error:

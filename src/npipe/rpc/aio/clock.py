@@ -69,7 +69,7 @@ class Clock:
         """Something was read: did it complete a message, and how much of the next one is there?"""
         if pending or self._partial_since:
             self._note_partial(completed, pending)
-        if self._link.limits.idle_timeout is not None:
+        if self._link.limits.idle_timeout is not None and (completed or pending):
             self._touch()
 
     def at_end(self) -> None:
