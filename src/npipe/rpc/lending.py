@@ -102,7 +102,7 @@ class LendingLink(Link):
         self._work(None)
         if session.stalled:
             session.stalled = False
-            self._hold()
+            self._runner.hold()
         if taken != session.calls + session.errors:  # it may have made a reply to something
             self.flush_aside()
         return True
@@ -155,7 +155,7 @@ class LendingLink(Link):
 
     def _work(self, token: object) -> bool:
         while (call := self.session.next_call()) is not None:
-            self._start_call(call)  # never here: a caller waits for its own reply
+            self._runner.start(call)  # never here: a caller waits for its own reply
         return True
 
     def _watch_partial(self) -> None:

@@ -22,9 +22,10 @@ from npipe.rpc.eager import EagerReads
 from npipe.rpc.framing import Framing
 from npipe.rpc.messages import error_reply
 from npipe.rpc.reply import Reply
+from npipe.rpc.runner import Runner
 from npipe.rpc.session import Session
-from npipe.rpc.watch import PATIENCE, Gates, Watch, start_thread
-from npipe.rpc.writer import CAN_CUT, Writer
+from npipe.rpc.watch import Gates, Watch, start_thread
+from npipe.rpc.writer import Writer
 from npipe.transport.base import Connection
 
 __all__ = ["Link"]
@@ -33,7 +34,6 @@ log = logging.getLogger("npipe.rpc")
 
 READ_SIZE = 65536  # bytes; what a Unix socket holds by default is about three times that
 GONE_SECONDS = 0.05  # between two looks whether a half-closed other end has gone for good
-QUICK = 0.001  # seconds; a call of a slow method that takes less clears its name
 
 
 class Link:
@@ -48,7 +48,7 @@ class Link:
         gates: Gates,
         *,
         on_close: Callable[[Link, str], object],
-        run_async: Callable[[Link, Call], object] | None = None,
+        run_async: Callable[[Runner, Call], object] | None = None,
     ) -> None:
         """``on_close(link, reason)`` is called once. ``run_async`` starts an ``async def`` call."""
         self.connection = connection
@@ -58,24 +58,27 @@ class Link:
         self.bytes_in = 0
         self._framing = framing
         self._watch = watch
-        self._gates = gates
         self._on_close = on_close
-        self._run_async = run_async
         self._writer = Writer(
             connection,
             session,
             name=f"npipe-{session.connection_id:06d}-write",
             on_failure=self.close,
-            on_room=self._resume,
+        )
+        self._runner = Runner(
+            session,
+            self._writer,
+            gates,
+            name=self._thread_name,
+            run_async=run_async,
+            on_pause=self._on_pause,
         )
         self._state_lock = threading.Lock()
-        self._room = threading.Event()
         self._reader: object = None  # who reads: a token, compared by identity
         self._current: Call | None = None
         self._eager = EagerReads(watch.looking)
         self._at_end = False  # the other end has finished sending
         self._closed = False
-        self._held = False  # calls wait for what is queued to leave, and nobody for them
         self._blank = False  # nothing but whitespace came last
         self._idle_end = 0.0  # when it will have been idle for too long
         self._partial = False  # a read deadline stands for the rest of a message
@@ -106,7 +109,7 @@ class Link:
         try:
             while self._work(token):
                 self._answer()
-                if self.session.stalled and self._catch_up():
+                if self.session.stalled and self._runner.catch_up():
                     continue
                 if self.partner is not None:
                     self.partner.flush()
@@ -183,9 +186,9 @@ class Link:
     def _wait_for_room(self) -> None:
         """Read no further while more calls wait than may: the other end is slowed down."""
         while self.session.full and not self._closed:
-            self._room.clear()
+            self._runner.room.clear()
             if self.session.full:
-                self._room.wait()
+                self._runner.room.wait()
 
     # Calls
 
@@ -203,7 +206,7 @@ class Link:
         while call is not None:
             method = call.method
             if method.is_async or all_async or method.slow or method.apart:
-                self._start_call(call)
+                self._runner.start(call)
             else:
                 self._current = call
                 call.run()
@@ -212,7 +215,7 @@ class Link:
                     self.progress += 1
                     taken_over = self._reader is not token
                 if taken_over:
-                    self.after_call()
+                    self._runner.after_call()
                     return False
             call = session.next_call()
         watch.busy.discard(self)
@@ -232,67 +235,6 @@ class Link:
                 start_thread(self._read_as, self._thread_name, self._reader)
             except RuntimeError:  # no thread to be had: what waits goes on waiting
                 self._reader, self._current = before
-
-    def _start_call(self, call: Call) -> None:
-        is_async = call.method.is_async or self.session.all_async
-        if is_async and self._run_async is not None:
-            self._run_async(self, call)
-            return
-        try:
-            start_thread(self._run_call, self._thread_name, call)
-        except RuntimeError:  # no thread to be had
-            call.run()
-
-    def _run_call(self, call: Call) -> None:
-        self._flush_replies()  # where much waits to be written, no more is made
-        if call.method.options.concurrency is not None:
-            with self._gates.of(call.method):
-                call.run()
-            self.after_call()
-            return
-        started = time.perf_counter()
-        call.run()
-        if time.perf_counter() - started < QUICK:
-            call.method.slow = False
-        self.after_call()
-
-    def after_call(self) -> None:
-        """Send the reply, then do what may have waited for a call to end."""
-        self._flush_replies()
-        self._room.set()
-        while True:
-            call = self.session.next_call()
-            if call is not None:
-                self._start_or_run(call)
-                self._flush_replies()
-            elif not self.session.stalled or self._closed:
-                break
-            else:
-                self.session.stalled = False
-                self._writer.catch_up(None)
-            self._room.set()
-        if self.partner is not None:
-            self.partner.flush()
-        self.check_end()
-
-    def after_async_call(self) -> None:
-        """Like ``after_call``, for who must not wait: all links share the few threads of a loop."""
-        writer = self._writer
-        if CAN_CUT and writer.keeps_time:
-            writer.flush(wait=False, until=time.monotonic() + PATIENCE)
-        elif not writer.flush_soon():
-            writer.flush()
-        self._room.set()
-        if self.session.has_waiting:
-            self._go_on()
-        else:
-            self.check_end()
-
-    def _start_or_run(self, call: Call) -> None:
-        if call.method.is_async or self.session.all_async or call.method.apart:
-            self._start_call(call)
-        else:
-            call.run()
 
     # Writing
 
@@ -334,43 +276,7 @@ class Link:
             if self.session.awaiting or self.session.relays:
                 self.flush_aside()
             else:
-                self._flush_replies()
-
-    def _flush_replies(self) -> None:
-        """Write what is queued, or leave it to who writes now unless that is much already."""
-        if self.session.has_output:
-            self._writer.flush(wait=self.session.crowded)
-
-    def _catch_up(self) -> bool:
-        """Wait a moment for what is queued to leave, since nothing is begun before. False: it takes
-        longer, or must not be waited for. So read on."""
-        session, writer = self.session, self._writer
-        session.stalled = False
-        if not session.awaiting and CAN_CUT and writer.catch_up(time.monotonic() + PATIENCE):
-            return True
-        if self._hold():
-            return False
-        writer.catch_up(None)
-        return not self._closed
-
-    def _hold(self) -> bool:
-        """Have ``_resume`` called when what is queued has left."""
-        self._held = True  # first: it is looked at after the last write
-        return self._writer.flush_soon()
-
-    def _resume(self) -> None:
-        """Everything has been written: begin what could not be begun before."""
-        if self._held:
-            self._held = False
-            self._go_on()
-        else:
-            self.check_end()
-
-    def _go_on(self) -> None:
-        try:
-            start_thread(self.after_call, self._thread_name)
-        except RuntimeError:  # no thread to be had
-            self.after_call()
+                self._writer.flush_replies()
 
     # The end
 
@@ -398,6 +304,11 @@ class Link:
                 time.sleep(GONE_SECONDS)
         self.check_end()
 
+    def _on_pause(self) -> None:
+        if self.partner is not None:
+            self.partner.flush()
+        self.check_end()
+
     def check_end(self) -> None:
         """Close after the last reply, once the other end has finished sending."""
         if self._at_end and self.idle:
@@ -414,7 +325,7 @@ class Link:
             self.connection.close()
         with self._writer.lock:  # see _finish; every write ends at once now
             self.session.close(reason)
-        self._room.set()
+        self._runner.room.set()
         self._writer.close()
         self._on_close(self, reason)
 

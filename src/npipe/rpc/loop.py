@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from npipe.rpc.api import Method
     from npipe.rpc.dispatcher import Call
-    from npipe.rpc.link import Link
+    from npipe.rpc.runner import Runner
     from npipe.rpc.subscriptions import Subscription
 
 __all__ = ["LoopThread"]
@@ -35,7 +35,7 @@ class LoopThread:
         self._gates: dict[str, asyncio.Semaphore] = {}  # the loop's thread's
         self._stopped = False
 
-    def run_call(self, link: Link, call: Call) -> None:
+    def run_call(self, runner: Runner, call: Call) -> None:
         """Start a call; its reply is written when it ends. Cancelling it cancels the task."""
 
         import asyncio
@@ -46,7 +46,7 @@ class LoopThread:
                     await call.run_async()
             finally:
                 call.fail(asyncio.CancelledError())  # if it was, while it waited at its gate
-                await _apart(link.after_async_call)
+                await _apart(runner.after_async_call)
 
         if not self._start(call, run):
             call.fail(asyncio.CancelledError())

@@ -34,10 +34,9 @@ class Writer:
         *,
         name: str,
         on_failure: Callable[[str], object],
-        on_room: Callable[[], object],
     ) -> None:
-        """``on_failure(reason)`` is called when it cannot be written to; ``on_room()`` in the
-        thread of ``flush_soon``, called ``name``, each time that it has written everything."""
+        """``on_failure(reason)`` is called when it cannot be written to. ``name`` is that of the
+        thread of ``flush_soon``."""
         self.lock = threading.RLock()  # held while writing; a write that fails closes
         self.writing = False  # what was taken has not left yet
         self.bytes_out = 0
@@ -47,7 +46,7 @@ class Writer:
         self._session = session
         self._name = name
         self._on_failure = on_failure
-        self._on_room = on_room
+        self.on_room: Callable[[], object] = _nothing  # called when that has written everything
         self._rest: bytes | memoryview = b""  # of a write whose caller had no more time
         self._waiting: list[None] = []  # one for each thread that waits for the lock
         self._for_room: list[threading.Event] = []  # one for each that waits for room
@@ -82,6 +81,11 @@ class Writer:
                 self.flush_soon()
                 return
             pushes = wait = False
+
+    def flush_replies(self) -> None:
+        """Write what is queued, or leave it to who writes now unless that is much already."""
+        if self._session.has_output:
+            self.flush(wait=self._session.crowded)
 
     def catch_up(self, until: float | None) -> bool:
         """Wait until what is queued has left. False: that took longer than ``until``."""
@@ -202,7 +206,11 @@ class Writer:
                 self.flush(pushes=True)
                 while self._waiting and not self._closed:  # a lock is not fair
                     time.sleep(YIELD_SECONDS)
-            self._on_room()
+            self.on_room()
+
+
+def _nothing() -> None:
+    pass
 
 
 def _is_over(until: float | None) -> bool:
