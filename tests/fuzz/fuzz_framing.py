@@ -14,6 +14,7 @@ import sys
 
 from npipe.errors import ProtocolError
 from npipe.rpc import framing
+from npipe.rpc.content_length import MAX_HEADER
 
 KINDS = ("json-stream", "ndjson", "content-length", "auto")
 MAX_BYTES, MAX_DEPTH = 200, 12
@@ -43,7 +44,7 @@ def split(kind: str, chunks: list[bytes]) -> tuple[list[bytes], str]:
     try:
         for chunk in chunks:
             messages += reader.feed(chunk)
-            assert reader.pending <= MAX_BYTES + framing.MAX_HEADER + 4
+            assert reader.pending <= MAX_BYTES + MAX_HEADER + 4
         messages += reader.eof()
     except ProtocolError as error:
         return messages, str(error)

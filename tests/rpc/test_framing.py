@@ -1,4 +1,4 @@
-"""npipe.rpc.framing and npipe.rpc.scanner: where messages end, and what a peer cannot make us do.
+"""npipe.rpc.framing and what is behind it: where messages end, and what a peer cannot make us do.
 
 The reference is the stdlib's ``json.raw_decode`` on the whole text, which knows JSON and nothing
 of chunks.
@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from npipe.errors import ProtocolError, Truncated
-from npipe.rpc import framing, scanner
+from npipe.rpc import framing, json_stream, scanner
 
 # --- streams of JSON ------------------------------------------------------------------------------
 
@@ -345,7 +345,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
         return end
 
     monkeypatch.setattr(scanner, "outline", counting_outline)
-    monkeypatch.setattr(framing, "outline", counting_outline)
+    monkeypatch.setattr(json_stream, "outline", counting_outline)
     monkeypatch.setattr(scanner.Container, "_tokens", counting_tokens)
     return counts
 
