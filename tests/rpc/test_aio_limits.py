@@ -276,6 +276,28 @@ def test_a_reader_that_sleeps_too_long_is_dropped_and_never_sees_a_broken_stream
 
 
 @posix_only
+def test_calls_that_end_while_their_connection_is_being_closed_hold_up_nobody(run: Run) -> None:
+    async def main() -> None:
+        async with running(limits=rpc.Limits(calls=2)) as here, await here.connect() as other:
+            _, writer = await here.raw()
+            writer.transport.pause_reading()  # type: ignore[attr-defined]
+            # More than the socket takes, less than makes the server wait for it; then much more
+            # in calls, some of which have to wait for others; then what ends the connection.
+            writer.write(request("test_big", 400_000))
+            writer.write(b"".join(request("test_asyncBig", 300_000) for _ in range(4)))
+            writer.write(b"{" * 600)
+            async with asyncio.timeout(60):
+                while here.server.stats()["calls"] < 3:
+                    await asyncio.sleep(0.001)
+            here.service.async_gate.set()
+            for number in range(10):  # the loop turned for ever
+                assert await other.call("test_add", number) == number
+            writer.transport.abort()
+
+    run(main())
+
+
+@posix_only
 @pytest.mark.parametrize("name", ["flood", "plainFlood"])
 def test_a_slow_subscriber_holds_up_its_own_generator_only(run: Run, name: str) -> None:
     async def main() -> None:

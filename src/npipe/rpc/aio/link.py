@@ -242,7 +242,7 @@ class Link(asyncio.Protocol):
         """Do all that can be done at once, and write what it gave."""
         self._awake = False
         self._runner.settle()
-        if self.closed:
+        if self.transport.is_closing():  # nothing can be written any more, so nothing is begun
             return
         session, begin = self.session, self._runner.begin
         self.pumping = True
@@ -319,7 +319,7 @@ class Link(asyncio.Protocol):
 
     async def room(self) -> None:
         """Wait until the peer reads and not much is queued. At once, if that is so."""
-        while not self.closed:
+        while not self.transport.is_closing():
             if self._room is not None:
                 await asyncio.shield(self._room)
             elif self.session.outbox.crowded:  # many tasks call at the same time
