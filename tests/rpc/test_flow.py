@@ -34,6 +34,7 @@ class Service:
     def __init__(self) -> None:
         self.calls = 0
         self.heard = threading.Semaphore(0)
+        self.held, self.release = threading.Event(), threading.Event()
         self._lock = threading.Lock()
 
     def _count(self) -> None:
@@ -60,6 +61,11 @@ class Service:
 
     async def task(self, size: int) -> str:
         return self.plain(size)
+
+    @rpc.method(inline=True)
+    def hold(self) -> None:
+        self.held.set()
+        assert self.release.wait(60)
 
     def back(self, text: str, context: rpc.Context) -> str:
         """Return what the caller echoes."""
@@ -276,6 +282,18 @@ def wait_for(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.01)
+
+
+def test_who_has_gone_before_its_first_reply_holds_up_nobody(
+    served: Served, service: Service
+) -> None:
+    address = served()
+    with npipe.connect(address) as connection:
+        calls = (request(id, "test_inline", SIZE) for id in range(10))
+        connection.write(request(99, "test_hold") + b"".join(calls))
+        assert service.held.wait(60)
+    service.release.set()  # it has gone: the first write finds that out, with calls still to begin
+    assert call_all(address, [("test_inline", 1)], kind="threads", timeout=60) == ["x"]
 
 
 # Callers whose time is limited

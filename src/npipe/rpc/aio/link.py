@@ -252,8 +252,8 @@ class Link(asyncio.Protocol):
             while True:
                 while (call := session.next_call()) is not None:
                     begin(call)
-                if session.blocked or not session.stalled:
-                    break
+                if session.blocked or not session.stalled or self.transport.is_closing():
+                    break  # in the last case nothing leaves any more
                 session.stalled = False
                 self.flush()
         finally:
