@@ -236,10 +236,11 @@ def test_close_from_a_signal_handler_in_the_middle_of_accept(path: str) -> None:
     listener = npipe.listen(path)
     before = signal.signal(signal.SIGALRM, lambda *_: listener.close())
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)  # see the test of a read
         with pytest.raises(ClosedError):
             listener.accept()
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
 
 
