@@ -64,7 +64,6 @@ class Caller:
             reply: Reply[Outcome] = Reply()
             _await_room(link, deadline)
             pending = link.session.outgoing.call(method, text, reply, hear)
-            link.flush(deadline.end)
             return [_await(link, reply, pending, deadline)]
 
         (outcome,) = self._exchange(send, idempotent=idempotent)
@@ -100,7 +99,6 @@ class Caller:
             reply: Reply[list[Outcome]] = Reply()
             _await_room(link, deadline)
             pending = link.session.outgoing.batch(calls, reply)
-            link.flush(deadline.end)
             return _await(link, reply, pending, deadline)
 
         outcomes = self._exchange(send, idempotent=idempotent)
@@ -138,7 +136,6 @@ class Caller:
         deadline = Deadline(self._timeout if timeout is None else timeout)
         _await_room(link, deadline)
         pending = outgoing.subscribe(namespace, text, subscribed.push, reply)
-        link.flush(deadline.end)
         outcome = _await(link, reply, pending, deadline)
         if isinstance(outcome, Exception):
             raise outcome
@@ -176,8 +173,10 @@ def _await_room(link: Link, deadline: Deadline) -> None:
 
 
 def _await(link: Link, reply: Reply[T], pending: Pending, deadline: Deadline) -> T:
-    """Wait for a reply. When it does not come in time: cancel it, raise TimeoutError."""
+    """Send what was queued, wait for the reply. When it does not come in time: cancel it, raise
+    TimeoutError."""
     try:
+        link.flush(deadline.end)
         came = link.wait(reply, deadline.end)
     except BaseException:  # KeyboardInterrupt
         _give_up(link, pending)

@@ -46,7 +46,7 @@ class Writer:
         self._session = session
         self._name = name
         self._on_failure = on_failure
-        self.on_room: Callable[[], object] = _nothing  # called when that has written everything
+        self.on_room: Callable[[], object] = _nothing  # called when that has written some
         self._rest: bytes | memoryview = b""  # of a write whose caller had no more time
         self._waiting: list[None] = []  # one for each thread that waits for the lock
         self._for_room: list[threading.Event] = []  # one for each that waits for room
@@ -90,11 +90,13 @@ class Writer:
     def catch_up(self, until: float | None) -> bool:
         """Wait until what is queued has left. False: that took longer than ``until``."""
         left = -1 if until is None else max(0, until - time.monotonic())
-        if self.lock.acquire(timeout=left):
-            try:
-                self.flush(until=until)
-            finally:
+        self._waiting.append(None)
+        try:
+            if self.lock.acquire(timeout=left):
                 self.lock.release()
+        finally:
+            self._waiting.pop()
+        self.flush(wait=False, until=until)  # it looks once more after it has let go of the lock
         return not self._session.crowded
 
     def flush_soon(self) -> bool:
@@ -111,6 +113,8 @@ class Writer:
         self._for_room.append(room)
         try:
             while session.crowded and not self._closed:
+                if not self.flush_soon():  # who queued it may have been interrupted before
+                    self.flush(until=until)
                 left = None if until is None else max(0, until - time.monotonic())
                 if not room.wait(left):
                     return False
@@ -128,16 +132,21 @@ class Writer:
     def _write_output(self, pushes: bool, until: float | None) -> None:
         session = self._session
         self.writing = True  # first: what is taken is not written yet
-        data = self._rest or session.take(pushes=pushes)
-        if data:
-            # What a proxy is asked goes out elsewhere: that does not wait for this.
-            session.blocked = len(data) > session.outbox.mark and not session.relays
-            try:
+        try:
+            data = self._rest or session.take(pushes=pushes)
+            if data:
+                # What a proxy is asked goes out elsewhere: that does not wait for this.
+                session.blocked = len(data) > session.outbox.mark and not session.relays
                 self._rest = self._write(data, until)
-            except OSError as error:
-                self._rest = b""
-                slow = isinstance(error, TimeoutError)
-                self._on_failure("the other end reads too slowly" if slow else str(error))
+        except OSError as error:
+            self._rest = b""
+            slow = isinstance(error, TimeoutError)
+            self._on_failure("the other end reads too slowly" if slow else str(error))
+        except BaseException:  # KeyboardInterrupt: this may be half a message, so nothing follows
+            self._rest = b""
+            self.writing = session.blocked = False
+            self._on_failure("interrupted while writing")
+            raise
         if not self._rest:
             session.blocked = self.writing = False
             if self._for_room:
@@ -202,11 +211,13 @@ class Writer:
         while not self._closed:
             self._wanted.wait()
             self._wanted.clear()
-            while session.has_output or session.has_pushes or self._rest:
+            while True:
                 self.flush(pushes=True)
-                while self._waiting and not self._closed:  # a lock is not fair
+                self.on_room()  # now: there may be pushes without an end
+                while self._waiting and not (self.writing or self._closed):  # a lock is not fair
                     time.sleep(YIELD_SECONDS)
-            self.on_room()
+                if not (session.has_output or session.has_pushes or self._rest):
+                    break
 
 
 def _nothing() -> None:
