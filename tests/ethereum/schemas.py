@@ -72,7 +72,7 @@ _PLACE = {
 
 
 def _transaction(place: Schema) -> Schema:
-    """One of the four kinds, each with exactly its own fields."""
+    """One of the five kinds, each with exactly its own fields."""
     common = {**place, **_ANY_TRANSACTION}
     old = _object({**common, "type": {"const": "0x0"}, "v": UINT}, {"chainId": UINT})
     listed = {**common, **_TYPED}
@@ -80,6 +80,16 @@ def _transaction(place: Schema) -> Schema:
         old,
         _object({**listed, "type": {"const": "0x1"}}, {"v": UINT}),
         _object({**listed, **_FEES, "type": {"const": "0x2"}}, {"v": UINT}),
+        _object(
+            {
+                **listed,
+                **_FEES,
+                "type": {"const": "0x3"},
+                "maxFeePerBlobGas": UINT,
+                "blobVersionedHashes": _list(HASH, minItems=1),
+            },
+            {"v": UINT},
+        ),
         _object(
             {
                 **listed,
@@ -127,7 +137,8 @@ RECEIPT = _object(
         "effectiveGasPrice": UINT,
         "logs": _list(LOG),
         "logsBloom": BLOOM,
-    }
+    },
+    {"blobGasUsed": UINT, "blobGasPrice": UINT},
 )
 HEADER_FIELDS = {
     "number": UINT,

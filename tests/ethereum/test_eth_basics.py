@@ -141,7 +141,7 @@ def test_signing_without_sending(call: Call, alice: str, bob: str) -> None:
     ("raw", "message"),
     [
         ("0x", "typed transaction too short"),
-        ("0x03c0", "transaction type not supported"),
+        ("0x03c0", "unexpected EOF"),
         ("0x7fc0", "transaction type not supported"),
         ("0xc0", "rlp"),
         ("0x02f8", "rlp"),

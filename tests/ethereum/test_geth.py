@@ -143,6 +143,7 @@ SENDING = [
     *each("eth_sendRawTransaction", [], [5]),
     *requests("eth_sendRawTransaction", "0x", "0x12", "12", "0x1", "0xzz", "0x00", "0x7fc0"),
     *requests("eth_sendRawTransaction", "0xc0", "0xf8", "0xf86c", "0xc3010203", "0x01c0", "0x02c0"),
+    *requests("eth_sendRawTransaction", "0x03", "0x03c0", "0x03c101", "0x03c3010203"),
     *requests("eth_sendRawTransaction", raw(), raw((10**10, None)), raw(value="0x1")),
     *requests("eth_sendRawTransaction", raw(gas=20_999), raw(data="0x" + "11" * 1_000, gas=40_000)),
     *requests("eth_sendRawTransaction", raw(chain_id=5), raw((10**10, None), chain_id=5)),

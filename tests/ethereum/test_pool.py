@@ -21,6 +21,7 @@ class Item:
     max_priority_fee_per_gas: int = 10
     gas: int = 21_000
     value: int = 0
+    type_id: int = 2
     hash: bytes = field(init=False)
 
     def __post_init__(self) -> None:

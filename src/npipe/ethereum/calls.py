@@ -53,6 +53,8 @@ class Calls:
             max_fee_per_gas=fee_cap,
             max_priority_fee_per_gas=fee_cap if tip is None else tip,
             access_list=transactions.access_list(request.access_list or ()),
+            blob_versioned_hashes=[to_bytes(each) for each in request.blob_versioned_hashes or ()],
+            max_fee_per_blob_gas=to_int(request.max_fee_per_blob_gas or 0),
             authorization_list=transactions.authorizations(request.authorization_list or ()),
         )
 

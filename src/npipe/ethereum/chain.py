@@ -27,16 +27,16 @@ from eth.vm.chain_context import ChainContext
 from eth.vm.forks.london.headers import calculate_expected_base_fee_per_gas
 from eth_hash.auto import keccak
 from eth_utils import ValidationError
-from rlp import decode, encode
+from rlp import encode
 from rlp.exceptions import RLPException
 
+from . import blobs
 from .clock import Clock
 from .errors import ChainError
 from .events import Hub
 from .genesis import EXTRA, GAS_LIMIT, MIN_GAS_LIMIT, genesis
-from .impersonation import recognized
-from .mined import Mined
-from .state_file import SavedBlock, SavedChain
+from .mined import Mined, restored
+from .state_file import SavedChain
 from .vm import Machine, State
 
 __all__ = ["Chain"]
@@ -140,6 +140,10 @@ class Chain:
             return self.next.base_fee
         return int(calculate_expected_base_fee_per_gas(self.head.header))
 
+    def next_blob_base_fee(self) -> int:
+        """What the next block will take of each unit of blob gas."""
+        return blobs.base_fee(self.next_header().excess_blob_gas)
+
     # -- mining ---------------------------------------------------------------------------------
 
     def next_header(self) -> BlockHeaderAPI:
@@ -175,6 +179,9 @@ class Chain:
         included: list[SignedTransactionAPI] = []
         left: list[SignedTransactionAPI] = []
         for transaction in transactions:
+            if header.blob_gas_used + blobs.gas_of(transaction) > blobs.MAX_GAS:
+                left.append(transaction)
+                continue
             try:
                 receipt, computation = vm.apply_transaction(header, transaction)
             except ValidationError:
@@ -286,14 +293,7 @@ class Chain:
         return SavedChain(
             chain_id=self.chain_id,
             offset=self.clock.offset,
-            blocks=[
-                SavedBlock(
-                    encode(mined.block),
-                    [receipt.encode() for receipt in mined.receipts],
-                    list(mined.created),
-                )
-                for mined in self._blocks
-            ],
+            blocks=[mined.saved() for mined in self._blocks],
             nodes=dict(self.store),
             pool=[transaction.encode() for transaction in pool],
             altered=dict(self._altered),
@@ -310,7 +310,7 @@ class Chain:
         parent = GENESIS_PARENT_HASH
         try:
             for number, item in enumerate(saved.blocks):
-                mined = _decode(item)
+                mined = restored(item)
                 if (mined.number, mined.header.parent_hash) != (number, parent):
                     raise ValueError(f"block {number} does not follow the one before it")
                 if mined.header.state_root not in self.store:
@@ -338,13 +338,3 @@ class Chain:
     def _ancestors(self, header: BlockHeaderAPI) -> Iterable[bytes]:
         for number in range(header.block_number - 1, max(-1, header.block_number - 257), -1):
             yield self._blocks[number].hash
-
-
-def _decode(saved: SavedBlock) -> Mined:
-    block = decode(saved.block, Machine.get_block_class())
-    builder = Machine.get_receipt_builder()
-    receipts = tuple(builder.decode(receipt) for receipt in saved.receipts)
-    if not len(receipts) == len(saved.created) == len(block.transactions):
-        raise ValueError(f"block {block.number} has not a receipt for each transaction")
-    block = block.copy(transactions=tuple(map(recognized, block.transactions)))
-    return Mined(block, receipts, tuple(saved.created))

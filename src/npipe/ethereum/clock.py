@@ -50,7 +50,7 @@ class Clock:
         Seen from the last block, whose time is ``parent``: where many blocks came in a second that
         is ahead of the clock, and the next one must be later by all that was asked for.
         """
-        ahead = max(0, parent - self.now())
+        ahead = max(0, parent - self.now()) if seconds else 0
         if not 0 <= self.now() + ahead + seconds < _END:
             raise ChainError(f"the time cannot be moved by {seconds} seconds")
         self.offset += ahead + seconds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from . import blobs
 from .errors import ChainError, UnknownBlock
 from .formats import BlockNumber, Count, quantity, to_int
 from .mined import Mined
@@ -34,9 +35,10 @@ class EthFees:
         """A tip that will do."""
         return quantity(TIP)
 
+    @on_worker
     def blob_base_fee(self) -> str:
-        """The price of blobs, which nobody uses here: the least there is."""
-        return "0x1"
+        """The price, in wei a unit of blob gas, that the next block will take."""
+        return quantity(self._node.chain.next_blob_base_fee())
 
     @on_worker
     def fee_history(
@@ -57,6 +59,11 @@ class EthFees:
         first = max(0, last + 1 - count)
         blocks = self._node.chain.blocks[first : last + 1] if count else []
         following = self._node.chain.by_number(last + 1)
+        next_blob_fee = (
+            blobs.base_fee(following.header.excess_blob_gas)
+            if following
+            else self._node.chain.next_blob_base_fee()
+        )
         next_fee = (
             following.header.base_fee_per_gas if following else self._node.chain.next_base_fee()
         )
@@ -64,12 +71,14 @@ class EthFees:
             "oldestBlock": quantity(first if count else 0),
             "baseFeePerGas": [quantity(mined.header.base_fee_per_gas) for mined in blocks],
             "gasUsedRatio": [mined.header.gas_used / mined.header.gas_limit for mined in blocks],
-            "baseFeePerBlobGas": ["0x1" for _ in blocks],
-            "blobGasUsedRatio": [0.0 for _ in blocks],
+            "baseFeePerBlobGas": [
+                quantity(blobs.base_fee(mined.header.excess_blob_gas)) for mined in blocks
+            ],
+            "blobGasUsedRatio": [mined.header.blob_gas_used / blobs.MAX_GAS for mined in blocks],
         }
         if count:
             history["baseFeePerGas"].append(quantity(next_fee))
-            history["baseFeePerBlobGas"].append("0x1")
+            history["baseFeePerBlobGas"].append(quantity(next_blob_fee))
         if percentiles and count:
             history["reward"] = [_rewards(mined, percentiles) for mined in blocks]
         return history

@@ -52,11 +52,15 @@ class Message:
     max_priority_fee_per_gas: int = 0
     access_list: Sequence[tuple[bytes, Sequence[int]]] = ()
     authorization_list: Sequence[Any] = ()
+    blob_versioned_hashes: Sequence[bytes] = ()
+    max_fee_per_blob_gas: int = 0
     type_id: int = field(init=False, default=2)
 
     def __post_init__(self) -> None:
         if self.authorization_list:
             object.__setattr__(self, "type_id", 4)
+        elif self.blob_versioned_hashes:
+            object.__setattr__(self, "type_id", 3)
 
     @property
     def intrinsic_gas(self) -> int:
@@ -180,10 +184,12 @@ _WORDS: dict[type[Exception], str] = {
 }
 
 
-def _begin(state: StateAPI, message: Message) -> None:
+def _begin(state: Any, message: Message) -> None:
     """Refuse what cannot be run. A call that names no price sees no base fee either."""
     if message.max_fee_per_gas == 0:
         state.execution_context._base_fee_per_gas = 0
+    if message.blob_versioned_hashes and message.max_fee_per_blob_gas == 0:
+        state.pretended_blob_base_fee = 0
     check(state, message)
 
 

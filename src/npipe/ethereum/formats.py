@@ -157,6 +157,9 @@ class TransactionRequest(msgspec.Struct, rename="camel"):
     type: Quantity | None = None
     access_list: list[AccessListEntry] | None = None
     authorization_list: list[Authorization] | None = None
+    max_fee_per_blob_gas: Quantity | None = None
+    blob_versioned_hashes: list[Hash] | None = None
+    blobs: list[Data] | None = None
 
     @property
     def payload(self) -> bytes:

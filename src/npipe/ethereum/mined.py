@@ -1,12 +1,17 @@
-"""A block as the chain keeps it."""
+"""A block as the chain keeps it, and how it is saved."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from eth.abc import BlockAPI, BlockHeaderAPI, ReceiptAPI
+from rlp import decode, encode
 
-__all__ = ["Mined"]
+from .impersonation import recognized
+from .state_file import SavedBlock
+from .vm import Machine
+
+__all__ = ["Mined", "restored"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,3 +38,19 @@ class Mined:
         """What one transaction used: receipts hold the sum up to and with it."""
         before = self.receipts[index - 1].gas_used if index else 0
         return int(self.receipts[index].gas_used - before)
+
+    def saved(self) -> SavedBlock:
+        """As it goes to a file."""
+        receipts = [receipt.encode() for receipt in self.receipts]
+        return SavedBlock(encode(self.block), receipts, list(self.created))
+
+
+def restored(saved: SavedBlock) -> Mined:
+    """A block as it comes from a file. Raises what rlp and py-evm raise, or ValueError."""
+    block = decode(saved.block, Machine.get_block_class())
+    builder = Machine.get_receipt_builder()
+    receipts = tuple(builder.decode(receipt) for receipt in saved.receipts)
+    if not len(receipts) == len(saved.created) == len(block.transactions):
+        raise ValueError(f"block {block.number} has not a receipt for each transaction")
+    block = block.copy(transactions=tuple(map(recognized, block.transactions)))
+    return Mined(block, receipts, tuple(saved.created))

@@ -182,6 +182,13 @@ class Node:
                 f"max fee per gas less than block base fee: address 0x{transaction.sender.hex()}, "
                 f"maxFeePerGas: {transaction.max_fee_per_gas}, baseFee: {base_fee}"
             )
+        blob_fee = self.chain.next_blob_base_fee() if transaction.type_id == 3 else 0
+        if blob_fee and self.automine and transaction.max_fee_per_blob_gas < blob_fee:
+            raise ChainError(
+                "max fee per blob gas less than block blob gas fee: "
+                f"address 0x{transaction.sender.hex()}, blobGasFeeCap: "
+                f"{transaction.max_fee_per_blob_gas}, blobBaseFee: {blob_fee}"
+            )
         self.pool.add(transaction)
         self.hub.new_pending(transaction)
         if self.automine:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Protocol
 
+from .blobs import gas_of
 from .errors import ChainError
 
-__all__ = ["Pool"]
+__all__ = ["Pool", "cost_of"]
 
 _LIMIT = 5_120  # geth's own: 4096 executable and 1024 others
 _BUMP = 110  # per cent of the old price that a replacement must offer
@@ -85,9 +86,7 @@ class Pool:
     def cost_before(self, sender: bytes, nonce: int) -> int:
         """What the sender's other transactions may cost, up to this nonce, in wei."""
         return sum(
-            item.gas * item.max_fee_per_gas + item.value
-            for other, item in self._senders.get(sender, {}).items()
-            if other < nonce
+            cost_of(item) for other, item in self._senders.get(sender, {}).items() if other < nonce
         )
 
     def next_nonce(self, sender: bytes, state: _Nonces) -> int:
@@ -109,6 +108,14 @@ class Pool:
         while nonce in items:
             yield items[nonce]
             nonce += 1
+
+
+def cost_of(transaction: Any) -> int:
+    """What a transaction may cost its sender at most, in wei."""
+    cost = transaction.gas * transaction.max_fee_per_gas + transaction.value
+    if blob_gas := gas_of(transaction):
+        cost += blob_gas * transaction.max_fee_per_blob_gas
+    return int(cost)
 
 
 def _check_replacement(old: Any, new: Any) -> None:

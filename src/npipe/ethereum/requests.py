@@ -63,6 +63,8 @@ def check_request(request: TransactionRequest, chain_id: int) -> None:
             'Please use "input" to pass transaction call data'
         )
     check_chain(request, chain_id)
+    if request.blobs or request.blob_versioned_hashes:
+        raise ChainError("signing blob transactions not supported")
     if not request.target and not request.payload:
         raise ChainError("contract creation without any data provided")
 

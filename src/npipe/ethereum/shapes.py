@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from . import blobs
 from .formats import data, quantity, word
 
 if TYPE_CHECKING:
@@ -121,6 +122,9 @@ def _fields(item: Any, kind: int) -> JSON:
     if kind >= 2:
         shape["maxFeePerGas"] = quantity(item.max_fee_per_gas)
         shape["maxPriorityFeePerGas"] = quantity(item.max_priority_fee_per_gas)
+    if kind == 3:
+        shape["maxFeePerBlobGas"] = quantity(item.max_fee_per_blob_gas)
+        shape["blobVersionedHashes"] = [data(each) for each in item.blob_versioned_hashes]
     if kind == 4:
         shape["authorizationList"] = [
             {
@@ -150,7 +154,8 @@ def receipt(mined: Mined, index: int, first_log: int | None = None) -> JSON:
     if first_log is None:
         first_log = sum(len(earlier.logs) for earlier in mined.receipts[:index])
     created = mined.created[index]
-    return {
+    blob_gas = blobs.gas_of(item)
+    shape: JSON = {
         "type": quantity(item.type_id or 0),
         "status": "0x1" if outcome.state_root == b"\x01" else "0x0",
         "transactionHash": data(item.hash),
@@ -168,6 +173,10 @@ def receipt(mined: Mined, index: int, first_log: int | None = None) -> JSON:
         ],
         "logsBloom": f"0x{outcome.bloom:0512x}",
     }
+    if blob_gas:
+        shape["blobGasUsed"] = quantity(blob_gas)
+        shape["blobGasPrice"] = quantity(blobs.base_fee(mined.header.excess_blob_gas))
+    return shape
 
 
 def receipts(mined: Mined) -> list[JSON]:

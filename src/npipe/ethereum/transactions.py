@@ -23,10 +23,12 @@ from eth_utils import ValidationError
 
 from npipe.errors import InvalidParams
 
+from . import blobs
 from .errors import ChainError
 from .execution import MAX_INITCODE, floor_gas
 from .formats import AccessListEntry, Authorization, TransactionRequest, to_bytes, to_int
 from .impersonation import Impersonated, recognized
+from .pool import cost_of
 
 __all__ = [
     "access_list",
@@ -45,7 +47,7 @@ _LEGACY, _ACCESS_LIST, _DYNAMIC_FEE, _BLOB, _SET_CODE = range(5)
 _MAX_NONCE = 2**64 - 2  # EIP-2681
 _HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 _LENGTHS = re.compile(r"list length \((\d+)\) does not match sedes \((\d+)\)")  # in rlp's words
-_GO_TYPES = {1: "AccessListTx", 2: "DynamicFeeTx", 4: "SetCodeTx"}
+_GO_TYPES = {1: "AccessListTx", 2: "DynamicFeeTx", 3: "BlobTx", 4: "SetCodeTx"}
 _DELEGATION = b"\xef\x01\x00"  # code that only names another's (EIP-7702): such senders are people
 
 
@@ -53,8 +55,10 @@ def decode(raw: bytes) -> SignedTransactionAPI:
     """A transaction from its bytes. Raises ChainError in geth's words for what is none."""
     if not raw or (len(raw) == 1 and raw[0] < 0x80):
         raise ChainError("typed transaction too short")
-    if raw[0] in (0x00, _BLOB) or 0x04 < raw[0] < 0xC0:  # blobs need proofs this chain cannot check
+    if raw[0] == 0x00 or 0x04 < raw[0] < 0xC0:
         raise ChainError("transaction type not supported")
+    if raw[0] == _BLOB:
+        raw = blobs.without_sidecar(raw)
     try:
         transaction = Builder.decode(raw)
         if transaction.s > _HALF_ORDER:
@@ -62,6 +66,8 @@ def decode(raw: bytes) -> SignedTransactionAPI:
         if transaction.nonce > _MAX_NONCE:
             raise ChainError("nonce has max value")
         transaction.validate()
+        if raw[0] == _BLOB and not transaction.to:
+            raise ChainError("blob transaction of type create")
     except UnrecognizedTransactionType as error:
         raise ChainError("transaction type not supported") from error
     except (rlp.exceptions.RLPException, ValidationError, TypeError, ValueError) as error:
@@ -194,7 +200,7 @@ def check_against_state(transaction: SignedTransactionAPI, state: StateAPI, spen
     if code and not (code.startswith(_DELEGATION) or isinstance(transaction, Impersonated)):
         raise ChainError(f"sender not an eoa: address 0x{sender.hex()}")
     balance = state.get_balance(sender)
-    cost = transaction.gas * transaction.max_fee_per_gas + transaction.value + spent
+    cost = cost_of(transaction) + spent
     if balance < cost:
         raise ChainError(
             "insufficient funds for gas * price + value: "
