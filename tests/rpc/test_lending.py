@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from typing import Any
 
 import pytest
 
+import npipe
 from npipe import rpc
 from npipe.errors import ConnectionLost
 from npipe.rpc.lending import GRACE
@@ -202,3 +204,26 @@ def test_a_client_that_serves_always_reads_in_its_own_thread() -> None:
     with rpc.Client(lambda again: ours, api=rpc.API()) as client:
         assert type(client._link).__name__ == "Link"
     theirs.close()
+
+
+def test_a_caller_that_reads_waits_no_longer_than_it_said_for_who_does_not(address: str) -> None:
+    """The other end asks for more than may wait, and takes no answer."""
+    limits = rpc.Limits(message_bytes=1000, queue_bytes=1000)
+    with npipe.listen(address) as listener, rpc.connect(address, limits=limits) as client:
+        other = listener.accept()
+
+        def flood() -> None:
+            while not other.read(1000).endswith(b"\n"):
+                pass
+            with contextlib.suppress(OSError):
+                while True:
+                    other.write(b'{"jsonrpc":"2.0","id":1,"method":"any"}\n' * 100)
+
+        thread = threading.Thread(target=flood, daemon=True)
+        thread.start()
+        began = time.monotonic()
+        with pytest.raises(TimeoutError):
+            client.call("there", timeout=2.0)
+        assert time.monotonic() - began < 15  # half of what a write may take
+        other.close()
+        thread.join(60)

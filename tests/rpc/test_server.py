@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 import npipe
 from npipe import rpc
 from npipe.errors import ClosedError
+from npipe.rpc.eager import EagerReads
 from rpc.conftest import ServeAPI
 from rpc.service import Service, make_api
 
@@ -303,6 +305,68 @@ def test_partial_messages_have_a_time_limit(
         assert connection.read(10) == b""
     wait_for(lambda: server.stats()["connections"]["open"] == 0)
     assert "connection 000001 closed (no complete message in time)" in caplog.text
+
+
+def test_each_message_of_a_stream_that_never_pauses_has_its_time(
+    serve_api: ServeAPI, address: str
+) -> None:
+    serve_api(make_api(), limits=rpc.Limits(message_timeout=0.5))
+    message = b'{"jsonrpc":"2.0","method":"test_noArgsRets"}\n'
+    with npipe.connect(address) as connection:
+        connection.write(message[:20])
+        end = time.monotonic() + 1.5
+        while time.monotonic() < end:
+            connection.write(message[20:] + message[:20])  # always in the midst of one
+            time.sleep(0.01)
+        connection.write(message[20:] + call(1, b"test_noArgsRets"))
+        assert json.loads(read_lines(connection, 1)[0]) == NOTHING
+
+
+NOTHING = {"jsonrpc": "2.0", "id": 1, "result": None}
+
+
+def test_a_message_has_its_time_from_when_it_can_be_read(serve_api: ServeAPI, address: str) -> None:
+    serve_api(make_api(), limits=rpc.Limits(message_timeout=0.5))
+    last = call(1, b"test_noArgsRets")
+    with npipe.connect(address) as connection:
+        connection.write(call(2, b"test_repeat", b'["x",3000000]') + last[:20])
+        data = connection.read(1)  # so these have been read
+        connection.write(last[20:])
+        end = time.monotonic() + 1.5
+        while data.count(b"\n") < 2:
+            if time.monotonic() < end:
+                time.sleep(0.05)
+            more = connection.read(65536)
+            assert more, "the server closed"
+            data += more
+        assert json.loads(data.splitlines()[1]) == NOTHING
+
+
+def test_an_inline_call_longer_than_the_idle_time_is_not_idle(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Who looks for a message without sleeping went by the deadline of the read before.
+    napped = threading.Event()
+
+    def read(reads: EagerReads, connection: npipe.Connection, size: int) -> bytes | None:
+        return connection.read_soon(size, 0) if napped.is_set() else None
+
+    monkeypatch.setattr(EagerReads, "read", read)
+
+    class Naps:
+        @rpc.method(inline=True)
+        def nap(self, seconds: float) -> None:
+            time.sleep(seconds)
+            napped.set()
+
+    api = rpc.API()
+    api.register("test", Naps())
+    with rpc.Server(api, limits=rpc.Limits(idle_timeout=0.3)) as server:
+        server.serve(address)
+        with npipe.connect(address) as connection:
+            for seconds in (b"[0.6]", b"[0]"):
+                connection.write(call(1, b"test_nap", seconds))
+                assert json.loads(read_lines(connection, 1)[0]) == NOTHING
 
 
 def test_idle_connections_are_closed_when_asked(

@@ -158,9 +158,12 @@ class LendingLink(Link):
             self._runner.start(call)  # never here: a caller waits for its own reply
         return True
 
+    def _wait_for_room(self, until: float | None = None) -> None:
+        super()._wait_for_room(self._leader_end)
+
     def _watch_partial(self) -> None:
         partial = self._framing.pending > 0
-        if partial != self._partial:
+        if partial != self._partial or (partial and self._anew):
             self._partial = partial
             seconds = self.session.limits.message_timeout if partial else None
             self._message_end = None if seconds is None else time.monotonic() + seconds

@@ -82,6 +82,7 @@ class Link:
         self._blank = False  # nothing but whitespace came last
         self._idle_end = 0.0  # when it will have been idle for too long
         self._partial = False  # a read deadline stands for the rest of a message
+        self._anew = False  # that message's time begins now
 
     def start(self) -> None:
         """Read and serve in a thread of its own."""
@@ -126,15 +127,17 @@ class Link:
             raise framing.error
         if session.full:
             self._wait_for_room()
+            self._anew = True
+        if self._partial or framing.pending:
+            self._watch_partial()  # not sooner: to answer the one before it may have taken long
         data = self._read()
         if not data:
             return False
         self.bytes_in += len(data)
         messages = framing.feed(data)
         session.receive(messages)
-        if self._partial or framing.pending:
-            self._watch_partial()
-        self._blank = not (messages or self._partial)
+        self._anew = bool(messages)
+        self._blank = not (messages or framing.pending)
         return True
 
     def _fail(self, error: Exception) -> None:
@@ -154,11 +157,9 @@ class Link:
         self.close(reason)
 
     def _read(self) -> bytes:
-        data = self._eager.read(self.connection, READ_SIZE)
-        if data is not None:
-            return data
         if self.session.limits.idle_timeout is None:
-            return self.connection.read(READ_SIZE)
+            data = self._eager.read(self.connection, READ_SIZE)
+            return self.connection.read(READ_SIZE) if data is None else data
         while True:
             before = self.bytes_out
             if not self._partial:
@@ -166,7 +167,8 @@ class Link:
                     self._idle_end = time.monotonic() + self.session.limits.idle_timeout
                 self.connection.set_read_deadline(self._idle_end)
             try:
-                return self.connection.read(READ_SIZE)
+                data = self._eager.read(self.connection, READ_SIZE)
+                return self.connection.read(READ_SIZE) if data is None else data
             except TimeoutError:
                 # Not ``in_flight``: a call that has just ended has its reply still to be written.
                 idle_now = self.idle and before == self.bytes_out
@@ -177,18 +179,20 @@ class Link:
     def _watch_partial(self) -> None:
         """Give the rest of a message its time; take the deadline away once it is whole."""
         partial = self._framing.pending > 0
-        if partial != self._partial:
+        if partial != self._partial or (partial and self._anew):
             self._partial = partial
             seconds = self.session.limits.message_timeout
             if seconds is not None:
                 self.connection.set_read_deadline(time.monotonic() + seconds if partial else None)
 
-    def _wait_for_room(self) -> None:
-        """Read no further while more calls wait than may: the other end is slowed down."""
+    def _wait_for_room(self, until: float | None = None) -> None:
+        """Read no further while more calls wait than may. Raises TimeoutError."""
+        room = self._runner.room
         while self.session.full and not self._closed:
-            self._runner.room.clear()
-            if self.session.full:
-                self._runner.room.wait()
+            room.clear()
+            left = None if until is None else max(0, until - time.monotonic())
+            if self.session.full and not room.wait(left):
+                raise TimeoutError
 
     # Calls
 
@@ -292,6 +296,8 @@ class Link:
             self._complain(error)
         if not self._work(token):
             return  # the other thread will find the end again
+        if self.session.stalled and not self._runner.hold():
+            self._runner.after_call()
         self._writer.flush()
         self._at_end = True
         with self._writer.lock:  # a write in progress first finds out whether it wrote anything
