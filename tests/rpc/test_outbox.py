@@ -268,3 +268,13 @@ def test_one_whose_own_reply_is_too_large_is_ended(make: Make, begun: list[Any])
     assert json.loads(session.take())["error"]["code"] == -32003
     assert not session.subscriptions
     assert [subscription.call.cancelled for subscription in begun] == [True]
+
+
+def test_many_messages_of_next_to_nothing_count_as_what_they_take(session: Session) -> None:
+    fill(session)
+    held = 0
+    while not session.full:  # 32 MiB of these would take a gibibyte
+        session.receive([b"{}"])
+        session.next_call()
+        held += 1
+    assert held <= 100_000 / (len(b"{}") + 48)  # bytes of memory that each one takes

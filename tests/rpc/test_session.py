@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from npipe.errors import ConnectionLost, ProtocolError, RPCError
 from npipe.rpc import API, Limits
 from npipe.rpc.dispatcher import Dispatcher
-from npipe.rpc.session import Session
+from npipe.rpc.session import EACH_BYTES, Session
 from rpc.conftest import Wire
 from rpc.service import make_api
 
@@ -192,7 +192,7 @@ def test_replies_have_a_limit(make_wire: Callable[..., Wire], api: API) -> None:
 
 
 def test_calls_over_the_limit_wait(make_wire: Callable[..., Wire], api: API) -> None:
-    size = len((OK % 0).encode())
+    size = len((OK % 0).encode()) + EACH_BYTES
     session = make_wire(api, limits=Limits(calls=2, message_bytes=2 * size)).session
     session.receive([(OK % id).encode() for id in range(7)])
     first, second = session.next_call(), session.next_call()

@@ -60,6 +60,8 @@ __all__ = ["Session"]
 
 log = logging.getLogger("npipe.rpc")
 
+EACH_BYTES = 64  # that a message put aside takes in memory beyond its text: it may be "{}"
+
 Forward = Callable[[Message, bytes, tuple[Batch, int] | None], None]
 
 
@@ -198,7 +200,7 @@ class Session:
                 self._take_other(message)
             else:
                 later.append(data)
-                self._later_bytes += len(data)
+                self._later_bytes += len(data) + EACH_BYTES
 
     @property
     def full(self) -> bool:
@@ -321,7 +323,7 @@ class Session:
             call.cancel()
         if self._later and not known:
             self._given_up.add(id)
-            self._later_bytes += len(id)
+            self._later_bytes += len(id) + EACH_BYTES
 
     def _take_batch(self, items: list[Message | Fault]) -> None:
         if not items:
