@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -213,6 +214,27 @@ def test_who_writes_for_others_sleeps_while_another_write_waits_for_its_reader()
     finally:
         go_on.set()
         writer.close()
+
+
+def test_each_write_has_its_time_and_no_deadline_is_set_for_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, ends, left = [1000.0], list[float](), list[float]()
+    monkeypatch.setattr("npipe.rpc.writer.time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    class Clocked(Sink):
+        def set_write_deadline(self, when: float | None) -> None:
+            assert when is not None
+            ends.append(when)
+
+    session, writer = writer_to(Clocked(lambda: left.append(ends[-1] - now[0])))
+    for _ in range(100):
+        session.send(b"x")
+        writer.flush()
+        now[0] += 0.5
+    assert min(left) >= 30  # ``write_timeout``
+    assert max(left) < 34
+    assert len(ends) < 20
 
 
 def test_an_interrupted_write_ends_the_connection_since_nothing_may_follow_half_a_message() -> None:

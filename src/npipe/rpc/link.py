@@ -276,8 +276,9 @@ class Link:
     def _answer(self) -> None:
         """Write the replies to what the reading thread has run. One that must read on, or read for
         a proxy's other side, has them written."""
-        if self.session.has_output:
-            if self.session.awaiting or self.session.relays:
+        session = self.session
+        if session.outbox.messages:
+            if session.outgoing.awaiting or session.relays:
                 self.flush_aside()
             else:
                 self._writer.flush_replies()

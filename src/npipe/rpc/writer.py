@@ -20,6 +20,7 @@ from npipe.transport.base import Connection
 __all__ = ["Writer"]
 
 PART = 65536  # bytes; as each leaves, the time for the next begins
+SLACK = 1.1  # times ``Limits.write_timeout``, for as long is no new deadline set
 YIELD_SECONDS = 0.0002  # for others to get the write lock
 CAN_CUT = sys.platform != "win32"  # a write that is cut says how much has left
 
@@ -50,6 +51,8 @@ class Writer:
         self._rest: bytes | memoryview = b""  # of a write whose caller had no more time
         self._waiting: list[None] = []  # one for each thread that waits for the lock
         self._for_room: list[threading.Event] = []  # one for each that waits for room
+        self._timeout = session.limits.write_timeout
+        self._deadline = 0.0  # the connection's
         self._closed = False
         self._start_lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -62,7 +65,8 @@ class Writer:
         what subscriptions have queued. ``until``: what has not left by then another thread writes
         (not on Windows, where a write that is cut is lost)."""
         session, lock = self._session, self.lock
-        while session.has_output or self._rest or (pushes and session.has_pushes):
+        messages = session.outbox.messages  # it is always this list
+        while messages or self._rest or (pushes and session.has_pushes):
             if wait:
                 self._waiting.append(None)
                 try:
@@ -84,8 +88,9 @@ class Writer:
 
     def flush_replies(self) -> None:
         """Write what is queued, or leave it to who writes now unless that is much already."""
-        if self._session.has_output:
-            self.flush(wait=self._session.crowded)
+        outbox = self._session.outbox
+        if outbox.messages:
+            self.flush(wait=self._session.blocked or outbox.size > outbox.mark)
 
     def catch_up(self, until: float | None) -> bool:
         """Wait until what is queued has left. False: that took longer than ``until``."""
@@ -154,7 +159,8 @@ class Writer:
 
     def _write(self, data: bytes | memoryview, until: float | None) -> bytes | memoryview:
         """Write; return what has not left when the caller's time was up."""
-        until = until if CAN_CUT else None
+        if not CAN_CUT:
+            until = None
         begun = bool(self._rest)
         while True:
             self._set_deadline(until)
@@ -169,20 +175,25 @@ class Writer:
                         self._note_unsent()
                     raise
             self.bytes_out += sent
-            begun = begun or sent > 0
             if sent == len(data):
                 return b""
+            begun = begun or sent > 0
             data = memoryview(data)[sent:]
             if _is_over(until):
                 return data
 
     def _set_deadline(self, until: float | None) -> None:
-        timeout = self._session.limits.write_timeout
+        timeout = self._timeout
         if timeout is not None:
-            end = time.monotonic() + timeout
+            now = time.monotonic()
+            if until is None and self._deadline >= now + timeout:
+                return  # not at each write
+            end = now + timeout * SLACK
             until = end if until is None else min(end, until)
-        if timeout is not None or CAN_CUT:
-            self._connection.set_write_deadline(until)
+        elif not CAN_CUT:
+            return
+        self._connection.set_write_deadline(until)
+        self._deadline = until or 0.0
 
     def _note_unsent(self) -> None:
         """Not one byte has left: who called may call again."""
