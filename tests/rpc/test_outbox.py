@@ -278,3 +278,17 @@ def test_many_messages_of_next_to_nothing_count_as_what_they_take(session: Sessi
         session.next_call()
         held += 1
     assert held <= 100_000 / (len(b"{}") + 48)  # bytes of memory that each one takes
+
+
+def test_what_is_begun_while_another_thread_closes_is_cancelled(
+    make: Make, begun: list[Any]
+) -> None:
+    session = make()
+    session.close()  # and here is what the reading thread had in hand
+    session.receive([request(1, "test_quick"), request(2, "test_subscribe", "items")])
+    call = session.next_call()
+    assert call is not None
+    assert call.cancelled
+    assert session.next_call() is None
+    assert not session.subscriptions
+    assert [subscription.call.cancelled for subscription in begun] == [True]

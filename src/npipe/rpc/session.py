@@ -162,12 +162,17 @@ class Session:
             elif len(active) >= limit:
                 ready.append(call)
             else:
-                active.add(call)
-                return call
+                return self._begin(call)
         self.stalled = bool(inbox or later or ready)
         if not self.relays:
             self._look_ahead()
         return None
+
+    def _begin(self, call: Call) -> Call:
+        self._active.add(call)
+        if self.closed:  # just now, by another thread, which may have missed this one
+            call.cancel()
+        return call
 
     def _is_behind(self) -> bool:
         return self.outbox.crowded and not self.relays

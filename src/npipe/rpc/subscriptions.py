@@ -49,6 +49,7 @@ class Subscribing(Serving, Protocol):
     """The session that a subscription belongs to."""
 
     limits: Limits
+    closed: bool
     subscriptions: Subscriptions
 
     def pushes_from(self, subscription: Subscription) -> None: ...
@@ -205,7 +206,8 @@ class Subscriptions(dict[str, Subscription]):
     def begin(self, subscription: Subscription, *, told: bool) -> None:
         """Have it run, now that its id is on the way. Not ``told``: another reply went in its
         place, so nobody could end it; it ends without an item."""
-        if not told and self.pop(subscription.id, None) is not None:
+        # Closed just now, by another thread: that may have missed this one.
+        if (not told or self._session.closed) and self.pop(subscription.id, None) is not None:
             subscription.stop()
         self._on_begin(subscription)
 

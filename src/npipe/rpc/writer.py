@@ -136,12 +136,15 @@ class Writer:
 
     def _write_output(self, pushes: bool, until: float | None) -> None:
         session = self._session
-        self.writing = True  # first: what is taken is not written yet
+        outbox = session.outbox
+        # First, or it would seem that there is room, and nothing to be written. What a proxy is
+        # asked goes out elsewhere: that does not wait for this.
+        self.writing = True
+        if outbox.size > outbox.mark and not session.relays:
+            session.blocked = True
         try:
             data = self._rest or session.take(pushes=pushes)
             if data:
-                # What a proxy is asked goes out elsewhere: that does not wait for this.
-                session.blocked = len(data) > session.outbox.mark and not session.relays
                 self._rest = self._write(data, until)
         except OSError as error:
             self._rest = b""
