@@ -39,6 +39,7 @@ from npipe.rpc.dispatcher import (
     Call,
     Dispatcher,
 )
+from npipe.rpc.inbox import Inbox, Parsed
 from npipe.rpc.limits import Limits
 from npipe.rpc.messages import (
     BAD_JSON,
@@ -59,8 +60,6 @@ from npipe.security import PeerIdentity
 __all__ = ["Session"]
 
 log = logging.getLogger("npipe.rpc")
-
-EACH_BYTES = 64  # that a message put aside takes in memory beyond its text: it may be "{}"
 
 Forward = Callable[[Message, bytes, tuple[Batch, int] | None], None]
 
@@ -114,10 +113,7 @@ class Session:
         self._methods = dispatcher.api.table(peer)
         self._most = self.limits.reply_bytes
         self._on_pushes = on_pushes
-        self._inbox: deque[bytes] = deque()
-        self._later: deque[bytes] = deque()  # passed over by ``_look_ahead``; before the inbox
-        self._later_bytes = 0
-        self._given_up: set[bytes] = set()  # ids of calls there that were cancelled
+        self._inbox = Inbox(self.limits.message_bytes)
         self._ready: deque[Call] = deque()  # bound, and waiting for its turn
         self._active: set[Call] = set()
 
@@ -125,7 +121,7 @@ class Session:
 
     def receive(self, messages: Iterable[bytes]) -> None:
         """Take complete messages, as framing found them. ``next_call`` then works on them."""
-        self._inbox.extend(messages)
+        self._inbox.new.extend(messages)
 
     def next_call(self) -> Call | None:
         """Answer what can be answered at once; return the next call that has to be run, if any.
@@ -134,7 +130,7 @@ class Session:
         when one has ended, or when what is queued has left.
         """
         limit = self.limits.calls
-        inbox, later = self._inbox, self._later
+        new, later, given_up = self._inbox.new, self._inbox.later, self._inbox.given_up
         ready, active = self._ready, self._active
         outbox = self.outbox
         call: Call | None
@@ -143,10 +139,10 @@ class Session:
                 if ready and len(active) < limit:
                     call = ready.popleft()
                 elif ready and len(ready) >= limit:
-                    self._look_ahead()
+                    self._inbox.look_ahead(self._take_other)
                     return None
-                elif inbox or later:
-                    message = parse(later.popleft() if later else inbox.popleft())
+                elif new or later:
+                    message = parse(later.popleft() if later else new.popleft())
                     if type(message) is not Message:
                         self._take_other(message)
                         continue
@@ -157,15 +153,15 @@ class Session:
                     return None
             except IndexError:  # another thread was quicker
                 continue
-            if call.cancelled or (self._given_up and call.id in self._given_up):
+            if call.cancelled or (given_up and call.id in given_up):
                 call.fail(RPCError("cancelled", code=CANCELLED))
             elif len(active) >= limit:
                 ready.append(call)
             else:
                 return self._begin(call)
-        self.stalled = bool(inbox or later or ready)
+        self.stalled = bool(new or later or ready)
         if not self.relays:
-            self._look_ahead()
+            self._inbox.look_ahead(self._take_other)
         return None
 
     def _begin(self, call: Call) -> Call:
@@ -188,29 +184,10 @@ class Session:
         reads: it may be waiting for that in turn. (Of a proxy both ends see to that.)"""
         return self.outgoing.awaiting and not self.relays
 
-    def _look_ahead(self) -> None:
-        """Pass over the calls that have to wait, to what must not wait behind them: cancellations,
-        and replies that the running calls may need to end."""
-        inbox, later = self._inbox, self._later
-        if not later:
-            self._later_bytes = 0
-            self._given_up.clear()
-        while inbox and self._later_bytes < self.limits.message_bytes:
-            try:
-                data = inbox.popleft()
-            except IndexError:  # another thread was quicker
-                return
-            message = parse(data)
-            if _is_about_calls(message):
-                self._take_other(message)
-            else:
-                later.append(data)
-                self._later_bytes += len(data) + EACH_BYTES
-
     @property
     def full(self) -> bool:
         """True when nothing more should be read before a call has ended, or may begin."""
-        return bool(self._inbox) and (self.crowded or len(self._ready) >= self.limits.calls)
+        return bool(self._inbox.new) and (self.crowded or len(self._ready) >= self.limits.calls)
 
     @property
     def idle(self) -> bool:
@@ -221,15 +198,15 @@ class Session:
     @property
     def has_waiting(self) -> bool:
         """True while something that came has not been looked at, or not been begun."""
-        return bool(self._inbox or self._later or self._ready)
+        return bool(self._inbox.new or self._inbox.later or self._ready)
 
     @property
     def in_flight(self) -> int:
         """How many of the other end's calls are running or waiting to."""
-        waiting = len(self._ready) + len(self._later)
+        waiting = len(self._ready) + len(self._inbox.later)
         return len(self._active) + waiting + len(self.passed_on)
 
-    def _take_other(self, message: Fault | Message | list[Message | Fault]) -> None:
+    def _take_other(self, message: Parsed) -> None:
         """Take what begins no call, or several."""
         if type(message) is Fault:
             self.errors += 1
@@ -326,9 +303,8 @@ class Session:
         known = [c for c in (*tuple(self._active), *tuple(self._ready)) if c.id == id]
         for call in known:
             call.cancel()
-        if self._later and not known:
-            self._given_up.add(id)
-            self._later_bytes += len(id) + EACH_BYTES
+        if not known:
+            self._inbox.give_up(id)
 
     def _take_batch(self, items: list[Message | Fault]) -> None:
         if not items:
@@ -431,21 +407,8 @@ class Session:
         self.closed = True
         self.outbox.close()
         self._inbox.clear()
-        self._later.clear()
         self._ready.clear()
         for call in tuple(self._active):
             call.cancel()
         self.subscriptions.end()
         self.outgoing.fail_all(reason)
-
-
-def _is_about_calls(message: Fault | Message | list[Message | Fault]) -> bool:
-    """Say whether it is about calls that were made before, and makes none."""
-    if isinstance(message, list):
-        return bool(message) and all(type(m) is Message and m.method is UNSET for m in message)
-    if isinstance(message, Fault):
-        return False
-    if message.method is UNSET:
-        return True
-    own = message.method in ("$/cancelRequest", "$/progress")
-    return not message.id and (own or str(message.method).endswith("_subscription"))
