@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from npipe.errors import ConnectionLost, ProtocolError, RPCError
 from npipe.rpc import API, Limits
 from npipe.rpc.dispatcher import Dispatcher
-from npipe.rpc.session import EACH_BYTES, Session
+from npipe.rpc.inbox import EACH_BYTES
+from npipe.rpc.session import Session
 from rpc.conftest import Wire
 from rpc.service import make_api
 
