@@ -126,6 +126,18 @@ def test_a_waiting_transaction_is_replaced_by_one_that_pays_a_tenth_more(
     assert call("eth_getTransactionReceipt", second)["status"] == "0x1"
 
 
+def test_what_waits_is_sent_again_for_more(call: Call, alice: str, bob: str) -> None:
+    request = {"from": alice, "to": bob, "gas": "0x5208", "nonce": "0x0"}
+    with pytest.raises(RPCError, match="transaction not found"):
+        call("eth_resend", request, hex(10**10))
+    call("miner_stop")
+    first = call("eth_sendTransaction", {**request, "gasPrice": hex(10**10)})
+    second = call("eth_resend", request, hex(2 * 10**10))
+    call("miner_start")
+    assert call("eth_getTransactionReceipt", first) is None
+    assert call("eth_getTransactionReceipt", second)["status"] == "0x1"
+
+
 def test_with_a_block_time_blocks_come_by_themselves(api: Any) -> None:
     pytest.importorskip("eth", reason='the chain needs the extra "ethereum"')
     import threading

@@ -10,8 +10,8 @@ from npipe.rpc.context import Context
 
 from . import shapes, transactions
 from .errors import ChainError
-from .formats import Address, Data, TransactionRequest, data, to_bytes
-from .node import Node
+from .formats import Address, Data, TransactionRequest, data, to_bytes, to_int
+from .node import NOBODY, Node
 from .worker import Steps, on_worker
 
 __all__ = ["EthTransactions"]
@@ -87,6 +87,9 @@ class EthTransactions:
         """Replace a waiting transaction of the same nonce by one that pays more."""
         if transaction is None or transaction.nonce is None:
             raise ChainError("missing transaction nonce in transaction spec")
+        sender, nonce = to_bytes(transaction.from_ or NOBODY), to_int(transaction.nonce)
+        if self._node.pool.at(sender, nonce) is None:
+            raise ChainError("transaction not found: none with this nonce waits for a block")
         transaction.gas_price = gas_price or transaction.gas_price
         transaction.gas = gas or transaction.gas
         with self._node.hub.caused_by(context):

@@ -28,10 +28,10 @@ from .state_file import SavedChain
 from .vm import State
 from .worker import Steps, Worker
 
-__all__ = ["Node", "Place"]
+__all__ = ["NOBODY", "Node", "Place"]
 
 _MAX_MINED_AT_ONCE = 10_000
-_NOBODY = "0x" + "00" * 20
+NOBODY = "0x" + "00" * 20
 _NO_BLOCK_NAMED = "invalid arguments; neither block nor hash specified"
 
 
@@ -144,7 +144,7 @@ class Node:
 
     def fill(self, request: TransactionRequest, *, typed: bool = False) -> Any:
         """What a request asks to be signed, complete. ``typed``: of a new kind in any case."""
-        sender = to_bytes(request.from_ or _NOBODY)
+        sender = to_bytes(request.from_ or NOBODY)
         check_request(request, self.chain.chain_id)
         cap, tip = fees(request, self.chain.next_base_fee())
         if request.nonce is not None:

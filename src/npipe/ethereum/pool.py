@@ -38,6 +38,10 @@ class Pool:
     def get(self, transaction_hash: bytes) -> Any | None:
         return self._by_hash.get(transaction_hash)
 
+    def at(self, sender: bytes, nonce: int) -> Any | None:
+        """What waits of a sender with a nonce."""
+        return self._senders.get(sender, {}).get(nonce)
+
     def add(self, transaction: Any) -> None:
         """Keep a transaction, in place of one with its nonce if it pays a tenth more."""
         if transaction.hash in self._by_hash:
