@@ -212,7 +212,7 @@ def test_much_both_ways_through_a_proxy(
     served: Served, service: Service, kind: str, proxy: str
 ) -> None:
     address = served()
-    calls: Calls = [("test_echo", "x" * SIZE)] * 40 + [("test_back", "y" * SIZE)] * 10
+    calls: Calls = [("test_echo", "x" * SIZE)] * 150 + [("test_back", "y" * SIZE)] * 10
     options: dict[str, Any] = {"kind": kind, "api": api_of(service), "timeout": 60}
     if proxy == "threads":
         with rpc.Proxy(address) as front:
@@ -227,7 +227,7 @@ def test_much_both_ways_through_a_proxy(
                 return await asyncio.to_thread(call)
 
         results = asyncio.run(main())
-    assert results == ["x" * SIZE] * 40 + ["y" * SIZE] * 10
+    assert results == ["x" * SIZE] * 150 + ["y" * SIZE] * 10
 
 
 # Who does not read
