@@ -100,6 +100,7 @@ def test_a_contract_sends_and_anybody_may(call: Call, cheat: Call, bob: str) -> 
 
 
 def test_a_state_file_keeps_who_sent_and_what_was_altered(tmp_path: Path) -> None:
+    pytest.importorskip("eth", reason='the chain needs the extra "ethereum"')
     file = tmp_path / "chain"
     api = API()
     with ethereum.register(api, state_file=file) as service:
