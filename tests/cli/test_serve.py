@@ -239,7 +239,7 @@ def test_a_state_is_saved_whole_or_not_at_all(
     """By a clean stop; not by a kill, and not onto a disk that is full."""
     pytest.importorskip("eth", reason='the chain needs the extra "ethereum"')
     if sys.platform == "win32":
-        pytest.skip("signals")
+        pytest.skip("SIGKILL and a limit on the size of files are POSIX's")
     import resource
 
     file = directory / "chain"

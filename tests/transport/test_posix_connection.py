@@ -397,6 +397,13 @@ def test_read_soon_reads_what_is_there_and_does_not_wait_for_more(pair: Pair) ->
     assert client.read_soon(9, 0.0) == b""
 
 
+def test_read_soon_takes_a_reset_for_the_end(pair: Pair) -> None:
+    client, server = pair
+    client.write(b"never read")
+    server.close()
+    assert client.read_soon(9, 0.0) == b""
+
+
 def test_read_soon_sees_what_comes_while_it_looks(pair: Pair, threads: ThreadPoolExecutor) -> None:
     client, server = pair
     looking = threads.submit(client.read_soon, 9, 60)
