@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 
-from npipe.rpc import framing
+from npipe.rpc.wire import framing
 
 from .harness import Table, measure
 

@@ -69,7 +69,7 @@ def main(flavour: str, address: str) -> None:
         with socketserver.ThreadingUnixStreamServer(address, Bare) as bare:
             bare.serve_forever()
     if flavour == "npipe-workers":
-        from npipe.cli._workers import run_workers
+        from npipe.cli.serving.workers import run_workers
 
         run_workers(WORKERS, rpc.Server(api(), limits=LIMITS), address, {}, lambda at: None)
         return

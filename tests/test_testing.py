@@ -12,8 +12,8 @@ import pytest
 import npipe
 from npipe.errors import ClosedError
 from npipe.testing import CASES, Case, check_case, check_connection, memory_pair
-from npipe.testing.crew import Crew
-from npipe.testing.memory import MemoryConnection
+from npipe.testing.case_threads import Crew
+from npipe.transport.memory import MemoryConnection
 
 BY_NAME: dict[str, Case] = {case.__name__: case for case in CASES}
 

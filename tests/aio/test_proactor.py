@@ -16,7 +16,7 @@ if sys.platform != "win32":
 from asyncio import proactor_events, windows_utils
 
 from npipe.aio.proactor import Pipe
-from npipe.transport.winerror import ERROR_OPERATION_ABORTED
+from npipe.transport.windows.winerror import ERROR_OPERATION_ABORTED
 
 
 async def keep(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -144,7 +144,7 @@ async def test_b30_slow_computer_can_be_given_up(monkeypatch, end):
         given_up.set()
         thread.join()
 
-    monkeypatch.setattr("npipe.transport.windows_handles.open_client", open_client)
+    monkeypatch.setattr("npipe.transport.windows.handles.open_client", open_client)
     monkeypatch.setattr("npipe.aio.windows.cut_thread", cut_thread)
     remote = r"\\slow-computer\pipe\x"
     connecting = asyncio.ensure_future(

@@ -124,7 +124,7 @@ async def test_a_name_that_is_being_taken_is_waited_for_without_blocking_the_loo
 
 @posix_only
 async def test_a_name_that_is_never_given_free_is_told(address, monkeypatch):
-    monkeypatch.setattr("npipe.transport.unix_files.LOCK_PATIENCE", 0.02)
+    monkeypatch.setattr("npipe.transport.posix.files.LOCK_PATIENCE", 0.02)
     with open(address + ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(TimeoutError, match="held this lock"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from npipe.cli._catalog import discover
+from npipe.cli.console.catalog import discover
 from npipe.errors import MethodNotFound
 
 

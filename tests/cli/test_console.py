@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from npipe import rpc
-from npipe.cli._catalog import discover
-from npipe.cli._console import Console, split_expressions
+from npipe.cli.console.catalog import discover
+from npipe.cli.console.console import Console, split_expressions
 
 
 class Eth:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npipe.cli._expression import Call, Command, Request, is_complete, parse, pick
+from npipe.cli.console.expression import Call, Command, Request, is_complete, parse, pick
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from npipe.cli._expression import Call, parse
-from npipe.cli._javascript import translate
+from npipe.cli.console.aliases import translate
+from npipe.cli.console.expression import Call, parse
 
 HASH = "0x" + "ab" * 32
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from npipe.cli._params import parse_named, parse_param, parse_params
+from npipe.cli.params import parse_named, parse_param, parse_params
 
 
 @pytest.mark.parametrize(

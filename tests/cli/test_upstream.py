@@ -12,7 +12,7 @@ import pytest
 
 from cli.conftest import Run
 from npipe import rpc
-from npipe.cli._upstream import describe
+from npipe.cli.serving.upstream import describe
 
 Serve = Callable[..., tuple[Any, dict[str, Any]]]
 

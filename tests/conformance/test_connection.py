@@ -54,7 +54,8 @@ def unix() -> Pair:
 
 def unix_portable() -> Pair:
     """What runs on macOS and BSD: no short blocking in the kernel, no eventfd."""
-    from npipe.transport import posix_connection, wake
+    from npipe.transport.posix import connection as posix_connection
+    from npipe.transport.posix import waiting as wake
 
     as_elsewhere = contextlib.ExitStack()
     for where, name, instead in (

@@ -11,8 +11,8 @@ import npipe.ethereum as ethereum
 from ethereum.contracts import init
 from ethereum.direct import Direct
 from ethereum.nodes import ours, theirs  # noqa: F401 - fixtures
-from npipe.ethereum.formats import data
-from npipe.rpc.api import API
+from npipe.ethereum.values.types import data
+from npipe.rpc.service.api import API
 
 Call = Callable[..., Any]
 

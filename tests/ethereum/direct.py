@@ -10,13 +10,13 @@ from typing import Any
 import msgspec
 
 from npipe.errors import RPCError
-from npipe.rpc.api import API
-from npipe.rpc.dispatcher import Dispatcher
-from npipe.rpc.session import Session
+from npipe.rpc.service.api import API
+from npipe.rpc.service.dispatcher import Dispatcher
+from npipe.rpc.session.session import Session
 from npipe.security import PeerIdentity
 
 if sys.platform == "win32":
-    from npipe.transport.kernel32 import load
+    from npipe.transport.windows.kernel32 import load
 
 __all__ = ["Direct", "Refused"]
 

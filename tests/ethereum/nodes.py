@@ -15,7 +15,7 @@ import npipe.ethereum
 import npipe.rpc
 from ethereum.contracts import ANSWER, COUNTER, LOOP, REVERT, STORE, assemble, init
 from npipe.errors import RPCError
-from npipe.ethereum.formats import data
+from npipe.ethereum.values.types import data
 
 __all__ = ["CONTRACTS", "Node", "ours", "receipt_of", "theirs"]
 

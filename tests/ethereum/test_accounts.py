@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from npipe.ethereum.accounts import MNEMONIC, derive
+from npipe.ethereum.chain.accounts import MNEMONIC, derive
 
 pytest.importorskip("eth_keys", reason='accounts need the extra "ethereum"')
 

@@ -16,7 +16,7 @@ import pytest
 
 import npipe.rpc
 from ethereum.contracts import LOGGER, LOOP, REVERT, STORE, assemble, init
-from npipe.ethereum.accounts import MNEMONIC
+from npipe.ethereum.chain.accounts import MNEMONIC
 from peers.require import require
 
 pytest.importorskip("eth", reason='the chain needs the extra "ethereum"')
@@ -91,7 +91,7 @@ def test_the_same_transactions_come_to_the_same(anvil: Call, call: Call) -> None
     account_module = pytest.importorskip("eth_account")
     from eth_utils import to_checksum_address
 
-    from npipe.ethereum.accounts import derive
+    from npipe.ethereum.chain.accounts import derive
 
     sender = account_module.Account.from_key(derive(MNEMONIC, 1)[0].key_hex)
     other = "0x" + "5a" * 20

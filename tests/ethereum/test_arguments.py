@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from npipe.errors import InvalidParams
-from npipe.ethereum.arguments import complain
-from npipe.ethereum.formats import Address, BlockId, Data, Quantity, TransactionRequest
-from npipe.ethereum.logs import LogCriteria
-from npipe.rpc.binding import inspect_function
+from npipe.ethereum.api.geth_errors import complain
+from npipe.ethereum.values.logs import LogCriteria
+from npipe.ethereum.values.types import Address, BlockId, Data, Quantity, TransactionRequest
+from npipe.rpc.service.binding import inspect_function
 
 
 class Nobody:

@@ -15,8 +15,8 @@ from ethereum.direct import Direct
 from ethereum.nodes import Node, receipt_of
 from ethereum.schemas import RECEIPT, TRANSACTION
 from npipe.errors import RPCError
-from npipe.ethereum import blobs
-from npipe.rpc.api import API
+from npipe.ethereum.evm import blobs
+from npipe.rpc.service.api import API
 
 account = pytest.importorskip("eth_account", reason="it makes the proofs")
 ckzg = pytest.importorskip("ckzg", reason='the chain needs the extra "ethereum"')

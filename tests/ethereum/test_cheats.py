@@ -14,7 +14,7 @@ import npipe.ethereum as ethereum
 from ethereum.contracts import STORE, assemble
 from ethereum.direct import Direct
 from npipe.errors import RPCError
-from npipe.rpc.api import API
+from npipe.rpc.service.api import API
 
 Call = Callable[..., Any]
 NOBODY = "0x" + "c0" * 20  # an account whose key nobody has

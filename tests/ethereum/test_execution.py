@@ -147,7 +147,7 @@ def test_a_call_to_oneself_1024_deep_ends(call: Call, deploy: Deploy) -> None:
 def test_the_worker_has_room_for_the_deepest_calls(
     service: ethereum.Service, deploy: Deploy
 ) -> None:
-    from npipe.ethereum.execution import Message, execute
+    from npipe.ethereum.evm.execution import Message, execute
 
     node, contract = service.node, bytes.fromhex(deploy(RECURSE)[2:])
     assert node is not None
@@ -167,7 +167,7 @@ def test_an_endless_call_is_ended(
     call: Call, deploy: Deploy, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     endless = deploy(LOOP)
-    monkeypatch.setattr("npipe.ethereum.calls.TIMEOUT", 0.05)
+    monkeypatch.setattr("npipe.ethereum.node.calls.TIMEOUT", 0.05)
     started = time.monotonic()
     with pytest.raises(RPCError, match="execution aborted"):
         call(method, {"to": endless})

@@ -10,7 +10,7 @@ import pytest
 from ethereum.contracts import COUNTER, LOGGER
 from ethereum.direct import Direct
 from npipe.errors import RPCError
-from npipe.rpc.api import API
+from npipe.rpc.service.api import API
 
 Call = Callable[..., Any]
 Deploy = Callable[[bytes], str]
@@ -104,7 +104,7 @@ def test_a_filter_that_was_removed_is_not_found(call: Call, logger: str) -> None
 
 
 def test_filters_are_forgotten_when_nobody_asks(service: Any) -> None:
-    from npipe.ethereum.filters import EthFilters
+    from npipe.ethereum.api.eth_filters import EthFilters
 
     now = 0.0
     api = API()
@@ -128,7 +128,7 @@ def test_there_are_only_so_many_filters(call: Call, logger: str) -> None:
 
 
 def test_only_so_many_blocks_and_logs_are_looked_at(service: Any, logger: str) -> None:
-    from npipe.ethereum.logs import LogCriteria, Wanted, matching
+    from npipe.ethereum.values.logs import LogCriteria, Wanted, matching
 
     blocks = service.node.chain.blocks
     with pytest.raises(RPCError, match="exceed maximum block range"):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from npipe.errors import InvalidParams
-from npipe.ethereum.formats import (
+from npipe.ethereum.values.types import (
     Address,
     Quantity,
     TransactionRequest,

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from ethereum.nodes import Node
-from npipe.ethereum.formats import TransactionRequest, data
+from npipe.ethereum.values.types import TransactionRequest, data
 
 transactions = pytest.importorskip(
-    "npipe.ethereum.transactions", reason='the chain needs the extra "ethereum"'
+    "npipe.ethereum.chain.transactions", reason='the chain needs the extra "ethereum"'
 )
 
 A, H = "0x" + "11" * 20, "0x" + "22" * 32  # an account and a hash that nobody has

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from npipe.ethereum import pool as module
+from npipe.ethereum.chain import pool as module
+from npipe.ethereum.chain.pool import Pool
 from npipe.ethereum.errors import ChainError
-from npipe.ethereum.pool import Pool
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import pytest
 
 import npipe.ethereum as ethereum
 from ethereum.direct import Direct, Refused
-from npipe.rpc.api import API
+from npipe.rpc.service.api import API
 from npipe.security import PeerIdentity
 
 

@@ -12,8 +12,8 @@ import pytest
 import npipe.ethereum as ethereum
 from ethereum.contracts import COUNTER, init
 from ethereum.direct import Direct
-from npipe.ethereum import state_file
-from npipe.rpc.api import API
+from npipe.ethereum.chain import state_file
+from npipe.rpc.service.api import API
 
 pytest.importorskip("eth", reason='the chain needs the extra "ethereum"')
 

@@ -7,12 +7,12 @@ import threading
 from types import SimpleNamespace
 
 from npipe import rpc
-from npipe.ethereum.events import Hub
-from npipe.ethereum.subscriptions import _MAX_QUEUED, EthSubscriptions
-from npipe.rpc.dispatcher import Dispatcher
-from npipe.rpc.feeds import feed
-from npipe.rpc.session import Session
-from npipe.rpc.subscriptions import Subscription
+from npipe.ethereum.api.eth_subscriptions import _MAX_QUEUED, EthSubscriptions
+from npipe.ethereum.chain.events import Hub
+from npipe.rpc.handlers.feeds import feed
+from npipe.rpc.service.dispatcher import Dispatcher
+from npipe.rpc.session.served_subscriptions import Subscription
+from npipe.rpc.session.session import Session
 
 
 def subscribe(hub: Hub, limits: rpc.Limits) -> tuple[Session, Subscription]:

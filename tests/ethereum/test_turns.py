@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from ethereum.direct import Direct
-from npipe.ethereum.turns import Turns
-from npipe.rpc.api import API
+from npipe.ethereum.node.job_queue import Turns
+from npipe.rpc.service.api import API
 
 
 class Line:
@@ -141,7 +141,7 @@ def test_who_has_gone_gets_no_more_blocks(service: Any) -> None:
     """Nobody waits for the rest of ten thousand blocks when the caller is no longer there."""
     from types import SimpleNamespace
 
-    from npipe.ethereum.evm import Ganache, MineOptions
+    from npipe.ethereum.api.evm import Ganache, MineOptions
 
     gone = SimpleNamespace(connection_id=1, cancelled=True, on_reply=lambda callback: None)
     Ganache(service.node).mine(gone, MineOptions(blocks=1_000))

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from npipe.ethereum.errors import ChainError
-from npipe.ethereum.worker import Steps, Worker
+from npipe.ethereum.node.worker import Steps, Worker
 
 
 @pytest.fixture

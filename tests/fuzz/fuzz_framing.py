@@ -13,8 +13,8 @@ from __future__ import annotations
 import sys
 
 from npipe.errors import ProtocolError
-from npipe.rpc import framing
-from npipe.rpc.content_length import MAX_HEADER
+from npipe.rpc.wire import framing
+from npipe.rpc.wire.content_length import MAX_HEADER
 
 KINDS = ("json-stream", "ndjson", "content-length", "auto")
 MAX_BYTES, MAX_DEPTH = 200, 12

@@ -10,11 +10,11 @@ import sys
 from typing import Any
 
 from npipe.errors import ProtocolError
-from npipe.rpc import framing
-from npipe.rpc.api import API, method, subscription
-from npipe.rpc.dispatcher import Dispatcher
 from npipe.rpc.limits import Limits
-from npipe.rpc.session import Session
+from npipe.rpc.service.api import API, method, subscription
+from npipe.rpc.service.dispatcher import Dispatcher
+from npipe.rpc.session.session import Session
+from npipe.rpc.wire import framing
 
 
 class Service:

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from npipe.rpc import API, Limits, RPCError, Server, aio
-from npipe.rpc.dispatcher import Dispatcher
-from npipe.rpc.session import Session
-from npipe.rpc.subscriptions import Subscription
+from npipe.rpc.service.dispatcher import Dispatcher
+from npipe.rpc.session.served_subscriptions import Subscription
+from npipe.rpc.session.session import Session
 from rpc.service import make_api
 
 

@@ -10,8 +10,8 @@ import pytest
 from msgspec import Raw
 
 from npipe.errors import InvalidParams, InvalidRequest
-from npipe.rpc.binding import inspect_function
-from npipe.rpc.context import Context
+from npipe.rpc.service.binding import inspect_function
+from npipe.rpc.service.context import Context
 
 
 @dataclasses.dataclass

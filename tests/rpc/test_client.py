@@ -15,7 +15,7 @@ import pytest
 import npipe
 from npipe import rpc
 from npipe.errors import ClosedError, ConnectionLost
-from npipe.testing.memory import memory_pair
+from npipe.transport.memory import memory_pair
 from rpc.service import Service, make_api
 
 

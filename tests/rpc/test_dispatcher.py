@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from npipe import rpc
-from npipe.rpc.dispatcher import Batch
+from npipe.rpc.service.dispatcher import Batch
 from rpc.conftest import Wire
 from rpc.service import make_api
 

@@ -1,4 +1,4 @@
-"""npipe.rpc.eager: who looks for a message without sleeping, and when that is given up."""
+"""Tests of npipe.rpc.threads.spin_read: polling for a message before a sleep."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from npipe.rpc.eager import LONGEST_REST, EagerReads
+from npipe.rpc.threads.spin_read import LONGEST_REST, EagerReads
 from npipe.transport.base import Connection
 
 
@@ -24,7 +24,7 @@ class Answers:
 
 @pytest.fixture
 def connection(monkeypatch: pytest.MonkeyPatch) -> Answers:
-    monkeypatch.setattr("npipe.rpc.eager._cores", lambda: 2)
+    monkeypatch.setattr("npipe.rpc.threads.spin_read._cores", lambda: 2)
     return Answers()
 
 
@@ -72,7 +72,7 @@ def test_one_at_a_time_looks(connection: Answers) -> None:
 
 
 def test_on_one_core_nobody_looks(connection: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("npipe.rpc.eager._cores", lambda: 1)
+    monkeypatch.setattr("npipe.rpc.threads.spin_read._cores", lambda: 1)
     reads = EagerReads(threading.Lock())
     assert all(read(reads, connection) is None for _ in range(1000))
     assert not connection.looked

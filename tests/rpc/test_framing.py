@@ -1,4 +1,4 @@
-"""npipe.rpc.framing and what is behind it: where messages end, and what a peer cannot make us do.
+"""Tests of npipe.rpc.wire: where messages end, and limits on what a peer sends.
 
 The reference is the stdlib's ``json.raw_decode`` on the whole text, which knows JSON and nothing
 of chunks.
@@ -15,9 +15,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from npipe.errors import ProtocolError, Truncated
-from npipe.rpc import framing, json_stream, scanner
 
 # --- streams of JSON ------------------------------------------------------------------------------
+from npipe.rpc.wire import framing, json_stream, scanner
 
 SPACES = st.text(" \t\r\n", max_size=3)
 TRICKY = st.text('{}[]"\\\n\u00e9a,: ', max_size=12)

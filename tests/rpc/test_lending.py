@@ -12,8 +12,8 @@ import pytest
 import npipe
 from npipe import rpc
 from npipe.errors import ConnectionLost
-from npipe.rpc.lending import GRACE
-from npipe.testing.memory import memory_pair
+from npipe.rpc.threads.leader_follower import GRACE
+from npipe.transport.memory import memory_pair
 from rpc.test_client import Peer
 
 
@@ -39,7 +39,7 @@ def answer(peer: Peer) -> Any:
 @pytest.fixture
 def no_keeper(monkeypatch: pytest.MonkeyPatch) -> None:
     """The link's own thread reads only when a caller wants it to."""
-    monkeypatch.setattr("npipe.rpc.lending.GRACE", 3600.0)
+    monkeypatch.setattr("npipe.rpc.threads.leader_follower.GRACE", 3600.0)
 
 
 @pytest.mark.usefixtures("no_keeper")

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from npipe import rpc
-from npipe.rpc.dispatcher import Dispatcher
-from npipe.rpc.loop import LoopThread
-from npipe.rpc.session import Session
+from npipe.rpc.service.dispatcher import Dispatcher
+from npipe.rpc.session.session import Session
+from npipe.rpc.threads.loop_thread import LoopThread
 
 
 class Service:

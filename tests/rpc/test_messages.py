@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from npipe.errors import InvalidParams, ParseError, ProtocolError, RPCError
-from npipe.rpc import messages
-from npipe.rpc.messages import Fault, Message, encode, parse
+from npipe.rpc.wire import messages
+from npipe.rpc.wire.messages import Fault, Message, encode, parse
 
 # Other work on the machine is no fault of the strategies.
 busy = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from npipe import rpc
-from npipe.rpc.dispatcher import Dispatcher
-from npipe.rpc.outbox import PUSH_BYTES, Outbox
-from npipe.rpc.pending import Outcome
-from npipe.rpc.session import Session
+from npipe.rpc.service.dispatcher import Dispatcher
+from npipe.rpc.session.pending_calls import Outcome
+from npipe.rpc.session.send_queue import PUSH_BYTES, Outbox
+from npipe.rpc.session.session import Session
 
 MARK = 10_000
 REPLY = 4_000

@@ -17,7 +17,7 @@ import pytest
 import npipe
 from npipe import rpc
 from npipe.errors import ClosedError
-from npipe.rpc.eager import EagerReads
+from npipe.rpc.threads.spin_read import EagerReads
 from rpc.conftest import ServeAPI
 from rpc.service import Service, make_api
 
@@ -523,7 +523,7 @@ def test_rpc_bug_15_accept_errors_back_off(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    import npipe.rpc.server as module
+    import npipe.rpc.threads.server as module
 
     class Failing:
         address = "nowhere"

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from npipe.errors import ConnectionLost, ProtocolError, RPCError
 from npipe.rpc import API, Limits
-from npipe.rpc.dispatcher import Dispatcher
-from npipe.rpc.inbox import EACH_BYTES
-from npipe.rpc.session import Session
+from npipe.rpc.service.dispatcher import Dispatcher
+from npipe.rpc.session.receive_queue import EACH_BYTES
+from npipe.rpc.session.session import Session
 from rpc.conftest import Wire
 from rpc.service import make_api
 

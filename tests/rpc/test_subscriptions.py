@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from npipe import rpc
-from npipe.rpc.dispatcher import Dispatcher
-from npipe.rpc.feeds import feed
-from npipe.rpc.outbox import PUSH_BYTES
-from npipe.rpc.session import Session
-from npipe.rpc.subscriptions import Subscription
+from npipe.rpc.handlers.feeds import feed
+from npipe.rpc.service.dispatcher import Dispatcher
+from npipe.rpc.session.send_queue import PUSH_BYTES
+from npipe.rpc.session.served_subscriptions import Subscription
+from npipe.rpc.session.session import Session
 
 KB = 1000  # what one item of the tests is, about
 

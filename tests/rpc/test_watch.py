@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 
-from npipe.rpc.watch import Gates, Watch
+from npipe.rpc.threads.slow_calls import Gates, Watch
 
 
 class Stuck:
@@ -58,7 +58,7 @@ def test_it_sleeps_while_nothing_runs_and_wakes_again() -> None:
 
 
 def test_gates_are_one_for_each_method() -> None:
-    from npipe.rpc.api import API, method
+    from npipe.rpc.service.api import API, method
 
     api = API()
     api.register("x", {"two": method(concurrency=2)(lambda: 1), "one": lambda: 2})

@@ -1,4 +1,4 @@
-"""npipe.rpc.writer: who writes, who waits for that, and what becomes of it in the odd moment."""
+"""Tests of npipe.rpc.threads.writer: writing, waiting for a write, and interruptions."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import cast
 import pytest
 
 from npipe import rpc
-from npipe.rpc.dispatcher import Dispatcher
-from npipe.rpc.session import Session
-from npipe.rpc.writer import Writer
+from npipe.rpc.service.dispatcher import Dispatcher
+from npipe.rpc.session.session import Session
+from npipe.rpc.threads.writer import Writer
 from npipe.transport.base import Connection
 
 
@@ -220,7 +220,7 @@ def test_each_write_has_its_time_and_no_deadline_is_set_for_each(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now, ends, left = [1000.0], list[float](), list[float]()
-    monkeypatch.setattr("npipe.rpc.writer.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("npipe.rpc.threads.writer.time", SimpleNamespace(monotonic=lambda: now[0]))
 
     class Clocked(Sink):
         def set_write_deadline(self, when: float | None) -> None:

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from npipe.transport.kernel32 import (
+from npipe.transport.windows.kernel32 import (
     FILE_FLAG_FIRST_PIPE_INSTANCE,
     FILE_FLAG_OVERLAPPED,
     INFINITE,
@@ -31,7 +31,7 @@ from npipe.transport.kernel32 import (
     WAIT_TIMEOUT,
     Kernel32,
 )
-from npipe.transport.winerror import (
+from npipe.transport.windows.winerror import (
     ERROR_ACCESS_DENIED,
     ERROR_BROKEN_PIPE,
     ERROR_FILE_NOT_FOUND,

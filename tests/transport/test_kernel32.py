@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import npipe
-from npipe.transport import kernel32
-from npipe.transport.kernel32 import OVERLAPPED, SECURITY_ATTRIBUTES, Kernel32
+from npipe.transport.windows import kernel32
+from npipe.transport.windows.kernel32 import OVERLAPPED, SECURITY_ATTRIBUTES, Kernel32
 from transport.fake_kernel32 import FakeKernel32
 
 on_windows = pytest.mark.skipif(sys.platform != "win32", reason="needs the Windows kernel calls")
@@ -40,7 +40,7 @@ def run(code: str) -> None:
 
 def test_importing_it_binds_nothing() -> None:
     """Type checkers and the fake import it on systems that have no kernel32."""
-    run("import ctypes; ctypes.WinDLL = None; import npipe.transport.windows")
+    run("import ctypes; ctypes.WinDLL = None; import npipe.transport.windows.connect")
 
 
 def test_npipe_does_not_import_ctypes_until_a_pipe_is_used() -> None:

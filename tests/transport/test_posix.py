@@ -1,4 +1,4 @@
-"""npipe.transport.posix: connecting, verifying, looking."""
+"""npipe.transport.posix.connect: connecting, verifying, looking."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if sys.platform == "win32":
 
 import npipe
 from npipe.address import Address, parse
-from npipe.transport import posix
+from npipe.transport.posix import connect as posix
 
 from .conftest import nothing_leaked
 

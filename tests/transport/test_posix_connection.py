@@ -1,4 +1,4 @@
-"""npipe.transport.posix_connection: what the conformance suite cannot see from outside."""
+"""npipe.transport.posix.connection: what the conformance suite cannot see from outside."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if sys.platform == "win32":
 import npipe
 from npipe.address import Address
 from npipe.errors import ClosedError
-from npipe.transport.posix_connection import PosixConnection, peer_of
-from npipe.transport.wake import Lane
+from npipe.transport.posix.connection import PosixConnection, peer_of
+from npipe.transport.posix.waiting import Lane
 
 from .conftest import nothing_leaked
 
@@ -131,7 +131,7 @@ def test_b05_a_second_read_to_the_end_that_times_out_keeps_all_of_the_first(
     # The deadline passes once the next read has taken up a part of what the first one had.
     clock = itertools.chain([0.0], itertools.repeat(10.0))
     server.set_read_deadline(5.0)
-    monkeypatch.setattr("npipe.transport.wake.monotonic", lambda: next(clock))
+    monkeypatch.setattr("npipe.transport.posix.waiting.monotonic", lambda: next(clock))
     with pytest.raises(TimeoutError):
         server.read()
     monkeypatch.undo()
@@ -191,7 +191,7 @@ def test_b09_a_lack_of_descriptors_fails_one_read_and_no_more(
 ) -> None:
     ours, theirs = socket_pair()
     with monkeypatch.context() as patch:
-        patch.setattr("npipe.transport.wake._Bell", no_descriptor)
+        patch.setattr("npipe.transport.posix.waiting._Bell", no_descriptor)
         with pytest.raises(OSError, match="Too many open files"):
             ours.read(1)
     theirs.send(b"x")

@@ -1,4 +1,4 @@
-"""npipe.transport.posix_listener: accepting, and the end of it."""
+"""npipe.transport.posix.listener: accepting, and the end of it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ import resource
 import npipe
 from npipe.address import parse
 from npipe.errors import ClosedError
-from npipe.transport.posix_listener import PosixListener
-from npipe.transport.wake import Lane
+from npipe.transport.posix.listener import PosixListener
+from npipe.transport.posix.waiting import Lane
 
 from .conftest import nothing_leaked
 
@@ -50,7 +50,7 @@ def test_a_listener_for_which_no_descriptor_is_left_leaves_no_file(
     def no_descriptor() -> None:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr("npipe.transport.wake._Bell", no_descriptor)
+    monkeypatch.setattr("npipe.transport.posix.waiting._Bell", no_descriptor)
     with pytest.raises(OSError, match="Too many open files"):
         npipe.listen(path)
     assert not os.path.lexists(path)

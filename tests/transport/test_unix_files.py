@@ -1,4 +1,4 @@
-"""npipe.transport.unix_files: the mode of a socket's file, and who may replace or remove it."""
+"""npipe.transport.posix.files: the mode of a socket's file, and who may replace or remove it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ import fcntl
 
 import npipe
 from npipe.address import parse, runtime_directory
-from npipe.transport import posix, unix_files
+from npipe.transport.posix import connect as posix
+from npipe.transport.posix import files as unix_files
 
 LINUX = sys.platform == "linux"
 

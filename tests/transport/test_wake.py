@@ -1,4 +1,4 @@
-"""npipe.transport.wake: waiting, waking, and who switches off the light."""
+"""npipe.transport.posix.waiting: waiting, waking, and who switches off the light."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if sys.platform == "win32":
     pytest.skip("Unix sockets", allow_module_level=True)
 
 from npipe.errors import ClosedError
-from npipe.transport.wake import POLLIN, POLLOUT, Descriptor, Lane, _Bell
+from npipe.transport.posix.waiting import POLLIN, POLLOUT, Descriptor, Lane, _Bell
 
 
 class Ends:

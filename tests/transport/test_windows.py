@@ -25,12 +25,12 @@ import npipe
 from npipe.address import Address
 from npipe.errors import ClosedError
 from npipe.security import PeerIdentity
-from npipe.transport import windows
-from npipe.transport.kernel32 import Kernel32, load
-from npipe.transport.windows_connection import WindowsConnection
-from npipe.transport.windows_handles import open_client
-from npipe.transport.windows_listener import WindowsListener
-from npipe.transport.winerror import ERROR_IO_PENDING
+from npipe.transport.windows import connect as windows
+from npipe.transport.windows.connection import WindowsConnection
+from npipe.transport.windows.handles import open_client
+from npipe.transport.windows.kernel32 import Kernel32, load
+from npipe.transport.windows.listener import WindowsListener
+from npipe.transport.windows.winerror import ERROR_IO_PENDING
 from transport.conftest import no_thread_left
 
 pytestmark = pytest.mark.skipif(sys.platform != "win32", reason="needs the Windows kernel calls")

@@ -20,17 +20,17 @@ import pytest
 from npipe.address import Address
 from npipe.errors import ClosedError
 from npipe.security import PeerIdentity
-from npipe.transport import windows
-from npipe.transport.kernel32 import (
+from npipe.transport.windows import connect as windows
+from npipe.transport.windows.connection import WindowsConnection
+from npipe.transport.windows.kernel32 import (
     FILE_FLAG_FIRST_PIPE_INSTANCE,
     FILE_FLAG_OVERLAPPED,
     PIPE_REJECT_REMOTE_CLIENTS,
     PIPE_TYPE_MESSAGE,
     SECURITY_SQOS_PRESENT,
 )
-from npipe.transport.overlapped import Lane
-from npipe.transport.windows_connection import WindowsConnection
-from npipe.transport.windows_listener import WindowsListener
+from npipe.transport.windows.listener import WindowsListener
+from npipe.transport.windows.overlapped import Lane
 from transport.conftest import no_thread_left
 from transport.fake_kernel32 import GROUP, OTHER, USER, FakeKernel32
 

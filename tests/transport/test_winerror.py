@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from npipe.transport.winerror import SHORTAGE, error
+from npipe.transport.windows.winerror import SHORTAGE, error
 
 TABLE = [
     (2, FileNotFoundError, errno.ENOENT),

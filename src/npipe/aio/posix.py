@@ -1,7 +1,7 @@
 """The asyncio face on Unix sockets: any loop that can watch one, asyncio's own and uvloop.
 
-Sockets are made, bound and verified by ``npipe.transport.posix``; the loop makes the transports
-of them, by public methods only. Nothing here waits but in the loop.
+``npipe.transport.posix`` makes, binds and verifies the sockets; the loop makes transports of them,
+by public methods only. Nothing here blocks.
 
 Accepting is done here and not by the loop. On a lack of descriptors asyncio would log a hundred
 lines and libuv would throw the client away; and either would make a transport of a client that
@@ -22,11 +22,12 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from npipe.address import Address
-from npipe.aio.extra import Introducer
+from npipe.aio.extra_info import Introducer
 from npipe.aio.server import Backoff, Client
-from npipe.transport import posix, unix_files
-from npipe.transport.posix import Verifier
-from npipe.transport.wake import timed_out
+from npipe.transport.posix import connect as posix
+from npipe.transport.posix import files as unix_files
+from npipe.transport.posix.connect import Verifier
+from npipe.transport.posix.waiting import timed_out
 
 __all__ = ["connect", "listen"]
 

@@ -28,9 +28,9 @@ from typing import Any
 
 from npipe.address import Address
 from npipe.security import PeerIdentity
-from npipe.transport.kernel32 import Kernel32
-from npipe.transport.windows_handles import peer_of
-from npipe.transport.winerror import error
+from npipe.transport.windows.handles import peer_of
+from npipe.transport.windows.kernel32 import Kernel32
+from npipe.transport.windows.winerror import error
 
 __all__ = ["Pipe", "proactor_loop"]
 

@@ -23,10 +23,10 @@ from typing import Any, TypeVar
 from npipe.address import Address
 from npipe.aio.proactor import Pipe, proactor_loop
 from npipe.aio.server import Backoff, Client
-from npipe.transport import windows_handles as handles
-from npipe.transport.kernel32 import Kernel32, load
-from npipe.transport.overlapped import cut_thread
-from npipe.transport.winerror import ERROR_OPERATION_ABORTED, ERROR_PIPE_BUSY, error
+from npipe.transport.windows import handles
+from npipe.transport.windows.kernel32 import Kernel32, load
+from npipe.transport.windows.overlapped import cut_thread
+from npipe.transport.windows.winerror import ERROR_OPERATION_ABORTED, ERROR_PIPE_BUSY, error
 
 __all__ = ["connect", "listen"]
 

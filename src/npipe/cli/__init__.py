@@ -20,7 +20,7 @@ def main() -> None:
         if missing.name not in ("click", "msgspec"):
             raise
         sys.exit(f'npipe: the command line needs {missing.name}: pip install "npipe[cli]"')
-    from npipe.cli._app import cli
+    from npipe.cli.app import cli
 
     # On Windows click would look for files that match each argument, and to look at a pipe's name
     # is to connect to it: the server would see a client that comes and goes.

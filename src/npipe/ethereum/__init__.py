@@ -24,16 +24,15 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .accounts import MNEMONIC
-from .net import Net
-from .owner import is_owner
-from .web3_api import Web3
+from npipe.ethereum.api.net import Net
+from npipe.ethereum.api.web3 import Web3
+from npipe.ethereum.chain.accounts import MNEMONIC
+from npipe.ethereum.owner import is_owner
 
 if TYPE_CHECKING:
+    from npipe.ethereum.chain.accounts import Account
+    from npipe.ethereum.node.node import Node
     from npipe.security import PeerIdentity
-
-    from .accounts import Account
-    from .node import Node
 
 __all__ = ["ETHER", "MODULES", "Service", "available", "register"]
 
@@ -129,7 +128,7 @@ def register(
         service.modules = tuple(name for name in chosen if name in _WITHOUT_CHAIN)
         service.note = f"no chain is served: {missing}"
     elif needing:
-        from .build import build
+        from npipe.ethereum.build import build
 
         parts |= build(
             service,
@@ -139,7 +138,7 @@ def register(
             block_time=block_time,
             state_file=state_file,
         )
-    from .arguments import words_for
+    from npipe.ethereum.api.geth_errors import words_for
 
     for name in service.modules:
         allow = is_owner if name in _FOR_OWNER else None

@@ -5,27 +5,27 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from . import state_file as files
-from .accounts import derive
-from .admin import Admin
-from .chain import Chain
-from .cheats import Cheats
-from .debug import Debug
-from .eth_blocks import EthBlocks
-from .eth_config import EthConfig
-from .eth_fees import EthFees
-from .eth_state import EthState
-from .eth_transactions import EthTransactions
-from .evm import Ganache
-from .filters import EthFilters
-from .miner import Miner
-from .node import Node
-from .personal import Personal
-from .subscriptions import EthSubscriptions
-from .txpool import TxPool
+from npipe.ethereum.api.admin import Admin
+from npipe.ethereum.api.anvil import Cheats
+from npipe.ethereum.api.debug import Debug
+from npipe.ethereum.api.eth_blocks import EthBlocks
+from npipe.ethereum.api.eth_config import EthConfig
+from npipe.ethereum.api.eth_fees import EthFees
+from npipe.ethereum.api.eth_filters import EthFilters
+from npipe.ethereum.api.eth_state import EthState
+from npipe.ethereum.api.eth_subscriptions import EthSubscriptions
+from npipe.ethereum.api.eth_transactions import EthTransactions
+from npipe.ethereum.api.evm import Ganache
+from npipe.ethereum.api.miner import Miner
+from npipe.ethereum.api.personal import Personal
+from npipe.ethereum.api.txpool import TxPool
+from npipe.ethereum.chain import state_file as files
+from npipe.ethereum.chain.accounts import derive
+from npipe.ethereum.chain.chain import Chain
+from npipe.ethereum.node.node import Node
 
 if TYPE_CHECKING:
-    from . import Service
+    from npipe.ethereum import Service
 
 __all__ = ["build"]
 

@@ -23,7 +23,7 @@ def _own_sid() -> str | None:
     """The user of this process, who does not change."""
     if sys.platform != "win32":
         return None
-    from npipe.transport.kernel32 import load
+    from npipe.transport.windows.kernel32 import load
 
     code, user, _ = load().process_sids()
     return user if code == 0 else None

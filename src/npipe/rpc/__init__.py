@@ -29,12 +29,12 @@ from npipe.errors import (
     ProtocolError,
     RPCError,
 )
-from npipe.rpc.api import API, method, subscription
-from npipe.rpc.client import GAP, Client, connect
-from npipe.rpc.context import Context
 from npipe.rpc.limits import Limits
-from npipe.rpc.proxy import Proxy
-from npipe.rpc.server import Server
+from npipe.rpc.service.api import API, method, subscription
+from npipe.rpc.service.context import Context
+from npipe.rpc.threads.client import GAP, Client, connect
+from npipe.rpc.threads.proxy import Proxy
+from npipe.rpc.threads.server import Server
 
 __all__ = [
     "API",

@@ -18,9 +18,9 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from npipe.testing.memory import memory_pair
+from npipe.testing.edge_cases import PITFALL_CASES
 from npipe.testing.net_conn import NET_CONN_CASES
-from npipe.testing.pitfalls import PITFALL_CASES
+from npipe.transport.memory import memory_pair
 
 if TYPE_CHECKING:
     from npipe.transport.base import Connection

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from npipe.errors import ClosedError
-from npipe.testing.crew import (
+from npipe.testing.case_threads import (
     Crew,
     echo,
     past,

@@ -105,10 +105,10 @@ def list_pipes() -> list[str]:
 def adopt_connection(handle: int, address: Address) -> Connection:
     """Do what ``Connection.adopt`` says."""
     if sys.platform != "win32":
-        from npipe.transport.posix_connection import PosixConnection
+        from npipe.transport.posix.connection import PosixConnection
 
         return PosixConnection.adopt(handle, address)
-    from npipe.transport.windows_connection import WindowsConnection
+    from npipe.transport.windows.connection import WindowsConnection
 
     return WindowsConnection.adopt(handle, address)
 
@@ -116,7 +116,7 @@ def adopt_connection(handle: int, address: Address) -> Connection:
 def adopt_listener(handle: int, address: Address) -> Listener[Connection]:
     """Do what ``Listener.adopt`` says."""
     if sys.platform != "win32":
-        from npipe.transport.posix_listener import PosixListener
+        from npipe.transport.posix.listener import PosixListener
 
         return PosixListener.adopt(handle, address)
     raise UnsupportedOperation("a listener cannot be adopted on Windows: it is many handles")
@@ -129,11 +129,11 @@ def _address(address: str | Address) -> Address:
 def _backend(address: Address | None) -> Any:
     """Return the module that serves the address on this system."""
     if sys.platform == "win32":
-        from npipe.transport import windows
+        from npipe.transport.windows import connect as windows
 
         return windows
     if address is not None and address.host is not None:
         raise ValueError(f"bad address {str(address)!r}: remote pipes need Windows")
-    from npipe.transport import posix
+    from npipe.transport.posix import connect as posix
 
     return posix

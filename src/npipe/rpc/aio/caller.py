@@ -12,17 +12,17 @@ import msgspec
 from msgspec import Raw
 
 from npipe.errors import ConnectionLost, RPCError
-from npipe.rpc.aio.link import Link
-from npipe.rpc.aio.subscribed import Subscribed
-from npipe.rpc.caller import (
+from npipe.rpc.aio.driver import Link
+from npipe.rpc.aio.subscription import Subscribed
+from npipe.rpc.session.pending_calls import Outcome, Pending
+from npipe.rpc.session.served_subscriptions import Push
+from npipe.rpc.threads.caller import (
     QUEUE_SIZE,
     Entry,
     decode_result,
     decode_results,
     encode_params,
 )
-from npipe.rpc.pending import Outcome, Pending
-from npipe.rpc.subscriptions import Push
 
 __all__ = ["Caller"]
 

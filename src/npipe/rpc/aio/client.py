@@ -14,14 +14,14 @@ from typing import Any, Self
 
 from npipe.errors import ClosedError, ConnectionLost
 from npipe.rpc.aio.caller import Caller, Deadline
+from npipe.rpc.aio.driver import Link
 from npipe.rpc.aio.endpoints import Endpoint, open_endpoint
-from npipe.rpc.aio.link import Link
-from npipe.rpc.aio.shell import Shell
-from npipe.rpc.aio.subscribed import Subscribed
-from npipe.rpc.api import API
-from npipe.rpc.client import FIRST_PAUSE, GAP, LONGEST_PAUSE
-from npipe.rpc.dispatcher import Dispatcher
+from npipe.rpc.aio.runtime import Shell
+from npipe.rpc.aio.subscription import Subscribed
 from npipe.rpc.limits import Limits
+from npipe.rpc.service.api import API
+from npipe.rpc.service.dispatcher import Dispatcher
+from npipe.rpc.threads.client import FIRST_PAUSE, GAP, LONGEST_PAUSE
 from npipe.security import PeerIdentity
 
 __all__ = ["Client", "connect"]

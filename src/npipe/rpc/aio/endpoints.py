@@ -16,8 +16,8 @@ from typing import Any, Protocol
 
 import npipe.aio
 from npipe.address import Address
-from npipe.rpc import endpoints
-from npipe.rpc.aio.link import Link
+from npipe.rpc.aio.driver import Link
+from npipe.rpc.threads import endpoints
 from npipe.transport.base import Connection
 
 __all__ = ["Endpoint", "adopt_files", "open_endpoint"]

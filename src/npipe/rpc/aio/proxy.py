@@ -8,14 +8,14 @@ import logging
 from typing import Any
 
 from npipe.errors import ClosedError
+from npipe.rpc.aio.driver import Link
 from npipe.rpc.aio.endpoints import Endpoint, open_endpoint
-from npipe.rpc.aio.link import Link
+from npipe.rpc.aio.runtime import Shell
 from npipe.rpc.aio.server import Server
-from npipe.rpc.aio.shell import Shell
-from npipe.rpc.api import API
-from npipe.rpc.dispatcher import Dispatcher
 from npipe.rpc.limits import Limits
-from npipe.rpc.relay import join_sessions
+from npipe.rpc.service.api import API
+from npipe.rpc.service.dispatcher import Dispatcher
+from npipe.rpc.session.forwarding import join_sessions
 
 __all__ = ["Proxy"]
 

@@ -13,14 +13,14 @@ import npipe.aio
 from npipe.address import Address
 from npipe.errors import ClosedError, InternalError
 from npipe.rpc.aio.caller import Caller
+from npipe.rpc.aio.driver import Link
 from npipe.rpc.aio.endpoints import adopt_files
-from npipe.rpc.aio.link import Link
-from npipe.rpc.aio.shell import Shell
-from npipe.rpc.api import API
-from npipe.rpc.dispatcher import Dispatcher, Middleware
-from npipe.rpc.endpoints import StdioConnection
+from npipe.rpc.aio.runtime import Shell
 from npipe.rpc.limits import Limits
-from npipe.rpc.stats import Stats
+from npipe.rpc.service.api import API
+from npipe.rpc.service.dispatcher import Dispatcher, Middleware
+from npipe.rpc.session.server_stats import Stats
+from npipe.rpc.threads.endpoints import StdioConnection
 
 __all__ = ["Server"]
 
@@ -47,9 +47,14 @@ class Server:
         show_errors: bool = False,
         error_code: int = InternalError.code,
     ) -> None:
-        """``framing`` is a name of ``npipe.rpc.framing``. ``middleware`` is called around every
-        call, the first one outermost. ``show_errors`` sends the text of unexpected exceptions to
-        the caller, ``error_code`` is what they are answered with."""
+        """Prepare a server; it serves nothing yet.
+
+        Args:
+            framing: A name of ``npipe.rpc.framing``.
+            middleware: Called around every call, the first one outermost.
+            show_errors: Send the text of unexpected exceptions to the caller.
+            error_code: The code of the error that answers an unexpected exception.
+        """
         dispatcher = Dispatcher(
             api, middleware=middleware, show_errors=show_errors, error_code=error_code
         )

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
-from npipe.rpc.api import Method
+from npipe.rpc.service.api import Method
 
 __all__ = ["Crew", "Gates", "Workers"]
 

@@ -1,0 +1,1 @@
+"""The commands of ``npipe``, one file each."""

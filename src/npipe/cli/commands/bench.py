@@ -1,0 +1,165 @@
+"""``npipe bench``: how fast an endpoint answers. The loads are in ``_measure.py``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+import npipe
+from npipe.cli.common import Failure, dump, failures
+from npipe.cli.measure import LOADS, Result, run
+from npipe.cli.params import parse_params
+from npipe.rpc import connect as rpc_connect
+
+__all__ = ["bench"]
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("address")
+@click.argument("method", default="web3_clientVersion")
+@click.argument("params", nargs=-1, type=click.UNPROCESSED, metavar="[PARAM]...")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=2.0,
+    show_default=True,
+    help="How long each load runs.",
+)
+@click.option(
+    "--connections",
+    type=click.IntRange(1, 1000),
+    default=32,
+    show_default=True,
+    help="Connections of the last load, a thread each.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
+@click.option(
+    "--plot",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Draw the latencies to this file; needs matplotlib.",
+)
+def bench(
+    *,
+    address: str,
+    method: str,
+    params: tuple[str, ...],
+    seconds: float,
+    connections: int,
+    as_json: bool,
+    plot: Path | None,
+) -> None:
+    """Measure how fast the server at ADDRESS answers METHOD.
+
+    The loads: one call after the other, 64 in flight, batches of 100, many connections. METHOD
+    should be one that changes nothing: it is called as often as it goes.
+
+    \b
+    Examples:
+      npipe bench npipe
+      npipe bench ./node.ipc eth_getBalance 0x0000000000000000000000000000000000000000 latest
+    """
+    if plot is not None:
+        _require_matplotlib()
+    try:
+        arguments = parse_params(params)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    with failures(address):
+        with rpc_connect(address) as client:  # an error now, not a table of how fast it says no
+            client.call(method, *arguments, timeout=60)
+        results = _measure(address, _request(method, arguments), seconds, connections, as_json)
+    if plot is not None:
+        _draw(results, plot)
+    click.echo(_as_json(results) if as_json else _table(results))
+
+
+def _request(method: str, arguments: list[Any]) -> bytes:
+    call = {"jsonrpc": "2.0", "id": 1, "method": method, "params": arguments}
+    return msgspec.json.encode(call) + b"\n"
+
+
+def _measure(
+    address: str, request: bytes, seconds: float, connections: int, quiet: bool
+) -> list[Result]:
+    work = [(load, 1) for load in LOADS] + [(LOADS[0], connections)]
+    bar = click.progressbar(
+        work,
+        label="measuring",
+        item_show_func=lambda item: _title(*item) if item else "",
+        file=sys.stderr,
+        hidden=quiet or not sys.stderr.isatty(),
+    )
+    with bar:
+        return [
+            run(load, lambda: npipe.connect(address, timeout=10), request, seconds, count)
+            for load, count in bar
+        ]
+
+
+def _title(load: Any, connections: int) -> str:
+    return f"{load.title}, {connections} connection{'s' if connections > 1 else ''}"
+
+
+def _table(results: Sequence[Result]) -> str:
+    titles = {load.name: load for load in LOADS}
+    head = f"{'':38}{'calls/s':>10}{'p50':>10}{'p90':>10}{'p99':>10}{'p99.9':>10}  (microseconds)"
+    rows = [
+        f"{_title(titles[r.load], r.connections):38}{r.calls_per_second:10,.0f}"
+        f"{r.p50:10,.0f}{r.p90:10,.0f}{r.p99:10,.0f}{r.p99_9:10,.0f}"
+        for r in results
+    ]
+    return "\n".join([head, *rows, "", *_histogram(results[0])])
+
+
+def _histogram(result: Result) -> list[str]:
+    """Draw the latencies of one call after the other, in powers of two."""
+    buckets: dict[int, int] = {}
+    for micros in result.latencies:
+        size = max(0, int(micros)).bit_length()
+        buckets[size] = buckets.get(size, 0) + 1
+    most = max(buckets.values())
+    return ["latency of one call, one connection:"] + [
+        f"  under {1 << size:>9,} us {count:>9,}  {'#' * round(40 * count / most)}"
+        for size, count in sorted(buckets.items())
+    ]
+
+
+def _as_json(results: Sequence[Result]) -> str:
+    rows = [msgspec.to_builtins(result) for result in results]
+    for row in rows:
+        del row["latencies"]
+    return dump(rows, pretty=False)
+
+
+def _require_matplotlib() -> None:
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise Failure("--plot needs matplotlib: pip install matplotlib") from None
+
+
+def _draw(results: Sequence[Result], path: Path) -> None:
+    """Draw how many answers came within which time, a line for each load."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    titles = {load.name: load for load in LOADS}
+    figure, axes = pyplot.subplots(figsize=(9, 5), layout="constrained")
+    for result in results:
+        count = len(result.latencies)
+        shares = [100 * (at + 1) / count for at in range(count)]
+        axes.plot(result.latencies, shares, label=_title(titles[result.load], result.connections))
+    axes.set_xscale("log")
+    axes.set(xlabel="microseconds", ylabel="% answered", title="Time to an answer")
+    axes.legend()
+    try:
+        figure.savefig(path)
+    except (OSError, ValueError) as error:
+        raise Failure(f"cannot write {path}: {error}") from None

@@ -1,0 +1,261 @@
+"""``npipe serve``: serve an API, or the development chain, on a local pipe until stopped."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from npipe.cli.common import DEFAULT_ADDRESS, Failure, LoadError, dump, failures, version
+
+if TYPE_CHECKING:
+    from npipe import rpc
+    from npipe.cli.serving.banner import Ready
+    from npipe.ethereum import Service
+
+__all__ = ["serve"]
+
+ETHER: Final = 10**18
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Return names that have commas in between."""
+    return tuple(filter(None, (part.strip() for part in text.split(","))))
+
+
+def access_of(text: str) -> str | int:
+    """Return an octal mode as a number and anything else as it is; the transport judges it."""
+    if not text.isdecimal():
+        return text
+    if not re.fullmatch("0?[0-7]{3}", text):
+        raise ValueError(f"{text}: a mode has three octal digits, such as 660")
+    return int(text, 8)
+
+
+def ether(text: str) -> int:
+    """Return an amount of ether in wei, exactly."""
+    try:
+        return int(Decimal(text) * ETHER)
+    except ArithmeticError as error:
+        raise ValueError(f"no amount of ether: {text}") from error
+
+
+@click.command()
+@click.argument("address", default=DEFAULT_ADDRESS)
+@click.option(
+    "--api",
+    "apis",
+    multiple=True,
+    metavar="[NAMESPACE=]MODULE[:OBJECT]",
+    help="Serve this object of yours. May be given again, for more namespaces.",
+)
+@click.option(
+    "--upstream",
+    metavar="ADDRESS|URL",
+    help="Pass everything on to a node's pipe, http:// or ws:// endpoint.",
+)
+@click.option("--modules", type=names, metavar="NAME,NAME...", help="Serve only these modules.")
+@click.option(
+    "--access",
+    type=access_of,
+    default="owner",
+    show_default=True,
+    metavar="owner|group|everyone|MODE|SDDL",
+    help="Who may connect.",
+)
+@click.option(
+    "--max-connections",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Turn further clients away.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Serve --api from N processes, each with objects of its own. Not on Windows.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="warning",
+    show_default=True,
+    help="What goes to standard error.",
+)
+@click.option("--json-log", is_flag=True, help="Log lines of JSON.")
+@click.option("--accounts", type=click.IntRange(0), metavar="N", help="Chain: funded accounts.")
+@click.option("--balance", type=ether, metavar="ETH", help="Chain: what each account has.")
+@click.option("--chain-id", type=click.IntRange(1), metavar="N", help="Chain: its id.")
+@click.option(
+    "--block-time",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    help="Chain: a block each so often, not each transaction.",
+)
+@click.option(
+    "--mnemonic",
+    envvar="NPIPE_MNEMONIC",
+    metavar="WORDS",
+    help="Chain: what the accounts are made from; better given in NPIPE_MNEMONIC.",
+)
+@click.option(
+    "--state",
+    "state_file",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Chain: load it at the start, save it at a clean stop.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Say that it is ready as one line of JSON.")
+def serve(
+    *,
+    address: str,
+    apis: tuple[str, ...],
+    upstream: str | None,
+    modules: tuple[str, ...] | None,
+    access: str | int,
+    max_connections: int | None,
+    workers: int,
+    log_level: str,
+    json_log: bool,
+    as_json: bool,
+    **chain: Any,
+) -> None:
+    """Serve JSON-RPC 2.0 at ADDRESS until Ctrl-C or SIGTERM.
+
+    Without --api it serves an Ethereum development chain, if the extra "ethereum" is
+    installed. Only you can connect, unless --access says otherwise.
+
+    \b
+    Examples:
+      npipe serve
+      npipe serve ./node.ipc --modules eth,net,web3
+      npipe serve ./shop.ipc --api shop=package.module:Shop
+      npipe serve ./shop.ipc --api shop=package.module:Shop --workers 4
+      npipe serve ./node.ipc --upstream http://localhost:8545
+    """
+    from npipe import rpc
+    from npipe.address import parse
+    from npipe.cli.serving.logging import configure
+
+    configure(log_level, as_json=json_log)
+    limits = rpc.Limits() if max_connections is None else rpc.Limits(connections=max_connections)
+    given = {name: value for name, value in chain.items() if value is not None}
+    if upstream is not None and (apis or modules is not None):
+        raise click.UsageError("--upstream serves what is there: without --api and --modules")
+    if given and (apis or upstream is not None):
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise click.UsageError(f"without a chain here there is no use for {options}")
+    with failures(address):
+        parse(address)  # a chain takes a second to make: do not let a mistyped address wait for it
+    if workers > 1 and sys.platform == "win32":
+        raise click.UsageError("--workers: on Windows one process has to serve a pipe")
+    if workers > 1 and not apis:
+        raise click.UsageError("--workers goes with --api only: a chain is in one process")
+    try:
+        with (
+            _offer(apis, modules, given, upstream, limits) as offer,
+            failures(address, listening=True),
+        ):
+
+            def ready(at: object) -> None:
+                told = _ready(str(at), access, offer)
+                click.echo(dump(told.record(), pretty=False) if as_json else told.text())
+                sys.stdout.flush()
+
+            _run(workers, offer.server, address, {"access": access}, ready)
+    except OSError as error:
+        told = error.strerror if error.filename is None and error.strerror else str(error)
+        raise Failure(told) from error
+    except (LoadError, ImportError, ValueError) as error:
+        raise Failure(str(error)) from error
+
+
+def _run(workers: int, *how: Any) -> None:
+    if workers > 1 and sys.platform != "win32":
+        from npipe.cli.serving.workers import run_workers
+
+        run_workers(workers, *how)
+        return
+    from npipe.cli.serving.run import run
+
+    run(*how)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What is served."""
+
+    server: rpc.Server
+    modules: Iterable[str]
+    chain: Service | None = None
+    notes: tuple[str, ...] = ()
+
+
+@contextmanager
+def _offer(
+    apis: tuple[str, ...],
+    modules: tuple[str, ...] | None,
+    chain: dict[str, Any],
+    upstream: str | None,
+    limits: rpc.Limits,
+) -> Iterator[Offer]:
+    """Make the server: of a proxy, of objects of the user's own, or of the development chain."""
+    from npipe import ethereum, rpc
+    from npipe.cli.serving.load import own_api
+
+    if upstream is not None:
+        yield _upstream_offer(upstream, limits)
+        return
+    if apis:
+        api = own_api(apis, modules)
+        yield Offer(rpc.Server(api, limits=limits), api.namespaces)
+        return
+    api = rpc.API()
+    with ethereum.register(api, modules=modules, **chain) as service:
+        notes = (service.note,) if service.note else ()
+        yield Offer(rpc.Server(api, limits=limits), api.namespaces, service, notes)
+
+
+def _upstream_offer(text: str, limits: rpc.Limits) -> Offer:
+    from npipe import rpc
+    from npipe.cli.console.catalog import discover
+    from npipe.cli.serving.upstream import describe, open_upstream
+
+    upstream, name = open_upstream(text), describe(text)
+    with failures(name):
+        if not isinstance(upstream, str):
+            upstream.check()
+        with rpc.connect(upstream, timeout=10) as client:
+            modules = discover(client.call).modules
+    note = f"everything is answered by {name}"
+    return Offer(rpc.Proxy(upstream, limits=limits), modules, notes=(note,))
+
+
+def _ready(address: str, access: str | int, offer: Offer) -> Ready:
+    from npipe.cli.serving.banner import Ready
+    from npipe.ethereum.chain.accounts import MNEMONIC
+
+    chain = offer.chain
+    public = chain is not None and chain.mnemonic == MNEMONIC  # the user's own keys stay hidden
+    accounts = chain.accounts if chain is not None else ()
+    return Ready(
+        address=address,
+        version=version(),
+        pid=os.getpid(),
+        modules=sorted(offer.modules),
+        access=f"{access:04o}" if isinstance(access, int) else access,
+        accounts=[each.address_hex for each in accounts],
+        keys=[each.key_hex for each in accounts] if public else [],
+        balance=f"{chain.balance / ETHER:,.6g} ETH" if chain is not None else "",
+        chain_id=chain.chain_id if accounts and chain is not None else None,
+        notes=offer.notes,
+    )

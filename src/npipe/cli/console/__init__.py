@@ -1,0 +1,1 @@
+"""The console of ``npipe attach``: its language, its completion and its terminal."""

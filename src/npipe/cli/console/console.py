@@ -1,0 +1,187 @@
+"""What the console does with a line: calls, batches, subscriptions. No terminal in here.
+
+``attach.py`` reads lines and gives a ``Screen``; a test gives a list.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from npipe.cli.common import as_object, explain, one_line
+from npipe.cli.console.aliases import translate
+from npipe.cli.console.expression import Call, Command, Request, is_complete, parse, pick
+from npipe.errors import ProtocolError, RPCError
+
+if TYPE_CHECKING:
+    from npipe.cli.console.catalog import Catalog
+    from npipe.rpc import Client
+
+__all__ = ["COMMANDS", "Console", "Screen"]
+
+COMMANDS: Final = ("batch", "exit", "help", "modules", "subscribe")
+HELP: Final = """\
+eth_blockNumber                    call a method; eth.blockNumber is the same
+eth.getBalance("0x..", "latest")   with parameters; eth_getBalance 0x.. latest is the same
+eth.getBlock("latest").hash        a part of the result
+eth.getBalance(eth.accounts[0])    a parameter that is asked for first
+{"method": "eth_call", ...}        a request written out; [{...}, {...}] is a batch
+.batch eth.blockNumber; eth.chainId
+.subscribe eth newHeads            print what comes, until Ctrl-C
+.modules                           what the server offers
+.help [METHOD]                     this, or the parameters of a method
+.exit                              leave; so does Ctrl-D
+Enter sends; inside open brackets it begins another line."""
+
+
+class Screen(Protocol):
+    """Where the console prints."""
+
+    def result(self, value: Any, seconds: float) -> None:
+        """Show a result and how long it took."""
+
+    def text(self, text: str) -> None:
+        """Show words for a person."""
+
+    def error(self, text: str) -> None:
+        """Show one line of what went wrong."""
+
+
+class Console:
+    """Executes lines against one server."""
+
+    def __init__(
+        self, client: Client, address: str, catalog: Callable[[], Catalog], screen: Screen
+    ) -> None:
+        self._client = client
+        self._address = address
+        self._catalog = catalog  # asked for when first wanted: a single call needs none
+        self._screen = screen
+        self.done = False  # .exit was typed
+
+    def execute(self, line: str) -> bool:
+        """Do what ``line`` says and show the outcome; tell whether it succeeded."""
+        try:
+            self._do(line)
+        except (OSError, RPCError, ProtocolError) as error:
+            self._screen.error(one_line(explain(error, self._address)))
+            return False
+        except (ValueError, TypeError) as error:  # of the line itself
+            self._screen.error(one_line(str(error)))
+            return False
+        return True
+
+    def _do(self, line: str) -> None:
+        if line.strip() == "exit":
+            self._exit("")
+            return
+        match parse(line):
+            case Call() as call:
+                self._show(lambda: pick(self._call(call), call.path))
+            case Request(body):
+                self._show(lambda: self._request(body))
+            case Command(name, rest):
+                if name not in COMMANDS:
+                    raise ValueError(f"no such command: .{name}; .help lists them")
+                getattr(self, f"_{name}")(rest)
+
+    def _show(self, action: Callable[[], Any]) -> None:
+        began = time.monotonic()
+        value = action()
+        self._screen.result(value, time.monotonic() - began)
+
+    def _call(self, call: Call) -> Any:
+        call = self._resolve(call)
+        return self._client.call(call.method, *call.params)
+
+    def _resolve(self, call: Call) -> Call:
+        call = replace(call, params=[self._evaluate(value) for value in call.params])
+        if not call.dotted:
+            return call
+        catalog = self._catalog()
+        return call if catalog.exact and catalog.find(call.method) else translate(call)
+
+    def _evaluate(self, value: Any) -> Any:
+        """A parameter, with the results of the calls in it."""
+        match value:
+            case Call():
+                return pick(self._call(value), value.path)
+            case list():
+                return [self._evaluate(item) for item in value]
+            case dict():
+                return {key: self._evaluate(item) for key, item in value.items()}
+        return value
+
+    def _request(self, body: dict[str, Any] | list[Any]) -> Any:
+        if isinstance(body, dict):
+            method, params = _entry(body)
+            named, by_position = (params, []) if isinstance(params, dict) else (None, params)
+            return self._client.call(method, *by_position, named=named)
+        return _outcomes(self._client.batch([_entry(request) for request in body]))
+
+    def _batch(self, rest: str) -> None:
+        calls = [parse(part) for part in split_expressions(rest)]
+        if not calls or not all(isinstance(call, Call) for call in calls):
+            raise ValueError("usage: .batch eth.blockNumber; eth.chainId; ...")
+        resolved = [self._resolve(call) for call in calls if isinstance(call, Call)]
+        entries = [(call.method, call.params) for call in resolved]
+        self._show(lambda: _outcomes(self._client.batch(entries)))
+
+    def _subscribe(self, rest: str) -> None:
+        words = parse(f"subscribe {rest}") if rest else None
+        if not isinstance(words, Call) or len(words.params) < 2:
+            raise ValueError("usage: .subscribe eth newHeads [PARAM]...")
+        namespace, name, *params = words.params
+        params = [self._evaluate(value) for value in params]
+        began = time.monotonic()
+        try:
+            with self._client.subscribe(namespace, name, *params) as subscription:
+                for item in subscription:
+                    self._screen.result(item, time.monotonic() - began)
+        except KeyboardInterrupt:
+            self._screen.text("")  # the terminal has put ^C where the prompt would be
+
+    def _modules(self, _rest: str) -> None:
+        self._show(lambda: dict(sorted(self._catalog().modules.items())))
+
+    def _help(self, rest: str) -> None:
+        if not rest:
+            self._screen.text(HELP)
+            return
+        method = self._catalog().describe(rest)
+        if method is None:
+            raise ValueError(f"nothing is known about {rest}; .modules lists what there is")
+        self._screen.text(f"{method.signature()}  {method.summary}".strip())
+
+    def _exit(self, _rest: str) -> None:
+        self.done = True
+
+
+def _entry(request: dict[str, Any]) -> tuple[str, list[Any] | dict[str, Any]]:
+    params = request.get("params") or []
+    if not isinstance(params, list | dict):
+        raise ValueError('"params" of a request is an array or an object')
+    return request["method"], params
+
+
+def split_expressions(text: str) -> list[str]:
+    """Split at the semicolons that stand outside of brackets and strings."""
+    parts, start = [], 0
+    for at, char in enumerate(text):
+        if char == ";" and is_complete(text[start:at]):
+            parts.append(text[start:at])
+            start = at + 1
+    return [part for part in (*parts, text[start:]) if part.strip()]
+
+
+def _outcomes(results: list[Any]) -> list[Any]:
+    """Return results as they are, and errors as the objects that came."""
+    return [_outcome(item) for item in results]
+
+
+def _outcome(item: Any) -> Any:
+    if isinstance(item, RPCError):
+        return as_object(item)
+    return {"message": str(item)} if isinstance(item, Exception) else item

@@ -1,0 +1,67 @@
+"""Words of the command line to parameters of a call. Pure: no I/O, no click.
+
+A word that is JSON is that JSON; a bare word is a string, so that ``0x1`` and ``latest`` need no
+quotes inside quotes. A word that begins as JSON and is not is a mistake, never a string.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+from npipe.rpc.wire import framing
+
+__all__ = ["parse_named", "parse_param", "parse_params"]
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not JSON")
+
+
+def parse_param(word: str) -> Any:
+    """Return the value that ``word`` stands for. Raises ValueError, saying what would be right.
+
+    >>> [parse_param(word) for word in ("7", "-1", "0x1", "latest", "true", '"7"')]
+    [7, -1, '0x1', 'latest', True, '7']
+    """
+    try:
+        _check_depth(word)
+        return json.loads(word, parse_constant=_refuse_constant)
+    except ValueError as error:
+        if word.lstrip()[:1] in ('"', "[", "{"):
+            raise ValueError(f"not JSON: {word}: {_reason(error)}") from None
+    if word.startswith("-") and word not in ("-Infinity", "-"):
+        raise ValueError(f"no such option: {word} (to send it as text: '\"{word}\"')")
+    return word
+
+
+def _check_depth(word: str) -> None:
+    """Raise ValueError for what no server would take. Python's own limit is no help: py-evm raises
+    it to where the JSON decoder overflows the C stack first."""
+    if max(word.count("["), word.count("{")) > framing.MAX_DEPTH:
+        framing.make("ndjson").feed(word.encode(errors="replace") + b"\n")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} at character {error.pos + 1}"
+    return str(error)
+
+
+def parse_params(words: Iterable[str]) -> list[Any]:
+    """Return the parameters by position."""
+    return [parse_param(word) for word in words]
+
+
+def parse_named(words: Iterable[str]) -> dict[str, Any]:
+    """Return the parameters by name, from words of the form ``name=value``."""
+    named: dict[str, Any] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name:
+            raise ValueError(f"with --named every parameter is NAME=VALUE, which {word!r} is not")
+        if name in named:
+            raise ValueError(f"the parameter {name!r} is given twice")
+        named[name] = parse_param(value)
+    return named

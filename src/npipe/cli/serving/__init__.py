@@ -1,0 +1,1 @@
+"""What ``npipe serve`` needs to load, run and report a server."""

@@ -1,0 +1,124 @@
+"""Serve from several processes: one listening socket, and each takes clients from it. POSIX only.
+
+The first process listens, starts the others by fork, and serves nobody itself; it passes a signal
+on, waits for them, and removes the socket's file. When it dies by force they notice it by a pipe
+that only it holds the writing end of. Nothing is shared but the socket: an API's objects are
+copies, one for each process.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+assert sys.platform != "win32"  # mypy then skips the rest there
+
+from npipe import rpc, transport
+from npipe.address import Address
+from npipe.cli.serving.run import DRAIN
+from npipe.cli.serving.signals import Stop
+from npipe.transport.base import Connection, Listener
+
+__all__ = ["run_workers"]
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def run_workers(
+    count: int,
+    server: rpc.Server,
+    address: str,
+    listen: dict[str, Any],
+    ready: Callable[[Address], None],
+) -> None:
+    """Serve; call ``ready`` once clients can connect; return when stopped, and all have ended.
+
+    Raises ChildProcessError if one of the processes ends by itself.
+    """
+    listener = transport.listen(address, **listen)
+    lifeline, held = os.pipe()
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # until both sides can take them
+    workers: list[int] = []
+    ended: list[int] = []
+    watches: list[threading.Thread] = []
+    stopping = threading.Event()
+    try:
+        for _ in range(count):
+            worker = os.fork()
+            if not worker:
+                _work(server, listener, lifeline, held)
+            workers.append(worker)
+        stop = Stop()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        watches = [_start(_watch, worker, ended, stopping) for worker in workers]
+        ready(listener.address)
+        stop.wait()
+        early = ended[:]
+    finally:
+        stopping.set()
+        listener.close()
+        try:
+            _end(workers, ended, watches)
+        except KeyboardInterrupt:
+            _end(workers, ended, watches)  # the second signal ends running calls
+        os.close(lifeline)
+        os.close(held)
+    if early:
+        raise ChildProcessError(f"a worker ended by itself: process {early[0]}")
+
+
+def _work(server: rpc.Server, listener: Listener[Connection], lifeline: int, held: int) -> None:
+    """Be a worker, and never return."""
+    status = 1
+    try:
+        os.setpgid(0, 0)  # Ctrl-C is the first process's to hear
+        os.close(held)
+        stop = Stop()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        _start(_end_with_parent, lifeline)
+        try:
+            server.serve_listener(listener.share())
+            listener.close()  # its file is not ours to remove, and stays
+            stop.wait()
+        finally:
+            try:
+                server.stop(drain=DRAIN)
+            except KeyboardInterrupt:
+                server.stop(drain=0)
+        status = 0
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _end_with_parent(lifeline: int) -> None:
+    os.read(lifeline, 1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _watch(worker: int, ended: list[int], stopping: threading.Event) -> None:
+    """Wait for a worker's end, and stop everything if that is not under way."""
+    os.waitpid(worker, 0)
+    ended.append(worker)
+    if not stopping.is_set():
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _end(workers: list[int], ended: list[int], watches: list[threading.Thread]) -> None:
+    for worker in workers:
+        if worker not in ended:
+            os.kill(worker, signal.SIGTERM)
+    for watch in watches:
+        watch.join()
+
+
+def _start(target: Callable[..., None], *args: Any) -> threading.Thread:
+    thread = threading.Thread(target=target, args=args, daemon=True)
+    thread.start()
+    return thread

@@ -1,0 +1,1 @@
+"""The JSON-RPC methods, one file per namespace: translation only."""

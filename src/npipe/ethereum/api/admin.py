@@ -1,0 +1,46 @@
+"""The namespace admin: about this server. For its owner only. Imports no py-evm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from npipe.ethereum.api.web3 import client_version
+from npipe.ethereum.node.node import Node
+from npipe.ethereum.values.types import data, quantity
+
+__all__ = ["Admin"]
+
+
+class Admin:
+    """This node, and its peers, of which there are none."""
+
+    def __init__(self, node: Node, datadir: str) -> None:
+        self._node = node
+        self._datadir = datadir
+
+    def node_info(self) -> dict[str, Any]:
+        """Name, chain and newest block."""
+        chain = self._node.chain
+        genesis, head = chain.blocks[0], chain.head
+        return {
+            "name": client_version(),
+            "ports": {},
+            "listenAddr": "",
+            "protocols": {
+                "eth": {
+                    "network": chain.chain_id,
+                    "genesis": data(genesis.hash),
+                    "head": data(head.hash),
+                    "config": {"chainId": chain.chain_id},
+                    "number": quantity(head.number),
+                }
+            },
+        }
+
+    def peers(self) -> list[Any]:
+        """None: this chain is not shared with other nodes."""
+        return []
+
+    def datadir(self) -> str:
+        """Where the state is kept; "" for a chain that lives in memory only."""
+        return self._datadir

@@ -1,0 +1,201 @@
+"""The namespaces anvil and hardhat: what no real chain would do, for tests of contracts.
+
+Both are the same object: test tools ask for one or the other, by the names that these two gave the
+same things. Results are anvil's. What the namespace evm has, anvil has too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from npipe.ethereum.api.evm import Evm
+from npipe.ethereum.api.web3 import client_version
+from npipe.ethereum.errors import ChainError
+from npipe.ethereum.node.worker import Steps, on_worker
+from npipe.ethereum.values.types import (
+    Address,
+    Data,
+    Hash,
+    Quantity,
+    Uint64,
+    data,
+    quantity,
+    to_bytes,
+    to_int,
+)
+from npipe.rpc.service.context import Context
+
+__all__ = ["Cheats"]
+
+
+class ResetOptions(msgspec.Struct):
+    """What a chain is to be forked from, which this one cannot be."""
+
+    forking: dict[str, Any] | None = None
+
+
+class Cheats(Evm):
+    """Accounts and blocks as one wants them."""
+
+    # -- accounts -------------------------------------------------------------------------------
+
+    @on_worker(writes=True)
+    def add_balance(self, address: Address, balance: Quantity) -> None:
+        """Give an account more money, in wei."""
+        account, more = to_bytes(address), to_int(balance)
+        self._node.chain.alter(
+            lambda state: state.set_balance(account, state.get_balance(account) + more)
+        )
+
+    @on_worker(writes=True)
+    def impersonate_account(self, address: Address) -> None:
+        """Let anybody send as this account, whose key nobody needs to have."""
+        self._node.impersonated.add(to_bytes(address))
+
+    @on_worker(writes=True)
+    def stop_impersonating_account(self, address: Address) -> None:
+        """End that."""
+        self._node.impersonated.discard(to_bytes(address))
+
+    @on_worker(writes=True)
+    def auto_impersonate_account(self, on: bool) -> None:
+        """Let anybody send as any account, or end that."""
+        self._node.impersonates_all = on
+
+    # -- blocks ---------------------------------------------------------------------------------
+
+    @on_worker
+    def mine(
+        self, context: Context, blocks: Quantity | None = None, interval: Quantity | None = None
+    ) -> Steps[None]:
+        """Add blocks, a number of seconds apart if one is given that is not 0."""
+        count = 1 if blocks is None else to_int(blocks)
+        seconds = None if interval is None else to_int(interval) or None
+        yield from self._mine(context, count, seconds)
+
+    @on_worker
+    def get_automine(self) -> bool:
+        """Whether each transaction is mined at once."""
+        return self._node.automine
+
+    @on_worker(writes=True)
+    def set_coinbase(self, address: Address) -> None:
+        """Give the tips of future blocks to an account."""
+        self._node.chain.coinbase = to_bytes(address)
+
+    @on_worker(writes=True)
+    def set_next_block_base_fee_per_gas(self, base_fee: Quantity) -> None:
+        """What the next block takes of each unit of gas; those after it go on from there."""
+        self._node.chain.next.base_fee = to_int(base_fee)
+
+    @on_worker(writes=True)
+    def set_prev_randao(self, value: Hash) -> None:
+        """What a contract reads as randomness in the next block."""
+        self._node.chain.next.prev_randao = to_bytes(value)
+
+    def set_min_gas_price(self, price: Quantity) -> None:
+        """An error: the base fee is the least price, since London."""
+        raise ChainError("setMinGasPrice is not supported when EIP-1559 is active")
+
+    @on_worker(writes=True)
+    def set_block_timestamp_interval(self, seconds: Uint64) -> None:
+        """Let each block be so many seconds after the one before it, whatever time it is."""
+        interval = to_int(seconds)
+        if not interval:
+            raise ChainError("an interval of 0 seconds: a block is always later than its parent")
+        self._node.chain.clock.interval = interval
+
+    @on_worker(writes=True)
+    def remove_block_timestamp_interval(self) -> bool:
+        """End that; false where there was none."""
+        before = self._node.chain.clock.interval
+        self._node.chain.clock.interval = None
+        return before is not None
+
+    @on_worker(writes=True)
+    def reset(self, options: ResetOptions | None = None) -> None:
+        """Go back to the first block. Filters and subscriptions live on."""
+        forking = (options and options.forking) or {}
+        if any(value is not None for value in forking.values()):  # viem sends nulls
+            raise ChainError("this chain cannot be forked from another")
+        self._node.reset()
+
+    # -- what waits -----------------------------------------------------------------------------
+
+    @on_worker(writes=True)
+    def drop_transaction(self, transaction: Hash) -> str | None:
+        """Forget a transaction that waits; null where there is none of that hash."""
+        waiting = self._node.pool.get(to_bytes(transaction))
+        if waiting is None:
+            return None
+        self._node.pool.discard(waiting)
+        return data(waiting.hash)
+
+    @on_worker(writes=True)
+    def drop_all_transactions(self) -> None:
+        """Forget all that wait."""
+        for waiting in self._node.pool:
+            self._node.pool.discard(waiting)
+
+    # -- the node -------------------------------------------------------------------------------
+
+    def set_logging_enabled(self, on: bool) -> None:
+        """Nothing: what is logged is for the command line to say."""
+
+    @on_worker
+    def node_info(self) -> dict[str, Any]:
+        """The newest block and the rules, as anvil tells them."""
+        chain = self._node.chain
+        fee = chain.next_base_fee()
+        return {
+            "currentBlockNumber": quantity(chain.head.number),
+            "currentBlockTimestamp": chain.head.header.timestamp,
+            "currentBlockHash": data(chain.head.hash),
+            "hardFork": "Prague",
+            "transactionOrder": "fees",
+            "environment": {
+                "baseFee": quantity(fee),
+                "chainId": chain.chain_id,
+                "gasLimit": quantity(chain.gas_limit),
+                "gasPrice": quantity(self._node.gas_price()),
+            },
+            "forkConfig": {"forkUrl": None, "forkBlockNumber": None, "forkRetryBackoff": None},
+        }
+
+    @on_worker
+    def metadata(self) -> dict[str, Any]:
+        """Who this is, and how far it has come."""
+        chain = self._node.chain
+        return {
+            "clientVersion": client_version(),
+            "chainId": chain.chain_id,
+            "instanceId": data(chain.blocks[0].hash),
+            "latestBlockNumber": chain.head.number,
+            "latestBlockHash": data(chain.head.hash),
+            "forkedNetwork": None,
+            "snapshots": {},
+        }
+
+    # -- what ganache calls otherwise -----------------------------------------------------------
+
+    @on_worker(writes=True)
+    def set_balance(self, address: Address, balance: Quantity) -> None:
+        """Let an account have so much, in wei."""
+        self._set_balance(address, balance)
+
+    @on_worker(writes=True)
+    def set_nonce(self, address: Address, nonce: Uint64) -> None:
+        """Let an account's next transaction have this number."""
+        self._set_nonce(address, nonce)
+
+    @on_worker(writes=True)
+    def set_code(self, address: Address, code: Data) -> None:
+        """Let an account be a contract with this code, or "0x": none."""
+        self._set_code(address, code)
+
+    @on_worker(writes=True)
+    def set_storage_at(self, address: Address, slot: Quantity, value: Hash | Quantity) -> bool:
+        """Let one of a contract's words be this. Returns true."""
+        return self._set_storage(address, slot, value)

@@ -1,0 +1,110 @@
+"""The namespace debug: blocks, receipts and transactions as bytes, and how they ran."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rlp import encode
+
+from npipe.ethereum.chain.block import Mined
+from npipe.ethereum.errors import ChainError
+from npipe.ethereum.node.node import Node
+from npipe.ethereum.node.worker import on_worker
+from npipe.ethereum.tracing.replay import trace_block, trace_transaction
+from npipe.ethereum.values.overrides import Overrides
+from npipe.ethereum.values.trace_options import TraceCallConfig, TraceConfig
+from npipe.ethereum.values.types import (
+    BlockHash,
+    BlockId,
+    BlockNumber,
+    Hash,
+    TransactionRequest,
+    data,
+    to_bytes,
+    to_int,
+)
+
+__all__ = ["Debug"]
+
+
+class Debug:
+    """What happened, to the byte and to the instruction."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._worker = node.worker
+
+    @on_worker
+    def get_raw_block(self, block: BlockId) -> str:
+        """A block, RLP-encoded."""
+        return data(encode(self._block(block).block))
+
+    @on_worker
+    def get_raw_header(self, block: BlockId) -> str:
+        """A block's header, RLP-encoded: its hash is the block's."""
+        return data(encode(self._block(block).header))
+
+    @on_worker
+    def get_raw_receipts(self, block: BlockId) -> list[str]:
+        """A block's receipts, each as it is in the receipts trie."""
+        return [data(receipt.encode()) for receipt in self._block(block).receipts]
+
+    @on_worker
+    def get_raw_transaction(self, transaction: Hash) -> str:
+        """A transaction's bytes, in a block or waiting; "0x" where there is none."""
+        wanted = to_bytes(transaction)
+        if found := self._node.chain.transaction(wanted):
+            mined, index = found
+            return data(mined.block.transactions[index].encode())
+        pending = self._node.pool.get(wanted)
+        return data(pending.encode()) if pending else "0x"
+
+    def get_bad_blocks(self) -> list[Any]:
+        """None: nobody sends us blocks."""
+        return []
+
+    @on_worker
+    def trace_transaction(self, transaction: Hash, config: TraceConfig | None = None) -> Any:
+        """Run a transaction again and say what it did, by instruction or ("callTracer") by call."""
+        found = self._node.chain.transaction(to_bytes(transaction))
+        if found is None:
+            raise ChainError("transaction not found")
+        return trace_transaction(self._node.chain, *found, config or TraceConfig())
+
+    @on_worker
+    def trace_block_by_number(self, block: BlockNumber, config: TraceConfig | None = None) -> Any:
+        """Run all transactions of a block again."""
+        return trace_block(self._node.chain, self._block(block), config or TraceConfig())
+
+    @on_worker
+    def trace_block_by_hash(self, block: Hash, config: TraceConfig | None = None) -> Any:
+        """Run all transactions of a block again."""
+        mined = self._node.chain.by_hash(to_bytes(block))
+        if mined is None:
+            raise ChainError(f"block {block} not found")
+        return trace_block(self._node.chain, mined, config or TraceConfig())
+
+    @on_worker
+    def trace_call(
+        self,
+        transaction: TransactionRequest | None,
+        block: BlockId = "latest",
+        config: TraceCallConfig | None = None,
+    ) -> Any:
+        """Run a call and say what it did."""
+        config = config or TraceCallConfig()
+        pretended = Overrides(config.state_overrides, config.block_overrides)
+        return self._node.calls.trace(transaction or TransactionRequest(), block, pretended, config)
+
+    def _block(self, wanted: BlockId) -> Mined:
+        mined = self._node.block(wanted)
+        if mined is None:
+            raise ChainError(f"block #{_name(wanted)} not found")
+        return mined
+
+
+def _name(wanted: Any) -> str | int:
+    """A block as geth's messages call it: by its number, in decimal."""
+    if isinstance(wanted, BlockHash):
+        wanted = wanted.block_hash or wanted.block_number or ""
+    return to_int(wanted) if str(wanted)[:2] == "0x" and len(str(wanted)) < 66 else wanted

@@ -1,0 +1,135 @@
+"""The namespace eth, fourth part: what gas costs, and cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from npipe.ethereum.chain.block import Mined
+from npipe.ethereum.errors import ChainError, UnknownBlock
+from npipe.ethereum.evm import blobs
+from npipe.ethereum.node.node import Node, Place
+from npipe.ethereum.node.worker import on_worker
+from npipe.ethereum.values.defaults import TIP
+from npipe.ethereum.values.encode import gas_price
+from npipe.ethereum.values.types import BlockNumber, Count, quantity, to_int
+
+__all__ = ["EthFees"]
+
+_MAX_BLOCKS = 1_024  # as geth
+_MAX_PERCENTILES = 100
+
+
+class EthFees:
+    """Suggestions, and the history they are made from."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._worker = node.worker
+
+    @on_worker
+    def gas_price(self) -> str:
+        """A price, in wei a unit of gas, that the next block will take."""
+        return quantity(self._node.gas_price())
+
+    def max_priority_fee_per_gas(self) -> str:
+        """A tip that will do."""
+        return quantity(TIP)
+
+    @on_worker
+    def blob_base_fee(self) -> str:
+        """The price, in wei a unit of blob gas, that the next block will take."""
+        return quantity(self._node.chain.next_blob_base_fee())
+
+    @on_worker
+    def fee_history(
+        self,
+        block_count: Count,
+        newest_block: BlockNumber,
+        reward_percentiles: list[float] | None = None,
+    ) -> dict[str, Any]:
+        """Base fees, how full blocks were, and the tips paid, for the blocks up to one.
+
+        There is one base fee more than blocks: the last is that of the block to come.
+        """
+        percentiles = reward_percentiles or []
+        _check_percentiles(percentiles)
+        count = min(_number(block_count), _MAX_BLOCKS)
+        newest = self._newest(newest_block)
+        last = self._node.head.number if newest.mined is None else newest.mined.number
+        first = max(0, last + 1 - count)
+        blocks = self._node.chain.blocks[first : last + 1] if count else []
+        following = self._node.chain.by_number(last + 1)
+        next_blob_fee = (
+            blobs.base_fee(following.header.excess_blob_gas)
+            if following
+            else self._node.chain.next_blob_base_fee()
+        )
+        next_fee = (
+            following.header.base_fee_per_gas if following else self._node.chain.next_base_fee()
+        )
+        history: dict[str, Any] = {
+            "oldestBlock": quantity(first if count else 0),
+            "baseFeePerGas": [quantity(mined.header.base_fee_per_gas) for mined in blocks],
+            "gasUsedRatio": [mined.header.gas_used / mined.header.gas_limit for mined in blocks],
+            "baseFeePerBlobGas": [
+                quantity(blobs.base_fee(mined.header.excess_blob_gas)) for mined in blocks
+            ],
+            "blobGasUsedRatio": [mined.header.blob_gas_used / blobs.MAX_GAS for mined in blocks],
+        }
+        if count:
+            history["baseFeePerGas"].append(quantity(next_fee))
+            history["baseFeePerBlobGas"].append(quantity(next_blob_fee))
+        if percentiles and count:
+            history["reward"] = [_rewards(mined, percentiles) for mined in blocks]
+        return history
+
+    def _newest(self, wanted: BlockNumber) -> Place:
+        try:
+            return self._node.place(wanted)
+        except UnknownBlock:
+            if len(str(wanted)) == 66:
+                raise
+            raise ChainError(
+                f"request beyond head block: requested {to_int(wanted)}, "
+                f"head {self._node.head.number}"
+            ) from None
+
+
+def _number(count: Count) -> int:
+    """Hex or decimal; "" is 0."""
+    return (
+        count if isinstance(count, int) else int(count or "0", 16 if "x" in count.lower() else 10)
+    )
+
+
+def _check_percentiles(percentiles: list[float]) -> None:
+    if len(percentiles) > _MAX_PERCENTILES:
+        raise ChainError(f"invalid reward percentile: over the query limit {_MAX_PERCENTILES}")
+    before = -1.0
+    for at, percentile in enumerate(percentiles):
+        if not 0 <= percentile <= 100:
+            raise ChainError(f"invalid reward percentile: {percentile:f}")
+        if percentile <= before:
+            raise ChainError(
+                f"invalid reward percentile: #{at - 1}:{before:f} >= #{at}:{percentile:f}"
+            )
+        before = percentile
+
+
+def _rewards(mined: Mined, percentiles: list[float]) -> list[str]:
+    """The tip at which each share of a block's gas had been bought, from the cheapest on."""
+    base_fee = mined.header.base_fee_per_gas
+    tips = sorted(
+        (gas_price(item, mined) - base_fee, mined.gas_used(index))
+        for index, item in enumerate(mined.block.transactions)
+    )
+    if not tips:
+        return ["0x0" for _ in percentiles]
+    rewards, at, sum_used = [], 0, tips[0][1]
+    for percentile in percentiles:
+        threshold = mined.header.gas_used * percentile / 100
+        while sum_used < threshold and at < len(tips) - 1:
+            at += 1
+            sum_used += tips[at][1]
+        rewards.append(quantity(tips[at][0]))
+    return rewards

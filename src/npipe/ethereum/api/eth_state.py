@@ -1,0 +1,142 @@
+"""The namespace eth, second part: accounts at a block, and calls that change nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from npipe.errors import InvalidParams
+from npipe.ethereum.chain.proof import prove
+from npipe.ethereum.errors import ChainError
+from npipe.ethereum.node.node import Node
+from npipe.ethereum.node.simulate import simulate
+from npipe.ethereum.node.worker import on_worker
+from npipe.ethereum.values.overrides import BlockOverrides, Overrides, StateOverride
+from npipe.ethereum.values.simulate_options import Simulation
+from npipe.ethereum.values.types import (
+    Address,
+    BlockId,
+    Slot,
+    TransactionRequest,
+    quantity,
+    to_bytes,
+    to_slot,
+    word,
+)
+
+__all__ = ["EthState"]
+
+LATEST = "latest"
+_MAX_SLOTS = 1_024
+
+
+class EthState:
+    """Balances, code, storage, calls. A block that is not there is an error: "header not found"."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._worker = node.worker
+
+    @on_worker
+    def get_balance(self, address: Address, block: BlockId = LATEST) -> str:
+        """An account's money, in wei."""
+        return quantity(self._node.state(block).get_balance(to_bytes(address)))
+
+    @on_worker
+    def get_code(self, address: Address, block: BlockId = LATEST) -> str:
+        """A contract's code; "0x" where there is none."""
+        return f"0x{self._node.state(block).get_code(to_bytes(address)).hex()}"
+
+    @on_worker
+    def get_storage_at(self, address: Address, slot: Slot, block: BlockId = LATEST) -> str:
+        """One of a contract's 32-byte words."""
+        try:
+            number = to_slot(slot)
+        except ChainError as error:
+            raise ChainError(f"unable to decode storage key: {error.message}") from None
+        return word(self._node.state(block).get_storage(to_bytes(address), number))
+
+    @on_worker
+    def get_transaction_count(self, address: Address, block: BlockId = LATEST) -> str:
+        """The nonce of the account's next transaction; "pending" counts those that wait."""
+        sender = to_bytes(address)
+        if block == "pending":
+            return quantity(self._node.pool.next_nonce(sender, self._node.chain.state()))
+        return quantity(self._node.state(block).get_nonce(sender))
+
+    @on_worker
+    def call(
+        self,
+        transaction: TransactionRequest | None,
+        block: BlockId = LATEST,
+        overrides: dict[Address, StateOverride] | None = None,
+        block_overrides: BlockOverrides | None = None,
+    ) -> str:
+        """What a transaction would return, on the state of a block. Nothing of it is kept."""
+        request, pretended = (
+            transaction or TransactionRequest(),
+            Overrides(overrides, block_overrides),
+        )
+        return f"0x{self._node.calls.call(request, block or LATEST, pretended).hex()}"
+
+    @on_worker
+    def estimate_gas(
+        self,
+        transaction: TransactionRequest | None,
+        block: BlockId = LATEST,
+        overrides: dict[Address, StateOverride] | None = None,
+        block_overrides: BlockOverrides | None = None,
+    ) -> str:
+        """The least gas with which a transaction succeeds, exactly."""
+        request, pretended = (
+            transaction or TransactionRequest(),
+            Overrides(overrides, block_overrides),
+        )
+        return quantity(self._node.calls.estimate(request, block or LATEST, pretended))
+
+    @on_worker
+    def simulate_v1(
+        self, simulation: Simulation | None, block: BlockId = LATEST
+    ) -> list[dict[str, Any]]:
+        """What blocks with these calls would be, one upon the other. Nothing of them is kept."""
+        node = self._node
+        base = node.place(block or LATEST).header
+        return simulate(node.chain, node.calls, base, simulation or Simulation())
+
+    @on_worker
+    def get_storage_values(
+        self, slots: dict[Address, list[Slot]], block: BlockId = LATEST
+    ) -> dict[str, list[str]]:
+        """Many words of many contracts at once, in the order asked for."""
+        if sum(map(len, slots.values())) > _MAX_SLOTS:
+            raise InvalidParams(f"too many slots: {_MAX_SLOTS} at most")
+        state = self._node.state(block)
+        return {
+            address: [word(state.get_storage(to_bytes(address), to_slot(slot))) for slot in wanted]
+            for address, wanted in slots.items()
+        }
+
+    @on_worker
+    def get_proof(
+        self, address: Address, slots: list[Slot] | None, block: BlockId = LATEST
+    ) -> dict[str, Any]:
+        """An account and some of its storage, with the proof that they belong to the block."""
+        slots = slots or []
+        if len(slots) > _MAX_SLOTS:
+            raise InvalidParams(f"too many slots: {_MAX_SLOTS} at most")
+        keys = [to_slot(slot) for slot in slots]
+        place = self._node.place(block)
+        chain = self._node.chain
+        return prove(chain.store, chain.state_root(place.header), to_bytes(address), keys)
+
+    @on_worker
+    def create_access_list(
+        self,
+        transaction: TransactionRequest | None,
+        block: BlockId = LATEST,
+        overrides: dict[Address, StateOverride] | None = None,
+    ) -> dict[str, Any]:
+        """The access list that a transaction should have, and the gas it then uses."""
+        request, pretended = transaction or TransactionRequest(), Overrides(overrides)
+        entries, gas_used, error = self._node.calls.access_list(request, block or LATEST, pretended)
+        result = {"accessList": entries, "gasUsed": quantity(gas_used)}
+        return result | {"error": error} if error else result

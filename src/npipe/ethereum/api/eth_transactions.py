@@ -1,0 +1,106 @@
+"""The namespace eth, third part: signing and sending."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from eth_hash.auto import keccak
+
+from npipe.ethereum.chain import transactions
+from npipe.ethereum.errors import ChainError
+from npipe.ethereum.node.node import NOBODY, Node
+from npipe.ethereum.node.worker import Steps, on_worker
+from npipe.ethereum.values import encode as shapes
+from npipe.ethereum.values.types import Address, Data, TransactionRequest, data, to_bytes, to_int
+from npipe.rpc.service.context import Context
+
+__all__ = ["EthTransactions"]
+
+
+class EthTransactions:
+    """Transactions signed by the caller, or here with one of the development accounts."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._worker = node.worker
+
+    @on_worker
+    def send_transaction(
+        self, context: Context, transaction: TransactionRequest | None
+    ) -> Steps[str]:
+        """Sign with the sender's key, which must be held here, and send. Returns the hash."""
+        with self._node.hub.caused_by(context):
+            return data(
+                (yield from self._node.submit(self._node.sign(transaction or TransactionRequest())))
+            )
+
+    @on_worker
+    def send_raw_transaction(self, context: Context, raw: Data) -> Steps[str]:
+        """Send a signed transaction. Returns its hash; it may be in a block already."""
+        with self._node.hub.caused_by(context):
+            return data((yield from self._node.submit(transactions.decode(to_bytes(raw)))))
+
+    @on_worker
+    def send_unsigned_transaction(
+        self, context: Context, transaction: TransactionRequest
+    ) -> Steps[str]:
+        """Send as an account whose key nobody needs to have, as anvil does."""
+        with self._node.hub.caused_by(context):
+            return data((yield from self._node.submit(self._node.sign(transaction, pretend=True))))
+
+    @on_worker
+    def fill_transaction(self, transaction: TransactionRequest | None) -> dict[str, Any]:
+        """Fill in what a transaction leaves out; nothing is signed or sent."""
+        filled = self._node.fill(transaction or TransactionRequest())
+        raw = transactions.without_signature(filled)
+        return {"raw": data(raw), "tx": shapes.unsigned(filled, keccak(raw))}
+
+    @on_worker
+    def sign_transaction(self, transaction: TransactionRequest | None) -> dict[str, Any]:
+        """Sign and do not send: the bytes to send, and the transaction as it was understood.
+
+        As with geth, gas, nonce and a price must be given: what is signed is no guess of ours.
+        """
+        transaction = transaction or TransactionRequest()
+        if transaction.gas is None:
+            raise ChainError("gas not specified")
+        if transaction.gas_price is None and transaction.max_fee_per_gas is None:
+            raise ChainError("missing gasPrice or maxFeePerGas/maxPriorityFeePerGas")
+        if transaction.nonce is None:
+            raise ChainError("nonce not specified")
+        signed = self._node.sign(transaction)
+        return {"raw": data(signed.encode()), "tx": shapes.transaction(signed)}
+
+    @on_worker
+    def sign(self, address: Address, message: Data) -> str:
+        """Sign a message of a person's (EIP-191) with an account whose key is held here."""
+        return self._node.account(to_bytes(address)).sign(to_bytes(message))
+
+    @on_worker
+    def resend(
+        self,
+        context: Context,
+        transaction: TransactionRequest | None,
+        gas_price: str | None = None,
+        gas: str | None = None,
+    ) -> Steps[str]:
+        """Replace a waiting transaction of the same nonce by one that pays more."""
+        if transaction is None or transaction.nonce is None:
+            raise ChainError("missing transaction nonce in transaction spec")
+        sender, nonce = to_bytes(transaction.from_ or NOBODY), to_int(transaction.nonce)
+        if self._node.pool.at(sender, nonce) is None:
+            raise ChainError("transaction not found: none with this nonce waits for a block")
+        transaction.gas_price = gas_price or transaction.gas_price
+        transaction.gas = gas or transaction.gas
+        with self._node.hub.caused_by(context):
+            return data((yield from self._node.submit(self._node.sign(transaction))))
+
+    @on_worker
+    def pending_transactions(self) -> list[dict[str, Any]]:
+        """What waits for a block and was sent by an account whose key is held here."""
+        state = self._node.chain.state()
+        return [
+            shapes.transaction(item)
+            for item in self._node.pool.pending(state)
+            if item.sender in self._node.accounts
+        ]

@@ -1,0 +1,152 @@
+"""The namespace evm: what only a development chain can do. Time, blocks on demand, going back.
+
+The names are those that ganache began with and hardhat and anvil kept; the accounts' are ganache's
+own. ``cheats`` has the others.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from npipe.ethereum.errors import ChainError
+from npipe.ethereum.node.node import Node
+from npipe.ethereum.node.worker import Steps, on_worker
+from npipe.ethereum.values.types import (
+    Address,
+    Data,
+    Hash,
+    Quantity,
+    Uint64,
+    quantity,
+    to_bytes,
+    to_int,
+)
+from npipe.rpc.service.context import Context
+
+__all__ = ["Evm", "Ganache"]
+
+
+class MineOptions(msgspec.Struct):
+    """What evm_mine may be given, in ganache's form."""
+
+    timestamp: Quantity | None = None
+    blocks: int = 1
+
+
+class Evm:
+    """Control over the chain's time and height."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._worker = node.worker
+
+    @on_worker(writes=True)
+    def snapshot(self) -> str:
+        """Remember the chain as it is. Returns the id to give to evm_revert."""
+        return quantity(self._node.snapshot())
+
+    @on_worker(writes=True)
+    def revert(self, snapshot: Quantity) -> bool:
+        """Go back to a snapshot, which is used up; false where there is none of that id."""
+        return self._node.revert(to_int(snapshot))
+
+    @on_worker(writes=True)
+    def increase_time(self, seconds: Quantity) -> int:
+        """Move the chain's clock on. Returns how far it is from the system's, in seconds."""
+        chain = self._node.chain
+        return chain.clock.advance(to_int(seconds), chain.head.header.timestamp)
+
+    @on_worker(writes=True)
+    def set_time(self, timestamp: Quantity) -> int:
+        """Let it be this time now. Returns how far that is from the system's, in seconds."""
+        return self._node.chain.clock.set(to_int(timestamp))
+
+    @on_worker(writes=True)
+    def set_next_block_timestamp(self, timestamp: Quantity) -> None:
+        """Give the next block this time, later than the last one's; the clock goes on from it."""
+        self._node.chain.set_next_timestamp(to_int(timestamp))
+
+    @on_worker
+    def set_automine(self, context: Context, on: bool) -> Steps[bool]:
+        """Mine each transaction at once, or let them wait for evm_mine. Returns true."""
+        with self._node.hub.caused_by(context):
+            yield from self._node.set_automine(on)
+        return True
+
+    @on_worker(writes=True)
+    def set_interval_mining(self, seconds: Quantity) -> None:
+        """Mine a block each so many seconds; 0 stops that."""
+        period = to_int(seconds)
+        if period > 86_400:
+            raise ChainError("an interval of more than a day")
+        self._worker.every(period, self._node.mine)
+
+    @on_worker(writes=True)
+    def set_block_gas_limit(self, gas: Uint64) -> bool:
+        """Let the blocks to come take so much gas. Returns true."""
+        self._node.chain.set_gas_limit(to_int(gas))
+        return True
+
+    def _mine(self, context: Context, blocks: int, interval: int | None = None) -> Steps[None]:
+        with self._node.hub.caused_by(context):
+            for _ in self._node.mine_many(blocks, interval):
+                yield
+                if context.cancelled:  # nobody waits for the others
+                    break
+
+    def _set_balance(self, address: Address, balance: Quantity) -> None:
+        account, wei = to_bytes(address), to_int(balance)
+        self._node.chain.alter(lambda state: state.set_balance(account, wei))
+
+    def _set_nonce(self, address: Address, nonce: Uint64) -> None:
+        account, number = to_bytes(address), to_int(nonce)
+        self._node.chain.alter(lambda state: state.set_nonce(account, number))
+        self._node.pool.drop_stale(self._node.chain.state())
+
+    def _set_code(self, address: Address, code: Data) -> None:
+        account, octets = to_bytes(address), to_bytes(code)
+        self._node.chain.alter(lambda state: state.set_code(account, octets))
+
+    def _set_storage(self, address: Address, slot: Quantity, value: Hash | Quantity) -> bool:
+        account, place, word = to_bytes(address), to_int(slot), to_int(value)
+        self._node.chain.alter(lambda state: state.set_storage(account, place, word))
+        return True
+
+
+class Ganache(Evm):
+    """The namespace evm, with the names that only ganache has. They return true."""
+
+    @on_worker
+    def mine(self, context: Context, options: Quantity | MineOptions | None = None) -> Steps[str]:
+        """Add a block, at a time of one's choice, or several. Returns "0x0", as ganache did."""
+        if not isinstance(options, MineOptions):
+            options = MineOptions(timestamp=options)
+        if options.timestamp is not None:
+            self._node.chain.set_next_timestamp(to_int(options.timestamp))
+        yield from self._mine(context, options.blocks)
+        return "0x0"
+
+    @on_worker(writes=True)
+    def set_account_balance(self, address: Address, balance: Quantity) -> bool:
+        """Let an account have so much, in wei."""
+        self._set_balance(address, balance)
+        return True
+
+    @on_worker(writes=True)
+    def set_account_nonce(self, address: Address, nonce: Uint64) -> bool:
+        """Let an account's next transaction have this number."""
+        self._set_nonce(address, nonce)
+        return True
+
+    @on_worker(writes=True)
+    def set_account_code(self, address: Address, code: Data) -> bool:
+        """Let an account be a contract with this code, or "0x": none."""
+        self._set_code(address, code)
+        return True
+
+    @on_worker(writes=True)
+    def set_account_storage_at(
+        self, address: Address, slot: Quantity, value: Hash | Quantity
+    ) -> bool:
+        """Let one of a contract's words be this."""
+        return self._set_storage(address, slot, value)

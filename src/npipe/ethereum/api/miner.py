@@ -1,0 +1,35 @@
+"""The namespace miner: what is left of it where blocks cost nothing."""
+
+from __future__ import annotations
+
+from npipe.ethereum.node.node import Node
+from npipe.ethereum.node.worker import Steps, on_worker
+from npipe.ethereum.values.types import Address, to_bytes
+from npipe.rpc.service.context import Context
+
+__all__ = ["Miner"]
+
+
+class Miner:
+    """Whether transactions are mined at once, and who gets the tips."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._worker = node.worker
+
+    @on_worker
+    def start(self, context: Context, threads: int | None = None) -> Steps[None]:
+        """Mine each transaction as it comes, beginning with those that wait."""
+        with self._node.hub.caused_by(context):
+            yield from self._node.set_automine(True)
+
+    @on_worker
+    def stop(self) -> Steps[None]:
+        """Let transactions wait."""
+        yield from self._node.set_automine(False)
+
+    @on_worker(writes=True)
+    def set_etherbase(self, address: Address) -> bool:
+        """Give the tips of future blocks to an account."""
+        self._node.chain.coinbase = to_bytes(address)
+        return True

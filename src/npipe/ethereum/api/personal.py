@@ -1,0 +1,68 @@
+"""The namespace personal: the accounts held here, as old tools ask for them. For the owner only.
+
+The development accounts have no passwords and are never locked; passwords are taken, because the
+methods have them, and thrown away unread. Nothing here logs anything.
+"""
+
+from __future__ import annotations
+
+from eth_keys import keys
+from eth_keys.exceptions import BadSignature
+from eth_keys.exceptions import ValidationError as KeyValidationError
+
+from npipe.ethereum.chain.accounts import message_hash
+from npipe.ethereum.errors import ChainError
+from npipe.ethereum.node.node import Node
+from npipe.ethereum.node.worker import Steps, on_worker
+from npipe.ethereum.values.types import Address, Data, TransactionRequest, data, to_bytes
+from npipe.rpc.service.context import Context
+
+__all__ = ["Personal"]
+
+
+class Personal:
+    """Accounts, and signing with them."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._worker = node.worker
+
+    def list_accounts(self) -> list[str]:
+        """The addresses whose keys are held here."""
+        return [data(address) for address in self._node.accounts]
+
+    def unlock_account(
+        self, address: Address, password: str | None = None, duration: int | None = None
+    ) -> bool:
+        """True: they are always unlocked. Raises UnknownAccount."""
+        self._node.account(to_bytes(address))
+        return True
+
+    def lock_account(self, address: Address) -> bool:
+        """False: a development account cannot be locked. Raises UnknownAccount."""
+        self._node.account(to_bytes(address))
+        return False
+
+    def sign(self, message: Data, address: Address, password: str | None = None) -> str:
+        """Sign a message of a person's (EIP-191). Raises UnknownAccount."""
+        return self._node.account(to_bytes(address)).sign(to_bytes(message))
+
+    def ec_recover(self, message: Data, signature: Data) -> str:
+        """Who signed a message. Raises ChainError for what is no signature."""
+        octets = to_bytes(signature)
+        if len(octets) != 65 or octets[64] not in (27, 28):
+            raise ChainError("invalid Ethereum signature (V is not 27 or 28)")
+        try:
+            signed = keys.Signature(octets[:64] + bytes([octets[64] - 27]))
+            public = signed.recover_public_key_from_msg_hash(message_hash(to_bytes(message)))
+        except (BadSignature, KeyValidationError) as error:
+            raise ChainError("invalid signature") from error
+        return data(public.to_canonical_address())
+
+    @on_worker
+    def send_transaction(
+        self, context: Context, transaction: TransactionRequest, password: str | None = None
+    ) -> Steps[str]:
+        """As eth_sendTransaction."""
+        with self._node.hub.caused_by(context):
+            return data((yield from self._node.submit(self._node.sign(transaction))))

@@ -1,0 +1,49 @@
+"""The namespace web3: who answers, and one hash function. Needs no chain and imports no py-evm.
+
+(Not ``web3.py``: a module of that name reads like the library.)
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+from npipe.errors import InternalError
+from npipe.ethereum.values.types import Data, data, to_bytes
+from npipe.rpc.service.api import method
+
+__all__ = ["Web3", "client_version"]
+
+
+def client_version() -> str:
+    """Name, version, system and Python, in the form that Ethereum's clients use."""
+    try:
+        number = version("npipe")
+    except PackageNotFoundError:  # run from a source tree that was not installed
+        number = "0"
+    python = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    return f"npipe/v{number}/{platform.system().lower()}-{platform.machine()}/{python}"
+
+
+class Web3:
+    """Who answers."""
+
+    def __init__(self) -> None:
+        self._version = client_version()  # once: it reads the package's metadata from disk
+
+    @method(inline=True)
+    def client_version(self) -> str:
+        """The name and version of this server."""
+        return self._version
+
+    def sha3(self, octets: Data) -> str:
+        """Keccak-256 of some bytes (not the SHA-3 that the name says: it came before that)."""
+        try:
+            from eth_hash.auto import keccak
+
+            return data(keccak(to_bytes(octets)))
+        except ImportError:
+            raise InternalError(
+                'web3_sha3 needs a hash that Python lacks: pip install "npipe[ethereum]"'
+            ) from None

@@ -1,0 +1,1 @@
+"""The chain: blocks, state, clock, transaction pool, accounts and keys."""

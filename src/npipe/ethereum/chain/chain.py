@@ -1,0 +1,340 @@
+"""The chain: blocks, the state under each of them, time, snapshots. py-evm and nothing of JSON.
+
+Everything here runs in the chain's worker, but for reading ``head``, which is replaced whole and
+never changed. Blocks, receipts and the indexes over them are kept as Python objects; of py-evm's
+own storage only the key-value store is used (state, and headers by hash). That is why taking the
+chain back is cheap: nodes of the state are stored under their hash, so an older head is whole.
+
+Requests, withdrawals and uncles do not occur: there is no consensus layer here. The system
+contracts of Cancun and Prague that blocks write to (beacon roots, block hashes) are there.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from eth.abc import BlockHeaderAPI, ReceiptAPI, SignedTransactionAPI
+from eth.consensus import ConsensusContext
+from eth.constants import GENESIS_PARENT_HASH, ZERO_ADDRESS
+from eth.db.atomic import AtomicDB
+from eth.db.backends.memory import MemoryDB
+from eth.db.chain import ChainDB
+from eth.vm.chain_context import ChainContext
+from eth.vm.forks.london.headers import calculate_expected_base_fee_per_gas
+from eth_hash.auto import keccak
+from eth_utils import ValidationError
+from rlp import encode
+from rlp.exceptions import RLPException
+
+from npipe.ethereum.chain.block import Mined, restored
+from npipe.ethereum.chain.clock import Clock
+from npipe.ethereum.chain.events import Hub
+from npipe.ethereum.chain.genesis import EXTRA, GAS_LIMIT, MIN_GAS_LIMIT, genesis
+from npipe.ethereum.chain.state_file import SavedChain
+from npipe.ethereum.errors import ChainError
+from npipe.ethereum.evm import blobs
+from npipe.ethereum.evm.machine import Machine, State
+
+__all__ = ["Chain"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Snapshot:
+    height: int
+    offset: int
+    wanted: int | None  # the clock's
+    altered: bytes | None  # the state root of the newest block then, where it was altered by hand
+    extra: Any  # what the owner of the chain keeps with it
+
+
+@dataclass(slots=True)
+class Next:
+    """What the next block, and only that, is to have; None: what follows from its parent."""
+
+    base_fee: int | None = None
+    prev_randao: bytes | None = None
+
+
+class Chain:
+    """Blocks on a state. One thread at a time."""
+
+    def __init__(
+        self,
+        balances: Mapping[bytes, int],
+        *,
+        chain_id: int = 1337,
+        hub: Hub | None = None,
+        clock: Callable[[], float] = time.time,
+        saved: SavedChain | None = None,
+    ) -> None:
+        """``saved`` goes on with a chain that ``dump`` gave, and then ``balances`` are its own.
+
+        Raises ValueError for a chain id out of range, or another than the saved chain's, and for
+        a saved chain that does not fit together.
+        """
+        if not 1 <= chain_id <= 2**53 - 1:  # wallets compute 2 * id + 36 in a double
+            raise ValueError(f"chain id {chain_id} is not between 1 and {2**53 - 1}")
+        self.chain_id = chain_id
+        self.hub = Hub() if hub is None else hub
+        self.coinbase = ZERO_ADDRESS
+        self.gas_limit = GAS_LIMIT  # of the blocks to come
+        self.next = Next()
+        self.store: dict[bytes, bytes] = {}
+        self._chaindb = ChainDB(AtomicDB(MemoryDB(self.store)))
+        self._context = ChainContext(chain_id)
+        self.clock = Clock(clock)
+        self._snapshots: dict[int, _Snapshot] = {}
+        self._last_snapshot = 0
+        self._blocks: list[Mined] = []
+        self._by_hash: dict[bytes, Mined] = {}
+        self._by_transaction: dict[bytes, tuple[Mined, int]] = {}
+        self._altered: dict[
+            bytes, bytes
+        ] = {}  # state roots by block, where they are not the header's
+        if saved is None:
+            self._append(genesis(self.state, balances, self.clock.now()))
+        else:
+            self._restore(saved)
+
+    # -- reading --------------------------------------------------------------------------------
+
+    @property
+    def blocks(self) -> Sequence[Mined]:
+        """All blocks, by number."""
+        return self._blocks
+
+    def by_number(self, number: int) -> Mined | None:
+        return self._blocks[number] if 0 <= number < len(self._blocks) else None
+
+    def by_hash(self, block_hash: bytes) -> Mined | None:
+        return self._by_hash.get(block_hash)
+
+    def transaction(self, transaction_hash: bytes) -> tuple[Mined, int] | None:
+        """The block that a transaction is in, and its place there."""
+        return self._by_transaction.get(transaction_hash)
+
+    def state(self, header: BlockHeaderAPI | None = None, deadline: float = math.inf) -> State:
+        """The state after a block (the head's when no header is given), to read or to try on.
+
+        What is written to it stays in it, unless it is persisted. ``deadline`` is that of what
+        runs on it, by time.monotonic().
+        """
+        header = header or self.head.header
+        context = Machine.create_execution_context(header, self._ancestors(header), self._context)
+        state = State(self._chaindb.db, context, self.state_root(header))
+        state.deadline = deadline
+        return state
+
+    def state_root(self, header: BlockHeaderAPI) -> bytes:
+        """The root of the state after a block: the header's, unless that was altered by hand."""
+        root: bytes = header.state_root
+        return self._altered.get(header.hash, root) if self._altered else root
+
+    def next_base_fee(self) -> int:
+        """What the next block will take of each unit of gas."""
+        if self.next.base_fee is not None:
+            return self.next.base_fee
+        return int(calculate_expected_base_fee_per_gas(self.head.header))
+
+    def next_blob_base_fee(self) -> int:
+        """What the next block will take of each unit of blob gas."""
+        return blobs.base_fee(self.next_header().excess_blob_gas)
+
+    # -- mining ---------------------------------------------------------------------------------
+
+    def next_header(self) -> BlockHeaderAPI:
+        """The header that a block mined now would begin with."""
+        parent = self.head.header
+        header = Machine.create_header_from_parent(
+            parent,
+            coinbase=self.coinbase,
+            timestamp=self.clock.next(parent.timestamp),
+            gas_limit=parent.gas_limit,
+            extra_data=EXTRA,
+            # PREVRANDAO: no randomness, but no constant either.
+            mix_hash=self.next.prev_randao or keccak(parent.hash),
+        )
+        return header.copy(
+            base_fee_per_gas=self.next_base_fee(),
+            gas_limit=self.gas_limit,
+            state_root=self.state_root(parent),
+        )
+
+    def build(
+        self, header: BlockHeaderAPI, transactions: Iterable[SignedTransactionAPI]
+    ) -> tuple[Mined, list[SignedTransactionAPI]]:
+        """Execute transactions on the head without moving it: a sealed block, and what was left.
+
+        Left out are those that no longer fit: too much gas for this block, or a sender whose
+        earlier transaction changed what it can pay.
+        """
+        vm = self.vm(header)
+        vm.block_preprocessing(vm.get_block())
+        receipts: list[ReceiptAPI] = []
+        created: list[bytes | None] = []
+        included: list[SignedTransactionAPI] = []
+        left: list[SignedTransactionAPI] = []
+        for transaction in transactions:
+            if header.blob_gas_used + blobs.gas_of(transaction) > blobs.MAX_GAS:
+                left.append(transaction)
+                continue
+            try:
+                receipt, computation = vm.apply_transaction(header, transaction)
+            except ValidationError:
+                left.append(transaction)
+                continue
+            header = vm.increment_blob_gas_used(
+                vm.add_receipt_to_header(header, receipt), transaction
+            )
+            included.append(transaction)
+            receipts.append(receipt)
+            message = computation.msg
+            created.append(message.storage_address if message.is_create else None)
+        block = vm.set_block_transactions_and_withdrawals(
+            vm.get_block(), header, tuple(included), tuple(receipts)
+        )
+        return Mined(vm.finalize_block(block).block, tuple(receipts), tuple(created)), left
+
+    def mine(self, transactions: Iterable[SignedTransactionAPI] = ()) -> Mined:
+        """Add a block with those of the transactions that fit, and tell the listeners."""
+        header = self.next_header()
+        mined, _ = self.build(header, transactions)
+        self.clock.passed(header.timestamp)
+        self.next = Next()
+        self._append(mined)
+        self.hub.new_block(mined)
+        return mined
+
+    def vm(
+        self, header: BlockHeaderAPI, scratch: MutableMapping[bytes, bytes] | None = None
+    ) -> Machine:
+        """py-evm's machine for one block, on the state that the header names.
+
+        ``scratch`` is written to in place of the chain's own store, and has all that this has.
+        """
+        chaindb = self._chaindb
+        if scratch is not None:
+            chaindb = ChainDB(AtomicDB(MemoryDB(scratch)))
+        return Machine(header, chaindb, self._context, ConsensusContext(chaindb.db))
+
+    def set_next_timestamp(self, timestamp: int) -> None:
+        """Give the next block this time, and let the clock go on from there."""
+        self.clock.want(timestamp, self.head.header.timestamp)
+
+    def alter(self, change: Callable[[State], None]) -> None:
+        """Change the state after the newest block by hand. No header tells of it."""
+        state = self.state()
+        change(state)
+        state.persist()
+        self._altered[self.head.hash] = state.state_root
+
+    def set_gas_limit(self, gas: int) -> None:
+        """Let the blocks to come take so much gas. Raises ChainError for too little or too much."""
+        if not MIN_GAS_LIMIT <= gas < 2**63:
+            raise ChainError(f"a gas limit of {gas}: at least {MIN_GAS_LIMIT}, below 2**63")
+        self.gas_limit = gas
+
+    # -- snapshots ------------------------------------------------------------------------------
+
+    def snapshot(self, extra: Any = None) -> int:
+        """Remember the chain as it is now. Returns the number that reverts to it, a new one."""
+        self._last_snapshot += 1
+        self._snapshots[self._last_snapshot] = _Snapshot(
+            len(self._blocks),
+            self.clock.offset,
+            self.clock.wanted,
+            self._altered.get(self.head.hash),
+            extra,
+        )
+        return self._last_snapshot
+
+    def revert(self, number: int) -> tuple[bool, Any]:
+        """Go back to a snapshot, which is used up by that, as are those taken after it.
+
+        Returns whether there was such a snapshot, and what was kept with it.
+        """
+        snapshot = self._snapshots.get(number)
+        if snapshot is None:
+            return False, None
+        for later in [key for key in self._snapshots if key >= number]:
+            del self._snapshots[later]
+        self._cut(snapshot.height)
+        self._altered.pop(self.head.hash, None)
+        if snapshot.altered is not None:
+            self._altered[self.head.hash] = snapshot.altered
+        self.clock.offset, self.clock.wanted = snapshot.offset, snapshot.wanted
+        return True, snapshot.extra
+
+    def reset(self) -> None:
+        """Go back to the first block, as it was before anything was altered."""
+        self._cut(1)
+        self._altered.clear()
+        self._snapshots.clear()
+        self.clock.reset()
+        self.next, self.gas_limit = Next(), GAS_LIMIT
+
+    def _cut(self, height: int) -> None:
+        for mined in self._blocks[height:]:
+            self._altered.pop(mined.hash, None)
+            del self._by_hash[mined.hash]
+            for transaction in mined.block.transactions:
+                del self._by_transaction[transaction.hash]
+        del self._blocks[height:]
+        self.head = self._blocks[-1]
+
+    # -- keeping --------------------------------------------------------------------------------
+
+    def dump(self, pool: Iterable[SignedTransactionAPI]) -> SavedChain:
+        """All of the chain but its snapshots, to be saved."""
+        return SavedChain(
+            chain_id=self.chain_id,
+            offset=self.clock.offset,
+            blocks=[mined.saved() for mined in self._blocks],
+            nodes=dict(self.store),
+            pool=[transaction.encode() for transaction in pool],
+            altered=dict(self._altered),
+        )
+
+    def _restore(self, saved: SavedChain) -> None:
+        if saved.chain_id != self.chain_id:
+            raise ValueError(
+                f"the saved chain has the id {saved.chain_id}, not {self.chain_id}: "
+                f"ask for --chain-id {saved.chain_id}, or for another file"
+            )
+        self.store.update(saved.nodes)
+        self.clock.offset = saved.offset
+        parent = GENESIS_PARENT_HASH
+        try:
+            for number, item in enumerate(saved.blocks):
+                mined = restored(item)
+                if (mined.number, mined.header.parent_hash) != (number, parent):
+                    raise ValueError(f"block {number} does not follow the one before it")
+                if mined.header.state_root not in self.store:
+                    raise ValueError(f"the state of block {number} is not there")
+                self._append(mined)
+                parent = mined.hash
+            if not all(root in self.store for root in saved.altered.values()):
+                raise ValueError("a state that was altered by hand is not there")
+        except (RLPException, ValidationError, TypeError, IndexError, ValueError) as error:
+            raise ValueError(f"the saved chain is damaged: {error}") from error
+        self._altered.update(saved.altered)
+        self.gas_limit = self.head.header.gas_limit
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    def _append(self, mined: Mined) -> None:
+        # The header goes where the machine looks for the ancestors of a block (BLOCKHASH).
+        self.store[mined.hash] = encode(mined.header)
+        self._blocks.append(mined)
+        self._by_hash[mined.hash] = mined
+        for index, transaction in enumerate(mined.block.transactions):
+            self._by_transaction[transaction.hash] = mined, index
+        self.head = mined  # last: other threads read it, and must find the block complete
+
+    def _ancestors(self, header: BlockHeaderAPI) -> Iterable[bytes]:
+        for number in range(header.block_number - 1, max(-1, header.block_number - 257), -1):
+            yield self._blocks[number].hash

@@ -1,0 +1,1 @@
+"""Tracers: what the execution of a transaction did."""

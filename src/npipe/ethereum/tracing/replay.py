@@ -1,0 +1,176 @@
+"""Running what has been mined once more, watched: debug_trace*, and eth_createAccessList."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from npipe.errors import InvalidParams
+from npipe.ethereum.chain.block import Mined
+from npipe.ethereum.chain.chain import Chain
+from npipe.ethereum.chain.transactions import signer
+from npipe.ethereum.errors import ChainError
+from npipe.ethereum.evm import execution
+from npipe.ethereum.evm.execution import Message
+from npipe.ethereum.evm.machine import Computation, State
+from npipe.ethereum.tracing.prestate import (
+    FourByteTracer,
+    PrestateTracer,
+    accounts_before,
+    accounts_changed,
+)
+from npipe.ethereum.tracing.tracers import AccessTracer, CallTracer, StructTracer, Tracer, traced
+from npipe.ethereum.values.trace_options import TRACERS, TraceConfig, TracerConfig
+from npipe.ethereum.values.types import data, quantity, word
+
+__all__ = ["access_list", "trace_block", "trace_message", "trace_transaction"]
+
+_MAX_ROUNDS = 16  # of looking for an access list: each adds to the last, most need two
+
+
+def trace_transaction(chain: Chain, mined: Mined, index: int, config: TraceConfig) -> Any:
+    """One transaction of a block, run as it was, on the state as it was before it."""
+    return _replay(chain, mined, {index}, config)[index]
+
+
+def trace_block(chain: Chain, mined: Mined, config: TraceConfig) -> list[dict[str, Any]]:
+    """All transactions of a block. Raises ChainError for the first block, which ran nothing."""
+    if mined.number == 0:
+        raise ChainError("genesis is not traceable")
+    transactions = mined.block.transactions
+    results = _replay(chain, mined, set(range(len(transactions))), config)
+    return [
+        {"txHash": data(item.hash), "result": results[index]}
+        for index, item in enumerate(transactions)
+    ]
+
+
+def trace_message(state_at: Callable[[], State], message: Message, config: TraceConfig) -> Any:
+    """A call that is in no block. ``state_at`` opens the state that it runs on."""
+    state = state_at()
+    tracer = _tracer(config, message.authorization_list)
+    if isinstance(tracer, PrestateTracer):
+        tracer.meet(message.sender, state.coinbase)
+    state.computation_class = traced(tracer)
+    outcome = execution.execute(state, message)
+    run = _Run(outcome.gas_used, outcome.computation, message.intrinsic_gas)
+    return _result(tracer, config, run, state_at(), state)
+
+
+def access_list(
+    state_at: Any, message: Message, ignored: set[bytes]
+) -> tuple[list[dict[str, Any]], int, str]:
+    """The accounts and slots a message touches, the gas it uses when it names them, its error.
+
+    Naming them changes what the message does (gas is visible), so it is run until nothing is new.
+    ``ignored``: accounts that are warm anyway, listed only for their slots.
+    """
+    entries: dict[bytes, set[int]] = {address: set(slots) for address, slots in message.access_list}
+    for _ in range(_MAX_ROUNDS):
+        tracer = AccessTracer()
+        state = state_at()
+        state.computation_class = traced(tracer)
+        listed = [(address, sorted(slots)) for address, slots in entries.items()]
+        outcome = execution.execute(state, replace(message, access_list=listed))
+        before = {address: set(slots) for address, slots in entries.items()}
+        for address, slots in tracer.touched.items():
+            if slots or address not in ignored:
+                entries.setdefault(address, set()).update(slots)
+        if entries == before:
+            break
+    shape = [
+        {"address": data(address), "storageKeys": [word(slot) for slot in sorted(slots)]}
+        for address, slots in entries.items()
+    ]
+    return shape, outcome.gas_used, execution.describe(outcome.error) if outcome.error else ""
+
+
+def _replay(chain: Chain, mined: Mined, wanted: set[int], config: TraceConfig) -> dict[int, Any]:
+    """Run a block's transactions up to the last one wanted, those wanted with a tracer.
+
+    For prestateTracer two machines run them, the second a transaction behind the first.
+    """
+    vm, behind = _machine_before(chain, mined), _machine_before(chain, mined)
+    plain = vm.state.computation_class
+    results: dict[int, Any] = {}
+    for index, transaction in enumerate(mined.block.transactions[: max(wanted, default=-1) + 1]):
+        tracer = _tracer(config, _authorizations(transaction)) if index in wanted else None
+        vm.state.computation_class = plain if tracer is None else traced(tracer)
+        if isinstance(tracer, PrestateTracer):
+            tracer.meet(transaction.sender, mined.header.coinbase)
+        receipt, computation = vm.apply_transaction(vm.get_header(), transaction)
+        if tracer is not None:
+            run = _Run(receipt.gas_used, computation, transaction.intrinsic_gas)
+            results[index] = _result(tracer, config, run, behind.state, vm.state)
+        if config.tracer == "prestateTracer":
+            behind.apply_transaction(behind.get_header(), transaction)
+    return results
+
+
+def _machine_before(chain: Chain, mined: Mined) -> Any:
+    """A machine on the state in which a block's first transaction found it."""
+    before = chain.state_root(chain.blocks[mined.number - 1].header)
+    vm = chain.vm(mined.header.copy(state_root=before, gas_used=0, bloom=0))
+    vm.block_preprocessing(vm.get_block())
+    return vm
+
+
+def _authorizations(transaction: Any) -> Sequence[Any]:
+    return transaction.authorization_list if transaction.type_id == 4 else ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What came of a transaction or a message."""
+
+    gas_used: int
+    computation: Any
+    intrinsic_gas: int
+
+
+def _tracer(config: TraceConfig, authorizations: Sequence[Any]) -> Tracer:
+    options = config.tracer_config or TracerConfig()
+    match config.tracer:
+        case None | "":
+            return StructTracer(
+                stack=not config.disable_stack,
+                memory=config.enable_memory,
+                storage=not config.disable_storage,
+                limit=config.limit,
+            )
+        case "callTracer":
+            return CallTracer(only_top=options.only_top_call, with_logs=options.with_log)
+        case "prestateTracer":
+            tracer = PrestateTracer()
+            tracer.meet(*filter(None, map(signer, authorizations)))
+            return tracer
+        case "4byteTracer":
+            return FourByteTracer(set(Computation.get_precompiles()))
+        case "noopTracer":
+            return FourByteTracer(set())
+    names = ", ".join(TRACERS)
+    raise InvalidParams(f"there is no tracer {config.tracer!r} here: {names}, or none at all")
+
+
+def _result(tracer: Tracer, config: TraceConfig, run: _Run, before: Any, after: Any) -> Any:
+    """What the tracer has to tell. ``before`` and ``after`` are states."""
+    if isinstance(tracer, CallTracer):
+        # The first frame stands for the whole transaction, with what it cost to begin.
+        tracer.top["gas"] = quantity(int(tracer.top["gas"], 16) + run.intrinsic_gas)
+        tracer.top["gasUsed"] = quantity(run.gas_used)
+        return tracer.top
+    if isinstance(tracer, PrestateTracer):
+        in_difference = config.tracer_config is not None and config.tracer_config.diff_mode
+        if in_difference:
+            return accounts_changed(tracer, before, after)
+        return accounts_before(tracer, before)
+    if isinstance(tracer, FourByteTracer):
+        return tracer.counts if config.tracer == "4byteTracer" else {}
+    assert isinstance(tracer, StructTracer)
+    return {
+        "gas": run.gas_used,
+        "failed": run.computation.is_error,
+        "returnValue": data(bytes(run.computation.output)),
+        "structLogs": tracer.steps,
+    }

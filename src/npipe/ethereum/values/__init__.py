@@ -1,0 +1,1 @@
+"""How Ethereum writes values: quantities, hashes, options and defaults. Imports no py-evm."""

@@ -1,0 +1,212 @@
+"""Blocks, transactions, receipts and logs as the JSON objects of the execution-apis.
+
+Reads py-evm's objects by attribute and imports none of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from npipe.ethereum.evm import blobs
+from npipe.ethereum.values.types import data, quantity, word
+
+if TYPE_CHECKING:
+    from npipe.ethereum.chain.block import Mined
+
+__all__ = ["block", "header", "log", "logs", "receipt", "receipts", "transaction", "unsigned"]
+
+JSON = dict[str, Any]
+
+
+def header(mined: Mined) -> JSON:
+    """A block without its transactions: what newHeads sends."""
+    head = mined.header
+    return {
+        "number": quantity(head.block_number),
+        "hash": data(head.hash),
+        "parentHash": data(head.parent_hash),
+        "nonce": data(head.nonce),
+        "mixHash": data(head.mix_hash),
+        "sha3Uncles": data(head.uncles_hash),
+        "logsBloom": f"0x{head.bloom:0512x}",
+        "stateRoot": data(head.state_root),
+        "transactionsRoot": data(head.transaction_root),
+        "receiptsRoot": data(head.receipt_root),
+        "miner": data(head.coinbase),
+        "difficulty": quantity(head.difficulty),
+        "extraData": data(head.extra_data),
+        "gasLimit": quantity(head.gas_limit),
+        "gasUsed": quantity(head.gas_used),
+        "timestamp": quantity(head.timestamp),
+        "baseFeePerGas": quantity(head.base_fee_per_gas),
+        "withdrawalsRoot": data(head.withdrawals_root),
+        "blobGasUsed": quantity(head.blob_gas_used),
+        "excessBlobGas": quantity(head.excess_blob_gas),
+        "parentBeaconBlockRoot": data(head.parent_beacon_block_root),
+        "requestsHash": data(head.requests_hash),
+    }
+
+
+def block(mined: Mined, size: int, *, full: bool, pending: bool = False) -> JSON:
+    """A block with its transactions, whole or as hashes. ``size`` is that of its encoding.
+
+    A pending block has no hash and no nonce, and nobody has mined it: geth says null there.
+    """
+    transactions = mined.block.transactions
+    shape = header(mined)
+    shape["size"] = quantity(size)
+    shape["uncles"] = []
+    shape["withdrawals"] = []
+    if full:
+        shape["transactions"] = [
+            transaction(item, None if pending else mined, index)
+            for index, item in enumerate(transactions)
+        ]
+    else:
+        shape["transactions"] = [data(item.hash) for item in transactions]
+    if pending:
+        shape.update(hash=None, nonce=None, miner=None)
+    return shape
+
+
+def transaction(item: Any, mined: Mined | None = None, index: int = 0) -> JSON:
+    """A signed transaction; ``mined`` is the block it is in, None while it is pending."""
+    kind = item.type_id or 0
+    shape: JSON = {
+        "blockHash": data(mined.hash) if mined else None,
+        "blockNumber": quantity(mined.number) if mined else None,
+        "blockTimestamp": quantity(mined.header.timestamp) if mined else None,
+        "transactionIndex": quantity(index) if mined else None,
+        "hash": data(item.hash),
+        "from": data(item.sender),
+        **_fields(item, kind),
+        "gasPrice": quantity(gas_price(item, mined)),
+        "r": quantity(item.r),
+        "s": quantity(item.s),
+    }
+    if item.chain_id is not None:
+        shape["chainId"] = quantity(item.chain_id)
+    if kind == 0:
+        shape["v"] = quantity(item.v)
+    else:
+        shape["v"] = shape["yParity"] = quantity(item.y_parity)
+    return shape
+
+
+def unsigned(item: Any, digest: bytes) -> JSON:
+    """A transaction that is not signed yet, as geth tells it, with the hash that it has so."""
+    kind = getattr(item, "_type_id", 0)
+    shape: JSON = {"hash": data(digest), **_fields(item, kind), "gasPrice": None}
+    if kind < 2:
+        shape["gasPrice"] = quantity(item.gas_price)
+    if kind:
+        shape |= {"chainId": quantity(item.chain_id), "yParity": "0x0"}
+    return shape | dict.fromkeys(("v", "r", "s"), "0x0")
+
+
+def _fields(item: Any, kind: int) -> JSON:
+    """What a transaction of a kind is made of, signed or not."""
+    shape: JSON = {
+        "type": quantity(kind),
+        "to": data(item.to) if item.to else None,
+        "nonce": quantity(item.nonce),
+        "gas": quantity(item.gas),
+        "value": quantity(item.value),
+        "input": data(item.data),
+    }
+    if kind >= 1:
+        shape["accessList"] = [
+            {"address": data(address), "storageKeys": [word(slot) for slot in slots]}
+            for address, slots in item.access_list
+        ]
+    if kind >= 2:
+        shape["maxFeePerGas"] = quantity(item.max_fee_per_gas)
+        shape["maxPriorityFeePerGas"] = quantity(item.max_priority_fee_per_gas)
+    if kind == 3:
+        shape["maxFeePerBlobGas"] = quantity(item.max_fee_per_blob_gas)
+        shape["blobVersionedHashes"] = [data(each) for each in item.blob_versioned_hashes]
+    if kind == 4:
+        shape["authorizationList"] = [
+            {
+                "chainId": quantity(entry.chain_id),
+                "address": data(entry.address),
+                "nonce": quantity(entry.nonce),
+                "yParity": quantity(entry.y_parity),
+                "r": quantity(entry.r),
+                "s": quantity(entry.s),
+            }
+            for entry in item.authorization_list
+        ]
+    return shape
+
+
+def gas_price(item: Any, mined: Mined | None) -> int:
+    """What a unit of gas costs: in a block, with the base fee there; before, at most."""
+    if mined is None:
+        return int(item.max_fee_per_gas)
+    base = mined.header.base_fee_per_gas
+    return int(min(item.max_fee_per_gas, base + item.max_priority_fee_per_gas))
+
+
+def receipt(mined: Mined, index: int, first_log: int | None = None) -> JSON:
+    """What came of a transaction. ``first_log`` is its first log's place in the block, if known."""
+    item, outcome = mined.block.transactions[index], mined.receipts[index]
+    if first_log is None:
+        first_log = sum(len(earlier.logs) for earlier in mined.receipts[:index])
+    created = mined.created[index]
+    blob_gas = blobs.gas_of(item)
+    shape: JSON = {
+        "type": quantity(item.type_id or 0),
+        "status": "0x1" if outcome.state_root == b"\x01" else "0x0",
+        "transactionHash": data(item.hash),
+        "transactionIndex": quantity(index),
+        "blockHash": data(mined.hash),
+        "blockNumber": quantity(mined.number),
+        "from": data(item.sender),
+        "to": data(item.to) if item.to else None,
+        "contractAddress": data(created) if created else None,
+        "cumulativeGasUsed": quantity(outcome.gas_used),
+        "gasUsed": quantity(mined.gas_used(index)),
+        "effectiveGasPrice": quantity(gas_price(item, mined)),
+        "logs": [
+            log(mined, index, entry, first_log + place) for place, entry in enumerate(outcome.logs)
+        ],
+        "logsBloom": f"0x{outcome.bloom:0512x}",
+    }
+    if blob_gas:
+        shape["blobGasUsed"] = quantity(blob_gas)
+        shape["blobGasPrice"] = quantity(blobs.base_fee(mined.header.excess_blob_gas))
+    return shape
+
+
+def receipts(mined: Mined) -> list[JSON]:
+    """All receipts of a block."""
+    shapes, first_log = [], 0
+    for index, outcome in enumerate(mined.receipts):
+        shapes.append(receipt(mined, index, first_log))
+        first_log += len(outcome.logs)
+    return shapes
+
+
+def log(mined: Mined, index: int, entry: Any, log_index: int) -> JSON:
+    """One event that a contract of transaction ``index`` logged."""
+    return {
+        "address": data(entry.address),
+        "topics": [word(topic) for topic in entry.topics],
+        "data": data(entry.data),
+        "blockHash": data(mined.hash),
+        "blockNumber": quantity(mined.number),
+        "blockTimestamp": quantity(mined.header.timestamp),
+        "transactionHash": data(mined.block.transactions[index].hash),
+        "transactionIndex": quantity(index),
+        "logIndex": quantity(log_index),
+        "removed": False,
+    }
+
+
+def logs(mined: Mined) -> list[tuple[Any, int, int]]:
+    """Every event of a block: what was logged, its transaction's index, its place in the block."""
+    entries = [
+        (entry, index) for index, outcome in enumerate(mined.receipts) for entry in outcome.logs
+    ]
+    return [(entry, index, place) for place, (entry, index) in enumerate(entries)]

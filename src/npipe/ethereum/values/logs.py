@@ -1,0 +1,99 @@
+"""Which logs are wanted, and finding them: for eth_getLogs, filters and subscriptions alike.
+
+Imports no py-evm. What one request may cost is bounded, in blocks looked at and in logs returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from npipe.errors import RPCError
+from npipe.ethereum.errors import ChainError
+from npipe.ethereum.values import encode as shapes
+from npipe.ethereum.values.types import Address, BlockNumber, Hash, to_bytes, to_int
+
+__all__ = ["LogCriteria", "Wanted", "matching"]
+
+_MAX_BLOCKS = 100_000
+_MAX_LOGS = 10_000
+_MAX_CHOICES = 1_000  # addresses, or topics at one place: geth's limit
+_LIMIT_EXCEEDED = -32005  # EIP-1474's code for a query that is too big
+
+
+class LogCriteria(msgspec.Struct, rename="camel"):
+    """What a caller asks for. Either a block hash or a range, which is then both ends included."""
+
+    address: Address | list[Address] | None = None
+    topics: list[Hash | list[Hash | None] | None] | None = None
+    from_block: BlockNumber | None = None
+    to_block: BlockNumber | None = None
+    block_hash: Hash | None = None
+
+    def __post_init__(self) -> None:
+        if self.block_hash is not None and (self.from_block, self.to_block) != (None, None):
+            raise ValueError(
+                "cannot specify both BlockHash and FromBlock/ToBlock, choose one or the other"
+            )
+        if len(self.topics or ()) > 4:  # the EVM has no LOG5
+            raise ValueError("exceed max topics")
+
+
+class Wanted:
+    """The addresses and topics of a LogCriteria, ready to be compared.
+
+    At each place of ``topics`` stands what may be there: one, one of several, or (null) anything.
+    Raises ChainError for more choices than one may have.
+    """
+
+    def __init__(self, criteria: LogCriteria) -> None:
+        address = criteria.address
+        addresses = [address] if isinstance(address, str) else address or []
+        topics = criteria.topics or []
+        choices = [len(choice) for choice in topics if isinstance(choice, list)]
+        if max(len(addresses), *choices, 0) > _MAX_CHOICES:
+            raise ChainError("exceed max addresses or topics per search position")
+        self._addresses = {to_bytes(text) for text in addresses}
+        self._topics = [_choices(choice) for choice in topics]
+
+    def matches(self, entry: Any) -> bool:
+        """Whether a log is wanted."""
+        if self._addresses and entry.address not in self._addresses:
+            return False
+        if len(entry.topics) < len(self._topics):
+            return False
+        return all(
+            not choices or topic in choices
+            for topic, choices in zip(entry.topics, self._topics, strict=False)
+        )
+
+    def in_block(self, mined: Any) -> Iterator[dict[str, Any]]:
+        """The wanted logs of a block, in order."""
+        if not mined.header.bloom:
+            return
+        for entry, index, place in shapes.logs(mined):
+            if self.matches(entry):
+                yield shapes.log(mined, index, entry, place)
+
+
+def matching(blocks: Sequence[Any], wanted: Wanted) -> list[dict[str, Any]]:
+    """The wanted logs of some blocks. Raises RPCError for too many of either."""
+    if len(blocks) > _MAX_BLOCKS:
+        raise ChainError(f"exceed maximum block range: {_MAX_BLOCKS}", code=_LIMIT_EXCEEDED)
+    found: list[dict[str, Any]] = []
+    for mined in blocks:
+        found.extend(wanted.in_block(mined))
+        if len(found) > _MAX_LOGS:
+            raise RPCError(
+                f"query returned more than {_MAX_LOGS} results: ask for fewer blocks",
+                code=_LIMIT_EXCEEDED,
+            )
+    return found
+
+
+def _choices(choice: str | list[str | None] | None) -> frozenset[int]:
+    if choice is None or (isinstance(choice, list) and None in choice):  # null: anything will do
+        return frozenset()
+    return frozenset(to_int(text) for text in ([choice] if isinstance(choice, str) else choice))

@@ -1,0 +1,221 @@
+"""How Ethereum writes numbers and bytes in JSON, and the objects that callers send.
+
+Quantities are the shortest hexadecimal ("0x0", "0x1f"), data is two digits a byte ("0x", "0x00ff").
+What comes in is described by types that the RPC layer checks before a method runs; a plain
+JSON integer is taken for a quantity too, which is kind to people at a command line. null is what it
+is to geth, where most values have a zero: an empty request, an empty text, no block at all.
+
+Imports no py-evm: the modules that work without the chain use this file as well.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from npipe.errors import InvalidParams
+from npipe.ethereum.errors import ChainError
+
+__all__ = [
+    "AccessListEntry",
+    "Address",
+    "Authorization",
+    "BlockHash",
+    "BlockId",
+    "BlockNumber",
+    "BlockText",
+    "Count",
+    "Data",
+    "FilterId",
+    "Hash",
+    "Index",
+    "Quantity",
+    "Slot",
+    "Target",
+    "TransactionRequest",
+    "Uint64",
+    "data",
+    "quantity",
+    "to_bytes",
+    "to_int",
+    "to_slot",
+    "word",
+]
+
+_HEX_DIGITS = frozenset("0123456789abcdefABCDEF")
+_END = r"$(?!\n)"  # "$" alone lets a line feed follow; "\Z" means nothing in JSON schemas
+
+# No more digits than a 256-bit number has: a longer one is an error, not a big computation.
+Quantity = (
+    Annotated[
+        str, Meta(pattern=r"^0x[0-9a-fA-F]{1,64}" + _END, description="0x-prefixed hex number")
+    ]
+    | Annotated[int, Meta(ge=0)]
+)
+Uint64 = (
+    Annotated[
+        str, Meta(pattern=r"^0x[0-9a-fA-F]{1,16}" + _END, description="0x-prefixed hex number")
+    ]
+    | Annotated[int, Meta(ge=0)]
+)
+Index = (
+    Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]{1,16}" + _END, description="place, in hex")]
+    | Annotated[int, Meta(ge=0)]
+)
+Data = Annotated[
+    str, Meta(pattern=r"^0x([0-9a-fA-F]{2})*" + _END, description="0x-prefixed hex bytes")
+]
+Address = Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]{40}" + _END, description="20 bytes in hex")]
+Hash = Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]{64}" + _END, description="32 bytes in hex")]
+# An account, or "" and "0x" for none: a contract is to be created.
+Target = Annotated[
+    str, Meta(pattern=r"^(0x([0-9a-fA-F]{40})?)?" + _END, description="20 bytes in hex")
+]
+# A place in a contract's storage, for ``to_slot``, which is as lenient as geth.
+Slot = Annotated[str, Meta(description="storage slot, up to 32 bytes in hex")] | None
+FilterId = Annotated[str, Meta(description="what made the filter returned")] | None
+# A number that may be decimal, too, and is 0 where it is empty: one method of geth's has it.
+Count = (
+    Annotated[
+        str,
+        Meta(
+            pattern=r"^(0[xX][0-9a-fA-F]{1,16}|[0-9]{1,19})?" + _END, description="hex or decimal"
+        ),
+    ]
+    | Annotated[int, Meta(ge=0)]
+)
+
+TAGS = ("latest", "pending", "earliest", "safe", "finalized")
+_NUMBER = "0x([0-9a-fA-F]{1,15}|[0-7][0-9a-fA-F]{15}"  # below 2**63, as in Go's int64
+BlockText = Annotated[
+    str,
+    Meta(
+        pattern=f"^({'|'.join(TAGS)}|{_NUMBER}|[0-9a-fA-F]{{64}}))" + _END,
+        description="block: number in hex, tag, or hash",
+    ),
+]
+
+
+class BlockHash(msgspec.Struct, rename="camel"):
+    """EIP-1898: a block by hash, or by number, as an object."""
+
+    block_hash: Hash | None = None
+    block_number: BlockText | int | None = None
+    require_canonical: bool = False
+
+    def __post_init__(self) -> None:
+        if self.block_hash is not None and self.block_number is not None:
+            raise ValueError(
+                "cannot specify both BlockHash and BlockNumber, choose one or the other"
+            )
+
+
+BlockNumber = BlockText | Annotated[int, Meta(ge=0, le=2**63 - 1)]
+BlockId = BlockNumber | BlockHash | None  # None: the caller said null, which is no block
+
+
+class AccessListEntry(msgspec.Struct, rename="camel"):
+    """One account of an access list, with the slots that a transaction says it will touch."""
+
+    address: Address
+    storage_keys: list[Hash] = []
+
+
+class Authorization(msgspec.Struct, rename="camel"):
+    """A signed permission to run another contract's code at the signer's address (EIP-7702)."""
+
+    chain_id: Quantity
+    address: Address
+    nonce: Quantity
+    r: Quantity
+    s: Quantity
+    y_parity: Quantity | None = None
+    v: Quantity | None = None
+
+
+class TransactionRequest(msgspec.Struct, rename="camel"):
+    """What eth_call, eth_estimateGas, eth_sendTransaction and their kind are given.
+
+    Fields that are not known are ignored, as geth does. ``to`` null, absent or empty creates a
+    contract.
+    """
+
+    from_: Address | None = msgspec.field(name="from", default=None)
+    to: Target | None = None
+    gas: Uint64 | None = None
+    gas_price: Quantity | None = None
+    max_fee_per_gas: Quantity | None = None
+    max_priority_fee_per_gas: Quantity | None = None
+    value: Quantity | None = None
+    nonce: Uint64 | None = None
+    data: Data | None = None
+    input: Data | None = None
+    chain_id: Quantity | None = None
+    type: Quantity | None = None
+    access_list: list[AccessListEntry] | None = None
+    authorization_list: list[Authorization] | None = None
+    max_fee_per_blob_gas: Quantity | None = None
+    blob_versioned_hashes: list[Hash] | None = None
+    blobs: list[Data] | None = None
+
+    @property
+    def payload(self) -> bytes:
+        """The call data: ``input``, the field's name today, and ``data`` where that is absent."""
+        return to_bytes(self.input if self.input is not None else self.data or "0x")
+
+    @property
+    def target(self) -> bytes:
+        """The receiver's 20 bytes, or none of them for a contract to be created."""
+        return to_bytes(self.to) if self.to else b""
+
+
+def quantity(number: int) -> str:
+    """``31`` as ``"0x1f"``."""
+    return hex(number)
+
+
+def data(octets: bytes) -> str:
+    """``b"\\x00\\xff"`` as ``"0x00ff"``."""
+    return "0x" + octets.hex()
+
+
+def word(number: int) -> str:
+    """A number as the 32 bytes that the EVM keeps it in."""
+    return f"0x{number:064x}"
+
+
+def to_int(text: Any) -> int:
+    """A quantity's number. Raises InvalidParams for what is none, a boolean included."""
+    if isinstance(text, int) and not isinstance(text, bool) and text >= 0:
+        return text
+    if isinstance(text, str) and text[:2] == "0x" and text.isascii() and text.isalnum():
+        try:
+            return int(text[2:], 16)
+        except ValueError:
+            pass
+    raise InvalidParams(f"{text!r} is not a quantity: write it in hex, such as 0x1f")
+
+
+def to_slot(text: str | None) -> int:
+    """A storage slot's number; the prefix may be missing. Raises ChainError in geth's words."""
+    text = text or ""
+    digits = text[2:] if text[:2] in ("0x", "0X") else text
+    if len(digits) > 64:
+        raise ChainError("hex string too long, want at most 32 bytes")
+    if not set(digits) <= _HEX_DIGITS:
+        raise ChainError("hex string invalid")
+    return int(digits or "0", 16)
+
+
+def to_bytes(text: str) -> bytes:
+    """The bytes of hex data. Raises InvalidParams where it is none."""
+    if text[:2] == "0x":
+        try:
+            octets = bytes.fromhex(text[2:])
+        except ValueError:
+            octets = b""
+        if 2 + 2 * len(octets) == len(text):  # fromhex passes over spaces
+            return octets
+    raise InvalidParams(f"{text[:80]!r} is not data: write it in hex, such as 0x00ff")

@@ -1,0 +1,412 @@
+"""One connection on an event loop: the shell around a ``Session``, for servers and clients.
+
+A ``Link`` is the protocol of the loop's transport. What one read brings is answered with one
+write; where calls run is in ``runner``, and their replies meet in one write again. What a message
+means is not known here: see ``session``.
+
+Everything runs on the loop's thread, except ``wake`` and what the session does for a call that
+ends in a worker's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import select
+import sys
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any, cast
+
+from npipe.errors import ParseError, ProtocolError
+from npipe.rpc.aio.executor import Runner
+from npipe.rpc.aio.timeouts import Clock
+from npipe.rpc.aio.workers import Gates, Workers
+from npipe.rpc.handlers.feeds import feed_async, start_feed
+from npipe.rpc.handlers.to_thread import run_apart
+from npipe.rpc.limits import Limits
+from npipe.rpc.service.dispatcher import Call, Dispatcher
+from npipe.rpc.session.served_subscriptions import Subscription
+from npipe.rpc.session.session import Session
+from npipe.rpc.wire.framing import Framing
+from npipe.rpc.wire.messages import error_reply
+
+__all__ = ["Link"]
+
+log = logging.getLogger("npipe.rpc")
+
+MUCH = 16384  # bytes in one write: worth a look whether they have left
+POLL_SECONDS = 0.1  # between two looks whether a half-closed peer has gone for good
+
+
+class _Session(Session):
+    """A session that tells its link when there is something to do."""
+
+    link: Link
+
+    @property
+    def remote(self) -> Any:
+        """The caller for the other end: one that is awaited on the loop, one that blocks in the
+        thread of a plain function."""
+        link = self.link
+        return link.remote if link.on_loop else link.remote.from_thread()
+
+    def answer(self, call: Call, reply: bytes) -> None:
+        super().answer(call, reply)
+        self.link.ended(call)
+
+
+class Link(asyncio.Protocol):
+    """Moves bytes between a transport and a session, and runs the session's calls."""
+
+    __slots__ = (  # 10,000 idle connections are nothing special
+        "_at_end",
+        "_awake",
+        "_clock",
+        "_connection_id",
+        "_dispatcher",
+        "_draining",
+        "_framing",
+        "_gone",
+        "_is_client",
+        "_on_close",
+        "_on_open",
+        "_reason",
+        "_room",
+        "_runner",
+        "_thread",
+        "_workers",
+        "bytes_in",
+        "bytes_out",
+        "closed",
+        "ending",
+        "limits",
+        "loop",
+        "on_lost",
+        "partner",
+        "pumping",
+        "reading",
+        "remote",
+        "session",
+        "transport",
+    )
+    transport: asyncio.Transport
+    session: Session
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        limits: Limits,
+        framing: Framing,
+        *,
+        connection_id: int,
+        workers: Workers,
+        gates: Gates,
+        on_open: Callable[[Link], object],
+        on_close: Callable[[Link, str], object],
+        is_client: bool = False,
+    ) -> None:
+        """``on_open(link)`` and ``on_close(link, reason)`` are each called once, in this order."""
+        self.loop = asyncio.get_running_loop()
+        self.limits = limits
+        self.bytes_in = self.bytes_out = 0
+        self.closed = False
+        self.remote: Any = None  # the face for calling the other end
+        self._gone: asyncio.Future[None] | None = None  # for those who wait for the end
+        self._is_client = is_client
+        self._dispatcher = dispatcher
+        self._framing = framing
+        self._connection_id = connection_id
+        self._workers = workers
+        self._runner = Runner(workers, gates, self.loop, self.wake, lambda: self.behind)
+        self._on_open = on_open
+        self._on_close = on_close
+        self._thread = threading.get_ident()
+        self._reason = ""  # why it ends, once that is known
+        self.pumping = False  # the loop is in ``pump``, which writes at its end
+        self._awake = False  # ``pump`` has been asked for
+        self._room: asyncio.Future[None] | None = None  # while the peer does not read
+        self.reading = True
+        self._at_end = False  # the other end has finished sending
+        self._draining = False  # this end closes once all is answered
+        self.on_lost: Callable[[], threading.Thread] | None = None  # ends what it goes over,
+        self.ending: threading.Thread | None = None  # in this thread
+        self.partner: Link | None = None  # in a proxy: where what is read here goes
+
+    # What the transport calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.session = session = _Session(
+            self._dispatcher,
+            limits=self.limits,
+            wrap=self._framing.wrap,
+            connection_id=self._connection_id,
+            peer=transport.get_extra_info("peer"),
+            on_subscription=self._subscribed,
+            on_pushes=self.wake,
+        )
+        session.link = self
+        session.outbox.on_put = self.wake
+        self.transport.set_write_buffer_limits(high=self.limits.queue_bytes)
+        session.apart = partial(run_apart, self._workers.start)
+        self._clock = Clock(self)
+        self._on_open(self)
+
+    def data_received(self, data: bytes) -> None:
+        self.bytes_in += len(data)
+        framing = self._framing
+        try:
+            messages = framing.feed(data)
+        except ProtocolError as error:
+            self._violated(error)
+            return
+        if messages:
+            self.session.receive(messages)
+            self.pump()
+        self._clock.has_read(bool(messages), framing.pending)
+        if framing.error is not None:
+            self._violated(framing.error)
+
+    def eof_received(self) -> bool:
+        """The other end sends no more. It still gets its replies, unless it is gone."""
+        try:
+            self.session.receive(self._framing.eof())
+        except ProtocolError as error:
+            self._reason = f"protocol error: {error}"
+            self.session.send(error_reply(b"null", ParseError(str(error))))
+        self.pump()
+        self.session.receive_eof()
+        self._at_end = True
+        self._clock.at_end()
+        self._check_peer()
+        return True  # this end closes by itself
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None and not self._reason:
+            self._reason = str(exc)
+        self.closed = True
+        self._clock.stop()
+        reason = self._reason or "the other end closed it"
+        self.session.close(reason)
+        self._runner.close()
+        self._make_room()
+        if self._gone is not None:
+            self._gone.set_result(None)
+        if self.on_lost is not None:
+            self.ending = self.on_lost()
+        self._on_close(self, reason)
+
+    def pause_writing(self) -> None:
+        """The peer reads slowly: do nothing more for it until it has caught up."""
+        self._room = self.loop.create_future()
+        self._update_hold()
+        if self.partner is not None:  # what it reads is written here
+            self.partner.hold()
+        self._clock.has_written()
+
+    def resume_writing(self) -> None:
+        self._make_room()
+        self._release()
+        if self.partner is not None:
+            self.partner._release()
+
+    def hold(self) -> None:
+        """Begin nothing. What is read meanwhile is kept, for a call must have its turn as soon as
+        there is room, before pushes fill it again; see ``Session.full``."""
+        self.session.blocked = True
+
+    def _update_hold(self) -> None:
+        # What a proxy reads from upstream does not go back there: its own writes hold up nothing.
+        upstream = self._is_client and self.session.relays
+        partner = self.partner is not None and self.partner.crowded
+        self.session.blocked = partner or (self.crowded and not upstream)
+
+    def _release(self) -> None:
+        """Go on, unless there is another cause not to."""
+        self._update_hold()
+        self.wake()
+
+    def join(self, other: Link) -> None:
+        """Write to the other what is read here, and the other way round. From now on: a link on
+        ``hold`` is released."""
+        self.partner, other.partner = other, self
+        self._release()
+        other._release()
+
+    # Work
+
+    def pump(self) -> None:
+        """Do all that can be done at once, and write what it gave."""
+        self._awake = False
+        self._runner.settle()
+        if self.transport.is_closing():  # nothing can be written any more, so nothing is begun
+            return
+        session, begin = self.session, self._runner.begin
+        self.pumping = True
+        # A thread that sees these has queued its message before the last look, in ``flush``.
+        session.outbox.on_put = None
+        try:
+            while True:
+                while (call := session.next_call()) is not None:
+                    begin(call)
+                if session.blocked or not session.stalled or self.transport.is_closing():
+                    break  # in the last case nothing leaves any more
+                session.stalled = False
+                self.flush()
+        finally:
+            self.pumping = False
+            session.outbox.on_put = self.wake
+            self.flush()
+            self._runner.resume()
+        self._set_reading(not session.full)
+        if (self._at_end or self._draining) and session.idle:
+            self.close(self._reason)
+
+    def wake(self) -> None:
+        """Have ``pump`` called soon. From any thread."""
+        if self._awake:
+            return
+        self._awake = True
+        if self.on_loop:
+            self.loop.call_soon(self.pump)
+        else:
+            with contextlib.suppress(RuntimeError):  # the loop has been closed
+                self.loop.call_soon_threadsafe(self.pump)
+
+    @property
+    def tasks(self) -> set[asyncio.Task[None]]:
+        """What runs on the loop for this connection."""
+        return self._runner.tasks
+
+    @property
+    def on_loop(self) -> bool:
+        """True in the thread of the loop."""
+        return threading.get_ident() == self._thread
+
+    def ended(self, call: Call) -> None:
+        """A call has been answered. From any thread."""
+        self._runner.ended(call)
+        if not (self.on_loop and self.pumping):
+            self.wake()
+
+    # Writing
+
+    def flush(self) -> None:
+        """Write what is queued: give it to the transport, which keeps what does not leave."""
+        if self.transport.is_closing():
+            return
+        data = self.session.take(pushes=self._room is None)
+        if data:
+            self.bytes_out += len(data)  # first: the clock reckons from it what has left
+            self.transport.write(data)
+            if len(data) > MUCH and self._room is None:
+                self._clock.has_written()
+        if self._room is None and self.session.has_pushes:
+            self.wake()  # later, so that others get their turn on the loop
+
+    @property
+    def behind(self) -> bool:
+        """True while so much waits to leave that no call should be made or begun. Any thread."""
+        return self._room is not None or self.session.outbox.crowded
+
+    @property
+    def crowded(self) -> bool:
+        """True while the peer does not read."""
+        return self._room is not None
+
+    async def room(self) -> None:
+        """Wait until the peer reads and not much is queued. At once, if that is so."""
+        while not self.transport.is_closing():
+            if self._room is not None:
+                await asyncio.shield(self._room)
+            elif self.session.outbox.crowded:  # many tasks call at the same time
+                self.flush()
+            else:
+                return
+
+    def _make_room(self) -> None:
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+        self._room = None
+
+    def _set_reading(self, on: bool) -> None:
+        on = on and not self._draining
+        if on != self.reading and not self._at_end and not self.transport.is_closing():
+            self.reading = on
+            if on:
+                self.transport.resume_reading()
+            else:
+                self.transport.pause_reading()
+
+    # The end
+
+    def _violated(self, error: ProtocolError) -> None:
+        self.session.send(error_reply(b"null", ParseError(str(error))))
+        self.flush()
+        self.close(f"protocol error: {error}")
+
+    def _check_peer(self) -> None:
+        """After its end of sending: close when all is answered, or when the peer has gone."""
+        if self.session.idle:
+            self.close(self._reason)
+        elif self._peer_is_gone():
+            self.abort("the other end has gone")
+        else:
+            self._clock.after(POLL_SECONDS, self._check_peer)
+
+    def _peer_is_gone(self) -> bool:
+        sock = self.transport.get_extra_info("socket")
+        if sys.platform == "win32":  # a pipe knows; of a socket it shows when it is written to
+            return sock is None and bool(self.transport.get_extra_info("pipe").has_gone())
+        if sock is None:
+            return True
+        poll = select.poll()
+        poll.register(sock.fileno(), 0)  # HUP and ERR are always told
+        return bool(poll.poll(0))
+
+    def drain(self, reason: str) -> None:
+        """Take no more calls; close once those in flight are answered."""
+        self._draining = True
+        self._reason = self._reason or reason
+        self._set_reading(False)
+        self.wake()
+
+    def stop(self, reason: str) -> None:
+        """Cancel what runs, and close."""
+        self._reason = reason
+        self.session.close(reason)
+        self.close(reason)
+
+    def close(self, reason: str) -> None:
+        """Close after what has been written is sent. Idempotent."""
+        if not self.transport.is_closing():
+            self._reason = self._reason or reason
+            self.transport.close()
+            self._clock.has_written()
+
+    async def wait_closed(self) -> None:
+        """Wait for the end of the transport."""
+        if not self.closed:
+            self._gone = self._gone or self.loop.create_future()
+            await asyncio.shield(self._gone)
+
+    def abort(self, reason: str) -> None:
+        """Close at once."""
+        self._reason = reason if not self.transport.is_closing() else self._reason or reason
+        self.transport.abort()
+
+    # Subscriptions
+
+    def _subscribed(self, subscription: Subscription) -> None:
+        """Run a subscription. From any thread: a batch ends where its last call did."""
+        if not self.on_loop:
+            self.loop.call_soon_threadsafe(self._subscribed, subscription)
+        elif subscription.is_async:
+            task = self.loop.create_task(feed_async(subscription))
+            subscription.call.on_cancel(task.cancel)
+            self._runner.keep(task)
+        else:
+            start_feed(subscription)

@@ -1,0 +1,110 @@
+"""Where the calls of one connection run, beside or on the event loop.
+
+``async def`` functions run as tasks, ``inline`` ones at once, plain ones in the connection's
+``Crew`` of threads; ``Gates`` keep the calls of a method to a number. Everything here belongs to
+the loop's thread, except ``ended``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
+
+from npipe.rpc.aio.workers import Crew, Gates, Workers
+from npipe.rpc.service.dispatcher import Call
+
+__all__ = ["Runner"]
+
+
+class Runner:
+    """Runs calls, and keeps their tasks."""
+
+    __slots__ = ("_behind", "_crew", "_gates", "_loop", "_wake", "_workers", "tasks")
+
+    def __init__(
+        self,
+        workers: Workers,
+        gates: Gates,
+        loop: asyncio.AbstractEventLoop,
+        wake: Callable[[], object],
+        behind: Callable[[], bool],
+    ) -> None:
+        """``wake()`` and ``behind()`` are those of ``Crew``."""
+        self._workers = workers
+        self._gates = gates
+        self._loop = loop
+        self._wake = wake
+        self._behind = behind
+        self._crew: Crew | None = None
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    def begin(self, call: Call) -> None:
+        """Run a call, now or when its method's gate lets it."""
+        if call.method.options.concurrency is None:
+            self._run(call)
+        else:
+            self._gates.enter(call.method, lambda: self._run(call))
+
+    def ended(self, call: Call) -> None:
+        """A call has been answered: the next may pass the gate. From any thread."""
+        if call.method.options.concurrency is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has been closed
+                self._loop.call_soon_threadsafe(self._gates.leave, call.method)
+
+    def settle(self) -> None:
+        """Take note of the threads that have left."""
+        if self._crew is not None:
+            self._crew.settle()
+
+    def resume(self) -> None:
+        """Have plain calls go on that had to wait."""
+        if self._crew is not None:
+            self._crew.resume()
+
+    def close(self) -> None:
+        """The connection has ended: begin nothing more in threads."""
+        if self._crew is not None:
+            self._crew.close()
+
+    def keep(self, task: asyncio.Task[None]) -> None:
+        """Keep a task until it is done."""
+        self.tasks.add(task)
+        task.add_done_callback(self._task_done)
+
+    def _run(self, call: Call) -> None:
+        method = call.method
+        if call.cancelled:
+            call.fail(asyncio.CancelledError())
+        elif method.is_async or call.session.dispatcher.is_async:
+            task = self._new_task(call.run_async())
+            if task.done():
+                self._task_done(task)
+            else:
+                self.tasks.add(task)
+                call.on_cancel(task.cancel)
+                task.add_done_callback(partial(self._call_done, call))
+        elif method.options.inline:
+            call.run()
+        else:
+            if self._crew is None:
+                self._crew = Crew(self._workers, self._loop, self._wake, self._behind)
+            self._crew.add(call)
+
+    def _new_task(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Make a task that starts at once where Python can, so that what never waits costs less."""
+        if sys.version_info >= (3, 12) and self._loop.get_task_factory() is None:
+            return asyncio.Task(coroutine, loop=self._loop, eager_start=True)
+        return self._loop.create_task(coroutine)
+
+    def _call_done(self, call: Call, task: asyncio.Task[None]) -> None:
+        call.fail(asyncio.CancelledError())  # if it was, before its first step
+        self._task_done(task)
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self.tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # answered and logged already: not asyncio's to complain about

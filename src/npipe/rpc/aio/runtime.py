@@ -1,0 +1,47 @@
+"""What all links of one server, or of one client, have in common, and how one is put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from npipe.rpc.aio.driver import Link
+from npipe.rpc.aio.workers import Gates, Workers
+from npipe.rpc.limits import Limits
+from npipe.rpc.service.dispatcher import Dispatcher
+from npipe.rpc.wire import framing as framings
+
+__all__ = ["Shell"]
+
+
+class Shell:
+    """Makes links that serve one dispatcher."""
+
+    def __init__(self, dispatcher: Dispatcher, limits: Limits | None, framing: str) -> None:
+        framings.make(framing)  # a wrong name is an error here, not at the first client
+        self.limits = limits or Limits()
+        self._dispatcher = dispatcher
+        self._framing = framing
+        self._workers = Workers()
+        self._gates = Gates()
+
+    def link(
+        self,
+        id: int,
+        *,
+        on_open: Callable[[Link], object] = lambda link: None,
+        on_close: Callable[[Link, str], object],
+        is_client: bool = False,
+    ) -> Link:
+        """Put a link together: the protocol for one transport."""
+        limits = self.limits
+        return Link(
+            self._dispatcher,
+            limits,
+            framings.make(self._framing, max_bytes=limits.message_bytes, max_depth=limits.depth),
+            connection_id=id,
+            workers=self._workers,
+            gates=self._gates,
+            on_open=on_open,
+            on_close=on_close,
+            is_client=is_client,
+        )

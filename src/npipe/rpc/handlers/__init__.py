@@ -1,0 +1,1 @@
+"""How a function, a coroutine or a generator of yours is run, for both flavours."""

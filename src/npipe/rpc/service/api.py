@@ -1,0 +1,335 @@
+"""The registry: which functions are served, under which names.
+
+Sans-I/O. A namespace and an object's methods become ``namespace_methodName`` (geth's rule); how
+params become arguments is in ``binding``; calling them is for ``dispatcher``.
+
+    class Calculator:
+        def add_up(self, *numbers: int) -> int: ...
+
+    api = API()
+    api.register("calc", Calculator())        # serves calc_addUp
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, get_origin, overload
+
+from msgspec import Raw
+
+from npipe.rpc.service.binding import Complain, Signature, in_msgspecs_words, inspect_function
+from npipe.rpc.service.context import Context
+
+if TYPE_CHECKING:
+    from npipe.security import PeerIdentity
+
+__all__ = ["API", "Method", "Request", "method", "subscription"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Allow = Callable[["PeerIdentity"], bool]
+MARK = "__npipe_rpc__"
+_ITERATORS = (Iterator, Generator)
+_ASYNC_ITERATORS = (AsyncIterator, AsyncGenerator)
+MAX_NAME = 2048  # characters of a method name; geth's limit
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a decorator says about a function."""
+
+    name: str | None = None
+    inline: bool | None = None
+    concurrency: int | None = None
+    subscription: bool = False
+
+
+@overload
+def method(function: Function, /) -> Function: ...
+@overload
+def method(
+    *, name: str | None = None, inline: bool | None = None, concurrency: int | None = None
+) -> Callable[[Function], Function]: ...
+def method(
+    function: Function | None = None,
+    /,
+    *,
+    name: str | None = None,
+    inline: bool | None = None,
+    concurrency: int | None = None,
+) -> Function | Callable[[Function], Function]:
+    """Say how a function is to be served.
+
+    ``name`` stands in place of the function's own, after ``namespace_``. ``inline=True`` promises
+    that it only computes, and briefly: it runs at once where the request was read. ``False``: it
+    always gets a thread of its own. None: a plain function never holds up other connections, and
+    its own only for some milliseconds. At most ``concurrency`` of its calls run at a time.
+    """
+    if concurrency is not None and concurrency < 1:
+        raise ValueError(f"concurrency must be at least 1, not {concurrency}")
+    return _marker(Options(name, inline, concurrency), function)
+
+
+@overload
+def subscription(function: Function, /) -> Function: ...
+@overload
+def subscription(*, name: str | None = None) -> Callable[[Function], Function]: ...
+def subscription(
+    function: Function | None = None, /, *, name: str | None = None
+) -> Function | Callable[[Function], Function]:
+    """Serve a generator, plain or async, as a subscription of its namespace.
+
+    A client reaches it by ``<namespace>_subscribe`` with ``[name, *params]``; each item that it
+    yields becomes a ``<namespace>_subscription`` notification.
+
+    A plain function annotated to return an ``Iterator`` (or ``AsyncIterator``) serves too. It is
+    called before the client gets its id: what it raises is the answer, and what it has begun to
+    listen to by then is missed by no one.
+    """
+    return _marker(Options(name, subscription=True), function)
+
+
+def _marker(
+    options: Options, function: Function | None
+) -> Function | Callable[[Function], Function]:
+    def mark(target: Function) -> Function:
+        setattr(target, MARK, options)
+        return target
+
+    return mark if function is None else mark(function)
+
+
+@dataclass(slots=True, eq=False)
+class Method:
+    """One function as it is served. ``slow``: a shell saw it take long, and remembers."""
+
+    name: str
+    signature: Signature
+    options: Options
+    is_async: bool
+    function: Callable[..., Any]
+    kind: str = "method"  # or "subscribe", "unsubscribe", "generator"
+    slow: bool = False
+    fast: bool = field(init=False)  # nothing stands between the request and the function
+    apart: bool = field(init=False)  # it always gets a thread of its own
+
+    def __post_init__(self) -> None:
+        plain = not (self.is_async or self.signature.wants_context)
+        self.fast = plain and self.options.inline is True and self.options.concurrency is None
+        self.apart = self.options.inline is False or self.options.concurrency is not None
+
+    @property
+    def documentation(self) -> str:
+        return inspect.getdoc(self.function) or ""
+
+
+class SeedAPI(Protocol):
+    """The API shape of the system that this project starts from: four members."""
+
+    name: str
+    version: str
+
+    def methods(self) -> list[str]: ...
+    def execute(self, request: Request, /) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a ``SeedAPI`` executes. ``params`` is the JSON that arrived; empty: there were none."""
+
+    method: str
+    params: bytes
+    id: bytes = b"null"
+    jsonrpc: str = "2.0"
+
+
+@dataclass(slots=True)
+class Namespace:
+    name: str
+    version: str
+    allow: Allow | None
+
+
+class API:
+    """The functions that a server offers. Register them before the first client comes."""
+
+    def __init__(self) -> None:
+        self.methods: dict[str, Method] = {}
+        self.subscriptions: dict[tuple[str, str], Method] = {}
+        self.namespaces: dict[str, Namespace] = {}
+        self._owner: dict[str, str] = {}
+        self._add_own()
+
+    def register(
+        self,
+        namespace: str,
+        target: object,
+        *,
+        version: str = "1.0",
+        allow: Allow | None = None,
+        complain: Complain = in_msgspecs_words,
+    ) -> None:
+        """Serve the public methods of an object, or the public functions of a module or mapping.
+
+        ``some_name`` becomes ``<namespace>_someName``; with the namespace "" just ``someName``.
+        A namespace may be registered in several parts. ``allow(peer)`` says who may use it: to
+        others it does not exist. ``complain`` words what is wrong with params (see
+        ``binding.Complain``); those of a subscription come without its name.
+
+        Raises ValueError for a name that is taken, TypeError for a
+        function that cannot be served (its signature says how it is bound).
+        """
+        if isinstance(target, type):
+            raise TypeError(f"register an instance of {target.__name__}, not the class")
+        found = _functions(target)
+        if not found:
+            raise ValueError(f"there is no public function in {target!r}")
+        self._open(namespace, version, allow)
+        for name, function in found.items():
+            self._add(namespace, name, function, complain)
+
+    def merge(self, other: SeedAPI) -> None:
+        """Serve an object of the seed's shape as it is: its ``methods()`` by its ``execute``."""
+        self._open(other.name, other.version, None)
+        for name in other.methods():
+            self._put(other.name, _seed_method(other, name))
+
+    def modules(self, peer: PeerIdentity | None = None) -> dict[str, str]:
+        """Return the namespaces that the peer may use, with their versions."""
+        return {n.name: n.version for n in self.namespaces.values() if n.name and _may_use(n, peer)}
+
+    def table(self, peer: PeerIdentity | None) -> dict[str, Method]:
+        """Return the methods that the peer may call, by name."""
+        barred = {n.name for n in self.namespaces.values() if not _may_use(n, peer)}
+        if not barred:
+            return self.methods
+        return {k: m for k, m in self.methods.items() if self._owner[k] not in barred}
+
+    def _open(self, name: str, version: str, allow: Allow | None) -> None:
+        space = self.namespaces.setdefault(name, Namespace(name, version, allow))
+        space.version, space.allow = version, allow or space.allow
+
+    def _add(
+        self, namespace: str, name: str, function: Callable[..., Any], complain: Complain
+    ) -> None:
+        options: Options = getattr(function, MARK, Options())
+        name = options.name or _camel_case(name)
+        signature = inspect_function(function, Context, complain)
+        if options.subscription:
+            self._add_subscription(namespace, name, function, signature, options)
+            return
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(f"{name} is a generator: mark it with @rpc.subscription")
+        is_async = inspect.iscoroutinefunction(function)
+        full = f"{namespace}_{name}" if namespace else name
+        self._put(namespace, Method(full, signature, options, is_async, function))
+
+    def _put(self, namespace: str, method: Method) -> None:
+        if method.name in self.methods:
+            raise ValueError(f"{method.name} is registered already")
+        if method.name.startswith("rpc.") and namespace != "rpc":
+            raise ValueError(f"{method.name}: names that start with rpc. are JSON-RPC's own")
+        if len(method.name) > MAX_NAME:
+            raise ValueError(f"a method name has at most {MAX_NAME} characters")
+        self.methods[method.name] = method
+        self._owner[method.name] = namespace
+
+    def _add_subscription(
+        self,
+        namespace: str,
+        name: str,
+        function: Callable[..., Any],
+        signature: Signature,
+        options: Options,
+    ) -> None:
+        returns = get_origin(signature.returns) or signature.returns
+        is_async = inspect.isasyncgenfunction(function) or returns in _ASYNC_ITERATORS
+        if not (is_async or inspect.isgeneratorfunction(function) or returns in _ITERATORS):
+            raise TypeError(f"{name}: a subscription is a generator, plain or async")
+        if (namespace, name) in self.subscriptions:
+            raise ValueError(f"the subscription {name} of {namespace} is registered already")
+        # As its middleware and the log name it: what was called, and what for.
+        called = f"{namespace}_subscribe {name}"
+        self.subscriptions[namespace, name] = Method(
+            called, signature, options, is_async, function, "generator"
+        )
+        for kind in ("subscribe", "unsubscribe"):
+            full = f"{namespace}_{kind}"
+            if full not in self.methods:
+                stand_in = _subscribe if kind == "subscribe" else _unsubscribe
+                own = Method(
+                    full, inspect_function(stand_in, Context), Options(), False, stand_in, kind
+                )
+                self._put(namespace, own)
+
+    def _add_own(self) -> None:
+        self._open("rpc", "1.0", None)
+
+        def modules(context: Context) -> dict[str, str]:
+            """The namespaces of this server and their versions."""
+            return self.modules(context.peer)
+
+        def discover(context: Context) -> dict[str, Any]:
+            """The OpenRPC document of this server."""
+            from npipe.rpc.service.openrpc import document
+
+            return document(self.table(context.peer))
+
+        for name, function in {
+            "modules": modules,
+            "rpc_modules": modules,
+            "rpc.discover": discover,
+        }.items():
+            signature = inspect_function(function, Context)
+            self._put("rpc", Method(name, signature, Options(inline=True), False, function))
+
+
+def _subscribe(name: str, *params: Any) -> str:  # type: ignore[empty-body]
+    """Start a subscription of this namespace; return its id."""
+
+
+def _unsubscribe(id: str) -> bool:  # type: ignore[empty-body]
+    """End a subscription."""
+
+
+def _may_use(space: Namespace, peer: PeerIdentity | None) -> bool:
+    return space.allow is None or (peer is not None and space.allow(peer))
+
+
+def _camel_case(name: str) -> str:
+    """``get_block_by_number`` -> ``getBlockByNumber``; a name without underscores stays."""
+    first, *others = name.split("_")
+    return first + "".join(part[:1].upper() + part[1:] for part in others)
+
+
+def _functions(target: object) -> dict[str, Callable[..., Any]]:
+    """Find what is public: no leading underscore, and a module's or class's own functions.
+
+    Looks at the class before it touches the object, so that no property is run.
+    """
+    if isinstance(target, Mapping):
+        return {str(name): function for name, function in target.items()}
+    if isinstance(target, ModuleType):
+        own = {k: v for k, v in vars(target).items() if inspect.isfunction(v)}
+        listed = getattr(target, "__all__", None)
+        if listed is None:
+            listed = [k for k, v in own.items() if v.__module__ == target.__name__]
+        return {k: own[k] for k in listed if k in own and not k.startswith("_")}
+    found: dict[str, Callable[..., Any]] = {}
+    for name in dir(target):
+        if name.startswith("_"):
+            continue
+        static = inspect.getattr_static(target, name)
+        if inspect.isfunction(static) or isinstance(static, classmethod | staticmethod):
+            found[name] = getattr(target, name)
+    return found
+
+
+def _seed_method(other: SeedAPI, name: str) -> Method:
+    def execute(params: Raw, /) -> Any:
+        return other.execute(Request(name, bytes(params)))
+
+    signature = Signature((), Any, False, lambda params: (params,), execute)
+    return Method(name, signature, Options(), False, execute)

@@ -1,0 +1,225 @@
+"""JSON parameters to a function's arguments, by its annotations.
+
+Sans-I/O. All inspection happens once, when a function is registered; a call then runs one msgspec
+decoder over the raw params and one function call.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, get_type_hints
+
+import msgspec
+from msgspec import Raw
+
+from npipe.errors import InvalidParams, InvalidRequest
+from npipe.rpc.wire.messages import BAD_JSON
+
+__all__ = ["Parameter", "Signature", "inspect_function"]
+
+Bind = Callable[[Raw], tuple[Any, ...]]
+Complain = Callable[[Sequence["Parameter"], bytes, Exception], str]
+"""``complain(parameters, params, error)`` says what is wrong with params by position: a JSON array
+that msgspec has refused with ``error``."""
+_Complain = Callable[[bytes, Exception], str]  # that of one function
+NO_PARAMS = Raw(b"[]")
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter as the other end sees it. ``rest``: it is ``*args`` and takes all others."""
+
+    name: str
+    type: Any
+    required: bool
+    default: Any = None
+    rest: bool = False
+    keyword_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """How to call a function with JSON.
+
+    ``call(*bind(params))`` calls it; where ``wants_context``, ``call(context, *bind(params))``.
+    ``bind`` raises InvalidParams with the path and the reason.
+    """
+
+    parameters: tuple[Parameter, ...]
+    returns: Any
+    wants_context: bool
+    bind: Bind = field(repr=False)
+    call: Callable[..., Any] = field(repr=False)
+
+
+def in_msgspecs_words(parameters: Sequence[Parameter], params: bytes, error: Exception) -> str:
+    """The ``Complain`` of every API that has no words of its own."""
+    return f"invalid params: {error}"
+
+
+def inspect_function(
+    function: Callable[..., Any], context_type: type, complain: Complain = in_msgspecs_words
+) -> Signature:
+    """Read a function's signature. Raises TypeError where it cannot be served as JSON-RPC."""
+    hints = _type_hints(function)
+    parameters: list[Parameter] = []
+    context_at: int | str | None = None
+    for at, item in enumerate(inspect.signature(function).parameters.values()):
+        kind = hints.get(item.name, Any)
+        keyword_only = item.kind is item.KEYWORD_ONLY
+        if kind is context_type:
+            context_at = item.name if keyword_only else at
+        elif item.kind is item.VAR_KEYWORD:
+            raise TypeError(f"{_name(function)}: **{item.name} cannot be served: name each one")
+        else:
+            required = item.default is item.empty and item.kind is not item.VAR_POSITIONAL
+            default = None if item.default is item.empty else item.default
+            rest = item.kind is item.VAR_POSITIONAL
+            parameters.append(Parameter(item.name, kind, required, default, rest, keyword_only))
+    return Signature(
+        tuple(parameters),
+        hints.get("return", Any),
+        context_at is not None,
+        _make_bind(parameters, partial(complain, parameters)),
+        _make_call(function, parameters, context_at),
+    )
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return getattr(function, "__qualname__", repr(function))
+
+
+def _type_hints(function: Callable[..., Any]) -> dict[str, Any]:
+    target = function if inspect.isroutine(function) else type(function).__call__
+    try:
+        return get_type_hints(target, include_extras=True)
+    except NameError as error:
+        raise TypeError(
+            f"{_name(function)}: the annotation {error.name!r} cannot be found when the function "
+            "is registered: import it at run time, not under TYPE_CHECKING"
+        ) from None
+
+
+def _make_call(
+    function: Callable[..., Any], parameters: list[Parameter], context_at: int | str | None
+) -> Callable[..., Any]:
+    """Make a function of positional arguments only, the context first where one is wanted."""
+    names = [p.name for p in parameters if p.keyword_only]
+    if not names and context_at in (None, 0):
+        return function
+    split = len(parameters) - len(names)
+
+    def call(*args: Any) -> Any:
+        context, args = (None, args) if context_at is None else (args[0], args[1:])
+        positional, named = list(args[:split]), dict(zip(names, args[split:], strict=True))
+        if isinstance(context_at, str):
+            named[context_at] = context
+        elif context_at is not None:
+            positional.insert(context_at, context)
+        return function(*positional, **named)
+
+    def call_with_rest(*args: Any) -> Any:  # *args: whatever its number, the context's place holds
+        positional = list(args[1:])
+        positional.insert(context_at, args[0])  # type: ignore[arg-type]
+        return function(*positional)
+
+    return call_with_rest if any(p.rest for p in parameters) else call
+
+
+def _make_bind(parameters: list[Parameter], complain: _Complain) -> Bind:
+    by_name = _struct("Params", [p for p in parameters if not p.rest], array_like=False)
+    by_position: Bind
+    if any(p.rest for p in parameters):
+        by_position = _variadic(parameters)
+    elif any(p.keyword_only and p.required for p in parameters):
+        by_position = _refuse
+    elif all(p.required for p in parameters):
+        by_position = _decoder(tuple[tuple(p.type for p in parameters)])  # type: ignore[misc]
+    else:
+        positional = [p for p in parameters if not p.keyword_only]
+        extra = tuple(p.default for p in parameters if p.keyword_only)
+        strict = _struct("Params", positional, array_like=True)
+
+        def with_extra(raw: Raw) -> tuple[Any, ...]:
+            return strict(raw) + extra
+
+        by_position = with_extra if extra else strict
+
+    def bind(params: Raw) -> tuple[Any, ...]:
+        try:
+            return by_position(params or NO_PARAMS)
+        except BAD_JSON as error:
+            return _bind_otherwise(bytes(params), by_position, by_name, error, complain)
+
+    return bind
+
+
+def _bind_otherwise(
+    params: bytes, by_position: Bind, by_name: Bind, error: Exception, complain: _Complain
+) -> tuple[Any, ...]:
+    """Bind what is no good array: an object is by name, null is as good as nothing."""
+    first = params[:1]
+    try:
+        if first == b"{":
+            return by_name(Raw(params))
+        if first == b"n":
+            return by_position(NO_PARAMS)
+    except BAD_JSON as fault:
+        error = fault
+    if first == b"{":
+        raise InvalidParams(in_msgspecs_words((), params, error)) from None
+    if first in b"[n":
+        raise InvalidParams(complain(params if first == b"[" else b"[]", error)) from None
+    raise InvalidRequest("the params must be an array or an object")
+
+
+def _decoder(kind: Any) -> Callable[[Raw], Any]:
+    return msgspec.json.Decoder(kind).decode
+
+
+def _struct(name: str, parameters: list[Parameter], *, array_like: bool) -> Bind:
+    """Decode to a struct of the parameters: msgspec fills in defaults and refuses surplus ones."""
+    fields = [_field(at, p) for at, p in enumerate(parameters)]
+    kind = msgspec.defstruct(
+        name, fields, array_like=array_like, forbid_unknown_fields=True, kw_only=True, gc=False
+    )
+    decode, astuple = _decoder(kind), msgspec.structs.astuple
+    return lambda raw: astuple(decode(raw))
+
+
+def _field(at: int, parameter: Parameter) -> tuple[str, Any, Any]:
+    # The field's own name is neutral, for a parameter may be called what a struct cannot.
+    name, kind, default = f"p{at}", parameter.type, parameter.default
+    if parameter.required:
+        return (name, kind, msgspec.field(name=parameter.name))
+    return (name, kind, msgspec.field(name=parameter.name, default_factory=lambda: default))
+
+
+def _variadic(parameters: list[Parameter]) -> Bind:
+    """Bind ``fixed, *rest``: the rest has one type, the fixed ones are bound as without it."""
+    fixed = [p for p in parameters if not p.rest and not p.keyword_only]
+    if any(p.keyword_only for p in parameters):
+        raise TypeError("*args and keyword-only parameters together cannot be served")
+    rest = _decoder(tuple[next(p.type for p in parameters if p.rest), ...])  # type: ignore[misc]
+    if not fixed:
+        return rest
+    split, decode_fixed = _decoder(list[Raw]), _struct("Params", fixed, array_like=True)
+
+    def bind(params: Raw) -> tuple[Any, ...]:
+        items = split(params)
+        head, tail = items[: len(fixed)], items[len(fixed) :]
+        bound: tuple[Any, ...] = decode_fixed(_array(head)) + rest(_array(tail))
+        return bound
+
+    return bind
+
+
+def _array(items: list[Raw]) -> Raw:
+    return Raw(b"[" + b",".join(items) + b"]")
+
+
+def _refuse(params: Raw) -> tuple[Any, ...]:
+    raise msgspec.ValidationError("this method takes its parameters by name, in an object")

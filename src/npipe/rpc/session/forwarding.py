@@ -1,0 +1,90 @@
+"""Passing on what one session receives to another: the way of a message through a proxy.
+
+Sans-I/O. Only envelopes are looked at: params and results stay the bytes that came. Each side
+numbers its own calls, so ids are translated, also where one message names another's id.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Raw
+
+from npipe.errors import RPCError
+from npipe.rpc.service.dispatcher import LIMIT_EXCEEDED, Batch
+from npipe.rpc.session.pending_calls import Outcome, Pending
+from npipe.rpc.session.session import Session
+from npipe.rpc.wire.messages import BAD_JSON, Message, error_reply, request, result_reply
+
+__all__ = ["join_sessions"]
+
+
+class _Cancel(msgspec.Struct, gc=False):
+    id: Raw
+
+
+_decode_cancel = msgspec.json.Decoder(_Cancel).decode
+
+
+def join_sessions(one: Session, other: Session) -> None:
+    """Have each pass on to the other the calls and notifications that it receives."""
+    one.relays = other.relays = True
+    one.forward = _Relay(one, other)
+    other.forward = _Relay(other, one)
+
+
+class _Relay:
+    """One direction."""
+
+    def __init__(self, source: Session, target: Session) -> None:
+        self._source = source
+        self._target = target
+        self._pending: dict[bytes, Pending] = {}  # calls of the source, by their ids there
+        source.passed_on = self._pending
+
+    def __call__(self, message: Message, id: bytes, batch: tuple[Batch, int] | None) -> None:
+        """Pass a message on. Raises RPCError where it cannot be."""
+        method = str(message.method)
+        if id:
+            self._pass_call(method, message.params, id, batch)
+            return
+        try:
+            if method == "$/cancelRequest":
+                self._cancel(bytes(_decode_cancel(message.params).id))
+            elif method == "$/progress":  # about a call that we made in the other's name
+                self._source.outgoing.take_progress(message.params)
+            else:
+                self._target.outgoing.notify(method, bytes(message.params))
+        except BAD_JSON:
+            self._source.outgoing.strays += 1
+        self._source.deliver(id, batch, b"")
+
+    def _pass_call(
+        self, method: str, params: Raw, id: bytes, batch: tuple[Batch, int] | None
+    ) -> None:
+        if len(self._pending) >= self._source.limits.calls:
+            most = self._source.limits.calls
+            raise RPCError(f"more than {most} calls in flight", code=LIMIT_EXCEEDED)
+
+        def on_reply(outcome: Outcome) -> None:
+            self._pending.pop(id, None)
+            self._source.deliver(id, batch, _reply(id, outcome))
+
+        def on_progress(value: Raw) -> None:
+            text = b'{"token":%b,"value":%b}' % (id, bytes(value) or b"null")
+            self._source.send(request("$/progress", text))
+
+        self._pending[id] = self._target.outgoing.call(method, bytes(params), on_reply, on_progress)
+
+    def _cancel(self, id: bytes) -> None:
+        """Pass it on with the id there; the answer that it brings is passed back as any other."""
+        pending = self._pending.get(id)
+        if pending is not None:
+            self._target.outgoing.notify("$/cancelRequest", b'{"id":%b}' % pending.ids[0])
+
+
+def _reply(id: bytes, outcome: Outcome) -> bytes:
+    if not isinstance(outcome, Exception):
+        return result_reply(id, bytes(outcome))
+    if not isinstance(outcome, RPCError):  # lost, or no JSON-RPC
+        outcome = RPCError(f"upstream: {outcome}")
+    return error_reply(id, outcome)

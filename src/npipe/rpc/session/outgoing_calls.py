@@ -1,0 +1,262 @@
+"""The calls that this end makes: ids, replies matched to them, batches, pushes, progress.
+
+Sans-I/O. One half of a ``Session``, the other being the calls that it serves. Nothing here waits:
+whoever makes a call hands in a callback, and a shell turns that into a thread's or a task's wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count, islice
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from npipe.errors import ConnectionLost, ProtocolError
+from npipe.rpc.session.pending_calls import Call, Group, OnBatch, OnReply, Outcome, Pending
+from npipe.rpc.session.served_subscriptions import Push
+from npipe.rpc.wire.messages import ABSENT, Message, encode, read_error, request
+
+__all__ = ["Entry", "Outgoing"]
+
+Entry = tuple[str, Sequence[Any] | Mapping[str, Any]]
+"""One call of a batch: the method and its parameters, by position or by name."""
+
+OnPush = Callable[[Push | ConnectionLost], object]
+
+
+class _Progress(msgspec.Struct, gc=False):
+    token: Raw
+    value: Raw = ABSENT
+
+
+class _Request(msgspec.Struct, gc=False):
+    jsonrpc: str
+    id: int
+    method: str
+    params: Sequence[Any] | Mapping[str, Any] | UnsetType
+
+
+_decode_progress = msgspec.json.Decoder(_Progress).decode
+_decode_push = msgspec.json.Decoder(Push).decode
+
+
+class Outgoing:
+    """What this end asked of the other."""
+
+    def __init__(self, send: Callable[[bytes], object]) -> None:
+        self.strays = 0  # replies and pushes to nothing: late, doubled or made up
+        self._send = send
+        self._ids = count(1)  # next() is one step for every thread
+        self._pending: dict[bytes, Pending] = {}
+        self.unsent: list[Pending] = []  # queued, and not taken yet
+        self._subscribers: dict[bytes, OnPush] = {}
+        self._ended = ""  # why there will be no more replies
+
+    def __len__(self) -> int:
+        """How many calls wait for an answer."""
+        return len(self._pending)
+
+    @property
+    def awaiting(self) -> bool:
+        """True while the other end has something to send us: replies, or what it pushes."""
+        return bool(self._pending or self._subscribers)
+
+    @property
+    def subscribed(self) -> bool:
+        """True while the other end may push at any time."""
+        return bool(self._subscribers)
+
+    def call(
+        self,
+        method: str,
+        params: bytes,
+        on_reply: OnReply,
+        on_progress: Callable[[Raw], object] | None = None,
+    ) -> Pending:
+        """Queue a call. ``on_reply(outcome)`` is called exactly once, unless it is cancelled."""
+        id = b"%d" % next(self._ids)
+        call = Call(id, on_reply, on_progress)
+        self._expect(call)
+        self._send(request(method, params, id))
+        return call
+
+    def notify(self, method: str, params: bytes) -> None:
+        """Queue a notification."""
+        self._send(request(method, params))
+
+    def batch(self, entries: Sequence[Entry], on_reply: OnBatch) -> Pending:
+        """Queue a batch of one call or more. ``on_reply`` gets all outcomes in order, at once.
+
+        Raises ValueError or TypeError for parameters that have no form in JSON.
+        """
+        numbers = list(islice(self._ids, len(entries)))
+        text = encode(
+            [
+                _Request("2.0", number, method, UNSET if _is_nothing(params) else params)
+                for number, (method, params) in zip(numbers, entries, strict=True)
+            ]
+        )
+        group = Group([b"%d" % number for number in numbers], on_reply)
+        self._expect(group)
+        self._send(text)
+        return group
+
+    def subscribe(
+        self,
+        namespace: str,
+        params: bytes,
+        on_push: OnPush,
+        on_reply: OnReply,
+    ) -> Pending:
+        """Queue a ``<namespace>_subscribe``. No push is missed: the reply is looked at first."""
+
+        def subscribed(outcome: Outcome) -> None:
+            if not isinstance(outcome, Exception):
+                self._subscribers[bytes(outcome)] = on_push
+                if self._ended:  # just now, by another thread
+                    self._end_subscriptions()
+            on_reply(outcome)
+
+        return self.call(f"{namespace}_subscribe", params, subscribed)
+
+    def forget_subscription(self, id: bytes) -> None:
+        """Drop what is still pushed for a subscription. ``id`` is JSON."""
+        self._subscribers.pop(id, None)
+
+    def cancel(self, pending: Pending) -> None:
+        """Give a call up: tell the other end, drop its reply should it still come."""
+        for id in pending.ids:
+            if self._pending.pop(id, None) is not None:
+                self._send(request("$/cancelRequest", b'{"id":' + id + b"}"))
+
+    def taken(self) -> list[Pending]:
+        """Mark all queued calls as sent and return them. The session's ``take`` does so; where
+        the write then wrote not one byte, the shell sets ``sent`` back."""
+        unsent = self.unsent[:]
+        del self.unsent[: len(unsent)]
+        for pending in unsent:
+            pending.sent = True
+        return unsent
+
+    def fail_all(self, reason: str) -> None:
+        """No more replies will come: end every call in ConnectionLost, now and from now on."""
+        self._ended = self._ended or reason
+        self._end_subscriptions()
+        while self._pending:
+            try:
+                id, pending = self._pending.popitem()
+            except KeyError:  # another thread was quicker
+                return
+            pending.settle(id, ConnectionLost(reason, maybe_executed=pending.sent))
+
+    def _end_subscriptions(self) -> None:
+        while self._subscribers:
+            try:
+                _, on_push = self._subscribers.popitem()
+            except KeyError:
+                return
+            on_push(ConnectionLost(self._ended, maybe_executed=True))
+
+    def settle(self, reply: Message) -> None:
+        """Take a reply."""
+        id = bytes(reply.id)
+        pending = self._pending.pop(id, None)
+        if pending is None:
+            self._settle_stray(reply)
+        else:
+            pending.settle(id, _outcome(reply))
+
+    def settle_batch(self, replies: list[Message]) -> None:
+        """Take the reply to a batch; what it lacks will not come any more."""
+        if self._settle_in_order(replies):
+            return
+        groups: dict[int, Group] = {}
+        for reply in replies:
+            pending = self._pending.get(bytes(reply.id))
+            if type(pending) is Group:
+                groups[id(pending)] = pending
+            self.settle(reply)
+        for group in groups.values():
+            self._settle_all(group, ProtocolError("the reply to the batch lacks this call"))
+
+    def _settle_in_order(self, replies: list[Message]) -> bool:
+        """Take a reply that answers a whole batch call by call, as it mostly comes: at one go.
+        False: it is not like that, and nothing has been done."""
+        ids = [bytes(reply.id) for reply in replies]
+        group = self._pending.get(ids[0])
+        if type(group) is not Group or group.ids != ids:
+            return False
+        taken = {id for id in ids if self._pending.pop(id, None) is group}
+        outcomes = [reply.result if reply.error is ABSENT else _outcome(reply) for reply in replies]
+        if len(taken) == len(ids):
+            group.settle_all(outcomes)
+            return True
+        for id, outcome in zip(ids, outcomes, strict=True):  # given up, or answered in part before
+            if id in taken:
+                group.settle(id, outcome)
+            else:
+                self.strays += 1
+        return True
+
+    def take_push(self, params: Raw) -> None:
+        """Take a ``<namespace>_subscription``. Raises what msgspec raises on bad params."""
+        push = _decode_push(params)
+        key = bytes(push.subscription)
+        on_push = self._subscribers.get(key)
+        if push.error or push.end:
+            self._subscribers.pop(key, None)
+        if on_push is None:
+            self.strays += 1
+        else:
+            on_push(push)
+
+    def take_progress(self, params: Raw) -> None:
+        """Take a ``$/progress``. Raises what msgspec raises on bad params."""
+        progress = _decode_progress(params)
+        pending = self._pending.get(bytes(progress.token))
+        if pending is None:
+            self.strays += 1
+        elif pending.on_progress is not None:
+            pending.on_progress(progress.value)
+
+    def _expect(self, pending: Pending) -> None:
+        if self._ended:
+            raise ConnectionLost(self._ended, maybe_executed=False)
+        self._pending.update(dict.fromkeys(pending.ids, pending))
+        self.unsent.append(pending)
+        if self._ended:  # just now, by another thread, which may have missed this one
+            self.fail_all(self._ended)
+
+    def _settle_all(self, pending: Pending, outcome: Outcome) -> None:
+        """End what still waits of it."""
+        for id in pending.ids:
+            if self._pending.pop(id, None) is not None:
+                pending.settle(id, outcome)
+
+    def _settle_stray(self, reply: Message) -> None:
+        """A reply to nothing. An error without an id answers what could not be read: where only
+        one thing waits, it is meant for that."""
+        self.strays += 1
+        waiting = list(self._pending.values())
+        if bytes(reply.id) not in (b"", b"null") or not reply.error or not waiting:
+            return
+        if all(pending is waiting[0] for pending in waiting):
+            self._settle_all(waiting[0], _outcome(reply))
+
+
+def _is_nothing(params: Sequence[Any] | Mapping[str, Any]) -> bool:
+    return not params and (type(params) is tuple or not isinstance(params, Mapping))
+
+
+def _outcome(reply: Message) -> Outcome:
+    # An error of null beside a result is how JSON-RPC 1.0 spells success.
+    if reply.error and bytes(reply.error) != b"null":
+        if reply.result and bytes(reply.result) != b"null":
+            return ProtocolError("a reply with both a result and an error")
+        try:
+            return read_error(reply.error)
+        except ProtocolError as error:
+            return error
+    return reply.result or ProtocolError("a reply with neither a result nor an error")

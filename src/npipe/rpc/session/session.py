@@ -1,0 +1,414 @@
+"""One end of one connection: which message is what, and who gets it.
+
+Sans-I/O: no socket, no thread, no clock. Both ends are alike, each may call and serve. A shell
+(threads: ``link``; asyncio: ``aio``) drives it:
+
+    session.receive(framing.feed(data))       # what arrived
+    while call := session.next_call():        # everything else has been answered by now
+        ...run it: call.run() here or in a thread, await call.run_async() in a task...
+    write(session.take())                     # once for all that one read brought
+    while session.has_pushes: write(session.take(pushes=True))  # what subscriptions have, in turn
+
+Where the other end reads more slowly than it asks, ``next_call`` gives out nothing and the session
+is ``stalled``: what is queued has to leave first. It may be read from even so, until it is
+``full``: what must not wait behind calls is found and done.
+
+Threads: any method may be called from any thread at any time, except that ``take`` and what
+follows it needs the shell's write lock. There is no lock in here: each shared thing is changed in
+one step of a list, dict, set or deque.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Sized
+from time import perf_counter
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Raw
+
+from npipe.errors import InvalidRequest, MethodNotFound, RPCError
+from npipe.rpc.limits import Limits
+from npipe.rpc.service.api import Method
+from npipe.rpc.service.dispatcher import (
+    CANCELLED,
+    TOO_LARGE,
+    Apart,
+    Batch,
+    Call,
+    Dispatcher,
+)
+from npipe.rpc.session.outgoing_calls import Outgoing
+from npipe.rpc.session.pending_calls import Pending
+from npipe.rpc.session.receive_queue import Inbox, Parsed
+from npipe.rpc.session.send_queue import Outbox
+from npipe.rpc.session.served_subscriptions import Subscription, Subscriptions
+from npipe.rpc.session.timing import Timing
+from npipe.rpc.wire.messages import (
+    BAD_JSON,
+    Fault,
+    Message,
+    encode,
+    error_reply,
+    parse,
+    result_reply,
+)
+from npipe.security import PeerIdentity
+
+__all__ = ["Session"]
+
+log = logging.getLogger("npipe.rpc")
+
+Forward = Callable[[Message, bytes, tuple[Batch, int] | None], None]
+
+
+class _CancelParams(msgspec.Struct, gc=False):
+    id: Raw
+
+
+_decode_cancel = msgspec.json.Decoder(_CancelParams).decode
+
+
+class Session:
+    """The state of one connection, as this end sees it."""
+
+    remote: Any = None  # the shell's face for calling the other end
+    apart: Apart | None = None  # the shell's way to run a plain function that is awaited
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        *,
+        limits: Limits | None = None,
+        wrap: Callable[..., bytes] = lambda *messages: b"\n".join((*messages, b"")),
+        connection_id: int = 0,
+        peer: PeerIdentity | None = None,
+        on_subscription: Callable[[Subscription], object] | None = None,
+        on_pushes: Callable[[], object] | None = None,
+    ) -> None:
+        """``wrap`` frames messages to be sent. ``on_subscription`` is told of each subscription
+        once its id is on the way: the shell then runs it. ``on_pushes()`` is called, from any
+        thread, when ``has_pushes`` becomes true."""
+        self.dispatcher = dispatcher
+        self.limits = limits or Limits()
+        self.connection_id = connection_id
+        self.peer = peer
+        self.forward: Forward | None = None  # takes all calls and notifications: a proxy's
+        self.relays = False  # a proxy's: all keeps its order, and goes out elsewhere
+        self.passed_on: Sized = ()  # the calls that it took and has not answered
+        self.closed = False
+        self.blocked = False  # set by a shell while what it took does not leave: begin nothing
+        self.stalled = False  # something was not begun since too much waits to leave
+        self.outbox = Outbox(wrap, self.limits.queue_bytes)
+        self.send = self.outbox.put  # queue a message to be written
+        self.subscriptions = Subscriptions(self, on_subscription or (lambda subscription: None))
+        self.outgoing = Outgoing(self.send)
+        self.calls = self.errors = 0
+        self.timings: dict[str, Timing] = {}  # by method
+        self.in_write: list[Pending] = []  # the calls that ``take`` returned last
+        self.plain = not dispatcher.middleware
+        self.all_async = dispatcher.is_async
+        self._methods = dispatcher.api.table(peer)
+        self._most = self.limits.reply_bytes
+        self._on_pushes = on_pushes
+        self._inbox = Inbox(self.limits.message_bytes)
+        self._ready: deque[Call] = deque()  # bound, and waiting for its turn
+        self._active: set[Call] = set()
+
+    # What arrives
+
+    def receive(self, messages: Iterable[bytes]) -> None:
+        """Take complete messages, as framing found them. ``next_call`` then works on them."""
+        self._inbox.new.extend(messages)
+
+    def next_call(self) -> Call | None:
+        """Answer what can be answered at once; return the next call that has to be run, if any.
+
+        None also when as many calls are in flight as may be, or when it is ``stalled``: ask again
+        when one has ended, or when what is queued has left.
+        """
+        limit = self.limits.calls
+        new, later, given_up = self._inbox.new, self._inbox.later, self._inbox.given_up
+        ready, active = self._ready, self._active
+        outbox = self.outbox
+        call: Call | None
+        while not (self.blocked or (outbox.size > outbox.mark and self._is_behind())):
+            try:
+                if ready and len(active) < limit:
+                    call = ready.popleft()
+                elif ready and len(ready) >= limit:
+                    self._inbox.look_ahead(self._take_other)
+                    return None
+                elif new or later:
+                    message = parse(later.popleft() if later else new.popleft())
+                    if type(message) is not Message:
+                        self._take_other(message)
+                        continue
+                    call = self._take(message, None)
+                    if call is None:  # answered: the common case
+                        continue
+                else:
+                    return None
+            except IndexError:  # another thread was quicker
+                continue
+            if call.cancelled or (given_up and call.id in given_up):
+                call.fail(RPCError("cancelled", code=CANCELLED))
+            elif len(active) >= limit:
+                ready.append(call)
+            else:
+                return self._begin(call)
+        self.stalled = bool(new or later or ready)
+        if not self.relays:
+            self._inbox.look_ahead(self._take_other)
+        return None
+
+    def _begin(self, call: Call) -> Call:
+        self._active.add(call)
+        if self.closed:  # just now, by another thread, which may have missed this one
+            call.cancel()
+        return call
+
+    def _is_behind(self) -> bool:
+        return self.outbox.crowded and not self.relays
+
+    @property
+    def crowded(self) -> bool:
+        """True while so much waits to leave that no call should be made or begun."""
+        return self.blocked or self.outbox.crowded
+
+    @property
+    def awaiting(self) -> bool:
+        """True while the other end owes something. Then it must be read from, however slowly it
+        reads: it may be waiting for that in turn. (Of a proxy both ends see to that.)"""
+        return self.outgoing.awaiting and not self.relays
+
+    @property
+    def full(self) -> bool:
+        """True when nothing more should be read before a call has ended, or may begin."""
+        return bool(self._inbox.new) and (self.crowded or len(self._ready) >= self.limits.calls)
+
+    @property
+    def idle(self) -> bool:
+        """True when there is nothing to be done for the other end."""
+        output = self.outbox.messages or self.outbox.has_pushes
+        return not (self.has_waiting or self._active or output or len(self.passed_on))
+
+    @property
+    def has_waiting(self) -> bool:
+        """True while something that came has not been looked at, or not been begun."""
+        return bool(self._inbox.new or self._inbox.later or self._ready)
+
+    @property
+    def in_flight(self) -> int:
+        """How many of the other end's calls are running or waiting to."""
+        waiting = len(self._ready) + len(self._inbox.later)
+        return len(self._active) + waiting + len(self.passed_on)
+
+    def _take_other(self, message: Parsed) -> None:
+        """Take what begins no call, or several."""
+        if type(message) is Fault:
+            self.errors += 1
+            self.send(error_reply(message.id, message.error))
+        elif type(message) is Message:
+            self._take(message, None)
+        elif isinstance(message, list):
+            self._take_batch(message)
+
+    def _take(self, message: Message, batch: tuple[Batch, int] | None) -> Call | None:
+        """Do what one message asks, or return the call that does."""
+        if message.method is UNSET:
+            self.outgoing.settle(message)
+            return None
+        id = bytes(message.id)
+        self.calls += 1
+        try:
+            if self.forward is not None:
+                self.forward(message, id, batch)
+                return None
+            method = self._methods.get(message.method)
+            if method is None or method.kind != "method":
+                self._take_special(method, message, id, batch)
+                return None
+            signature = method.signature
+            args = signature.bind(message.params)
+            if not (method.fast and self.plain):
+                return Call(self, method, args, id, batch)
+            started = perf_counter()
+            try:
+                result = encode(signature.call(*args))
+            finally:
+                self.measure(method, perf_counter() - started)
+            reply = result_reply(id, result) if id else b""
+        except Exception as error:
+            reply = self._explain(message, id, error)
+        if not 0 < len(reply) <= self._most:
+            self.deliver(id, batch, reply)
+        elif batch is None:
+            self.send(reply)
+        else:
+            batch[0].put(batch[1], id, reply)
+        return None
+
+    def _explain(self, message: Message, id: bytes, error: Exception) -> bytes:
+        self.errors += 1
+        explained = self.dispatcher.explain(str(message.method), self.connection_id, error)
+        if not id and isinstance(error, InvalidRequest):
+            id = b"null"  # params of no kind: then it was no notification either
+        return error_reply(id, explained) if id else b""
+
+    def deliver(self, id: bytes, batch: tuple[Batch, int] | None, reply: bytes) -> bool:
+        """Send a reply, or hand it to its batch; empty: there is none. False: it was too large,
+        and an error went in its place."""
+        fits = len(reply) <= self._most
+        if not fits:
+            self.errors += 1
+            reply = error_reply(id, RPCError("the reply is too large", code=TOO_LARGE))
+        if batch is not None:
+            batch[0].put(batch[1], id, reply)
+        elif reply:
+            self.send(reply)
+        return fits
+
+    def _take_special(
+        self, method: Method | None, message: Message, id: bytes, batch: tuple[Batch, int] | None
+    ) -> None:
+        name, params = str(message.method), message.params
+        if method is not None and method.kind == "subscribe":
+            self._subscribe(name.removesuffix("_subscribe"), params, id, batch)
+            return
+        if method is not None:
+            result = self.subscriptions.unsubscribe(params)
+        elif not id:
+            self._take_notification(name, params)
+            result = True
+        else:
+            raise MethodNotFound(f"the method {name} does not exist/is not available")
+        self.deliver(id, batch, result_reply(id, encode(result)) if id else b"")
+
+    def _take_notification(self, name: str, params: Raw) -> None:
+        """Take what the two ends tell each other; what is unknown is ignored, as it must be."""
+        try:
+            if name.endswith("_subscription"):
+                self.outgoing.take_push(params)
+            elif name == "$/progress":
+                self.outgoing.take_progress(params)
+            elif name == "$/cancelRequest":
+                self._cancel_served(bytes(_decode_cancel(params).id))
+        except BAD_JSON:
+            self.outgoing.strays += 1
+
+    def _cancel_served(self, id: bytes) -> None:
+        known = [c for c in (*tuple(self._active), *tuple(self._ready)) if c.id == id]
+        for call in known:
+            call.cancel()
+        if not known:
+            self._inbox.give_up(id)
+
+    def _take_batch(self, items: list[Message | Fault]) -> None:
+        if not items:
+            self.errors += 1
+            self.send(error_reply(b"null", InvalidRequest("empty batch")))
+            return
+        if all(type(item) is Message and item.method is UNSET for item in items):
+            self.outgoing.settle_batch(items)  # type: ignore[arg-type]
+            return
+        if len(items) > self.limits.batch_items:
+            self.errors += 1
+            ids = (bytes(i.id) for i in items if type(i) is Message and i.id)
+            most = self.limits.batch_items
+            error = InvalidRequest(f"batch too large: at most {most} calls in one")
+            self.send(b"[" + error_reply(next(ids, b"null"), error) + b"]")
+            return
+        batch = Batch(len(items), self.limits.reply_bytes, self._batch_done)
+        for at, item in enumerate(items):
+            if type(item) is Message:
+                if item.method is UNSET:
+                    batch.put(at, b"", b"")
+                call = self._take(item, (batch, at))
+                if call is not None:
+                    self._ready.append(call)
+            elif type(item) is Fault:
+                self.errors += 1
+                batch.put(at, item.id, error_reply(item.id, item.error))
+
+    def _batch_done(self, batch: Batch, reply: bytes) -> None:
+        if reply:
+            self.send(reply)
+        for at, subscription in batch.subscriptions:
+            self.subscriptions.begin(subscription, told=at not in batch.refused)
+
+    # Replies
+
+    def answer(self, call: Call, reply: bytes) -> None:
+        """Take the reply to a call that ``next_call`` gave out; empty: there is none."""
+        if call.batch is None and len(reply) <= self._most:
+            if reply:
+                self.outbox.put(reply)
+        else:
+            self.deliver(call.id, call.batch, reply)
+        self._active.discard(call)  # last: until its reply is queued, the session is not idle
+
+    def take(self, *, pushes: bool = False) -> bytes:
+        """Return all bytes to be written, each message framed; with ``pushes`` also some of what
+        the subscriptions have queued. Under the shell's write lock."""
+        self.in_write = self.outgoing.taken() if self.outgoing.unsent else []
+        return self.outbox.take(pushes=pushes)
+
+    @property
+    def has_output(self) -> bool:
+        """True when there is something to be taken, pushes apart."""
+        return bool(self.outbox.messages)
+
+    @property
+    def has_pushes(self) -> bool:
+        """True when a subscription has something to be taken."""
+        return self.outbox.has_pushes
+
+    def measure(self, method: Method, seconds: float) -> None:
+        """Add one call to the statistics. (Two threads at once may lose one: they are no bill.)"""
+        timing = self.timings.get(method.name)
+        if timing is None:
+            timing = self.timings.setdefault(method.name, Timing())
+        timing.calls += 1
+        timing.seconds += seconds
+
+    # Subscriptions that we serve
+
+    def _subscribe(
+        self, namespace: str, params: Raw, id: bytes, batch: tuple[Batch, int] | None
+    ) -> None:
+        if not id:
+            self.deliver(id, batch, b"")  # nobody could be told the subscription's id
+            return
+        subscription = self.subscriptions.open(namespace, params)
+        reply = result_reply(id, encode(subscription.id))
+        if batch is not None:  # the id goes out with the batch's reply, the items after it
+            batch[0].subscriptions.append((batch[1], subscription))
+        fits = self.deliver(id, batch, reply)
+        if batch is None:
+            self.subscriptions.begin(subscription, told=fits)
+
+    def pushes_from(self, subscription: Subscription) -> None:
+        """Note that a subscription has something to be taken, and had nothing."""
+        if self.outbox.put_pushes(subscription) and self._on_pushes is not None:
+            self._on_pushes()
+
+    # The end
+
+    def receive_eof(self) -> None:
+        """The other end will send no more: our calls have no answer, its own still get theirs."""
+        self.outgoing.fail_all("the connection ended before the reply")
+        self.subscriptions.end()
+
+    def close(self, reason: str = "the connection was lost") -> None:
+        """Everything ends: calls on both sides, subscriptions, what was queued. Idempotent."""
+        self.closed = True
+        self.outbox.close()
+        self._inbox.clear()
+        self._ready.clear()
+        for call in tuple(self._active):
+            call.cancel()
+        self.subscriptions.end()
+        self.outgoing.fail_all(reason)

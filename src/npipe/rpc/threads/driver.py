@@ -1,0 +1,351 @@
+"""One connection, driven by threads: the shell around a ``Session``, for servers and clients.
+
+One thread reads, and runs the calls that it reads itself: a call and its answer then cost one
+read, one write and no switch of threads. Where a call takes longer than ``PATIENCE``, the ``Watch``
+gives the reading to a fresh thread, so that what comes after it (other calls, replies, a
+``$/cancelRequest``) is not held up; the method is remembered as slow, and its next calls get a
+thread of their own from the start. What a message means is not known here: see ``session``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from npipe.errors import ClosedError, ParseError, ProtocolError
+from npipe.rpc.service.dispatcher import Call
+from npipe.rpc.session.session import Session
+from npipe.rpc.threads.executor import Runner
+from npipe.rpc.threads.slow_calls import Gates, Watch, start_thread
+from npipe.rpc.threads.spin_read import EagerReads
+from npipe.rpc.threads.waiter import Reply
+from npipe.rpc.threads.writer import Writer
+from npipe.rpc.wire.framing import Framing
+from npipe.rpc.wire.messages import error_reply
+from npipe.transport.base import Connection
+
+__all__ = ["Link"]
+
+log = logging.getLogger("npipe.rpc")
+
+READ_SIZE = 65536  # bytes; what a Unix socket holds by default is about three times that
+GONE_SECONDS = 0.05  # between two looks whether a half-closed other end has gone for good
+
+
+class Link:
+    """Moves bytes between a connection and its session, and runs the session's calls."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        session: Session,
+        framing: Framing,
+        watch: Watch,
+        gates: Gates,
+        *,
+        on_close: Callable[[Link, str], object],
+        run_async: Callable[[Runner, Call], object] | None = None,
+    ) -> None:
+        """``on_close(link, reason)`` is called once. ``run_async`` starts an ``async def`` call."""
+        self.connection = connection
+        self.session = session
+        self.progress = 0  # calls ended in the reading thread; stands still while one is slow
+        self.partner: Link | None = None  # in a proxy: where what is read here goes
+        self.bytes_in = 0
+        self._framing = framing
+        self._watch = watch
+        self._on_close = on_close
+        self._writer = Writer(
+            connection,
+            session,
+            name=f"npipe-{session.connection_id:06d}-write",
+            on_failure=self.close,
+        )
+        self._runner = Runner(
+            session,
+            self._writer,
+            gates,
+            name=self._thread_name,
+            run_async=run_async,
+            on_pause=self._on_pause,
+        )
+        self._state_lock = threading.Lock()
+        self._reader: object = None  # who reads: a token, compared by identity
+        self._current: Call | None = None
+        self._eager = EagerReads(watch.looking)
+        self._at_end = False  # the other end has finished sending
+        self._closed = False
+        self._blank = False  # nothing but whitespace came last
+        self._idle_end = 0.0  # when it will have been idle for too long
+        self._partial = False  # a read deadline stands for the rest of a message
+        self._anew = False  # that message's time begins now
+
+    def start(self) -> None:
+        """Read and serve in a thread of its own."""
+        start_thread(self.run, f"npipe-{self.session.connection_id:06d}")
+
+    def run(self) -> None:
+        """Read and serve in this thread, until the connection ends or another takes over."""
+        token = self._reader = object()
+        self._read_as(token)
+
+    def wait(self, reply: Reply[Any], until: float | None) -> bool:
+        """Wait for the reply to a call over this link. False: it has not come in time."""
+        return reply.wait(until)
+
+    def interrupted(self) -> None:
+        """Say that an exception (KeyboardInterrupt) ended ``wait``; its calls are given up."""
+
+    def join(self, other: Link) -> None:
+        """Write to the other what is read here, and the other way round."""
+        self.partner, other.partner = other, self
+
+    # Reading
+
+    def _read_as(self, token: object) -> None:
+        try:
+            while self._work(token):
+                self._answer()
+                if self.session.stalled and self._runner.catch_up():
+                    continue
+                if self.partner is not None:
+                    self.partner.flush()
+                if not self._read_once():
+                    self._finish(token)
+                    return
+        except Exception as error:
+            self._fail(error)
+
+    def _read_once(self) -> bool:
+        """Read, and hand over what has come. False: nothing more will. Raises as reading does."""
+        framing, session = self._framing, self.session
+        if framing.error is not None:  # what came before it has been answered
+            raise framing.error
+        if session.full:
+            self._wait_for_room()
+            self._anew = True
+        if self._partial or framing.pending:
+            self._watch_partial()  # not sooner: to answer the one before it may have taken long
+        data = self._read()
+        if not data:
+            return False
+        self.bytes_in += len(data)
+        messages = framing.feed(data)
+        session.receive(messages)
+        self._anew = bool(messages)
+        self._blank = not (messages or framing.pending)
+        return True
+
+    def _fail(self, error: Exception) -> None:
+        """Close the connection, since reading it failed."""
+        reason = "internal error"
+        if isinstance(error, ProtocolError):
+            self._complain(error)
+            reason = f"protocol error: {error}"
+        elif isinstance(error, TimeoutError):
+            reason = "no complete message in time" if self._partial else "idle for too long"
+        elif isinstance(error, ClosedError):
+            reason = "closed"
+        elif isinstance(error, OSError):
+            reason = str(error)
+        else:
+            log.error("connection %06d: reading", self.session.connection_id, exc_info=error)
+        self.close(reason)
+
+    def _read(self) -> bytes:
+        if self.session.limits.idle_timeout is None:
+            data = self._eager.read(self.connection, READ_SIZE)
+            return self.connection.read(READ_SIZE) if data is None else data
+        while True:
+            before = self.bytes_out
+            if not self._partial:
+                if not self._blank:
+                    self._idle_end = time.monotonic() + self.session.limits.idle_timeout
+                self.connection.set_read_deadline(self._idle_end)
+            try:
+                data = self._eager.read(self.connection, READ_SIZE)
+                return self.connection.read(READ_SIZE) if data is None else data
+            except TimeoutError:
+                # Not ``in_flight``: a call that has just ended has its reply still to be written.
+                idle_now = self.idle and before == self.bytes_out
+                if self._partial or (idle_now and not self.session.subscriptions):
+                    raise
+                self._blank = False
+
+    def _watch_partial(self) -> None:
+        """Give the rest of a message its time; take the deadline away once it is whole."""
+        partial = self._framing.pending > 0
+        if partial != self._partial or (partial and self._anew):
+            self._partial = partial
+            seconds = self.session.limits.message_timeout
+            if seconds is not None:
+                self.connection.set_read_deadline(time.monotonic() + seconds if partial else None)
+
+    def _wait_for_room(self, until: float | None = None) -> None:
+        """Read no further while more calls wait than may. Raises TimeoutError."""
+        room = self._runner.room
+        while self.session.full and not self._closed:
+            room.clear()
+            left = None if until is None else max(0, until - time.monotonic())
+            if self.session.full and not room.wait(left):
+                raise TimeoutError
+
+    # Calls
+
+    def _work(self, token: object) -> bool:
+        """Run what there is to run. False: another thread has taken over the reading."""
+        session = self.session
+        call = session.next_call()
+        if call is None:
+            return True
+        all_async = session.all_async
+        watch = self._watch
+        watch.busy.add(self)
+        if not watch.awake:
+            watch.wake()
+        while call is not None:
+            method = call.method
+            if method.is_async or all_async or method.slow or method.apart:
+                self._runner.start(call)
+            else:
+                self._current = call
+                call.run()
+                with self._state_lock:  # or take_over could make a second reader meanwhile
+                    self._current = None
+                    self.progress += 1
+                    taken_over = self._reader is not token
+                if taken_over:
+                    self._runner.after_call()
+                    return False
+            call = session.next_call()
+        watch.busy.discard(self)
+        return True
+
+    def take_over(self, progress: int) -> None:
+        """Let a fresh thread read: the present one is still in the call that it was in."""
+        with self._state_lock:
+            call = self._current
+            if progress != self.progress or call is None or self._closed:
+                return
+            before = self._reader, call
+            self._reader, self._current = object(), None
+            self._watch.busy.discard(self)
+            call.method.slow = True
+            try:
+                start_thread(self._read_as, self._thread_name, self._reader)
+            except RuntimeError:  # no thread to be had: what waits goes on waiting
+                self._reader, self._current = before
+
+    # Writing
+
+    @property
+    def bytes_out(self) -> int:
+        """How many bytes have been written."""
+        return self._writer.bytes_out
+
+    def flush(self, until: float | None = None) -> None:
+        """Write a call that was queued, or have it written: a caller whose time is limited does
+        not wait for a slow reader. Never raises."""
+        writer = self._writer
+        if until is None:
+            writer.flush()
+        elif (writer.keeps_time and not self.session.crowded) or not writer.flush_soon():
+            writer.flush(wait=False, until=until)
+
+    def flush_aside(self) -> None:
+        """Have written what the reading thread queued. It must read on: if both ends waited for
+        their writes, each for the other to read, they would wait for ever."""
+        if self.session.has_output and not self._writer.flush_soon():
+            self._writer.flush()
+
+    def push_soon(self) -> None:
+        """Have what subscriptions queued written. A generator must not wait for a slow reader
+        longer than it is to, so it does so itself only where no thread is to be had."""
+        if not self._writer.flush_soon():
+            while self.session.has_pushes:
+                self._writer.flush(pushes=True)
+
+    def await_room(self, until: float | None) -> bool:
+        """Wait until one more call may be queued. False: it took too long."""
+        return not self.session.crowded or self._writer.await_room(until)
+
+    def _answer(self) -> None:
+        """Write the replies to what the reading thread has run. One that must read on, or read for
+        a proxy's other side, has them written."""
+        session = self.session
+        if session.outbox.messages:
+            if session.outgoing.awaiting or session.relays:
+                self.flush_aside()
+            else:
+                self._writer.flush_replies()
+
+    # The end
+
+    def _complain(self, error: ProtocolError) -> None:
+        self.session.send(error_reply(b"null", ParseError(str(error))))
+        self._writer.flush()
+
+    def _finish(self, token: object) -> None:
+        """The other end has finished sending. It still gets its replies, unless it is gone."""
+        try:
+            self.session.receive(self._framing.eof())
+        except ProtocolError as error:
+            self._complain(error)
+        if not self._work(token):
+            return  # the other thread will find the end again
+        if self.session.stalled and not self._runner.hold():
+            self._runner.after_call()
+        self._writer.flush()
+        self._at_end = True
+        with self._writer.lock:  # a write in progress first finds out whether it wrote anything
+            self.session.receive_eof()
+        self._writer.flush(pushes=True)
+        while not self._closed and not self.idle:
+            if self.connection.has_gone():
+                self.close("the other end has gone")
+            else:
+                time.sleep(GONE_SECONDS)
+        self.check_end()
+
+    def _on_pause(self) -> None:
+        if self.partner is not None:
+            self.partner.flush()
+        self.check_end()
+
+    def check_end(self) -> None:
+        """Close after the last reply, once the other end has finished sending."""
+        if self._at_end and self.idle:
+            self.close("the other end closed it")
+
+    def close(self, reason: str) -> None:
+        """End the connection and everything on it. Idempotent; from any thread."""
+        with self._state_lock:
+            if self._closed:
+                return
+            self._closed = True
+        self._watch.busy.discard(self)
+        with contextlib.suppress(OSError):
+            self.connection.close()
+        with self._writer.lock:  # see _finish; every write ends at once now
+            self.session.close(reason)
+        self._runner.room.set()
+        self._writer.close()
+        self._on_close(self, reason)
+
+    @property
+    def idle(self) -> bool:
+        """True when the other end has all that it asked for."""
+        return self.session.idle and not self._writer.writing
+
+    @property
+    def closed(self) -> bool:
+        """True once nothing can be sent any more."""
+        return self._closed or self._at_end
+
+    @property
+    def _thread_name(self) -> str:
+        return f"npipe-{self.session.connection_id:06d}-call"

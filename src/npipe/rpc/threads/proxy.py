@@ -1,0 +1,74 @@
+"""A server that passes every message on to another, each client over a connection of its own."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from npipe.rpc.limits import Limits
+from npipe.rpc.service.api import API
+from npipe.rpc.service.dispatcher import Dispatcher
+from npipe.rpc.session.forwarding import join_sessions
+from npipe.rpc.threads.driver import Link
+from npipe.rpc.threads.endpoints import Endpoint, open_endpoint
+from npipe.rpc.threads.runtime import Shell
+from npipe.rpc.threads.server import Server
+from npipe.rpc.threads.slow_calls import start_thread
+from npipe.transport.base import Connection
+
+__all__ = ["Proxy"]
+
+log = logging.getLogger("npipe.rpc")
+
+
+class Proxy(Server):
+    """Stands in front of ``upstream``: keeps limits, changes the framing, lets others connect.
+
+    Calls, batches, notifications, subscriptions, cancelling and progress go both ways. Nothing is
+    decoded but the envelopes; ids are those of each side.
+    """
+
+    def __init__(
+        self,
+        upstream: Endpoint,
+        *,
+        limits: Limits | None = None,
+        framing: str = "json-stream",
+        upstream_framing: str = "json-stream",
+        connect_timeout: float | None = 10.0,
+        **options: Any,
+    ) -> None:
+        """``options`` are those of ``npipe.connect``, for the way upstream."""
+        super().__init__(API(), limits=limits, framing=framing)
+        self._upstream = upstream
+        self._options = {"timeout": connect_timeout, **options}
+        self._upstream_shell = Shell(Dispatcher(API()), limits, upstream_framing)
+
+    def serve_connection(self, connection: Connection) -> None:
+        """Serve one client; return at once. Without an upstream its connection is closed."""
+        start_thread(self._join, "npipe-proxy", connection)
+
+    def stop(self, drain: float = 0.0) -> None:
+        super().stop(drain)
+        self._upstream_shell.stop()
+
+    def _join(self, connection: Connection) -> None:
+        try:
+            upstream = open_endpoint(self._upstream, **self._options)
+        except OSError as error:
+            log.error("a client is turned away: no upstream: %s", error)
+            connection.close()
+            return
+        link = self._open(connection)
+        other = self._upstream_shell.open(
+            upstream, link.session.connection_id, lambda _, reason: link.close(reason)
+        )
+        join_sessions(link.session, other.session)
+        link.join(other)
+        other.start()
+        link.start()
+
+    def _closed(self, link: Link, reason: str) -> None:
+        super()._closed(link, reason)
+        if link.partner is not None:
+            link.partner.close(reason)

@@ -1,0 +1,191 @@
+"""A JSON-RPC server with threads: it listens, accepts, and gives each connection a ``Link``."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from itertools import count
+from typing import Any, Self
+
+from npipe.address import Address
+from npipe.errors import ClosedError, InternalError
+from npipe.rpc.limits import Limits
+from npipe.rpc.service.api import API
+from npipe.rpc.service.dispatcher import Dispatcher, Middleware
+from npipe.rpc.session.server_stats import Stats
+from npipe.rpc.threads.driver import Link
+from npipe.rpc.threads.endpoints import StdioConnection
+from npipe.rpc.threads.runtime import Shell
+from npipe.rpc.threads.slow_calls import start_thread
+from npipe.transport import listen
+from npipe.transport.base import Connection, Listener
+
+__all__ = ["Server"]
+
+log = logging.getLogger("npipe.rpc")
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.005, 1.0  # seconds between tries to accept, when it fails
+
+
+class Server:
+    """Serves an API on any number of addresses.
+
+    with Server(api) as server:
+        server.serve("calculator")
+        server.serve_forever()
+    """
+
+    def __init__(
+        self,
+        api: API,
+        *,
+        limits: Limits | None = None,
+        framing: str = "json-stream",
+        middleware: Iterable[Middleware] = (),
+        show_errors: bool = False,
+        error_code: int = InternalError.code,
+    ) -> None:
+        """Prepare a server; it serves nothing yet.
+
+        Args:
+            framing: A name of ``npipe.rpc.framing``.
+            middleware: Called around every call, the first one outermost.
+            show_errors: Send the text of unexpected exceptions to the caller.
+            error_code: The code of the error that answers an unexpected exception.
+        """
+        dispatcher = Dispatcher(
+            api, middleware=middleware, show_errors=show_errors, error_code=error_code
+        )
+        self._shell = Shell(dispatcher, limits, framing)
+        self.limits = self._shell.limits
+        self._listeners: list[Listener[Connection]] = []
+        self._links: set[Link] = set()
+        self._ids = count(1)
+        self._lock = threading.Lock()
+        self._change = threading.Condition(self._lock)  # a link has ended
+        self._stopped = threading.Event()
+        self._stats = Stats()
+
+    @property
+    def addresses(self) -> list[Address]:
+        """Where it listens."""
+        return [listener.address for listener in self._listeners]
+
+    def serve(self, address: str | Address, **options: Any) -> Address:
+        """Listen on an address and return at once; clients are accepted in a thread.
+
+        ``options`` are those of ``npipe.listen``, which also says what is raised.
+        """
+        if self._stopped.is_set():
+            raise ClosedError("server")
+        listener = listen(address, **options)
+        self.serve_listener(listener)
+        return listener.address
+
+    def serve_listener(self, listener: Listener[Connection]) -> None:
+        """Serve the clients of a listener that you have made yourself; return at once. Stopping
+        the server closes it."""
+        with self._lock:
+            self._listeners.append(listener)
+        log.info("JSON-RPC service started (%s)", listener.address)
+        start_thread(self._accept, f"npipe-accept {listener.address}", listener)
+
+    def serve_connection(self, connection: Connection) -> None:
+        """Serve one connection that you have made yourself; return at once."""
+        self._open(connection).start()
+
+    def serve_stdio(self) -> None:
+        """Serve whoever started this program, over standard input and output, until its end.
+
+        ``print`` would break the stream: standard output is turned to standard error first.
+        """
+        connection = StdioConnection(sys.stdin.buffer, sys.stdout.buffer)
+        sys.stdout = sys.stderr
+        self._open(connection).run()
+        self.stop(drain=self.limits.write_timeout or 0)
+
+    def serve_forever(self) -> None:
+        """Wait until ``stop`` is called; KeyboardInterrupt gets through."""
+        # On Windows an endless wait cannot be interrupted.
+        timeout = 1.0 if sys.platform == "win32" else None
+        while not self._stopped.wait(timeout):
+            pass
+
+    def stop(self, drain: float = 0.0) -> None:
+        """Stop listening; give the calls in flight ``drain`` seconds; close the connections.
+
+        Idempotent, from any thread. What no longer ran is cancelled.
+        """
+        with self._lock:
+            listeners, self._listeners = self._listeners, []
+        for listener in listeners:
+            listener.close()
+            log.info("JSON-RPC service stopped (%s)", listener.address)
+        deadline = time.monotonic() + drain
+        with self._change:
+            while (busy := self._busy()) and (left := deadline - time.monotonic()) > 0:
+                # a call that ends tells nobody: look again soon
+                self._change.wait(min(left, 0.02))
+        for link in tuple(self._links):
+            link.close("server stopped with calls in flight" if busy else "server stopped")
+        self._shell.stop()
+        self._stopped.set()
+
+    def stats(self) -> dict[str, Any]:
+        """Return counters since the start: connections, calls, errors, bytes, and by method the
+        number of calls and their seconds."""
+        return self._stats.report(tuple(self._links))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+    def _busy(self) -> bool:
+        return any(not link.idle for link in self._links)
+
+    def _accept(self, listener: Listener[Connection]) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                connection = listener.accept()
+            except ClosedError:
+                return
+            except OSError:
+                log.exception("accepting on %s: again in %.3f s", listener.address, pause)
+                if self._stopped.wait(pause):
+                    return
+                pause = min(2 * pause, LONGEST_PAUSE)
+                continue
+            pause = FIRST_PAUSE
+            if len(self._links) >= self.limits.connections:
+                log.warning("refused a client: %d connections are open", len(self._links))
+                connection.close()
+                continue
+            try:
+                self.serve_connection(connection)
+            except Exception:  # no thread to be had: this client's loss, not everyone's
+                log.exception("serving a client of %s", listener.address)
+                connection.close()
+
+    def _open(self, connection: Connection) -> Link:
+        link = self._shell.open(connection, next(self._ids), self._closed)
+        with self._lock:
+            self._links.add(link)
+        self._stats.connections += 1
+        session = link.session
+        log.debug("connection %06d opened by %s", session.connection_id, connection.peer)
+        if self._stopped.is_set():
+            link.close("server stopped")
+        return link
+
+    def _closed(self, link: Link, reason: str) -> None:
+        log.debug("connection %06d closed (%s)", link.session.connection_id, reason)
+        with self._change:
+            self._links.discard(link)
+            self._stats.add(link)
+            self._change.notify_all()

@@ -1,0 +1,218 @@
+"""The framings of which a message is delimited by its own text: json-stream and ndjson.
+
+Sans-I/O. Also what all framings share (``Reader``). What they promise, and to whom, is said in
+``framing``; how the end of a message is found, in ``scanner``.
+"""
+
+from __future__ import annotations
+
+import re
+from io import BytesIO
+
+from npipe.errors import ProtocolError, Truncated
+from npipe.rpc.wire.scanner import (
+    WHITESPACE,
+    Container,
+    Word,
+    is_one,
+    is_whole,
+    outline,
+    whole_lines,
+)
+
+__all__ = ["NDJSON", "JSONStream", "Reader", "check_depth"]
+
+MAX_SHAPE = 256  # bytes of the outline that a json-stream remembers; a call has about 14
+
+_NOT_SPACE = re.compile(rb"[^ \t\r\n]")
+
+
+class Reader:
+    """What the framings share: holding a part of a message, and failing once and for all."""
+
+    def __init__(self, max_bytes: int, max_depth: int) -> None:
+        self._max_bytes = max_bytes
+        self._max_depth = max_depth
+        self._held = BytesIO()  # gives its bytes away without copying them
+        self._error: ProtocolError | None = None
+
+    @property
+    def pending(self) -> int:
+        return self._held.tell()
+
+    @property
+    def error(self) -> ProtocolError | None:
+        return self._error
+
+    def feed(self, data: bytes) -> list[bytes]:
+        if self._error is not None:
+            raise self._error
+        messages: list[bytes] = []
+        try:
+            self._split(bytes(data), messages)
+        except ProtocolError as error:
+            self._error = error
+            self._held = BytesIO()
+            if not messages:
+                raise
+        return messages
+
+    def eof(self) -> list[bytes]:
+        if self._error is not None:
+            raise self._error
+        if not self.pending:
+            return []
+        held, self._held = self._held.getvalue(), BytesIO()
+        if self._complete_at_eof(held):
+            return [held.strip(WHITESPACE)]
+        raise Truncated(f"the stream ended in the middle of a message, after {len(held)} bytes")
+
+    def wrap(self, *messages: bytes) -> bytes:
+        lines = b"\n".join((*messages, b""))
+        if lines.count(b"\n") == len(messages):
+            return lines
+        # A newline in JSON is whitespace, yet a peer that reads lines would stumble over it.
+        return b"\n".join((*(message.replace(b"\n", b" ") for message in messages), b""))
+
+    def _split(self, data: bytes, messages: list[bytes]) -> None:
+        raise NotImplementedError
+
+    def _complete_at_eof(self, held: bytes) -> bool:
+        return False
+
+    def _take(self, part: bytes) -> bytes:
+        """Return the message that ``part`` completes."""
+        self._check_size(len(part))
+        if not self._held.tell():
+            return part
+        self._held.write(part)
+        message, self._held = self._held.getvalue(), BytesIO()
+        return message
+
+    def _hold(self, part: bytes) -> None:
+        self._check_size(len(part))
+        self._held.write(part)
+
+    def _check_size(self, more: int) -> None:
+        if self._held.tell() + more > self._max_bytes:
+            raise ProtocolError(f"a message is longer than {self._max_bytes} bytes")
+
+
+class JSONStream(Reader):
+    """Any stream of JSON values."""
+
+    _open: Container | Word | None = None
+    _shape = b""  # the outline of the last message that came alone in its chunk
+
+    def feed(self, data: bytes) -> list[bytes]:
+        # The hot path: nothing held, and a batch of lines with one message each.
+        if (
+            self._open is None
+            and data[-1:] == b"\n"
+            and data[0] in b"{["
+            and len(data) <= self._max_bytes
+            and self._error is None
+            and (lines := self._whole_lines(bytes(data))) is not None
+        ):
+            return lines
+        return super().feed(data)
+
+    def _whole_lines(self, data: bytes) -> list[bytes] | None:
+        if data.find(b"\n") < len(data) - 1:
+            return whole_lines(data, self._max_depth)
+        if data[-2] not in b"}]":
+            return None
+        # One call after the other mostly has the same outline: what that says is known then.
+        shape = outline(data)
+        if shape != self._shape:
+            if not is_one(shape, self._max_depth):
+                return None
+            if len(shape) <= MAX_SHAPE:
+                self._shape = shape
+        return [data[:-1]]
+
+    def _split(self, data: bytes, messages: list[bytes]) -> None:
+        pos = tried = 0
+        newline = -1
+        bulk = True  # many messages at one go: worth one try
+        while True:
+            if self._open is None:
+                found = _NOT_SPACE.search(data, pos)
+                if found is None:
+                    return
+                pos = found.start()
+                end = -1
+                if data[pos] in b"{[" and pos >= tried:
+                    if bulk:
+                        bulk = False
+                        pos = self._take_many(data, pos, messages)
+                        continue
+                    if newline < pos:
+                        newline = data.find(b"\n", pos)
+                        newline = len(data) if newline < 0 else newline
+                    tried = _guess_end(data, pos, newline)
+                    end = tried if is_whole(data[pos:tried], self._max_depth) else -1
+                if end < 0:
+                    self._open = Container(self._max_depth) if data[pos] in b'{["' else Word()
+            if self._open is not None:
+                end = self._open.scan(data, pos, self._held)
+                if end < 0:
+                    self._hold(data[pos:])
+                    return
+            messages.append(self._take(data[pos:end]).rstrip(WHITESPACE))
+            self._open = None
+            pos = end
+
+    def _take_many(self, data: bytes, pos: int, messages: list[bytes]) -> int:
+        """Take all but the last of the messages from ``pos`` on, if they look simple enough.
+
+        Return where the rest starts.
+        """
+        end = data.rfind(b"\n", pos) + 1
+        text = data[pos:end]
+        if not end:  # put a newline wherever two messages seem to meet
+            text = data[pos:].replace(b"}{", b"}\n{")
+            text = text[: text.rfind(b"\n") + 1]
+        if len(text) > 1 and len(text) <= self._max_bytes:
+            lines = whole_lines(text, self._max_depth)
+            if lines is not None:
+                messages += lines
+                return end or pos + sum(map(len, lines))
+        return pos
+
+    def _complete_at_eof(self, held: bytes) -> bool:
+        return isinstance(self._open, Word)
+
+
+def _guess_end(data: bytes, pos: int, end: int) -> int:
+    """Return where the message at ``pos`` probably ends: at ``}{``, or at the line's ``end``."""
+    joint = data.find(b"}{", pos, end)
+    if joint >= 0:
+        return joint + 1
+    while end > pos + 1 and data[end - 1] in b" \t\r":
+        end -= 1
+    return end
+
+
+class NDJSON(Reader):
+    """One message a line. Empty lines are skipped; a carriage return at the end is dropped."""
+
+    def _split(self, data: bytes, messages: list[bytes]) -> None:
+        *lines, rest = data.split(b"\n")
+        for line in lines:
+            if message := self._take(line).strip(WHITESPACE):
+                check_depth(message, self._max_depth)
+                messages.append(message)
+        self._hold(rest)
+
+    def _complete_at_eof(self, held: bytes) -> bool:
+        return True
+
+
+def check_depth(message: bytes, max_depth: int) -> None:
+    """Raise ProtocolError if ``message`` nests too deep. Costs two counts where it cannot."""
+    if message.count(b"{") + message.count(b"[") > max_depth:
+        reader = JSONStream(len(message), max_depth)
+        reader.feed(message)
+        if reader.error is not None:
+            raise reader.error

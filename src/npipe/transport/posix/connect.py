@@ -1,0 +1,216 @@
+"""The POSIX backend: pipes are Unix domain sockets.
+
+What ``npipe.transport`` calls and what the asyncio face needs is here by name: opening a
+connection, verifying whose server it is, looking what is there. Listening is in
+``posix_listener.py``, the connection itself in ``posix_connection.py``, files in ``unix_files.py``.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+assert sys.platform != "win32"  # mypy then skips the rest there
+
+from npipe.address import Address, runtime_directory
+from npipe.security import PeerIdentity, peer_is_user
+from npipe.transport.posix.connection import PosixConnection, peer_of
+from npipe.transport.posix.files import BoundSocket, check_runtime_directory, is_served
+from npipe.transport.posix.listener import PosixListener, admits, bind, check_size, listen
+from npipe.transport.posix.waiting import timed_out
+
+__all__ = [
+    "BoundSocket",
+    "PosixConnection",
+    "PosixListener",
+    "admits",
+    "bind",
+    "check_options",
+    "check_size",
+    "connect",
+    "exists",
+    "list_pipes",
+    "listen",
+    "peer_of",
+    "retry_delays",
+    "try_connect",
+    "verify",
+]
+
+_REFUSES_WHEN_BUSY = sys.platform != "linux"
+_ACCEPTS = 1 << 16  # __SO_ACCEPTCON among the flags of /proc/net/unix: it listens
+_IMPERSONATION = ("anonymous", "identification", "impersonation", "delegation")
+Verifier = str | Callable[[PeerIdentity], object] | None
+
+
+def connect(
+    address: Address,
+    *,
+    timeout: float | None = None,
+    wait: bool = False,
+    verify_server: Verifier = None,
+    impersonation: str = "identification",
+) -> PosixConnection:
+    """Connect; see ``npipe.connect``. A Unix socket lets no server act as its client, so
+    ``impersonation`` is true of it whatever it says.
+    """
+    check_options(verify_server, impersonation)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    delays = retry_delays()
+    while (sock := try_connect(address, wait=wait)) is None:
+        delay = next(delays)
+        if deadline is not None:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise timed_out()
+            delay = min(delay, left)
+        time.sleep(delay)
+    try:
+        verify(sock, address, verify_server)
+        return PosixConnection(sock, address)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def check_options(verify_server: Verifier, impersonation: str) -> None:
+    """Raise ValueError for options of ``connect`` that make no sense, whoever serves."""
+    if impersonation not in _IMPERSONATION:
+        raise ValueError(
+            f"impersonation={impersonation!r}: give one of {', '.join(_IMPERSONATION)}"
+        )
+    if verify_server is not None and verify_server != "owner" and not callable(verify_server):
+        raise ValueError(f'verify_server={verify_server!r}: give "owner", a function or None')
+
+
+def try_connect(address: Address, *, wait: bool = False) -> socket.socket | None:
+    """Try once, without blocking. None: not now; try again after the next of ``retry_delays``.
+
+    "Not now" is a server whose backlog is full and, with ``wait``, one that is not there yet.
+    Every other failure is raised. The socket returned is connected and non-blocking.
+    """
+    if address.kind == "pipe":
+        raise ValueError(f"bad address {str(address)!r}: there are no Windows pipes on this system")
+    check_runtime_directory(address.path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        error = sock.connect_ex("\0" + address.path if address.kind == "abstract" else address.path)
+    except OSError as long:  # Python's own: the path is too long for the system
+        sock.close()
+        raise ValueError(f"bad address {str(address)!r}: {long}") from None
+    if not error:
+        return sock
+    sock.close()
+    if error == errno.EAGAIN or (error == errno.ECONNREFUSED and _is_only_busy(address)):
+        return None
+    if wait and error in (errno.ENOENT, errno.ECONNREFUSED) and not _is_other_file(address):
+        return None
+    raise _explained(error, address)
+
+
+def _is_only_busy(address: Address) -> bool:
+    """Say whether a refusal may mean a full backlog: never on Linux, which has EAGAIN for that."""
+    return _REFUSES_WHEN_BUSY and address.kind == "unix" and is_served(address.path)
+
+
+def retry_delays() -> Iterator[float]:
+    """Yield how many seconds to let pass between tries: soon at first, then 20 times a second."""
+    delay = 0.001
+    while True:
+        yield delay
+        delay = min(2 * delay, 0.05)
+
+
+def verify(sock: socket.socket, address: Address, verify_server: Verifier) -> None:
+    """Raise PermissionError unless the server is whose the caller asked for.
+
+    "owner" wants this user, or root. A function is given the server's PeerIdentity and says yes
+    or no.
+    """
+    if verify_server is None:
+        return
+    peer = peer_of(sock)
+    if callable(verify_server):
+        verified = bool(verify_server(peer))
+    else:
+        verified = peer_is_user(peer, os.geteuid())
+    if not verified:
+        text = f"the server is not whose it should be: it runs as uid {peer.uid}, pid {peer.pid}"
+        raise PermissionError(errno.EACCES, text, str(address))
+
+
+def exists(address: Address) -> bool:
+    """Say whether something is served at ``address``, without connecting to it."""
+    if address.kind == "abstract":
+        return _is_bound_abstract(address.path)
+    if address.kind == "pipe":
+        return False
+    try:
+        check_runtime_directory(address.path)
+        found = os.stat(address.path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return stat.S_ISSOCK(found.st_mode) and is_served(address.path)
+
+
+def list_pipes() -> list[str]:
+    """Return the bare names served by this user, sorted."""
+    directory = runtime_directory()
+    check_runtime_directory(directory + "/")
+    try:
+        with os.scandir(directory) as found:
+            return sorted(each.name for each in found if _is_served_socket(each))
+    except FileNotFoundError:
+        return []
+
+
+def _is_served_socket(entry: os.DirEntry[str]) -> bool:
+    try:
+        is_socket = stat.S_ISSOCK(entry.stat(follow_symlinks=False).st_mode)
+    except FileNotFoundError:  # its server has just closed; the others are still there
+        return False
+    return is_socket and is_served(entry.path)
+
+
+def _is_bound_abstract(name: str) -> bool:
+    """Look into the kernel's list; to try the name would be to connect, or to squat on it.
+
+    Connections that a server accepted are in it under its name too, also when it has gone.
+    """
+    wanted = b"@" + os.fsencode(name)
+    with open("/proc/net/unix", "rb") as table:
+        next(table)  # the headings: Num RefCount Protocol Flags Type St Inode Path
+        lines = (line.rstrip(b"\n").split(None, 7) for line in table)
+        return any(
+            len(line) == 8 and line[7] == wanted and int(line[3], 16) & _ACCEPTS for line in lines
+        )
+
+
+def _is_other_file(address: Address) -> bool:
+    """Say whether a file that will never be a socket stands at the address."""
+    if address.kind == "abstract":
+        return False
+    try:
+        return not stat.S_ISSOCK(os.stat(address.path).st_mode)
+    except OSError:
+        return False
+
+
+def _explained(code: int, address: Address) -> OSError:
+    """Return the error for errno ``code``, with what it means for a socket."""
+    why = {
+        errno.ENOENT: "no server is listening there; start one, or wait for it with wait=True",
+        errno.ECONNREFUSED: "no server is behind this socket any more",
+        errno.EACCES: "you may not connect to this socket",
+        errno.EPROTOTYPE: "this is a socket of another kind than a stream",
+    }.get(code)
+    if code == errno.ECONNREFUSED and _is_other_file(address):
+        why = "this file is no socket"
+    text = os.strerror(code)
+    return OSError(code, f"{text}: {why}" if why else text, str(address))

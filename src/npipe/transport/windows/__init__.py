@@ -1,0 +1,1 @@
+"""Windows named pipes as connections and listeners, on overlapped I/O."""
