@@ -6,10 +6,10 @@ from typing import Any
 
 from rlp import encode
 
+from npipe.ethereum.chain import encode as shapes
 from npipe.ethereum.chain.block import Mined
 from npipe.ethereum.node.node import Node
 from npipe.ethereum.node.worker import on_worker
-from npipe.ethereum.values import encode as shapes
 from npipe.ethereum.values.types import (
     BlockId,
     BlockNumber,

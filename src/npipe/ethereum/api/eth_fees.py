@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from npipe.ethereum.chain.block import Mined
+from npipe.ethereum.chain.encode import gas_price
 from npipe.ethereum.errors import ChainError, UnknownBlock
 from npipe.ethereum.evm import blobs
 from npipe.ethereum.node.node import Node, Place
 from npipe.ethereum.node.worker import on_worker
 from npipe.ethereum.values.defaults import TIP
-from npipe.ethereum.values.encode import gas_price
 from npipe.ethereum.values.types import BlockNumber, Count, quantity, to_int
 
 __all__ = ["EthFees"]

@@ -14,10 +14,10 @@ from typing import Any
 from npipe.errors import RPCError
 from npipe.ethereum.chain.block import Mined
 from npipe.ethereum.chain.events import Event, NewBlock, NewPending
+from npipe.ethereum.chain.logs import LogCriteria, Wanted, matching
 from npipe.ethereum.errors import ChainError, FilterNotFound
 from npipe.ethereum.node.node import Node
 from npipe.ethereum.node.worker import on_worker
-from npipe.ethereum.values.logs import LogCriteria, Wanted, matching
 from npipe.ethereum.values.types import FilterId, data, to_bytes
 
 __all__ = ["EthFilters"]
@@ -87,7 +87,7 @@ class EthFilters:
     @on_worker
     def new_pending_transaction_filter(self, full: bool | None = False) -> str:
         """Watch for transactions: eth_getFilterChanges returns their hashes, or them in full."""
-        from npipe.ethereum.values import encode as shapes
+        from npipe.ethereum.chain import encode as shapes
 
         def select(event: Event) -> list[Any]:
             if not isinstance(event, NewPending):

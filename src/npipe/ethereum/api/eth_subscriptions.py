@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from npipe.errors import RPCError
+from npipe.ethereum.chain import encode as shapes
 from npipe.ethereum.chain.events import Event, Hub, NewBlock, NewPending
-from npipe.ethereum.values import encode as shapes
-from npipe.ethereum.values.logs import LogCriteria, Wanted
+from npipe.ethereum.chain.logs import LogCriteria, Wanted
 from npipe.ethereum.values.types import data
 from npipe.rpc.service.api import subscription
 from npipe.rpc.service.context import Context

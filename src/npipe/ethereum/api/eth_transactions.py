@@ -6,11 +6,11 @@ from typing import Any
 
 from eth_hash.auto import keccak
 
+from npipe.ethereum.chain import encode as shapes
 from npipe.ethereum.chain import transactions
 from npipe.ethereum.errors import ChainError
 from npipe.ethereum.node.node import NOBODY, Node
 from npipe.ethereum.node.worker import Steps, on_worker
-from npipe.ethereum.values import encode as shapes
 from npipe.ethereum.values.types import Address, Data, TransactionRequest, data, to_bytes, to_int
 from npipe.rpc.service.context import Context
 

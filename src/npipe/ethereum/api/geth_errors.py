@@ -19,11 +19,11 @@ from typing import Any, get_args, get_origin
 import msgspec
 
 from npipe.ethereum.api.eth_subscriptions import EthSubscriptions
+from npipe.ethereum.chain.logs import LogCriteria
 from npipe.ethereum.values import overrides
 from npipe.ethereum.values import simulate_options as simulation
 from npipe.ethereum.values import trace_options as tracing
 from npipe.ethereum.values import types as formats
-from npipe.ethereum.values.logs import LogCriteria
 from npipe.rpc.service.binding import Complain, Parameter
 
 __all__ = ["complain", "words_for"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from npipe.ethereum.chain import encode as shapes
 from npipe.ethereum.node.node import Node
 from npipe.ethereum.node.worker import on_worker
-from npipe.ethereum.values import encode as shapes
 from npipe.ethereum.values.types import Address, data, quantity, to_bytes
 
 __all__ = ["TxPool"]

@@ -16,6 +16,7 @@ from eth.abc import BlockHeaderAPI
 from eth_hash.auto import keccak
 from rlp import encode
 
+from npipe.ethereum.chain import encode as shapes
 from npipe.ethereum.chain import transactions
 from npipe.ethereum.chain.block import Mined
 from npipe.ethereum.chain.chain import Chain
@@ -25,7 +26,6 @@ from npipe.ethereum.evm.execution import Message
 from npipe.ethereum.evm.impersonation import simulated
 from npipe.ethereum.evm.machine import TIMEOUT, Computation, Executor, Machine, State
 from npipe.ethereum.node.calls import Calls
-from npipe.ethereum.values import encode as shapes
 from npipe.ethereum.values.defaults import call_fees
 from npipe.ethereum.values.overrides import BlockOverrides, Overrides
 from npipe.ethereum.values.simulate_options import BlockCalls, Simulation, in_order

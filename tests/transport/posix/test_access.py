@@ -15,8 +15,7 @@ if sys.platform == "win32":
 
 import npipe
 from npipe.address import parse
-
-from .conftest import as_user
+from transport.conftest import as_user
 
 # Whoever they are, they are not root.
 STRANGER = 65534

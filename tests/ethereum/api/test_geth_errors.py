@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from npipe.errors import InvalidParams
 from npipe.ethereum.api.geth_errors import complain
-from npipe.ethereum.values.logs import LogCriteria
+from npipe.ethereum.chain.logs import LogCriteria
 from npipe.ethereum.values.types import Address, BlockId, Data, Quantity, TransactionRequest
 from npipe.rpc.service.binding import inspect_function
 

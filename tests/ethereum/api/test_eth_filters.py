@@ -128,7 +128,7 @@ def test_there_are_only_so_many_filters(call: Call, logger: str) -> None:
 
 
 def test_only_so_many_blocks_and_logs_are_looked_at(service: Any, logger: str) -> None:
-    from npipe.ethereum.values.logs import LogCriteria, Wanted, matching
+    from npipe.ethereum.chain.logs import LogCriteria, Wanted, matching
 
     blocks = service.node.chain.blocks
     with pytest.raises(RPCError, match="exceed maximum block range"):

@@ -11,7 +11,7 @@ import npipe.aio
 from npipe import rpc
 from npipe.rpc import aio
 from npipe.rpc.aio.workers import SHARED
-from rpc.test_aio_limits import reply, request
+from rpc.conformance.test_aio_limits import reply, request
 
 SIZE = 1_000_000  # of a reply: far more than a pipe and a queue hold
 

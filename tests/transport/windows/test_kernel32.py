@@ -14,7 +14,7 @@ import pytest
 import npipe
 from npipe.transport.windows import kernel32
 from npipe.transport.windows.kernel32 import OVERLAPPED, SECURITY_ATTRIBUTES, Kernel32
-from transport.fake_kernel32 import FakeKernel32
+from transport.windows.fake_kernel32 import FakeKernel32
 
 on_windows = pytest.mark.skipif(sys.platform != "win32", reason="needs the Windows kernel calls")
 

@@ -14,7 +14,7 @@ import npipe.aio
 from npipe import rpc
 from npipe.rpc import aio
 from rpc.aio_service import Run, Running, entered, on_each_loop, running
-from rpc.test_aio_limits import ended, reply, request
+from rpc.conformance.test_aio_limits import ended, reply, request
 
 pytestmark = on_each_loop
 

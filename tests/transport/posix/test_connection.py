@@ -23,8 +23,7 @@ from npipe.address import Address
 from npipe.errors import ClosedError
 from npipe.transport.posix.connection import PosixConnection, peer_of
 from npipe.transport.posix.waiting import Lane
-
-from .conftest import nothing_leaked
+from transport.conftest import nothing_leaked
 
 Pair = tuple[npipe.Connection, npipe.Connection]
 NOWHERE = Address("unix", "/nowhere")

@@ -21,8 +21,7 @@ if sys.platform == "win32":
 import npipe
 from npipe.address import Address, parse
 from npipe.transport.posix import connect as posix
-
-from .conftest import nothing_leaked
+from transport.conftest import nothing_leaked
 
 
 def make_stale(path: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 import npipe
 from npipe.rpc import API, aio
 from rpc.aio_service import Run, on_each_loop
-from rpc.test_transcripts import ConnectionDriver
+from rpc.conformance.test_transcripts import ConnectionDriver
 from rpc.transcript import FILES, limits_of, play
 
 

@@ -25,8 +25,7 @@ from npipe.address import parse
 from npipe.errors import ClosedError
 from npipe.transport.posix.listener import PosixListener
 from npipe.transport.posix.waiting import Lane
-
-from .conftest import nothing_leaked
+from transport.conftest import nothing_leaked
 
 
 def test_accept_times_out_and_goes_on(path: str) -> None:

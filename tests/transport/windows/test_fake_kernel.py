@@ -32,7 +32,7 @@ from npipe.transport.windows.kernel32 import (
 from npipe.transport.windows.listener import WindowsListener
 from npipe.transport.windows.overlapped import Lane
 from transport.conftest import no_thread_left
-from transport.fake_kernel32 import GROUP, OTHER, USER, FakeKernel32
+from transport.windows.fake_kernel32 import GROUP, OTHER, USER, FakeKernel32
 
 ADDRESS = Address("pipe", r"\\.\pipe\test")
 Pair = tuple[WindowsConnection, WindowsConnection]

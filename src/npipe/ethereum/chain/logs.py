@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from npipe.errors import RPCError
+from npipe.ethereum.chain import encode as shapes
 from npipe.ethereum.errors import ChainError
-from npipe.ethereum.values import encode as shapes
 from npipe.ethereum.values.types import Address, BlockNumber, Hash, to_bytes, to_int
 
 __all__ = ["LogCriteria", "Wanted", "matching"]
