@@ -68,6 +68,43 @@ class Connection(io.RawIOBase):
         """
         return None
 
+    selectable = False
+    """True where ``fileno()`` may be given to a selector, and ``read_now`` and ``write_now`` work."""
+
+    def read_now(self, size: int, /) -> bytes | None:
+        """Return what there is, at most ``size`` bytes, without waiting.
+
+        For one event loop that serves many connections. Deadlines do not matter here.
+
+        Args:
+            size: Number of bytes, at most; greater than 0.
+
+        Returns:
+            ``b""`` when the other end will send no more; None while there is nothing to read, or
+            another thread is reading.
+
+        Raises:
+            ClosedError: The connection has been closed.
+            io.UnsupportedOperation: The connection is not ``selectable``.
+        """
+        raise io.UnsupportedOperation("this connection cannot be read without waiting")
+
+    def write_now(self, data: ReadableBuffer, /) -> int:
+        """Write as much of ``data`` as the system takes without waiting.
+
+        Args:
+            data: The bytes to write.
+
+        Returns:
+            The number of bytes written; 0 while there is no room, or another thread is writing.
+
+        Raises:
+            BrokenPipeError: The other end is gone.
+            ClosedError: The connection, or its write side, has been closed.
+            io.UnsupportedOperation: The connection is not ``selectable``.
+        """
+        raise io.UnsupportedOperation("this connection cannot be written to without waiting")
+
     @abstractmethod
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         """Like ``read``, into ``buffer``; return the number of bytes (0: no more will come)."""

@@ -431,3 +431,98 @@ def test_read_soon_returns_what_a_readall_had_to_leave(pair: Pair) -> None:
         client.readall()
     client.set_read_deadline(None)
     assert [client.read_soon(2, 0.0), client.read_soon(9, 0.0)] == [b"ab", b"c"]
+
+
+# Reading and writing without waiting
+
+
+def test_read_now_returns_what_there_is_and_never_waits() -> None:
+    connection, other = socket_pair()
+    with connection, other:
+        assert connection.read_now(10) is None
+        other.send(b"one two")
+        assert connection.read_now(3) == b"one"
+        assert connection.read_now(10) == b" two"
+        other.shutdown(socket.SHUT_WR)
+        assert connection.read_now(10) == b""
+
+
+def test_read_now_returns_what_a_read_to_the_end_had_got() -> None:
+    connection, other = socket_pair()
+    with connection, other:
+        other.send(b"kept")
+        connection.set_read_deadline(time.monotonic() + 0.02)
+        with pytest.raises(TimeoutError):
+            connection.read()
+        assert connection.read_now(2) == b"ke"
+        assert connection.read_now(10) == b"pt"
+        assert connection.read_now(10) is None
+
+
+def test_read_now_takes_a_reset_for_the_end() -> None:
+    connection, other = socket_pair()
+    with connection:
+        connection.write(b"never read")
+        other.close()
+        assert connection.read_now(10) == b""
+
+
+def test_write_now_writes_what_fits_and_never_waits() -> None:
+    connection, other = socket_pair()
+    with connection, other:
+        data, sent = b"x" * (4 << 20), 0
+        while written := connection.write_now(data[sent:]):
+            sent += written
+        assert 0 < sent < len(data)
+        got = 0
+        while got < sent:
+            got += len(other.recv(1 << 20))
+        assert connection.write_now(b"more") == 4
+
+
+def test_write_now_raises_when_the_other_end_is_gone() -> None:
+    connection, other = socket_pair()
+    with connection:
+        other.close()
+        with pytest.raises(BrokenPipeError) as caught:
+            connection.write_now(b"x")
+        assert caught.value.characters_written == 0
+
+
+def test_read_now_and_write_now_leave_a_call_in_another_thread_alone(
+    threads: ThreadPoolExecutor,
+) -> None:
+    connection, other = socket_pair()
+    with other:
+        reading = threads.submit(connection.read, 10)
+        while not connection._in.lock.locked():
+            time.sleep(0)
+        assert connection.read_now(10) is None
+        other.send(b"its")
+        assert reading.result(60) == b"its"
+        connection.close()
+
+
+def test_read_now_and_write_now_after_close() -> None:
+    connection, other = socket_pair()
+    with other:
+        connection.close_write()
+        with pytest.raises(ClosedError, match="write side"):
+            connection.write_now(b"x")
+        connection.close()
+        with pytest.raises(ClosedError):
+            connection.read_now(1)
+        with pytest.raises(ClosedError):
+            connection.write_now(b"x")
+
+
+def test_a_connection_that_cannot_be_selected_says_so() -> None:
+    from npipe.transport.memory import memory_pair
+
+    ours, theirs = memory_pair()
+    with ours, theirs:
+        assert not ours.selectable
+        with pytest.raises(io.UnsupportedOperation):
+            ours.read_now(1)
+        with pytest.raises(io.UnsupportedOperation):
+            ours.write_now(b"x")

@@ -45,6 +45,8 @@ _LARGEST_READ = 1 << 20  # recv() makes room for all it is asked for, and the ke
 class PosixConnection(base.Connection):
     """A connected Unix socket. Made by ``connect``, ``Listener.accept`` or ``adopt``."""
 
+    selectable = True
+
     def __init__(self, sock: socket.socket, address: Address) -> None:
         """Own ``sock``, a connected stream socket; ``address`` is the server's."""
         _set_patience(sock)
@@ -103,6 +105,46 @@ class PosixConnection(base.Connection):
                     except ConnectionResetError:
                         return b""
         finally:
+            if lane.closed:
+                self._descriptor.release()
+
+    def read_now(self, size: int, /) -> bytes | None:
+        lane = self._in
+        if not lane.lock.acquire(blocking=False):
+            if lane.closed:
+                raise ClosedError
+            return None
+        try:
+            if lane.closed:
+                raise ClosedError
+            if self._held:
+                return self._receive(size)
+            return self._recv(min(size, _LARGEST_READ), _DONTWAIT)
+        except BlockingIOError:
+            return None
+        except ConnectionResetError:
+            return b""
+        finally:
+            lane.lock.release()
+            if lane.closed:
+                self._descriptor.release()
+
+    def write_now(self, data: ReadableBuffer, /) -> int:
+        lane = self._out
+        if not lane.lock.acquire(blocking=False):
+            if lane.closed:
+                raise ClosedError
+            return 0
+        try:
+            if lane.closed or self._write_shut:
+                raise ClosedError("connection's write side" if self._write_shut else "connection")
+            return self._send(data, _NO_SIGPIPE | _DONTWAIT)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise _cut(error, 0) from None
+        finally:
+            lane.lock.release()
             if lane.closed:
                 self._descriptor.release()
 
