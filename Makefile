@@ -57,5 +57,5 @@ clean:
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --editable '.[console,ethereum]' \
-	    --group test --group peers --group lint
+	    --group test --group peers --group integrations --group lint
 	touch $@

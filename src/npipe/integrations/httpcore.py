@@ -1,0 +1,177 @@
+"""The network backends of httpcore and httpcore2, which ``httpx`` and ``httpx2`` stand on.
+
+Extension point: ``ConnectionPool(network_backend=)``, which is public in both. The classes are the
+same for both packages. Their exceptions are not, and httpx passes an exception of the other package
+on as it is: so each backend is given the module ``core`` whose exceptions it raises.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import npipe
+from npipe import aio
+
+if TYPE_CHECKING:
+    from npipe.integrations.options import ConnectOptions
+
+__all__ = ["AsyncBackend", "Backend"]
+
+NO_TLS = "TLS over a pipe is not supported: write http:// (or ws://) in the URL"
+
+
+@contextmanager
+def _raising(
+    timed_out: Callable[[str], Exception], failed: Callable[[str], Exception]
+) -> Iterator[None]:
+    """Turn the errors of a connection into those that httpx maps to its own."""
+    try:
+        yield
+    except TimeoutError as error:  # before OSError, of which it is a subclass
+        raise timed_out(str(error)) from error
+    except OSError as error:
+        raise failed(str(error)) from error
+
+
+def _deadline(seconds: float | None) -> float | None:
+    return None if seconds is None else time.monotonic() + seconds
+
+
+def _has_input(sock: Any) -> bool:
+    """Whether a read of ``sock`` would return at once. A loop that was busy may not know it yet.
+
+    False for None, which is what there is for a Windows pipe.
+    """
+    if sys.platform == "win32" or sock is None:
+        return False
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+class Stream:
+    """A connection as an ``httpcore.NetworkStream``. Timeouts are per call, in seconds."""
+
+    def __init__(self, core: ModuleType, connection: npipe.Connection) -> None:
+        self._core, self._connection = core, connection
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        with _raising(self._core.ReadTimeout, self._core.ReadError):
+            self._connection.set_read_deadline(_deadline(timeout))
+            return self._connection.read(max_bytes)
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        if not buffer:
+            return
+        with _raising(self._core.WriteTimeout, self._core.WriteError):
+            self._connection.set_write_deadline(_deadline(timeout))
+            self._connection.write(buffer)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def start_tls(self, *_: object, **__: object) -> NoReturn:
+        self.close()  # httpcore leaves that to the stream
+        raise self._core.UnsupportedProtocol(NO_TLS)
+
+    def get_extra_info(self, info: str) -> Any:
+        """Return "peer", the server's ``PeerIdentity``; "server_addr"; or None.
+
+        "is_readable" is asked about an idle connection, to find one that the server has closed.
+        """
+        match info:
+            case "is_readable":
+                return self._connection.closed or self._connection.has_gone()
+            case "peer":
+                return self._connection.peer
+            case "server_addr":
+                return str(self._connection.remote_address), 0
+        return None
+
+
+class Backend:
+    """An ``httpcore.NetworkBackend`` that connects to one address, whatever host a URL names."""
+
+    def __init__(
+        self, core: ModuleType, address: str | npipe.Address, options: ConnectOptions
+    ) -> None:
+        self._core, self._address, self._options = core, address, options
+
+    def connect_tcp(
+        self, host: str, port: int, timeout: float | None = None, **_: object
+    ) -> Stream:
+        with _raising(self._core.ConnectTimeout, self._core.ConnectError):
+            connection = npipe.connect(self._address, timeout=timeout, **self._options)
+        return Stream(self._core, connection)
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+class AsyncStream:
+    """An asyncio stream as an ``httpcore.AsyncNetworkStream``."""
+
+    def __init__(
+        self, core: ModuleType, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._core, self._reader, self._writer = core, reader, writer
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        with _raising(self._core.ReadTimeout, self._core.ReadError):
+            async with asyncio.timeout(timeout):
+                return await self._reader.read(max_bytes)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        with _raising(self._core.WriteTimeout, self._core.WriteError):
+            try:
+                async with asyncio.timeout(timeout):
+                    self._writer.write(buffer)
+                    await self._writer.drain()
+            except TimeoutError:
+                self._writer.transport.abort()  # a close would wait to send what nobody reads
+                raise
+
+    async def aclose(self) -> None:
+        self._writer.close()
+
+    async def start_tls(self, *_: object, **__: object) -> NoReturn:
+        await self.aclose()
+        raise self._core.UnsupportedProtocol(NO_TLS)
+
+    def get_extra_info(self, info: str) -> Any:
+        """Return what ``Stream.get_extra_info`` does."""
+        match info:
+            case "is_readable":
+                closed = self._reader.at_eof() or self._writer.is_closing()
+                return closed or _has_input(self._writer.get_extra_info("socket"))
+            case "peer":
+                return self._writer.get_extra_info("peer")
+            case "server_addr":
+                return str(self._writer.get_extra_info("peername")), 0
+        return None
+
+
+class AsyncBackend:
+    """An ``httpcore.AsyncNetworkBackend`` for asyncio that connects to one address."""
+
+    def __init__(
+        self, core: ModuleType, address: str | npipe.Address, options: ConnectOptions
+    ) -> None:
+        self._core, self._address, self._options = core, address, options
+
+    async def connect_tcp(
+        self, host: str, port: int, timeout: float | None = None, **_: object
+    ) -> AsyncStream:
+        with _raising(self._core.ConnectTimeout, self._core.ConnectError):
+            streams = await aio.open_connection(self._address, timeout=timeout, **self._options)
+        return AsyncStream(self._core, *streams)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)

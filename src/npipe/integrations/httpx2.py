@@ -1,0 +1,88 @@
+"""HTTP over a pipe with httpx2, for threads and for asyncio.
+
+    client = httpx2.Client(transport=Transport("name"), base_url="http://localhost")
+
+The host of a URL becomes the Host header; the connection is always to the pipe. A response tells
+the server's identity: ``response.extensions["network_stream"].get_extra_info("peer")``.
+
+The transports of httpx2 take no network backend. These set ``_pool``, the one attribute that the
+methods of theirs use, and never call their ``__init__``, which would make a TLS context.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Unpack
+
+from npipe.integrations import missing
+from npipe.integrations.httpcore import AsyncBackend, Backend
+
+try:
+    import httpcore2
+    import httpx2
+except ModuleNotFoundError as error:
+    raise missing("httpx2", error) from None
+
+if TYPE_CHECKING:
+    from npipe.address import Address
+    from npipe.integrations.options import ConnectOptions
+
+__all__ = ["AsyncTransport", "Transport"]
+
+LIMITS = httpx2.Limits(max_connections=100, max_keepalive_connections=20)  # httpx2's own
+
+
+class Transport(httpx2.HTTPTransport):
+    """A transport for ``httpx2.Client``.
+
+    Args:
+        address: Address of the server.
+        limits: Limits on the connection pool.
+        http1: Whether HTTP/1.1 may be used.
+        http2: Whether HTTP/2 may be used (needs the package h2).
+        retries: How many times to try again to connect.
+        options: Options of ``npipe.connect``; its timeout is the client's connect timeout.
+    """
+
+    def __init__(
+        self,
+        address: str | Address,
+        *,
+        limits: httpx2.Limits = LIMITS,
+        http1: bool = True,
+        http2: bool = False,
+        retries: int = 0,
+        **options: Unpack[ConnectOptions],
+    ) -> None:
+        self._pool = httpcore2.ConnectionPool(
+            max_connections=limits.max_connections,
+            max_keepalive_connections=limits.max_keepalive_connections,
+            keepalive_expiry=limits.keepalive_expiry,
+            http1=http1,
+            http2=http2,
+            retries=retries,
+            network_backend=Backend(httpcore2, address, options),
+        )
+
+
+class AsyncTransport(httpx2.AsyncHTTPTransport):
+    """A transport for ``httpx2.AsyncClient`` on asyncio; arguments as for ``Transport``."""
+
+    def __init__(
+        self,
+        address: str | Address,
+        *,
+        limits: httpx2.Limits = LIMITS,
+        http1: bool = True,
+        http2: bool = False,
+        retries: int = 0,
+        **options: Unpack[ConnectOptions],
+    ) -> None:
+        self._pool = httpcore2.AsyncConnectionPool(
+            max_connections=limits.max_connections,
+            max_keepalive_connections=limits.max_keepalive_connections,
+            keepalive_expiry=limits.keepalive_expiry,
+            http1=http1,
+            http2=http2,
+            retries=retries,
+            network_backend=AsyncBackend(httpcore2, address, options),
+        )
