@@ -142,7 +142,7 @@ class PipeSocket:
         if buffering == 0:
             if "b" not in mode:
                 raise ValueError("unbuffered streams must be binary")
-            return raw  # type: ignore[no-any-return]
+            return raw
         size = io.DEFAULT_BUFFER_SIZE if buffering in (None, -1) else buffering
         if raw.readable() and raw.writable():
             file: Any = io.BufferedRWPair(raw, raw, size or 1)
