@@ -69,7 +69,7 @@ class Connection(io.RawIOBase):
         return None
 
     selectable = False
-    """True where ``fileno()`` may be given to a selector, and ``read_now`` and ``write_now`` work."""
+    """True where a selector takes ``fileno()``, and ``read_now`` and ``write_now`` work."""
 
     def read_now(self, size: int, /) -> bytes | None:
         """Return what there is, at most ``size`` bytes, without waiting.

@@ -118,7 +118,8 @@ class PosixConnection(base.Connection):
             if lane.closed:
                 raise ClosedError
             if self._held:
-                return self._receive(size)
+                data, self._held = self._held[:size], self._held[size:]
+                return data
             return self._recv(min(size, _LARGEST_READ), _DONTWAIT)
         except BlockingIOError:
             return None
