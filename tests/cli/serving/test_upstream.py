@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -12,7 +13,8 @@ import pytest
 
 from cli.conftest import Run
 from npipe import rpc
-from npipe.cli.serving.upstream import describe
+from npipe.cli.serving import upstream
+from npipe.cli.serving.upstream import describe, open_upstream
 
 Serve = Callable[..., tuple[Any, dict[str, Any]]]
 
@@ -61,6 +63,87 @@ def test_http(address: str, node: str, serve: Serve) -> None:
             client.call("test_down")
         client.notify("test_echo", 1)
         assert client.call("test_echo", 3) == [3]
+
+
+class Replies(BaseHTTPRequestHandler):
+    """Answers the n-th POST with the n-th of ``replies``; without one it closes the connection."""
+
+    protocol_version = "HTTP/1.1"
+    server: Any
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.posts += 1
+        reply = next(self.server.replies, None)
+        if reply is None:
+            self.close_connection = True
+            return
+        length = self.server.length or len(reply)
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (length, reply))
+        self.close_connection = self.server.length is not None
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def replying(*replies: bytes, length: int | None = None) -> Iterator[tuple[Any, rpc.Client]]:
+    """Run such a node, and a client of an upstream in front of it."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Replies) as server:
+        node: Any = server
+        node.posts, node.replies, node.length = 0, iter(replies), length
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{server.server_address[1]}"
+            with rpc.connect(open_upstream(url), timeout=30) as client:
+                yield node, client
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_post_whose_reply_is_lost_is_not_sent_again() -> None:
+    # On a connection that is kept alive, which looks like one that the node has just closed.
+    with replying(b'{"jsonrpc":"2.0","id":1,"result":"first"}') as (node, client):
+        assert client.call("eth_sendTransaction") == "first"
+        with pytest.raises(rpc.RPCError, match="may have executed"):
+            client.call("eth_sendTransaction")
+        assert node.posts == 2
+
+
+def test_a_long_reply_comes_whole_up_to_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upstream, "MAX_BYTES", 300_000)
+    head = b'{"jsonrpc":"2.0","id":%d,"result":"'
+    fits = (head % 1).ljust(300_000 - 2, b"x") + b'"}'
+    longer = (head % 2).ljust(300_001 - 2, b"x") + b'"}'
+    last = b'{"jsonrpc":"2.0","id":3,"result":"last"}'
+    with replying(fits, longer, last) as (_, client):
+        assert len(client.call("test_long")) == 300_000 - len(head % 1) - 2
+        with pytest.raises(rpc.RPCError, match="longer than 300000 bytes"):
+            client.call("test_longer")
+        assert client.call("test_last") == "last"
+
+
+def test_a_reply_that_ends_early_is_an_error() -> None:
+    with (
+        replying(b'{"jsonrpc":"2.0","id":1,"result":"cut"}', length=1000) as (node, client),
+        pytest.raises(rpc.RPCError, match="may have executed"),
+    ):
+        client.call("test_cut")
+    assert node.posts == 1
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"jsonrpc":"2.0","id":7,"result":1}', b""])
+def test_what_is_no_reply_to_the_call_ends_it(body: bytes) -> None:
+    with replying(body) as (_, client), pytest.raises(rpc.RPCError, match="not a JSON-RPC reply"):
+        client.call("test_html")
+
+
+def test_an_error_without_an_id_ends_the_call() -> None:
+    body = b'{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"no such key"}}'
+    with replying(body) as (_, client), pytest.raises(rpc.InvalidRequest, match="no such key"):
+        client.call("test_key")
 
 
 def test_a_pipe(address: str, serve: Serve, directory: Any) -> None:

@@ -6,28 +6,31 @@ connection for each client, and it carries the messages on. Messages stay the by
 
 from __future__ import annotations
 
-import http.client
 import threading
-from base64 import b64encode
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import msgspec
+from msgspec import UNSET
 
 from npipe.cli.common import LoadError
-from npipe.rpc.wire import framing
+from npipe.errors import RPCError
+from npipe.rpc.wire import framing, messages
 from npipe.transport.base import Connection
 
 if TYPE_CHECKING:
+    from urllib3 import BaseHTTPResponse, HTTPConnectionPool
     from websockets.sync.client import ClientConnection
 
 __all__ = ["Upstream", "describe", "open_upstream"]
 
 AT_ONCE: Final = 8  # HTTP requests in flight for one client
 TIMEOUT: Final = 60.0  # seconds for one HTTP exchange, and for opening a WebSocket
+READ_SIZE: Final = 65536  # bytes of a reply at a time
 MAX_BYTES: Final = 32 << 20  # of one message, as in rpc.Limits
 
 
@@ -45,7 +48,11 @@ def open_upstream(text: str) -> str | Upstream:
     """Return what ``text`` names: an http or ws URL, or else the address of a pipe."""
     url = urlsplit(text)
     if url.scheme in ("http", "https") and url.hostname:
-        return Http(url)
+        try:
+            import urllib3  # noqa: F401
+        except ModuleNotFoundError:
+            raise LoadError('an HTTP endpoint needs: pip install "npipe[upstream]"') from None
+        return Http(text)
     if url.scheme in ("ws", "wss") and url.hostname:
         try:
             import websockets.sync.client  # noqa: F401
@@ -65,65 +72,125 @@ def describe(text: str) -> str:
 
 
 class Http:
-    """A node's HTTP endpoint. Each message is a POST, several at once."""
+    """A node's HTTP endpoint. Each message is one POST, several at once.
 
-    def __init__(self, url: SplitResult) -> None:
-        self._url = url
+    A POST is never sent a second time: when its connection is lost, nothing shows whether the
+    node has executed it. urllib3 keeps the connections, and finds out before it uses one again
+    whether the node has closed it.
+    """
+
+    def __init__(self, text: str) -> None:
+        from urllib3.util import make_headers
+
+        url = urlsplit(text)
+        self._origin = text
         self._path = (url.path or "/") + (f"?{url.query}" if url.query else "")
         self._headers = {"Content-Type": "application/json"}
         if url.username is not None:
             user = f"{unquote(url.username)}:{unquote(url.password or '')}"
-            self._headers["Authorization"] = "Basic " + b64encode(user.encode()).decode()
+            self._headers |= make_headers(basic_auth=user)
 
     def check(self) -> None:
-        """Raise OSError if it cannot be reached."""
-        connection = self._connect()
-        connection.connect()
-        connection.close()
+        """Raise OSError if the endpoint cannot be reached."""
+        from urllib3.exceptions import HTTPError
+
+        with self._pool() as pool:
+            try:
+                pool.urlopen("HEAD", self._path, headers=self._headers, redirect=False)
+            except HTTPError as error:
+                raise OSError(_reason(error)) from error
 
     def serve_connection(self, connection: Connection) -> None:
         """Serve one client in threads of its own."""
         _start(self._serve, connection)
 
     def _serve(self, connection: Connection) -> None:
-        kept = threading.local()  # each worker keeps its own HTTP connection alive
-        with connection, ThreadPoolExecutor(AT_ONCE) as workers:
+        with connection, self._pool() as pool, ThreadPoolExecutor(AT_ONCE) as workers:
             for message in _messages(connection):
-                workers.submit(self._exchange, connection, message, kept)
+                workers.submit(self._exchange, connection, message, pool)
 
-    def _exchange(self, connection: Connection, message: bytes, kept: threading.local) -> None:
+    def _exchange(self, connection: Connection, message: bytes, pool: HTTPConnectionPool) -> None:
+        from urllib3.exceptions import HTTPError, NewConnectionError
+
         try:
-            reply = self._post(message, kept)
-        except (OSError, http.client.HTTPException) as error:
-            reply = _error(message, f"upstream: {str(error) or type(error).__name__}")
-        try:
+            reply = self._post(message, pool)
+        except NewConnectionError as error:
+            reply = _error(message, f"upstream: {_reason(error)}")
+        except (OSError, HTTPError) as error:
+            reply = _error(message, f"upstream: {_reason(error)}; it may have executed the call")
+        with suppress(OSError):  # the client has gone; its reader sees that too
             if reply:
                 connection.write(reply.replace(b"\n", b" ") + b"\n")
-        except OSError:  # the client has gone; its reader sees that too
-            pass
 
-    def _post(self, message: bytes, kept: threading.local) -> bytes:
-        again = hasattr(kept, "http")
-        if not again:
-            kept.http = self._connect()
+    def _post(self, message: bytes, pool: HTTPConnectionPool) -> bytes:
+        """Send one message; return the reply to it, or nothing for a notification."""
+        response = pool.urlopen(
+            "POST",
+            self._path,
+            message,
+            headers=self._headers,
+            redirect=False,
+            preload_content=False,
+        )
         try:
-            kept.http.request("POST", self._path, message, self._headers)
-            response = kept.http.getresponse()
-        except (OSError, http.client.HTTPException):
-            kept.http.close()
-            del kept.http
-            if not again:
-                raise
-            return self._post(message, kept)
-        body: bytes = response.read(MAX_BYTES)
-        if response.status != http.client.OK and not body.lstrip().startswith(b"{"):
-            return _error(message, f"upstream: {response.status} {response.reason}")
-        return body.strip()
+            body = _read(response)
+        except _TooLong:
+            response.close()  # before it goes back to the pool: the rest is never read
+            return _error(message, f"upstream: the reply is longer than {MAX_BYTES} bytes")
+        finally:
+            response.release_conn()
+        return _reply_to(message, body, f"{response.status} {response.reason or ''}".strip())
 
-    def _connect(self) -> http.client.HTTPConnection:
-        tls = self._url.scheme == "https"
-        kind = http.client.HTTPSConnection if tls else http.client.HTTPConnection
-        return kind(self._url.hostname or "", self._url.port, timeout=TIMEOUT)
+    def _pool(self) -> HTTPConnectionPool:
+        """Return connections to keep for one client, none of them made yet."""
+        from urllib3 import connection_from_url
+
+        return connection_from_url(
+            self._origin, maxsize=AT_ONCE, block=True, timeout=TIMEOUT, retries=False
+        )
+
+
+class _TooLong(Exception):
+    """A body of more than ``MAX_BYTES``."""
+
+
+def _read(response: BaseHTTPResponse) -> bytes:
+    """Read a whole body. Raises _TooLong, TimeoutError, or urllib3's errors: also for one that
+    ends early."""
+    parts: list[bytes] = []
+    size, end = 0, time.monotonic() + TIMEOUT
+    for part in response.stream(READ_SIZE):
+        size += len(part)
+        if size > MAX_BYTES:
+            raise _TooLong
+        if time.monotonic() > end:
+            raise TimeoutError(f"no complete reply within {TIMEOUT:.0f} seconds")
+        parts.append(part)
+    return b"".join(parts).strip()
+
+
+def _reply_to(message: bytes, body: bytes, status: str) -> bytes:
+    """Return ``body`` if it is the reply to ``message``, and an error reply if it is none: the
+    caller must not wait for what will not come."""
+    id_ = _id(message)
+    if not id_:
+        return b""
+    reply = messages.parse(body) if body else None
+    if isinstance(reply, messages.Message) and reply.method is UNSET:
+        if bytes(reply.id) == id_:
+            return body
+        if reply.error and bytes(reply.id) in (b"", b"null"):  # it could not tell the id
+            return b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (id_, reply.error)
+    text = "not a JSON-RPC reply" if status.startswith("200") else status
+    return _error(message, f"upstream: {text}")
+
+
+def _reason(error: Exception) -> str:
+    """Return the cause that urllib3 wraps, without the address of an object in it."""
+    cause: BaseException = error
+    while cause.__cause__ is not None or cause.__context__ is not None:
+        cause = cause.__cause__ or cause.__context__ or cause
+    return str(cause) or type(cause).__name__
 
 
 class WebSocket:
@@ -184,11 +251,12 @@ def _start(function: Callable[..., None], *args: object) -> None:
     threading.Thread(target=function, args=args, daemon=True).start()
 
 
+def _id(message: bytes) -> bytes:
+    """Return the id of a request as it stands there; nothing for a notification."""
+    return bytes(msgspec.json.decode(message, type=dict[str, msgspec.Raw]).get("id", b""))
+
+
 def _error(message: bytes, text: str) -> bytes:
-    """Return the reply that ``message`` gets instead; nothing, for a notification."""
-    id_ = msgspec.json.decode(message, type=dict[str, msgspec.Raw]).get("id")
-    if id_ is None:
-        return b""
-    return msgspec.json.encode(
-        {"jsonrpc": "2.0", "id": id_, "error": {"code": -32000, "message": text}}
-    )
+    """Return the error reply to ``message``; nothing for a notification."""
+    id_ = _id(message)
+    return messages.error_reply(id_, RPCError(text)) if id_ else b""
