@@ -1,8 +1,8 @@
 """Finds the software that others wrote and that a test talks to.
 
-``python tools/install_peers.py`` installs it. A test that needs some says ``require("node")``
-first: it is skipped where that is absent, unless $NPIPE_REQUIRE names it (CI: ``wine,go,node``);
-then the test fails, so that nothing is ever left out in silence.
+``python tools/install_peers.py`` installs it, and ``.ci/run`` what comes with the system. A test
+that needs some says ``require("node")`` first: it is skipped where that is absent, unless
+$NPIPE_REQUIRE names it (as CI does); then the test fails, so that nothing is left out in silence.
 """
 
 from __future__ import annotations
@@ -33,11 +33,12 @@ _COMES_WITH = {
     "ethers": "node",
     "jayson": "node",
     "natefinch": "go",
+    "promtool": "prometheus",
     "viem": "node",
     "vscode-jsonrpc": "node",
 }
 #: What is installed on the system itself only, not for Windows under Wine.
-_POSIX_ONLY = {"gonet", "geth", "anvil", "go", "wine"}
+_POSIX_ONLY = {"gonet", "geth", "anvil", "go", "wine", "prometheus", "promtool"}
 
 
 def require(name: str) -> Path:

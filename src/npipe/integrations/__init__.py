@@ -10,6 +10,7 @@
 ``web3``              ``Provider``, ``AsyncProvider``: an Ethereum node
 ``grpclib``           ``Channel``, ``serve``: gRPC in pure Python
 ``aiohttp``           ``Connector``, ``Site``: an HTTP client and server
+``opentelemetry``     ``middleware``, ``trace``: spans for calls
 ``anyio``             ``connect``, ``listen``: streams for trio and for every asyncio loop
 ====================  ==========================================================================
 

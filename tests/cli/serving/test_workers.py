@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import npipe
 from cli.conftest import Run
 from npipe import rpc
 
@@ -107,3 +108,34 @@ def test_a_chain_is_served_by_one_process(address: str, run: Run) -> None:
     done = run("serve", address, "--workers", "2")
     assert done.returncode == 2
     assert "--workers goes with --api only" in done.stderr
+
+
+def test_the_metrics_are_the_sums_over_all_workers(directory: Path, serve: Serve) -> None:
+    (directory / "who.py").write_text("import os\ndef pid(): return os.getpid()\n")
+    address, at = str(directory / "s"), str(directory / "m")
+    serve(address, "--api", "who", "--workers", "2", "--metrics", at)
+    calls = 0
+    found: set[int] = set()
+    deadline = time.monotonic() + 30
+    while len(found) < 2 and time.monotonic() < deadline:
+        with rpc.connect(address, timeout=60) as client:
+            found.add(client.call("who_pid"))
+            calls += 1
+    assert len(found) == 2
+    text = scrape(at)
+    assert f'rpc_server_call_duration_seconds_count{{rpc_method="who_pid"}} {calls}\n' in text
+    assert f"npipe_connections_total {calls}\n" in text
+    os.kill(min(found), signal.SIGSTOP)  # it answers no more: its counters stay as they were
+    try:
+        assert f"npipe_connections_total {calls}\n" in scrape(at)
+    finally:
+        os.kill(min(found), signal.SIGCONT)
+
+
+def scrape(address: str) -> str:
+    with npipe.connect(address, timeout=20) as connection:
+        connection.write(b"GET /metrics HTTP/1.0\r\n\r\n")
+        data = b""
+        while chunk := connection.read(65536):
+            data += chunk
+    return data.decode()

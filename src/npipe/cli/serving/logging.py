@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 
@@ -15,19 +16,22 @@ class _Json(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return time, level, logger and message, and the traceback if there is one."""
-        line = {
+        line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
         }
+        if (call := getattr(record, "call", None)) is not None:
+            line |= {"pid": record.process, **call}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return msgspec.json.encode(line).decode()
 
 
-def configure(level: str, *, as_json: bool) -> None:
-    """Send the log to standard error from ``level`` on."""
+def configure(level: str, *, as_json: bool, calls: bool = False) -> None:
+    """Send the log to standard error from ``level`` on; the log of calls whole, or not at all."""
+    logging.getLogger("npipe.rpc.calls").setLevel(logging.INFO if calls else logging.NOTSET)
     handler = logging.StreamHandler()
     handler.setFormatter(
         _Json() if as_json else logging.Formatter("%(asctime)s %(levelname)s %(message)s")

@@ -10,25 +10,50 @@ functions, which is what most people register, almost three times as quickly.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any, Final
 
 from npipe import rpc
 from npipe.address import Address
+from npipe.cli.serving.metrics import serve_metrics
 from npipe.cli.serving.signals import Stop
 
-__all__ = ["run"]
+__all__ = ["DRAIN", "Ready", "run"]
 
 DRAIN: Final = 5.0  # seconds that running calls get to end
 
 
+Ready = Callable[[Address, str], None]
+"""Called once clients can connect, with where they can, and where the metrics are, if anywhere."""
+
+
 def run(
-    server: rpc.Server, address: str, listen: dict[str, Any], ready: Callable[[Address], None]
+    server: rpc.Server,
+    address: str,
+    listen: dict[str, Any],
+    ready: Ready,
+    *,
+    metrics: str | None = None,
 ) -> None:
-    """Serve; call ``ready`` once clients can connect; return when stopped."""
+    """Serve; call ``ready`` once clients can connect; return when stopped.
+
+    Args:
+        server: What is served.
+        address: Where.
+        listen: Options of ``npipe.listen``.
+        ready: See ``Ready``.
+        metrics: Where to serve the counters; see ``serve_metrics``.
+    """
     stop = Stop()
     try:
-        ready(server.serve(address, **listen))
-        stop.wait()
+        with ExitStack() as stack:
+            at = (
+                ""
+                if metrics is None
+                else stack.enter_context(serve_metrics(metrics, server.stats, listen["access"]))
+            )
+            ready(server.serve(address, **listen), at)
+            stop.wait()
     finally:
         try:
             server.stop(drain=DRAIN)

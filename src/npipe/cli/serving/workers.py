@@ -13,14 +13,17 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 assert sys.platform != "win32"  # mypy then skips the rest there
 
 from npipe import rpc, transport
-from npipe.address import Address
-from npipe.cli.serving.run import DRAIN
+from npipe.cli.serving.metrics import serve_metrics
+from npipe.cli.serving.run import DRAIN, Ready
 from npipe.cli.serving.signals import Stop
+from npipe.cli.serving.worker_stats import WorkerStats, add_up_workers
 from npipe.transport.base import Connection, Listener
 
 __all__ = ["run_workers"]
@@ -33,11 +36,17 @@ def run_workers(
     server: rpc.Server,
     address: str,
     listen: dict[str, Any],
-    ready: Callable[[Address], None],
+    ready: Ready,
+    *,
+    metrics: str | None = None,
 ) -> None:
     """Serve; call ``ready`` once clients can connect; return when stopped, and all have ended.
 
-    Raises ChildProcessError if one of the processes ends by itself.
+    The metrics are served by the first process, the sums over all workers. Other arguments are
+    those of ``run``.
+
+    Raises:
+        ChildProcessError: One of the processes has ended by itself.
     """
     listener = transport.listen(address, **listen)
     lifeline, held = os.pipe()
@@ -46,17 +55,28 @@ def run_workers(
     ended: list[int] = []
     watches: list[threading.Thread] = []
     stopping = threading.Event()
+    stats = [WorkerStats() for _ in range(count)]
     try:
-        for _ in range(count):
+        for own in stats:
             worker = os.fork()
             if not worker:
-                _work(server, listener, lifeline, held)
+                for other in stats:
+                    if other is not own:
+                        other.close()
+                _work(server, listener, lifeline, held, own)
             workers.append(worker)
+        for each in stats:
+            each.forked()
         stop = Stop()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         watches = [_start(_watch, worker, ended, stopping) for worker in workers]
-        ready(listener.address)
-        stop.wait()
+        with ExitStack() as stack:
+            at = ""
+            if metrics is not None:
+                total = partial(add_up_workers, stats)
+                at = stack.enter_context(serve_metrics(metrics, total, listen["access"]))
+            ready(listener.address, at)
+            stop.wait()
         early = ended[:]
     finally:
         stopping.set()
@@ -67,11 +87,19 @@ def run_workers(
             _end(workers, ended, watches)  # the second signal ends running calls
         os.close(lifeline)
         os.close(held)
+        for each in stats:
+            each.close()
     if early:
         raise ChildProcessError(f"a worker ended by itself: process {early[0]}")
 
 
-def _work(server: rpc.Server, listener: Listener[Connection], lifeline: int, held: int) -> None:
+def _work(
+    server: rpc.Server,
+    listener: Listener[Connection],
+    lifeline: int,
+    held: int,
+    stats: WorkerStats,
+) -> None:
     """Be a worker, and never return."""
     status = 1
     try:
@@ -80,6 +108,7 @@ def _work(server: rpc.Server, listener: Listener[Connection], lifeline: int, hel
         stop = Stop()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         _start(_end_with_parent, lifeline)
+        stats.answer(server.stats)
         try:
             server.serve_listener(listener.share())
             listener.close()  # its file is not ours to remove, and stays

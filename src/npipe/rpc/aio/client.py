@@ -21,6 +21,7 @@ from npipe.rpc.aio.subscription import Subscribed
 from npipe.rpc.limits import Limits
 from npipe.rpc.service.api import API
 from npipe.rpc.service.dispatcher import Dispatcher
+from npipe.rpc.session.outgoing_calls import Members
 from npipe.rpc.threads.client import FIRST_PAUSE, GAP, LONGEST_PAUSE
 from npipe.security import PeerIdentity
 
@@ -59,6 +60,7 @@ class Client(Caller):
         self._closed = False
         self._lock = asyncio.Lock()
         self._ids = count(1)
+        self._members: Members | None = None
         self._timeout = timeout
 
     async def open(self) -> Self:
@@ -79,6 +81,15 @@ class Client(Caller):
             await link.wait_closed()
         if link.ending is not None:  # a program
             await asyncio.to_thread(link.ending.join)
+
+    def set_members(self, members: Members | None) -> None:
+        """Have each request carry the members that ``members()`` returns, beside its method.
+
+        It is called in the thread or task that makes the call: what goes with a request may depend
+        on where it comes from, as the context of a trace does.
+        """
+        self._members = members
+        self._link.session.outgoing.members = members
 
     @property
     def peer(self) -> PeerIdentity | None:
@@ -114,6 +125,7 @@ class Client(Caller):
 
         link = await self._dial(make_link, again)
         link.remote = self
+        link.session.outgoing.members = self._members
         return link
 
     async def _live_link(self, deadline: Deadline = None) -> Link:

@@ -8,6 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
+from msgspec import json
+
+from npipe.rpc.wire.messages import read_members
+
 if TYPE_CHECKING:
     from npipe.security import PeerIdentity
 
@@ -32,6 +36,8 @@ class Served(Protocol):
     """A call, as a context sees it."""
 
     cancelled: bool
+    id: bytes
+    trace: bytes
 
     @property
     def method(self) -> _Named: ...
@@ -54,6 +60,20 @@ class Context:
     def method(self) -> str:
         """The name that was called."""
         return self._call.method.name
+
+    @property
+    def id(self) -> Any:
+        """The id that the client gave the call: a string or a number. None for a notification."""
+        return json.decode(self._call.id) if self._call.id else None
+
+    @property
+    def trace(self) -> dict[str, str]:
+        """The members ``traceparent`` and ``tracestate`` of the request, as far as they are there.
+
+        They are as the client wrote them, valid or not: a propagator of OpenTelemetry takes them
+        as a carrier.
+        """
+        return read_members(self._call.trace) if self._call.trace else {}
 
     @property
     def peer(self) -> PeerIdentity | None:

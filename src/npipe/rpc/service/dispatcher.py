@@ -52,13 +52,15 @@ class Dispatcher:
         middleware: Iterable[Middleware] = (),
         show_errors: bool = False,
         error_code: int = InternalError.code,
+        log_calls: bool = False,
     ) -> None:
         """``show_errors`` sends the text of unexpected exceptions to the caller: for development.
-        ``error_code`` is what they are answered with."""
+        ``error_code`` is what they are answered with. ``log_calls``: see ``session.call_log``."""
         self.api = api
         self.middleware = tuple(middleware)
         self.show_errors = show_errors
         self.error_code = error_code
+        self.log_calls = log_calls
         self.is_async = any(map(_is_async, self.middleware))  # so every call is to be awaited
 
     def invoke(
@@ -149,7 +151,8 @@ class Serving(Protocol):
 
     def send(self, message: bytes) -> None: ...
     def answer(self, call: Call, reply: bytes) -> None: ...
-    def measure(self, method: Method, seconds: float) -> None: ...
+    def measure(self, method: Method, seconds: float, call: Call | None = None) -> None: ...
+    def count_error(self, name: str, code: int) -> None: ...
 
 
 class Call:
@@ -161,10 +164,12 @@ class Call:
         "args",
         "batch",
         "cancelled",
+        "code",
         "done",
         "id",
         "method",
         "session",
+        "trace",
     )
 
     def __init__(
@@ -174,20 +179,26 @@ class Call:
         args: tuple[Any, ...],
         id: bytes,
         batch: tuple[Batch, int] | None,
+        *,
+        trace: bytes = b"",
     ) -> None:
+        """``trace`` is what ``trace_members`` found in the request."""
         self.session = session
         self.method = method
         self.args = args
         self.id = id
         self.batch = batch
+        self.trace = trace
         self.cancelled = False
         self.done = False
+        self.code = 0  # of the error that it was answered with
         self._callbacks: list[Callable[[], object]] | None = None
         self._after: list[Callable[[], object]] | None = None
 
     def run(self) -> None:
         """Call a plain function here, and answer. Raises only what is no Exception."""
         if self.cancelled:  # while it waited for its turn
+            self.session.measure(self.method, 0.0)
             self.fail(RPCError("cancelled"))
             return
         session, signature = self.session, self.method.signature
@@ -203,7 +214,7 @@ class Call:
             if not isinstance(error, Exception):
                 raise
         finally:
-            session.measure(self.method, perf_counter() - started)
+            session.measure(self.method, perf_counter() - started, self)
 
     async def run_async(self) -> None:
         """Await an async function, and answer. When cancelled: answers that, and lets it pass."""
@@ -217,7 +228,7 @@ class Call:
             if not isinstance(error, Exception):
                 raise
         finally:
-            self.session.measure(self.method, perf_counter() - started)
+            self.session.measure(self.method, perf_counter() - started, self)
 
     def finish(self, result: Any) -> None:
         """Answer with a result."""
@@ -232,7 +243,9 @@ class Call:
         else:
             name = self.method.name
             explained = self.session.dispatcher.explain(name, self.session.connection_id, error)
+        self.code = explained.code
         self.session.errors += 1
+        self.session.count_error(self.method.name, explained.code)
         self._answer(error_reply(self.id, explained) if self.id else b"")
 
     def _answer(self, reply: bytes) -> None:

@@ -13,7 +13,14 @@ from npipe.errors import RPCError
 from npipe.rpc.service.dispatcher import LIMIT_EXCEEDED, Batch
 from npipe.rpc.session.pending_calls import Outcome, Pending
 from npipe.rpc.session.session import Session
-from npipe.rpc.wire.messages import BAD_JSON, Message, error_reply, request, result_reply
+from npipe.rpc.wire.messages import (
+    BAD_JSON,
+    Message,
+    error_reply,
+    request,
+    result_reply,
+    trace_members,
+)
 
 __all__ = ["join_sessions"]
 
@@ -45,7 +52,7 @@ class _Relay:
         """Pass a message on. Raises RPCError where it cannot be."""
         method = str(message.method)
         if id:
-            self._pass_call(method, message.params, id, batch)
+            self._pass_call(message, id, batch)
             return
         try:
             if method == "$/cancelRequest":
@@ -53,14 +60,14 @@ class _Relay:
             elif method == "$/progress":  # about a call that we made in the other's name
                 self._source.outgoing.take_progress(message.params)
             else:
-                self._target.outgoing.notify(method, bytes(message.params))
+                self._target.outgoing.notify(
+                    method, bytes(message.params), members=trace_members(message)
+                )
         except BAD_JSON:
             self._source.outgoing.strays += 1
         self._source.deliver(id, batch, b"")
 
-    def _pass_call(
-        self, method: str, params: Raw, id: bytes, batch: tuple[Batch, int] | None
-    ) -> None:
+    def _pass_call(self, message: Message, id: bytes, batch: tuple[Batch, int] | None) -> None:
         if len(self._pending) >= self._source.limits.calls:
             most = self._source.limits.calls
             raise RPCError(f"more than {most} calls in flight", code=LIMIT_EXCEEDED)
@@ -73,7 +80,13 @@ class _Relay:
             text = b'{"token":%b,"value":%b}' % (id, bytes(value) or b"null")
             self._source.send(request("$/progress", text))
 
-        self._pending[id] = self._target.outgoing.call(method, bytes(params), on_reply, on_progress)
+        self._pending[id] = self._target.outgoing.call(
+            str(message.method),
+            bytes(message.params),
+            on_reply,
+            on_progress,
+            members=trace_members(message),
+        )
 
     def _cancel(self, id: bytes) -> None:
         """Pass it on with the id there; the answer that it brings is passed back as any other."""

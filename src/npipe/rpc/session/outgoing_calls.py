@@ -16,12 +16,15 @@ from msgspec import UNSET, Raw, UnsetType
 from npipe.errors import ConnectionLost, ProtocolError
 from npipe.rpc.session.pending_calls import Call, Group, OnBatch, OnReply, Outcome, Pending
 from npipe.rpc.session.served_subscriptions import Push
-from npipe.rpc.wire.messages import ABSENT, Message, encode, read_error, request
+from npipe.rpc.wire.messages import ABSENT, Message, encode, encode_members, read_error, request
 
-__all__ = ["Entry", "Outgoing"]
+__all__ = ["Entry", "Members", "Outgoing"]
 
 Entry = tuple[str, Sequence[Any] | Mapping[str, Any]]
 """One call of a batch: the method and its parameters, by position or by name."""
+
+Members = Callable[[], Mapping[str, str]]
+"""Returns further members of a request, such as the context of a trace."""
 
 OnPush = Callable[[Push | ConnectionLost], object]
 
@@ -47,6 +50,7 @@ class Outgoing:
 
     def __init__(self, send: Callable[[bytes], object]) -> None:
         self.strays = 0  # replies and pushes to nothing: late, doubled or made up
+        self.members: Members | None = None  # called in the thread or task that makes the call
         self._send = send
         self._ids = count(1)  # next() is one step for every thread
         self._pending: dict[bytes, Pending] = {}
@@ -74,17 +78,24 @@ class Outgoing:
         params: bytes,
         on_reply: OnReply,
         on_progress: Callable[[Raw], object] | None = None,
+        *,
+        members: bytes = b"",
     ) -> Pending:
-        """Queue a call. ``on_reply(outcome)`` is called exactly once, unless it is cancelled."""
+        """Queue a call. ``on_reply(outcome)`` is called exactly once, unless it is cancelled.
+        ``members`` are further ones of the request, see ``encode_members``."""
         id = b"%d" % next(self._ids)
         call = Call(id, on_reply, on_progress)
         self._expect(call)
-        self._send(request(method, params, id))
+        if self.members is not None:
+            members += encode_members(self.members())
+        self._send(request(method, params, id, members))
         return call
 
-    def notify(self, method: str, params: bytes) -> None:
+    def notify(self, method: str, params: bytes, *, members: bytes = b"") -> None:
         """Queue a notification."""
-        self._send(request(method, params))
+        if self.members is not None:
+            members += encode_members(self.members())
+        self._send(request(method, params, b"", members))
 
     def batch(self, entries: Sequence[Entry], on_reply: OnBatch) -> Pending:
         """Queue a batch of one call or more. ``on_reply`` gets all outcomes in order, at once.
@@ -92,7 +103,7 @@ class Outgoing:
         Raises ValueError or TypeError for parameters that have no form in JSON.
         """
         numbers = list(islice(self._ids, len(entries)))
-        text = encode(
+        text = self._traced_batch(entries, numbers) or encode(
             [
                 _Request("2.0", number, method, UNSET if _is_nothing(params) else params)
                 for number, (method, params) in zip(numbers, entries, strict=True)
@@ -102,6 +113,17 @@ class Outgoing:
         self._expect(group)
         self._send(text)
         return group
+
+    def _traced_batch(self, entries: Sequence[Entry], numbers: Sequence[int]) -> bytes:
+        """Encode a batch each of whose requests has the further members; empty without any."""
+        members = b"" if self.members is None else encode_members(self.members())
+        if not members:
+            return b""
+        texts = (
+            request(method, b"" if _is_nothing(params) else encode(params), b"%d" % number, members)
+            for number, (method, params) in zip(numbers, entries, strict=True)
+        )
+        return b"[" + b",".join(texts) + b"]"
 
     def subscribe(
         self,

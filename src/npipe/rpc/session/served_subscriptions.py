@@ -73,9 +73,16 @@ class Subscription:
         "taken",
     )
 
-    def __init__(self, session: Subscribing, namespace: str, method: Method, args: tuple[Any, ...]):
+    def __init__(
+        self,
+        session: Subscribing,
+        namespace: str,
+        method: Method,
+        args: tuple[Any, ...],
+        trace: bytes = b"",
+    ) -> None:
         self.session = session
-        self.call = Call(session, method, args, b"", None)
+        self.call = Call(session, method, args, b"", None, trace=trace)
         self.on_room: Callable[[], object] = _nothing  # called when it may no longer be ``full``
         self.taken = self._put = 0  # bytes out of and into the queue, ever
         self._queue: deque[bytes] = deque()
@@ -181,7 +188,7 @@ class Subscriptions(dict[str, Subscription]):
         self._session = session
         self._on_begin = on_begin
 
-    def open(self, namespace: str, params: Raw) -> Subscription:
+    def open(self, namespace: str, params: Raw, trace: bytes = b"") -> Subscription:
         """Make the one that ``[name, *params]`` asks for; ``begin`` follows. Raises RPCError."""
         session = self._session
         most = session.limits.subscriptions
@@ -199,7 +206,7 @@ class Subscriptions(dict[str, Subscription]):
         if method is None:
             raise MethodNotFound(f'no "{name}" subscription in {namespace} namespace')
         args = method.signature.bind(Raw(b"[" + b",".join(items[1:]) + b"]"))
-        subscription = Subscription(session, namespace, method, args)
+        subscription = Subscription(session, namespace, method, args, trace)
         self[subscription.id] = subscription
         return subscription
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from npipe.rpc.session.session import Session
+from npipe.rpc.session.timing import Timing
 
-__all__ = ["Counted", "Stats"]
+__all__ = ["Counted", "Stats", "add_up"]
+
+_SUMS = ("calls", "errors", "bytes_in", "bytes_out", "in_flight", "subscriptions")
 
 
 class Counted(Protocol):
@@ -27,7 +30,7 @@ class Stats:
     def __init__(self) -> None:
         self.connections = 0
         self._sums: dict[str, int] = {"calls": 0, "errors": 0, "bytes_in": 0, "bytes_out": 0}
-        self._methods: dict[str, tuple[int, float]] = {}
+        self._methods: dict[str, Timing] = {}
 
     def add(self, link: Counted) -> None:
         """Keep the counts of a connection that has ended."""
@@ -35,25 +38,56 @@ class Stats:
 
     def report(self, open_links: Iterable[Counted]) -> dict[str, Any]:
         """Return all counts, by name; seconds for ``methods``."""
-        sums, methods, links = dict(self._sums), dict(self._methods), tuple(open_links)
+        sums, links = dict(self._sums), tuple(open_links)
+        methods: dict[str, Timing] = {}
+        _add_timings(methods, self._methods)
         for link in links:
             _add(sums, methods, link)
         return {
             "connections": {"open": len(links), "total": self.connections},
             **sums,
+            "in_flight": sum(link.session.in_flight for link in links),
             "subscriptions": sum(len(link.session.subscriptions) for link in links),
-            "methods": {
-                name: {"calls": calls, "seconds": seconds}
-                for name, (calls, seconds) in sorted(methods.items())
-            },
+            "methods": {name: timing.record() for name, timing in sorted(methods.items())},
         }
 
 
-def _add(sums: dict[str, int], methods: dict[str, tuple[int, float]], link: Counted) -> None:
+def add_up(reports: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the sum of what several servers report, as after ``Server.stats()`` of one.
+
+    A code of an error may be a string, as it is once a report has been JSON.
+    """
+    found = list(reports)
+    methods: dict[str, Timing] = {}
+    for report in found:
+        _add_timings(methods, {name: _timing(each) for name, each in report["methods"].items()})
+    return {
+        "connections": {
+            name: sum(report["connections"][name] for report in found) for name in ("open", "total")
+        },
+        **{name: sum(report[name] for report in found) for name in _SUMS},
+        "methods": {name: timing.record() for name, timing in sorted(methods.items())},
+    }
+
+
+def _timing(record: Mapping[str, Any]) -> Timing:
+    timing = Timing()
+    timing.seconds = record["seconds"]
+    timing.buckets = list(record["buckets"])
+    timing.errors = {int(code): number for code, number in record["errors"].items()}
+    return timing
+
+
+def _add(sums: dict[str, int], methods: dict[str, Timing], link: Counted) -> None:
     sums["calls"] += link.session.calls
     sums["errors"] += link.session.errors
     sums["bytes_in"] += link.bytes_in
     sums["bytes_out"] += link.bytes_out
-    for name, timing in tuple(link.session.timings.items()):
-        calls, seconds = methods.get(name, (0, 0.0))
-        methods[name] = (calls + timing.calls, seconds + timing.seconds)
+    _add_timings(methods, link.session.timings)
+
+
+def _add_timings(methods: dict[str, Timing], more: Mapping[str, Timing]) -> None:
+    for name, timing in tuple(more.items()):
+        if name not in methods:
+            methods[name] = Timing()
+        methods[name].add(timing)

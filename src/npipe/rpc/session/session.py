@@ -21,6 +21,7 @@ one step of a list, dict, set or deque.
 from __future__ import annotations
 
 import logging
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Sized
 from time import perf_counter
@@ -40,12 +41,13 @@ from npipe.rpc.service.dispatcher import (
     Call,
     Dispatcher,
 )
+from npipe.rpc.session.call_log import log_call
 from npipe.rpc.session.outgoing_calls import Outgoing
 from npipe.rpc.session.pending_calls import Pending
 from npipe.rpc.session.receive_queue import Inbox, Parsed
 from npipe.rpc.session.send_queue import Outbox
 from npipe.rpc.session.served_subscriptions import Subscription, Subscriptions
-from npipe.rpc.session.timing import Timing
+from npipe.rpc.session.timing import BOUNDS, OTHER, Timing
 from npipe.rpc.wire.messages import (
     BAD_JSON,
     Fault,
@@ -54,6 +56,7 @@ from npipe.rpc.wire.messages import (
     error_reply,
     parse,
     result_reply,
+    trace_members,
 )
 from npipe.security import PeerIdentity
 
@@ -108,7 +111,7 @@ class Session:
         self.calls = self.errors = 0
         self.timings: dict[str, Timing] = {}  # by method
         self.in_write: list[Pending] = []  # the calls that ``take`` returned last
-        self.plain = not dispatcher.middleware
+        self.plain = not (dispatcher.middleware or dispatcher.log_calls)
         self.all_async = dispatcher.is_async
         self._methods = dispatcher.api.table(peer)
         self._most = self.limits.reply_bytes
@@ -154,6 +157,7 @@ class Session:
             except IndexError:  # another thread was quicker
                 continue
             if call.cancelled or (given_up and call.id in given_up):
+                self.measure(call.method, 0.0)
                 call.fail(RPCError("cancelled", code=CANCELLED))
             elif len(active) >= limit:
                 ready.append(call)
@@ -209,7 +213,7 @@ class Session:
     def _take_other(self, message: Parsed) -> None:
         """Take what begins no call, or several."""
         if type(message) is Fault:
-            self.errors += 1
+            self._refuse(message.error.code)
             self.send(error_reply(message.id, message.error))
         elif type(message) is Message:
             self._take(message, None)
@@ -223,6 +227,7 @@ class Session:
             return None
         id = bytes(message.id)
         self.calls += 1
+        started = 0.0
         try:
             if self.forward is not None:
                 self.forward(message, id, batch)
@@ -234,7 +239,8 @@ class Session:
             signature = method.signature
             args = signature.bind(message.params)
             if not (method.fast and self.plain):
-                return Call(self, method, args, id, batch)
+                trace = trace_members(message) if message.traceparent else b""
+                return Call(self, method, args, id, batch, trace=trace)
             started = perf_counter()
             try:
                 result = encode(signature.call(*args))
@@ -242,18 +248,23 @@ class Session:
                 self.measure(method, perf_counter() - started)
             reply = result_reply(id, result) if id else b""
         except Exception as error:
-            reply = self._explain(message, id, error)
+            reply = self._explain(message, id, error, has_run=started > 0)
         if not 0 < len(reply) <= self._most:
-            self.deliver(id, batch, reply)
+            if not self.deliver(id, batch, reply):
+                self.count_error(str(message.method), TOO_LARGE)
         elif batch is None:
             self.send(reply)
         else:
             batch[0].put(batch[1], id, reply)
         return None
 
-    def _explain(self, message: Message, id: bytes, error: Exception) -> bytes:
-        self.errors += 1
+    def _explain(self, message: Message, id: bytes, error: Exception, *, has_run: bool) -> bytes:
         explained = self.dispatcher.explain(str(message.method), self.connection_id, error)
+        if has_run:
+            self.errors += 1
+            self.count_error(str(message.method), explained.code)
+        else:
+            self._refuse(explained.code, str(message.method), id, trace_members(message))
         if not id and isinstance(error, InvalidRequest):
             id = b"null"  # params of no kind: then it was no notification either
         return error_reply(id, explained) if id else b""
@@ -276,7 +287,7 @@ class Session:
     ) -> None:
         name, params = str(message.method), message.params
         if method is not None and method.kind == "subscribe":
-            self._subscribe(name.removesuffix("_subscribe"), params, id, batch)
+            self._subscribe(name.removesuffix("_subscribe"), message, id, batch)
             return
         if method is not None:
             result = self.subscriptions.unsubscribe(params)
@@ -308,14 +319,14 @@ class Session:
 
     def _take_batch(self, items: list[Message | Fault]) -> None:
         if not items:
-            self.errors += 1
+            self._refuse(InvalidRequest.code)
             self.send(error_reply(b"null", InvalidRequest("empty batch")))
             return
         if all(type(item) is Message and item.method is UNSET for item in items):
             self.outgoing.settle_batch(items)  # type: ignore[arg-type]
             return
         if len(items) > self.limits.batch_items:
-            self.errors += 1
+            self._refuse(InvalidRequest.code)
             ids = (bytes(i.id) for i in items if type(i) is Message and i.id)
             most = self.limits.batch_items
             error = InvalidRequest(f"batch too large: at most {most} calls in one")
@@ -330,7 +341,7 @@ class Session:
                 if call is not None:
                     self._ready.append(call)
             elif type(item) is Fault:
-                self.errors += 1
+                self._refuse(item.error.code)
                 batch.put(at, item.id, error_reply(item.id, item.error))
 
     def _batch_done(self, batch: Batch, reply: bytes) -> None:
@@ -346,8 +357,8 @@ class Session:
         if call.batch is None and len(reply) <= self._most:
             if reply:
                 self.outbox.put(reply)
-        else:
-            self.deliver(call.id, call.batch, reply)
+        elif not self.deliver(call.id, call.batch, reply):
+            self.count_error(call.method.name, TOO_LARGE)
         self._active.discard(call)  # last: until its reply is queued, the session is not idle
 
     def take(self, *, pushes: bool = False) -> bytes:
@@ -366,23 +377,39 @@ class Session:
         """True when a subscription has something to be taken."""
         return self.outbox.has_pushes
 
-    def measure(self, method: Method, seconds: float) -> None:
+    def measure(self, method: Method, seconds: float, call: Call | None = None) -> None:
         """Add one call to the statistics. (Two threads at once may lose one: they are no bill.)"""
         timing = self.timings.get(method.name)
         if timing is None:
             timing = self.timings.setdefault(method.name, Timing())
-        timing.calls += 1
         timing.seconds += seconds
+        timing.buckets[bisect_left(BOUNDS, seconds)] += 1
+        if call is not None and self.dispatcher.log_calls:
+            name, id = method.name, call.id
+            log_call(name, id, self.connection_id, seconds, code=call.code, trace=call.trace)
+
+    def count_error(self, name: str, code: int) -> None:
+        """Add an error that a call of the method ``name`` was answered with to the statistics."""
+        self.timings.setdefault(name, Timing()).count_error(code)
+
+    def _refuse(self, code: int, name: str = OTHER, id: bytes = b"", trace: bytes = b"") -> None:
+        """Count a message that was answered with an error before any function was called."""
+        self.errors += 1
+        timing = self.timings.setdefault(name if name in self._methods else OTHER, Timing())
+        timing.count(0.0)
+        timing.count_error(code)
+        if self.dispatcher.log_calls:
+            log_call(name, id, self.connection_id, 0.0, code=code, trace=trace)
 
     # Subscriptions that we serve
 
     def _subscribe(
-        self, namespace: str, params: Raw, id: bytes, batch: tuple[Batch, int] | None
+        self, namespace: str, message: Message, id: bytes, batch: tuple[Batch, int] | None
     ) -> None:
         if not id:
             self.deliver(id, batch, b"")  # nobody could be told the subscription's id
             return
-        subscription = self.subscriptions.open(namespace, params)
+        subscription = self.subscriptions.open(namespace, message.params, trace_members(message))
         reply = result_reply(id, encode(subscription.id))
         if batch is not None:  # the id goes out with the batch's reply, the items after it
             batch[0].subscriptions.append((batch[1], subscription))

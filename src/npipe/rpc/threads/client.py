@@ -16,6 +16,7 @@ from npipe.errors import ClosedError, ConnectionLost
 from npipe.rpc.limits import Limits
 from npipe.rpc.service.api import API
 from npipe.rpc.service.dispatcher import Dispatcher
+from npipe.rpc.session.outgoing_calls import Members
 from npipe.rpc.session.pending_calls import Outcome
 from npipe.rpc.threads.caller import Caller
 from npipe.rpc.threads.driver import Link
@@ -71,6 +72,7 @@ class Client(Caller):
         self._closed = False
         self._lock = threading.Lock()
         self._ids = count(1)
+        self._members: Members | None = None
         self._link = self._open(again=False)
         super().__init__(self._live_link, timeout=timeout)
 
@@ -79,6 +81,15 @@ class Client(Caller):
         self._closed = True
         self._link.close("closed")
         self._shell.stop()
+
+    def set_members(self, members: Members | None) -> None:
+        """Have each request carry the members that ``members()`` returns, beside its method.
+
+        It is called in the thread or task that makes the call: what goes with a request may depend
+        on where it comes from, as the context of a trace does.
+        """
+        self._members = members
+        self._link.session.outgoing.members = members
 
     @property
     def peer(self) -> PeerIdentity | None:
@@ -114,6 +125,7 @@ class Client(Caller):
         kind = LendingLink if lending else Link
         link = self._shell.open(connection, next(self._ids), _log_end, kind=kind)
         link.session.remote = self
+        link.session.outgoing.members = self._members
         link.start()
         return link
 

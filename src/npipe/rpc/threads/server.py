@@ -47,6 +47,7 @@ class Server:
         middleware: Iterable[Middleware] = (),
         show_errors: bool = False,
         error_code: int = InternalError.code,
+        log_calls: bool = False,
     ) -> None:
         """Prepare a server; it serves nothing yet.
 
@@ -55,9 +56,14 @@ class Server:
             middleware: Called around every call, the first one outermost.
             show_errors: Send the text of unexpected exceptions to the caller.
             error_code: The code of the error that answers an unexpected exception.
+            log_calls: Give each call a line in the log "npipe.rpc.calls", a warning if it failed.
         """
         dispatcher = Dispatcher(
-            api, middleware=middleware, show_errors=show_errors, error_code=error_code
+            api,
+            middleware=middleware,
+            show_errors=show_errors,
+            error_code=error_code,
+            log_calls=log_calls,
         )
         self._shell = Shell(dispatcher, limits, framing)
         self.limits = self._shell.limits
@@ -135,8 +141,12 @@ class Server:
         self._stopped.set()
 
     def stats(self) -> dict[str, Any]:
-        """Return counters since the start: connections, calls, errors, bytes, and by method the
-        number of calls and their seconds."""
+        """Return counters since the start.
+
+        Connections, calls, errors, bytes, what is in flight, and ``methods``: for each its calls,
+        their seconds, ``buckets`` (how many took up to each of ``npipe.rpc.prometheus.BOUNDS``
+        seconds, and longer), and ``errors`` by code. What had no method is under ``_OTHER``.
+        """
         return self._stats.report(tuple(self._links))
 
     def __enter__(self) -> Self:

@@ -28,7 +28,18 @@ from npipe.errors import (
     RPCError,
 )
 
-__all__ = ["Fault", "Message", "encode", "error_reply", "parse", "request", "result_reply"]
+__all__ = [
+    "Fault",
+    "Message",
+    "encode",
+    "encode_members",
+    "error_reply",
+    "parse",
+    "read_members",
+    "request",
+    "result_reply",
+    "trace_members",
+]
 
 # What msgspec raises on bytes that are not the JSON it wants. UnicodeDecodeError is no
 # DecodeError, and too deep a nesting is a RecursionError.
@@ -51,6 +62,8 @@ class Message(msgspec.Struct, gc=False):
     params: Raw = ABSENT
     result: Raw = ABSENT
     error: Raw = ABSENT
+    traceparent: Raw = ABSENT
+    tracestate: Raw = ABSENT
 
 
 class Fault(msgspec.Struct, gc=False):
@@ -70,6 +83,7 @@ _decode_message = msgspec.json.Decoder(Message).decode
 _decode_messages = msgspec.json.Decoder(list[Message]).decode
 _decode_items = msgspec.json.Decoder(list[Raw]).decode
 _decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_object_of_any = msgspec.json.Decoder(dict[str, Any]).decode
 _decode_error = msgspec.json.Decoder(_Error).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -161,11 +175,34 @@ def _reason(error: Exception) -> str:
 # the members is that of geth.
 
 
-def request(method: str, params: bytes = b"", id: bytes = b"") -> bytes:
-    """Make a call, or without an id a notification. ``params`` is JSON; empty: left out."""
+def request(method: str, params: bytes = b"", id: bytes = b"", members: bytes = b"") -> bytes:
+    """Make a call, or without an id a notification. ``params`` is JSON; empty: left out.
+    ``members`` are further ones, as ``encode_members`` makes them."""
     head = b'{"jsonrpc":"2.0",' + (b'"id":' + id + b"," if id else b"")
-    tail = b',"params":' + params + b"}" if params else b"}"
+    tail = b',"params":' + params + members + b"}" if params else members + b"}"
     return head + b'"method":' + _encode(method) + tail
+
+
+def encode_members(members: Mapping[str, str]) -> bytes:
+    """Encode members as they go at the end of an object: each after a comma."""
+    return b"".join(b",%b:%b" % (_encode(name), _encode(text)) for name, text in members.items())
+
+
+def trace_members(message: Message) -> bytes:
+    """Return the members that carry a trace (W3C Trace Context), as ``encode_members`` would.
+
+    They are passed on as they came: whether they make sense is for whoever reads the trace.
+    """
+    if not message.traceparent:
+        return b""
+    state = b',"tracestate":' + message.tracestate if message.tracestate else b""
+    return b',"traceparent":' + message.traceparent + state
+
+
+def read_members(members: bytes) -> dict[str, str]:
+    """Decode what ``trace_members`` returned. What is no string is left out."""
+    found = _decode_object_of_any(b"{" + members[1:] + b"}")
+    return {name: text for name, text in found.items() if isinstance(text, str)}
 
 
 def result_reply(id: bytes, result: bytes) -> bytes:
