@@ -24,6 +24,8 @@ COMMANDS: Final = {
     "cat": "Copy standard input to ADDRESS, and what comes back to standard output.",
     "ls": "List the pipes whose name matches PATTERN, one a line.",
     "relay": "Listen at ADDRESS, and connect each client there to TARGET.",
+    "tap": "Show what passes through the Unix socket at ADDRESS until Ctrl-C.",
+    "replay": "Play the clients on TAPE against the server at ADDRESS and compare its answers.",
 }
 
 

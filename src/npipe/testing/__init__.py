@@ -9,13 +9,14 @@
 
 ``make_pair()`` returns two connected ends and a function that ends both of them whatever they are
 doing. The cases are in ``net_conn.py`` and ``pitfalls.py``, the pair of ``memory_pair()``
-in ``memory.py``.
+in ``memory.py``. ``recorded(address, tape)`` stands in for a server that was recorded.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from npipe.testing.edge_cases import PITFALL_CASES
@@ -23,9 +24,19 @@ from npipe.testing.net_conn import NET_CONN_CASES
 from npipe.transport.memory import memory_pair
 
 if TYPE_CHECKING:
+    import os
+
     from npipe.transport.base import Connection
 
-__all__ = ["CASES", "Case", "MakePair", "check_case", "check_connection", "memory_pair"]
+__all__ = [
+    "CASES",
+    "Case",
+    "MakePair",
+    "check_case",
+    "check_connection",
+    "memory_pair",
+    "recorded",
+]
 
 Case = Callable[["Connection", "Connection"], None]
 CASES: tuple[Case, ...] = NET_CONN_CASES + PITFALL_CASES
@@ -67,3 +78,37 @@ def check_case(case: Case, make_pair: MakePair, *, time_limit: float = 60.0) -> 
         watchdog.cancel()
         stop()
         watchdog.join()
+
+
+def recorded(
+    target: str, tape: str | os.PathLike[str], *, connect_timeout: float | None = 10.0
+) -> AbstractContextManager[str]:
+    """Stand in for the JSON-RPC server at ``target`` with a tape; record it if it is missing.
+
+    ::
+
+        with npipe.testing.recorded("./node.ipc", "tapes/blocks.jsonl") as address:
+            client = rpc.connect(address)
+
+    The first run needs the server: what passes is recorded, and the file is kept if the block ends
+    without an error. Every other run needs only the file, and answers as the tape has it. Remove
+    the file to record again. Needs the extra "rpc".
+
+    Args:
+        target: The address of the server.
+        tape: The file.
+        connect_timeout: Seconds to wait for the server to accept, when recording.
+
+    Returns:
+        A context manager, whose value is the address to connect to.
+
+    Raises:
+        ValueError: The file is no tape, or is damaged.
+        OSError: There is no tape, and no server either.
+    """
+    from pathlib import Path
+
+    from npipe.testing.recording import play, record
+
+    path = Path(tape)
+    return play(path) if path.exists() else record(target, path, connect_timeout)

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -268,3 +269,31 @@ def test_a_state_is_saved_whole_or_not_at_all(
     assert process.returncode == 1
     assert file.read_bytes() == saved
     assert [each.name for each in directory.iterdir() if "chain" in each.name] == ["chain"]
+
+
+def test_metrics_and_the_log_of_calls(directory: Path, address: str, serve: Serve) -> None:
+    (directory / "shop.py").write_text("def order(): return 1\n")
+    options = ("--metrics", "127.0.0.1:0", "--log-calls", "--json-log")
+    process, ready = serve(address, "--api", "shop", *options)
+    with rpc.connect(address, timeout=60) as client:
+        client.call("shop_order")
+        with pytest.raises(rpc.RPCError):
+            client.call("shop_none")
+        with urllib.request.urlopen(ready["metrics"], timeout=60) as answer:
+            text = answer.read().decode()
+    assert 'rpc_server_call_duration_seconds_count{rpc_method="shop_order"} 1\n' in text
+    assert 'rpc_server_call_errors_total{rpc_method="_OTHER"' in text
+    process.terminate()
+    lines = [json.loads(line) for line in process.communicate(timeout=60)[1].splitlines()]
+    assert [(line["level"], line["method"], line.get("code")) for line in lines] == [
+        ("info", "shop_order", None),
+        ("warning", "shop_none", -32601),
+    ]
+    assert {line["pid"] for line in lines} == {ready["pid"]}
+
+
+def test_wrong_metrics_options(address: str, run: Run) -> None:
+    done = run("serve", address, "--metrics", ":99999")
+    assert (done.returncode, "no port 99999" in done.stderr) == (2, True)
+    done = run("serve", address, "--upstream", "x", "--log-calls")
+    assert (done.returncode, "--log-calls" in done.stderr) == (2, True)

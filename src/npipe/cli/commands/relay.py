@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import sys
-import threading
-from collections.abc import Callable
 
 import click
 
 import npipe
 from npipe.cli.common import failures
-from npipe.cli.copy import exchange
 from npipe.cli.serving.signals import Stop
-from npipe.transport.base import Connection, Listener
 
 __all__ = ["relay"]
 
@@ -28,35 +24,33 @@ __all__ = ["relay"]
     metavar="SECONDS",
     help="Give up connecting to the target after this long.",
 )
-def relay(address: str, target: str, timeout: float) -> None:
+@click.option(
+    "--record",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Write the JSON-RPC messages that pass to this new file.",
+)
+def relay(address: str, target: str, timeout: float, record: str | None) -> None:
     """Listen at ADDRESS, and connect each client there to TARGET.
 
     \b
-    Example: a fixed name for a node's socket, until Ctrl-C
+    Examples, until Ctrl-C:
       npipe relay geth ~/.ethereum/geth.ipc
+      npipe relay ./front.ipc ./node.ipc --record session.jsonl
     """
+    from npipe.cli.serving.record import recording
+    from npipe.recording import Relay
+
+    def refused(error: OSError) -> None:
+        click.echo(f"npipe: {target}: {error}", err=True)
+
     with failures(address, listening=True), npipe.listen(address) as listener:
         stop = Stop()
-        _start(_accept, listener, target, timeout)
-        click.echo(f"{listener.address} -> {target}")
-        sys.stdout.flush()
-        stop.wait()
-
-
-def _start(function: Callable[..., None], *args: object) -> None:
-    threading.Thread(target=function, args=args, daemon=True).start()
-
-
-def _accept(listener: Listener[Connection], target: str, timeout: float) -> None:
-    for client in listener:
-        _start(_serve, client, target, timeout)
-
-
-def _serve(client: Connection, target: str, timeout: float) -> None:
-    with client:
-        try:
-            server = npipe.connect(target, timeout=timeout)
-        except OSError as error:
-            click.echo(f"npipe: {target}: {error}", err=True)
-            return
-        exchange(client, server)
+        with recording(record, target, show=None) as recorder:
+            relay = Relay(target, recorder=recorder, timeout=timeout, on_refused=refused)
+            relay.serve(listener)
+            click.echo(f"{listener.address} -> {target}")
+            sys.stdout.flush()
+            stop.wait()
+            relay.close()
+            relay.wait(1.0)

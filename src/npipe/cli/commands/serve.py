@@ -61,6 +61,13 @@ def ether(text: str) -> int:
     metavar="ADDRESS|URL",
     help="Pass everything on to a node's pipe, http:// or ws:// endpoint.",
 )
+@click.option(
+    "--replay",
+    "tape",
+    type=click.Path(dir_okay=False),
+    metavar="TAPE",
+    help="Answer as the server that npipe relay or npipe tap has recorded.",
+)
 @click.option("--modules", type=names, metavar="NAME,NAME...", help="Serve only these modules.")
 @click.option(
     "--access",
@@ -92,6 +99,12 @@ def ether(text: str) -> int:
     help="What goes to standard error.",
 )
 @click.option("--json-log", is_flag=True, help="Log lines of JSON.")
+@click.option("--log-calls", is_flag=True, help="Log each call: its time, and its error.")
+@click.option(
+    "--metrics",
+    metavar="HOST:PORT|ADDRESS",
+    help="Serve counters to Prometheus, such as at :9464 or ./shop.metrics.",
+)
 @click.option("--accounts", type=click.IntRange(0), metavar="N", help="Chain: funded accounts.")
 @click.option("--balance", type=ether, metavar="ETH", help="Chain: what each account has.")
 @click.option("--chain-id", type=click.IntRange(1), metavar="N", help="Chain: its id.")
@@ -126,6 +139,9 @@ def serve(
     workers: int,
     log_level: str,
     json_log: bool,
+    log_calls: bool,
+    metrics: str | None,
+    tape: str | None,
     as_json: bool,
     **chain: Any,
 ) -> None:
@@ -141,20 +157,31 @@ def serve(
       npipe serve ./shop.ipc --api shop=package.module:Shop
       npipe serve ./shop.ipc --api shop=package.module:Shop --workers 4
       npipe serve ./node.ipc --upstream http://localhost:8545
+      npipe serve ./shop.ipc --api shop=package.module:Shop --metrics :9464
+      npipe serve ./mock.ipc --replay session.jsonl
     """
     from npipe import rpc
     from npipe.address import parse
     from npipe.cli.serving.logging import configure
+    from npipe.cli.serving.metrics import split_port
 
-    configure(log_level, as_json=json_log)
+    configure(log_level, as_json=json_log, calls=log_calls)
     limits = rpc.Limits() if max_connections is None else rpc.Limits(connections=max_connections)
+    server_options: dict[str, Any] = {"limits": limits, "log_calls": log_calls}
     given = {name: value for name, value in chain.items() if value is not None}
-    if upstream is not None and (apis or modules is not None):
-        raise click.UsageError("--upstream serves what is there: without --api and --modules")
-    if given and (apis or upstream is not None):
+    passes_on = "--upstream" if upstream is not None else "--replay" if tape is not None else ""
+    if passes_on and (apis or modules is not None or (upstream is not None and tape is not None)):
+        raise click.UsageError(
+            f"{passes_on} serves what is there: without --api, --modules, --replay"
+        )
+    if passes_on and log_calls:
+        raise click.UsageError(f"--log-calls is for calls that are run here: without {passes_on}")
+    if given and (apis or passes_on):
         options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise click.UsageError(f"without a chain here there is no use for {options}")
     with failures(address):
+        if metrics is not None:
+            split_port(metrics) or parse(metrics)
         parse(address)  # a chain takes a second to make: do not let a mistyped address wait for it
     if workers > 1 and sys.platform == "win32":
         raise click.UsageError("--workers: on Windows one process has to serve a pipe")
@@ -162,16 +189,17 @@ def serve(
         raise click.UsageError("--workers goes with --api only: a chain is in one process")
     try:
         with (
-            _offer(apis, modules, given, upstream, limits) as offer,
+            _offer(apis, modules, given, upstream, tape, options=server_options) as offer,
             failures(address, listening=True),
         ):
 
-            def ready(at: object) -> None:
-                told = _ready(str(at), access, offer)
+            def ready(at: object, metrics_at: str = "") -> None:
+                told = _ready(str(at), access, offer, metrics_at)
                 click.echo(dump(told.record(), pretty=False) if as_json else told.text())
                 sys.stdout.flush()
 
-            _run(workers, offer.server, address, {"access": access}, ready)
+            how = (offer.server, address, {"access": access}, ready)
+            _run(workers, *how, metrics=metrics)
     except OSError as error:
         told = error.strerror if error.filename is None and error.strerror else str(error)
         raise Failure(told) from error
@@ -179,15 +207,15 @@ def serve(
         raise Failure(str(error)) from error
 
 
-def _run(workers: int, *how: Any) -> None:
+def _run(workers: int, *how: Any, metrics: str | None) -> None:
     if workers > 1 and sys.platform != "win32":
         from npipe.cli.serving.workers import run_workers
 
-        run_workers(workers, *how)
+        run_workers(workers, *how, metrics=metrics)
         return
     from npipe.cli.serving.run import run
 
-    run(*how)
+    run(*how, metrics=metrics)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,23 +234,28 @@ def _offer(
     modules: tuple[str, ...] | None,
     chain: dict[str, Any],
     upstream: str | None,
-    limits: rpc.Limits,
+    tape: str | None,
+    *,
+    options: dict[str, Any],
 ) -> Iterator[Offer]:
     """Make the server: of a proxy, of objects of the user's own, or of the development chain."""
     from npipe import ethereum, rpc
     from npipe.cli.serving.load import own_api
 
     if upstream is not None:
-        yield _upstream_offer(upstream, limits)
+        yield _upstream_offer(upstream, options["limits"])
+        return
+    if tape is not None:
+        yield _tape_offer(tape, options["limits"])
         return
     if apis:
         api = own_api(apis, modules)
-        yield Offer(rpc.Server(api, limits=limits), api.namespaces)
+        yield Offer(rpc.Server(api, **options), api.namespaces)
         return
     api = rpc.API()
     with ethereum.register(api, modules=modules, **chain) as service:
         notes = (service.note,) if service.note else ()
-        yield Offer(rpc.Server(api, limits=limits), api.namespaces, service, notes)
+        yield Offer(rpc.Server(api, **options), api.namespaces, service, notes)
 
 
 def _upstream_offer(text: str, limits: rpc.Limits) -> Offer:
@@ -240,7 +273,20 @@ def _upstream_offer(text: str, limits: rpc.Limits) -> Offer:
     return Offer(rpc.Proxy(upstream, limits=limits), modules, notes=(note,))
 
 
-def _ready(address: str, access: str | int, offer: Offer) -> Ready:
+def _tape_offer(tape: str, limits: rpc.Limits) -> Offer:
+    from npipe import rpc
+    from npipe.recording import Playback
+
+    try:
+        playback = Playback(tape)
+    except FileNotFoundError as error:
+        raise LoadError(f"there is no tape {tape}") from error
+    modules = {name.partition("_")[0] for name in playback.methods}
+    note = f"everything is answered from {tape}"
+    return Offer(rpc.Proxy(playback, limits=limits), modules, notes=(note,))
+
+
+def _ready(address: str, access: str | int, offer: Offer, metrics: str) -> Ready:
     from npipe.cli.serving.banner import Ready
     from npipe.ethereum.chain.accounts import MNEMONIC
 
@@ -258,4 +304,5 @@ def _ready(address: str, access: str | int, offer: Offer) -> Ready:
         balance=f"{chain.balance / ETHER:,.6g} ETH" if chain is not None else "",
         chain_id=chain.chain_id if accounts and chain is not None else None,
         notes=offer.notes,
+        metrics=metrics,
     )

@@ -26,6 +26,7 @@ class Ready:
     balance: str = ""  # of each account, for people: "10000 ETH"
     chain_id: int | None = None
     notes: Sequence[str] = field(default=())
+    metrics: str = ""  # where they are, if they are served
 
     def record(self) -> dict[str, Any]:
         """Return what a script wants. No private keys: they are on the banner, for a person."""
@@ -35,12 +36,15 @@ class Ready:
             "modules": list(self.modules),
             "chainId": self.chain_id,
             "accounts": list(self.accounts),
+            **({"metrics": self.metrics} if self.metrics else {}),
         }
 
     def text(self) -> str:
         """Return the banner."""
         parts = [f"npipe {self.version}", self._accounts(), self._chain(), self._connect()]
         parts += [f"Note: {note}" for note in self.notes]
+        if self.metrics:
+            parts.append(f"Metrics for Prometheus at {self.metrics}")
         parts.append(
             f"Listening on {self.address}\n"
             f"Modules: {' '.join(self.modules)}; access: {self.access}; pid: {self.pid}. "

@@ -1,0 +1,68 @@
+"""``npipe replay``: the clients of a tape against a server, and what it answers otherwise."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import click
+
+from npipe.cli.common import Failure, dump, failures, one_line
+
+__all__ = ["replay"]
+
+
+@click.command()
+@click.argument("tape", type=click.Path(dir_okay=False))
+@click.argument("address")
+@click.option(
+    "--ignore",
+    multiple=True,
+    metavar="NAME",
+    help="Ignore differences where the path ends like this: timestamp. May be given again.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=10.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Give up waiting for an answer after this long.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the report as one line of JSON.")
+def replay(tape: str, address: str, ignore: tuple[str, ...], timeout: float, as_json: bool) -> None:
+    """Play the clients on TAPE against the server at ADDRESS and compare its answers.
+
+    A message is sent once the answers that stood before it on the tape have come: no timing is
+    kept. Pushes are counted, not compared. Exit status 1 if an answer differs.
+
+    \b
+    Example:
+      npipe relay ./front.ipc ./node.ipc --record session.jsonl
+      npipe replay session.jsonl ./new.ipc --ignore timestamp --ignore hash
+    """
+    from npipe.recording import replay as play
+
+    with failures(address):
+        try:
+            report = play(tape, address, ignore=ignore, timeout=timeout)
+        except FileNotFoundError as error:
+            if error.filename != tape:
+                raise
+            raise Failure(f"there is no tape {tape}") from error
+        except ValueError as error:
+            if not str(error).startswith(tape):
+                raise
+            raise Failure(str(error)) from error
+    if as_json:
+        click.echo(dump(dataclasses.asdict(report), pretty=False))
+    else:
+        for each in report.differences:
+            told = f"{each.method} {each.path}: {each.expected} -> {each.got}"
+            click.echo(one_line(told))
+        click.echo(
+            f"{report.sent} messages sent, {report.compared} answers compared, "
+            f"{len(report.differences)} differences; "
+            f"{report.pushes} pushes came, {report.pushes_expected} are on the tape"
+        )
+    if report.differences:
+        click.get_current_context().exit(1)

@@ -1,0 +1,81 @@
+"""``npipe tap``: see what the clients of a live socket and its server say."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from npipe.cli.common import failures
+from npipe.cli.serving.signals import Stop
+
+if TYPE_CHECKING:
+    from npipe.recording import Relay
+
+__all__ = ["tap"]
+
+
+@click.command()
+@click.argument("address")
+@click.option(
+    "--record",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Write the messages to this new file, too.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="Print no messages.")
+def tap(address: str, record: str | None, quiet: bool) -> None:
+    """Show what passes through the Unix socket at ADDRESS until Ctrl-C.
+
+    It stands between new clients and the server; neither is restarted, and no client fails when it
+    comes or goes. Connections from before are not seen. The server sees this program as the
+    client's process. At the end, connections that were made through it go on until they close; a
+    second Ctrl-C ends them.
+
+    \b
+    Examples:
+      npipe tap ./geth.ipc
+      npipe tap ./geth.ipc --record session.jsonl --quiet
+    """
+    if sys.platform == "win32":
+        raise click.UsageError("tap renames a socket's file: on Windows use npipe relay --record")
+    _tap(address, record, quiet=quiet)
+
+
+def _tap(address: str, record: str | None, *, quiet: bool) -> None:
+    assert sys.platform != "win32"  # for mypy, which then skips the rest there
+    from npipe.cli.serving.record import recording
+    from npipe.recording import Relay
+    from npipe.recording.tap import Tap
+
+    with failures(address):
+        tap = Tap(address)
+        stop = Stop()
+        with recording(record, address, show=None if quiet else _show) as recorder:
+            relay = Relay(tap.behind, recorder=recorder)
+            tap.enter(relay)
+            click.echo(f"tapping {tap.path}; Ctrl-C leaves it", err=True)
+            try:
+                stop.wait()
+            finally:
+                if not tap.leave():
+                    click.echo(f"{tap.path} is another server's by now: left alone", err=True)
+            _wait(relay)
+
+
+def _wait(relay: Relay) -> None:
+    """Wait for the connections that pass through, or cut them at the next signal."""
+    try:
+        if relay.connections:
+            told = f"{relay.connections} connections still pass through; Ctrl-C ends them"
+            click.echo(told, err=True)
+        relay.wait()
+    except KeyboardInterrupt:
+        relay.close()
+        relay.wait(1.0)
+
+
+def _show(line: str) -> None:
+    click.echo(line)
+    sys.stdout.flush()

@@ -1,0 +1,162 @@
+"""A second address for a server, byte for byte. A recorder may see what passes."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+from npipe import transport
+from npipe.errors import ClosedError
+from npipe.recording.recorder import Recorder, Recording
+from npipe.recording.tape import Side
+from npipe.transport.base import Connection, Listener
+
+__all__ = ["Relay"]
+
+CHUNK: Final = 65536  # bytes in one read: the buffer of a pipe on both systems
+
+
+class Relay:
+    """Connects each client of a listener to ``target``, until ``close``.
+
+    Two threads carry the bytes of each connection, one for each direction.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        recorder: Recorder | None = None,
+        timeout: float | None = 5.0,
+        on_refused: Callable[[OSError], object] = lambda error: None,
+    ) -> None:
+        """Prepare a relay.
+
+        Args:
+            target: The address of the server.
+            recorder: Sees everything that passes.
+            timeout: Seconds to wait for the server to accept.
+            on_refused: Called with the error where the server cannot be reached.
+        """
+        self._target = target
+        self._recorder = recorder
+        self._timeout = timeout
+        self._on_refused = on_refused
+        self._open: set[Connection] = set()  # the clients' ends
+        self._changed = threading.Condition()
+        self._accepted = 0.0  # when the last client came, as time.monotonic()
+
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        with self._changed:
+            return len(self._open)
+
+    @property
+    def last_accept(self) -> float:
+        """When the last client was accepted, as time.monotonic()."""
+        return self._accepted
+
+    def serve(self, listener: Listener[Connection]) -> None:
+        """Accept the clients of ``listener`` until it is closed; return at once."""
+        _start(self._accept, listener)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until no client is connected; return False after ``timeout`` seconds."""
+        end = None if timeout is None else time.monotonic() + timeout
+        with self._changed:
+            while self._open:
+                left = 1.0 if end is None else end - time.monotonic()
+                if left <= 0:
+                    return False
+                self._changed.wait(min(left, 1.0))  # Windows cannot interrupt an endless wait
+        return True
+
+    def close(self) -> None:
+        """Close every connection."""
+        with self._changed:
+            clients = tuple(self._open)
+        for client in clients:
+            client.close()
+
+    def _accept(self, listener: Listener[Connection]) -> None:
+        with contextlib.suppress(ClosedError):
+            while True:
+                client = listener.accept()
+                with self._changed:
+                    self._open.add(client)
+                self._accepted = time.monotonic()
+                try:
+                    _start(self._serve, client)
+                except RuntimeError as error:  # no thread to be had: this client's loss
+                    self._refuse(client, None, OSError(str(error)))
+
+    def _serve(self, client: Connection) -> None:
+        recording = None if self._recorder is None else self._recorder.open(client.peer)
+        try:
+            server = transport.connect(self._target, timeout=self._timeout)
+        except OSError as error:
+            self._refuse(client, recording, error)
+            return
+        _exchange(client, server, recording)
+        self._forget(client)
+
+    def _refuse(self, client: Connection, recording: Recording | None, error: OSError) -> None:
+        if recording is not None:
+            recording.refused(str(error))
+        client.close()
+        self._forget(client)
+        self._on_refused(error)
+
+    def _forget(self, client: Connection) -> None:
+        with self._changed:
+            self._open.discard(client)
+            self._changed.notify_all()
+
+
+def _exchange(client: Connection, server: Connection, recording: Recording | None) -> None:
+    """Carry bytes both ways until both ends have ended; close both connections."""
+
+    def carry(source: Connection, sink: Connection, side: Side) -> None:
+        try:
+            while data := source.read(CHUNK):
+                if recording is not None:
+                    recording.data(side, data)
+                sink.write(data)
+            if recording is not None:
+                recording.data(side, b"")
+            _finish(sink)
+        except OSError:  # one of the two is gone, and so is the exchange
+            if recording is not None:
+                recording.data(side, b"")
+            client.close()
+            server.close()
+
+    back = _start(carry, server, client, "server")
+    carry(client, server, "client")
+    back.join()
+    client.close()
+    server.close()
+
+
+def _finish(connection: Connection) -> None:
+    """Pass the end of a stream on, as well as this kind of connection can.
+
+    A Windows pipe of the byte type has no half-close: there the whole connection is closed, once
+    the other end has read what was written.
+    """
+    try:
+        connection.close_write()
+    except io.UnsupportedOperation:
+        connection.flush()
+        connection.close()
+
+
+def _start(function: Callable[..., None], *args: object) -> threading.Thread:
+    thread = threading.Thread(target=function, args=args, name="npipe-relay", daemon=True)
+    thread.start()
+    return thread

@@ -1,0 +1,130 @@
+"""``npipe relay``, ``tap`` and ``replay``, and ``serve --replay``, as processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.conftest import WINDOWS, Run, Start
+from npipe import rpc
+
+Serve = Callable[..., tuple[Any, dict[str, Any]]]
+
+
+@pytest.fixture
+def shop(directory: Path, address: str, serve: Serve) -> str:
+    """The address of a served shop."""
+    (directory / "shop.py").write_text(
+        "class Shop:\n"
+        "    price = 3\n"
+        "    def order(self, name: str): return {'name': name, 'price': self.price}\n"
+        "class Dear(Shop):\n"
+        "    price = 4\n"
+    )
+    serve(address, "--api", "shop=shop:Shop")
+    return address
+
+
+def relay(start: Start, *arguments: str) -> subprocess.Popen[str]:
+    """Start ``npipe relay``, and wait until it listens."""
+    process = start("relay", *arguments)
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert " -> " in line, process.communicate()
+    return process
+
+
+def stop(process: subprocess.Popen[str]) -> str:
+    """End a command as Ctrl-C does; return what it had to say."""
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    return out + err
+
+
+def order(address: str) -> Any:
+    with rpc.connect(address, timeout=60) as client:
+        return client.call("shop_order", "tea")
+
+
+@pytest.mark.skipif(WINDOWS, reason="SIGINT goes to no other process under Windows")
+def test_what_a_relay_records_is_replayed_and_served(
+    shop: str, directory: Path, start: Start, run: Run, serve: Serve
+) -> None:
+    tape, front = str(directory / "t.jsonl"), f"{shop}2"
+    process = relay(start, front, shop, "--record", tape)
+    assert order(front) == {"name": "tea", "price": 3}
+    stop(process)
+    done = run("replay", tape, shop)
+    assert done.returncode == 0, done.stdout
+    assert "1 answers compared, 0 differences" in done.stdout
+    _, ready = serve(front, "--replay", tape)
+    assert ready["modules"] == ["shop"]
+    assert order(front) == {"name": "tea", "price": 3}
+    with rpc.connect(front, timeout=60) as client, pytest.raises(rpc.RPCError) as caught:
+        client.call("shop_order", "jam")
+    assert caught.value.code == -32001
+    serve(f"{shop}3", "--api", "shop=shop:Dear")
+    done = run("replay", tape, f"{shop}3")
+    assert done.returncode == 1
+    assert "shop_order $.result.price: 3 -> 4\n" in done.stdout
+    done = run("replay", tape, f"{shop}3", "--ignore", "price", "--json")
+    assert (done.returncode, json.loads(done.stdout)["compared"]) == (0, 1)
+
+
+@pytest.mark.skipif(WINDOWS, reason="Unix sockets only")
+def test_a_tap_prints_the_talk_and_leaves(shop: str, directory: Path, start: Start) -> None:
+    tape = directory / "t.jsonl"
+    process = start("tap", shop, "--record", str(tape))
+    assert process.stderr is not None
+    assert "tapping" in process.stderr.readline()
+    with rpc.connect(shop, timeout=60) as client:
+        client.call("shop_order", "tea")
+        process.send_signal(signal.SIGINT)
+        assert "still pass through" in process.stderr.readline()
+        client.call("shop_order", "jam")
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == f"  1 opened by pid {os.getpid()}"
+    assert lines[1].startswith('  1 --> {"jsonrpc":"2.0","id":1,"method":"shop_order"')
+    assert lines[2].startswith('  1 <-- {"jsonrpc":"2.0","id":1,"result":{"name":"tea"')
+    assert lines[2].endswith(" ms")
+    assert lines[-1].endswith("end")
+    assert tape.read_text().count("jam") == 2
+    assert order(shop)["name"] == "tea"
+
+
+@pytest.mark.skipif(WINDOWS, reason="Unix sockets only")
+def test_a_tap_without_a_server_is_one_clear_line(address: str, run: Run) -> None:
+    done = run("tap", address)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "no server" in done.stderr
+
+
+@pytest.mark.skipif(not WINDOWS, reason="Windows only")
+def test_a_tap_on_windows_says_what_to_do(address: str, run: Run) -> None:
+    done = run("tap", address)
+    assert done.returncode == 2
+    assert "relay --record" in done.stderr
+
+
+def test_bad_tapes(shop: str, directory: Path, run: Run) -> None:
+    tape = directory / "t.jsonl"
+    done = run("replay", str(tape), shop)
+    assert (done.returncode, "no tape" in done.stderr) == (1, True)
+    tape.write_text("{}\n")
+    done = run("replay", str(tape), shop)
+    assert (done.returncode, "not a tape" in done.stderr) == (1, True)
+    done = run("serve", f"{shop}2", "--replay", str(tape))
+    assert (done.returncode, "not a tape" in done.stderr) == (1, True)
+    done = run("relay", f"{shop}2", shop, "--record", str(tape))
+    assert (done.returncode, "exists" in done.stderr) == (1, True)
+    assert tape.read_text() == "{}\n"
