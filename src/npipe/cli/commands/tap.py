@@ -40,28 +40,24 @@ def tap(address: str, record: str | None, quiet: bool) -> None:
     """
     if sys.platform == "win32":
         raise click.UsageError("tap renames a socket's file: on Windows use npipe relay --record")
-    _tap(address, record, quiet=quiet)
+    else:  # noqa: RET506  # mypy does not look in here for Windows
+        from npipe.cli.serving.record import recording
+        from npipe.recording import Relay
+        from npipe.recording.tap import Tap
 
-
-def _tap(address: str, record: str | None, *, quiet: bool) -> None:
-    assert sys.platform != "win32"  # for mypy, which then skips the rest there
-    from npipe.cli.serving.record import recording
-    from npipe.recording import Relay
-    from npipe.recording.tap import Tap
-
-    with failures(address):
-        tap = Tap(address)
-        stop = Stop()
-        with recording(record, address, show=None if quiet else _show) as recorder:
-            relay = Relay(tap.behind, recorder=recorder)
-            tap.enter(relay)
-            click.echo(f"tapping {tap.path}; Ctrl-C leaves it", err=True)
-            try:
-                stop.wait()
-            finally:
-                if not tap.leave():
-                    click.echo(f"{tap.path} is another server's by now: left alone", err=True)
-            _wait(relay)
+        with failures(address):
+            tap = Tap(address)
+            stop = Stop()
+            with recording(record, address, show=None if quiet else _show) as recorder:
+                relay = Relay(tap.behind, recorder=recorder)
+                tap.enter(relay)
+                click.echo(f"tapping {tap.path}; Ctrl-C leaves it", err=True)
+                try:
+                    stop.wait()
+                finally:
+                    if not tap.leave():
+                        click.echo(f"{tap.path} is another server's by now: left alone", err=True)
+                _wait(relay)
 
 
 def _wait(relay: Relay) -> None:
