@@ -20,7 +20,7 @@ from __future__ import annotations
 import io
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar
 
 from npipe.errors import ClosedError
 
@@ -39,6 +39,12 @@ class Connection(io.RawIOBase):
     Being an ``io.RawIOBase`` it goes wherever a raw file goes: ``io.BufferedReader(conn)``,
     ``shutil.copyfileobj``. Use it as a context manager, or close it.
     """
+
+    has_deadlines: ClassVar[bool] = True
+    """Whether a deadline ends a call in flight. False for files such as standard streams."""
+
+    counts_partial_writes: ClassVar[bool] = True
+    """Whether the error of a write that was cut has ``characters_written``: see ``write``."""
 
     @classmethod
     def adopt(cls, handle: int, address: Address) -> Connection:

@@ -88,6 +88,8 @@ def test_replies_are_written_by_who_reads_then(
 class Sink:
     """A connection that takes all, and does something else first."""
 
+    has_deadlines = counts_partial_writes = True
+
     def __init__(self, before: Callable[[], object] = lambda: None) -> None:
         self.before = before
         self.data = b""

@@ -19,6 +19,7 @@ from npipe.address import Address
 from npipe.rpc.aio.driver import Link
 from npipe.rpc.threads import endpoints
 from npipe.transport.base import Connection
+from npipe.transport.stdio import EXIT_SECONDS
 
 __all__ = ["Endpoint", "adopt_files", "open_endpoint"]
 
@@ -110,7 +111,7 @@ def _end(files: Connection, output: threading.Thread) -> threading.Thread:
     Return the thread that ends when they are closed, and the program has ended."""
 
     def end() -> None:
-        output.join(endpoints.PATIENCE)
+        output.join(EXIT_SECONDS)
         files.close()
         output.join()
 

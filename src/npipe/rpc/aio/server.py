@@ -20,7 +20,7 @@ from npipe.rpc.limits import Limits
 from npipe.rpc.service.api import API
 from npipe.rpc.service.dispatcher import Dispatcher, Middleware
 from npipe.rpc.session.server_stats import Stats
-from npipe.rpc.threads.endpoints import StdioConnection
+from npipe.transport.stdio import StdioConnection
 
 __all__ = ["Server"]
 

@@ -20,7 +20,7 @@ from npipe.rpc.session.outgoing_calls import Members
 from npipe.rpc.session.pending_calls import Outcome
 from npipe.rpc.threads.caller import Caller
 from npipe.rpc.threads.driver import Link
-from npipe.rpc.threads.endpoints import Endpoint, StdioConnection, open_endpoint
+from npipe.rpc.threads.endpoints import Endpoint, open_endpoint
 from npipe.rpc.threads.leader_follower import LendingLink
 from npipe.rpc.threads.runtime import Shell
 from npipe.rpc.threads.subscription import Subscribed
@@ -121,7 +121,7 @@ class Client(Caller):
     def _open(self, *, again: bool) -> Link:
         connection = self._dial(again)
         # Callers read for themselves where nobody is to be served meanwhile and deadlines work.
-        lending = self._lends and not isinstance(connection, StdioConnection)
+        lending = self._lends and connection.has_deadlines
         kind = LendingLink if lending else Link
         link = self._shell.open(connection, next(self._ids), _log_end, kind=kind)
         link.session.remote = self

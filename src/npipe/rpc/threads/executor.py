@@ -14,7 +14,7 @@ from collections.abc import Callable
 from npipe.rpc.service.dispatcher import Call
 from npipe.rpc.session.session import Session
 from npipe.rpc.threads.slow_calls import PATIENCE, Gates, start_thread
-from npipe.rpc.threads.writer import CAN_CUT, Writer
+from npipe.rpc.threads.writer import Writer
 
 __all__ = ["Runner"]
 
@@ -93,7 +93,7 @@ class Runner:
     def after_async_call(self) -> None:
         """Like ``after_call``, for who must not wait: all links share the few threads of a loop."""
         writer = self._writer
-        if CAN_CUT and writer.keeps_time:
+        if writer.can_cut:
             writer.flush(wait=False, until=time.monotonic() + PATIENCE)
         elif not writer.flush_soon():
             writer.flush()
@@ -108,7 +108,7 @@ class Runner:
         longer, or must not be waited for. So read on: ``resume`` begins what waits."""
         session, writer = self._session, self._writer
         session.stalled = False
-        if not session.awaiting and CAN_CUT and writer.catch_up(time.monotonic() + PATIENCE):
+        if not session.awaiting and writer.can_cut and writer.catch_up(time.monotonic() + PATIENCE):
             return True
         if self.hold():
             return False

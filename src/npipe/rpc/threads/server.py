@@ -17,11 +17,11 @@ from npipe.rpc.service.api import API
 from npipe.rpc.service.dispatcher import Dispatcher, Middleware
 from npipe.rpc.session.server_stats import Stats
 from npipe.rpc.threads.driver import Link
-from npipe.rpc.threads.endpoints import StdioConnection
 from npipe.rpc.threads.runtime import Shell
 from npipe.rpc.threads.slow_calls import start_thread
 from npipe.transport import listen
 from npipe.transport.base import Connection, Listener
+from npipe.transport.stdio import StdioConnection
 
 __all__ = ["Server"]
 

@@ -9,7 +9,6 @@ written for ``Limits.write_timeout`` seconds.
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -22,7 +21,6 @@ __all__ = ["Writer"]
 PART = 65536  # bytes; as each leaves, the time for the next begins
 SLACK = 1.1  # times ``Limits.write_timeout``, for as long is no new deadline set
 YIELD_SECONDS = 0.0002  # for others to get the write lock
-CAN_CUT = sys.platform != "win32"  # a write that is cut says how much has left
 
 
 class Writer:
@@ -41,8 +39,10 @@ class Writer:
         self.lock = threading.RLock()  # held while writing; a write that fails closes
         self.writing = False  # what was taken has not left yet
         self.bytes_out = 0
-        # False: a deadline would not cut a write, so who has little time must not write.
-        self.keeps_time = getattr(connection, "keeps_time", True)
+        # Whether a deadline cuts a write short and its error says how much was sent.
+        self.can_cut = connection.has_deadlines and connection.counts_partial_writes
+        # Without it a write may take any time, so a thread with little time must not write.
+        self.keeps_time = connection.has_deadlines
         self._connection = connection
         self._session = session
         self._name = name
@@ -162,7 +162,7 @@ class Writer:
 
     def _write(self, data: bytes | memoryview, until: float | None) -> bytes | memoryview:
         """Write; return what has not left when the caller's time was up."""
-        if not CAN_CUT:
+        if not self._connection.counts_partial_writes:
             until = None
         begun = bool(self._rest)
         while True:
@@ -193,7 +193,7 @@ class Writer:
                 return  # not at each write
             end = now + timeout * SLACK
             until = end if until is None else min(end, until)
-        elif not CAN_CUT:
+        elif not self._connection.counts_partial_writes:
             return
         self._connection.set_write_deadline(until)
         self._deadline = until or 0.0

@@ -49,6 +49,8 @@ _POISON: Final = (
 class WindowsConnection(Connection):
     """One end of a pipe. Made by ``connect``, ``Listener.accept`` or ``adopt``."""
 
+    counts_partial_writes = False  # CancelIoEx may leave any part of a write sent
+
     def __init__(
         self,
         api: Kernel32,
