@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from typing import Any
 
 import pytest
 
+import npipe
 from peers.require import require
 
 NODE = Path(__file__).with_name("node")
@@ -48,19 +48,26 @@ def address(new_address: Callable[[], str]) -> str:
 
 
 def identity(peer: Any) -> str:
-    """Return what tells one user from another in a ``PeerIdentity``, as text."""
-    return str(peer.sid if WINDOWS else peer.uid)
+    """Return what tells one peer from another, as text; Wine may know the SID, or only the pid."""
+    return str((peer.sid, peer.pid) if WINDOWS else peer.uid)
 
 
 @pytest.fixture
-def me() -> str:
-    """The identity of the user who runs the tests."""
-    import npipe
+def both(new_address: Callable[[], str]) -> tuple[str, str]:
+    """The identity of the tests' own process, as a server sees it and as a client does."""
+    address = new_address()
+    with (
+        npipe.listen(address) as listener,
+        npipe.connect(address) as client,
+        listener.accept(PATIENCE) as server,
+    ):
+        return identity(server.peer), identity(client.peer)
 
-    with tempfile.TemporaryDirectory(prefix="np") as folder:
-        path = rf"\\.\pipe\npipe-me-{uuid.uuid4().hex}" if WINDOWS else os.path.join(folder, "s")
-        with npipe.listen(path) as listener, npipe.connect(path), listener.accept(10) as server:
-            return identity(server.peer)
+
+@pytest.fixture
+def me(both: tuple[str, str]) -> str:
+    """The identity that a server sees for a client that runs here."""
+    return both[0]
 
 
 class App:

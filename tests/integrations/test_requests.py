@@ -54,7 +54,7 @@ def test_a_server_restarts_under_an_idle_pool(session: Any, address: str, serve:
 def test_errors_are_the_library_s_and_name_ours(address: str) -> None:
     with requests.Session() as session:
         session.mount("http://docker/", Adapter(address))
-        with pytest.raises(requests.exceptions.ConnectionError, match="no server is listening"):
+        with pytest.raises(requests.exceptions.ConnectionError, match="no server"):
             session.get("http://docker/")
         session.mount("http://docker/", Adapter(address, wait=True))
         with pytest.raises(requests.exceptions.ConnectTimeout):
