@@ -12,7 +12,7 @@ import pytest
 import npipe
 from npipe.errors import ClosedError
 from npipe.testing import CASES, Case, check_case, check_connection, memory_pair
-from npipe.testing.case_threads import Crew
+from npipe.testing.case_threads import CaseThreads
 from npipe.transport.memory import MemoryConnection
 
 BY_NAME: dict[str, Case] = {case.__name__: case for case in CASES}
@@ -188,7 +188,7 @@ def test_a_case_that_hangs_is_stopped_and_named() -> None:
 
 def test_the_first_failure_of_a_crew_is_raised_and_ends_the_others() -> None:
     c1, c2 = memory_pair()
-    with pytest.raises(ZeroDivisionError), Crew(c1, c2) as crew:
+    with pytest.raises(ZeroDivisionError), CaseThreads(c1, c2) as crew:
         crew.start(c1.read, 1)  # would wait for ever
         crew.start(lambda: 1 // 0)
 

@@ -60,7 +60,7 @@ def unix_portable() -> Pair:
     as_elsewhere = contextlib.ExitStack()
     for where, name, instead in (
         (posix_connection, "_set_patience", lambda sock: sock.setblocking(False)),
-        (wake, "_Bell", functools.partial(wake._Bell, eventfd=False)),
+        (wake, "Waker", functools.partial(wake.Waker, eventfd=False)),
     ):
         as_elsewhere.enter_context(mock.patch.object(where, name, instead))
     client, server, stop = unix()

@@ -49,7 +49,7 @@ def check(data: bytes) -> None:
         on_subscription=lambda served: served.push(1) and served.finish(),
     )
     reader = framing.make("json-stream", max_bytes=2000, max_depth=50)
-    session.outgoing.call("x", b"[1]", lambda outcome: None)
+    session.outgoing_calls.call("x", b"[1]", lambda outcome: None)
     size, stream = (data[0] % 50 + 1 if data else 1), data[1:]
     try:
         for at in range(0, len(stream), size):

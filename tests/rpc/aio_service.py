@@ -165,16 +165,16 @@ with contextlib.suppress(ImportError):
 Run = Callable[[Coroutine[Any, Any, None]], None]
 
 
-def _runner(kind: str) -> Run:
+def _executor(kind: str) -> Run:
     def run_it(coroutine: Coroutine[Any, Any, None]) -> None:
         problems: list[dict[str, Any]] = []
         factory = LOOPS.get(kind, asyncio.new_event_loop)
-        with asyncio.Runner(debug=kind == "debug", loop_factory=factory) as runner:
-            loop = runner.get_loop()
+        with asyncio.Runner(debug=kind == "debug", loop_factory=factory) as executor:
+            loop = executor.get_loop()
             loop.set_exception_handler(lambda loop, context: problems.append(context))
             if kind == "eager":
                 loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined]
-            runner.run(coroutine)
+            executor.run(coroutine)
             assert not asyncio.all_tasks(loop)
             gc.collect()
         assert not problems
@@ -185,7 +185,7 @@ def _runner(kind: str) -> Run:
 KINDS = [*LOOPS] + (["eager"] if sys.version_info >= (3, 12) else [])
 if sys.platform != "win32":  # debug mode looks up files at each call, which takes ages on Wine
     KINDS.append("debug")
-on_each_loop = pytest.mark.parametrize("run", [pytest.param(_runner(k), id=k) for k in KINDS])
+on_each_loop = pytest.mark.parametrize("run", [pytest.param(_executor(k), id=k) for k in KINDS])
 """Gives a test ``run(coroutine)`` for each kind of loop, after which nothing may be left."""
 
 

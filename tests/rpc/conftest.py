@@ -18,7 +18,7 @@ import pytest
 
 from npipe.rpc import API, Limits, RPCError, Server, aio
 from npipe.rpc.service.dispatcher import Dispatcher
-from npipe.rpc.session.served_subscriptions import Subscription
+from npipe.rpc.session.served_subscriptions import ServedSubscription
 from npipe.rpc.session.session import Session
 from rpc.service import make_api
 
@@ -44,7 +44,7 @@ class Wire:
             data += self.session.take(pushes=True)
         return data.decode().splitlines()
 
-    def _run_subscription(self, subscription: Subscription) -> None:
+    def _run_subscription(self, subscription: ServedSubscription) -> None:
         error = None
         try:
             for item in subscription.items():
@@ -88,7 +88,7 @@ ServeAPI = Callable[..., None]
 
 @pytest.fixture(params=["threads", "asyncio"])
 def serve_api(request: pytest.FixtureRequest, address: str) -> Iterator[ServeAPI]:
-    """Serve an API at ``address``, with the options of a server: once with each shell."""
+    """Serve an API at ``address``, with the options of a server: once with each runtime."""
     ends: list[Callable[[], object]] = []
 
     def start(api: API, **options: Any) -> None:

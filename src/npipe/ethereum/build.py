@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from npipe.ethereum.api.admin import Admin
-from npipe.ethereum.api.anvil import Cheats
+from npipe.ethereum.api.anvil import Anvil
 from npipe.ethereum.api.debug import Debug
 from npipe.ethereum.api.eth_blocks import EthBlocks
 from npipe.ethereum.api.eth_config import EthConfig
@@ -71,8 +71,8 @@ def build(
             EthConfig(node),
         ],
         "evm": [Ganache(node)],
-        "anvil": [Cheats(node)],
-        "hardhat": [Cheats(node)],
+        "anvil": [Anvil(node)],
+        "hardhat": [Anvil(node)],
         "debug": [Debug(node)],
         "txpool": [TxPool(node)],
         "admin": [Admin(node, os.path.abspath(state_file) if state_file else "")],

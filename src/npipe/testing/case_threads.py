@@ -20,7 +20,7 @@ MARK = b"\xff"  # what resync looks for: no other data of the cases that use it 
 _PAUSE = 0.05  # seconds: long for a call to get in flight, short for a person
 
 
-class Crew:
+class CaseThreads:
     """Threads for one case. The first failure, anywhere, closes both ends and is raised at the end.
 
     So no thread is left waiting for one that has failed.
@@ -103,7 +103,7 @@ def round_trip(connection: Connection) -> None:
     assert read_exactly(connection, 11) == b"hello, pipe"
 
 
-def resync(crew: Crew, connection: Connection) -> None:
+def resync(crew: CaseThreads, connection: Connection) -> None:
     """Skip the echo of everything that earlier writes may have left on the way."""
     writing = crew.start(connection.write, MARK)
     while (data := connection.read(4096)) and MARK not in data:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from npipe.errors import ClosedError
-from npipe.testing.case_threads import Crew, P, T, past, pause, read_exactly
+from npipe.testing.case_threads import CaseThreads, P, T, past, pause, read_exactly
 
 if TYPE_CHECKING:
     from npipe.transport.base import Connection
@@ -23,7 +23,7 @@ __all__ = ["PITFALL_CASES"]
 
 def double_close(c1: Connection, c2: Connection) -> None:
     """Close may be called again, from many threads, and does nothing more."""
-    with Crew(c1, c2) as crew:
+    with CaseThreads(c1, c2) as crew:
         for closing in [crew.start(c1.close) for _ in range(10)]:
             closing.result()
         c1.close()
@@ -47,7 +47,7 @@ def use_after_close(c1: Connection, c2: Connection) -> None:
         lambda: c1.set_read_deadline(past()),
         lambda: c1.set_write_deadline(past()),
     ]
-    with Crew(c1, c2) as crew:
+    with CaseThreads(c1, c2) as crew:
         for call in calls:
             crew.raises(ClosedError, call)
     assert not issubclass(ClosedError, ConnectionError | TimeoutError)
@@ -55,7 +55,7 @@ def use_after_close(c1: Connection, c2: Connection) -> None:
 
 def deadline_extended(c1: Connection, c2: Connection) -> None:
     """A deadline put off while a call waits is put off for that call."""
-    with Crew(c1, c2) as crew:
+    with CaseThreads(c1, c2) as crew:
         first = time.monotonic() + 0.2
         c1.set_read_deadline(first)
         reading = crew.start(_unless_it_fails, c1.read, 1)
@@ -70,7 +70,7 @@ def deadline_extended(c1: Connection, c2: Connection) -> None:
 
 def deadline_lifted(c1: Connection, c2: Connection) -> None:
     """A deadline lifted while a call waits is lifted for that call, in both directions."""
-    with Crew(c1, c2) as crew:
+    with CaseThreads(c1, c2) as crew:
         first = time.monotonic() + 0.2
         c1.set_deadline(first)
         reading = crew.start(_unless_it_fails, c1.read, 1)
@@ -112,7 +112,7 @@ def timed_out_reads_lose_nothing(c1: Connection, c2: Connection) -> None:
             start += c2.write(sent[start : start + sizes.randrange(1, 400)])
         c2.close()
 
-    with Crew(c1, c2) as crew:
+    with CaseThreads(c1, c2) as crew:
         crew.start(write)
         ended = False
         while not ended:
@@ -126,7 +126,7 @@ def timed_out_reads_lose_nothing(c1: Connection, c2: Connection) -> None:
 
 def timed_out_readall_loses_nothing(c1: Connection, c2: Connection) -> None:
     """What a read to the end had got when its deadline passed goes to the next read."""
-    with Crew(c1, c2) as crew:
+    with CaseThreads(c1, c2) as crew:
         c2.write(b"first")
         c1.set_read_deadline(time.monotonic() + 0.05)
         crew.raises(TimeoutError, c1.read)
@@ -143,7 +143,7 @@ def timed_out_readall_loses_nothing(c1: Connection, c2: Connection) -> None:
 def cut_write_is_told(c1: Connection, c2: Connection) -> None:
     """A write cut by its deadline says how much went, or nobody writes on that connection again."""
     sent = random.Random(4).randbytes(4 << 20)
-    with Crew(c1, c2) as crew:
+    with CaseThreads(c1, c2) as crew:
         c1.set_write_deadline(time.monotonic() + 0.05)
         error = crew.raises(TimeoutError, c1.write, sent)
         c1.set_write_deadline(None)
@@ -167,7 +167,7 @@ def half_close(c1: Connection, c2: Connection) -> None:
         c1.write(b", still open")  # refused clearly, with no effect
         assert read_exactly(c2, 20) == b"question, still open"
         return
-    with Crew(c1, c2) as crew:
+    with CaseThreads(c1, c2) as crew:
         crew.raises(ClosedError, c1.write, b"x")
         c1.close_write()
         assert c2.read() == b"question"
@@ -194,7 +194,7 @@ def write_to_the_gone(c1: Connection, c2: Connection) -> None:
         while True:
             c1.write(bytes(65536))
 
-    with Crew(c1, c2) as crew:
+    with CaseThreads(c1, c2) as crew:
         writing = crew.start(crew.raises, BrokenPipeError, write)
         pause()
         c2.close()
@@ -221,7 +221,7 @@ def both_ways_at_once(c1: Connection, c2: Connection, size: int = 64 << 20) -> N
                 filled += count
             assert buffer == sent
 
-    with Crew(c1, c2) as crew:
+    with CaseThreads(c1, c2) as crew:
         for me in (c1, c2):
             crew.start(write, me)
             crew.start(read, me)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from npipe.errors import ClosedError
 from npipe.testing.case_threads import (
-    Crew,
+    CaseThreads,
     echo,
     past,
     pause,
@@ -45,7 +45,7 @@ def basic_io(c1: Connection, c2: Connection) -> None:
             assert c1.write(sent[start : start + 1024]) == 1024
         c1.close()
 
-    with Crew(c1, c2) as crew:
+    with CaseThreads(c1, c2) as crew:
         crew.start(write)
         assert c2.read() == sent
         c2.close()
@@ -60,7 +60,7 @@ def ping_pong(c1: Connection, c2: Connection) -> None:
                 assert int.from_bytes(read_exactly(me, 8), "little") == value - 1
             me.write(value.to_bytes(8, "little"))
 
-    with Crew(c1, c2) as crew:
+    with CaseThreads(c1, c2) as crew:
         crew.start(play, c1, 0)
         crew.start(play, c2, 1)
 
@@ -89,7 +89,7 @@ def racy_read(c1: Connection, c2: Connection) -> None:
 
     seen: list[bytearray] = []
     c1.set_read_deadline(time.monotonic() + 0.001)
-    with Crew(c1, c2) as crew:
+    with CaseThreads(c1, c2) as crew:
         feeder = crew.start(feed)
         for reader in [crew.start(read) for _ in range(10)]:
             reader.result()
@@ -121,7 +121,7 @@ def racy_write(c1: Connection, c2: Connection) -> None:
                 total[0] += sent
 
     c1.set_write_deadline(time.monotonic() + 0.001)
-    with Crew(c1, c2) as crew:
+    with CaseThreads(c1, c2) as crew:
         drained = crew.start(c2.read)
         for writer in [crew.start(write) for _ in range(10)]:
             writer.result()
@@ -133,7 +133,7 @@ def racy_write(c1: Connection, c2: Connection) -> None:
 def read_timeout(c1: Connection, c2: Connection) -> None:
     """A read deadline that has passed fails reads, and leaves writes alone."""
     c1.set_read_deadline(past())
-    with Crew(c1, c2) as crew:
+    with CaseThreads(c1, c2) as crew:
         crew.start(read_exactly, c2, 1024)
         crew.raises(TimeoutError, c1.read, 1024)
         assert c1.write(bytes(1024)) == 1024
@@ -142,7 +142,7 @@ def read_timeout(c1: Connection, c2: Connection) -> None:
 def write_timeout(c1: Connection, c2: Connection) -> None:
     """A write deadline that has passed fails writes, and leaves reads alone."""
     c1.set_write_deadline(past())
-    with Crew(c1, c2) as crew:
+    with CaseThreads(c1, c2) as crew:
         crew.start(c2.write, bytes(1024))
         crew.raises(TimeoutError, c1.write, bytes(1024))
         assert len(read_exactly(c1, 1024)) == 1024
@@ -150,7 +150,7 @@ def write_timeout(c1: Connection, c2: Connection) -> None:
 
 def past_timeout(c1: Connection, c2: Connection) -> None:
     """A passed deadline fails even a call that could succeed, harms nothing, and can be lifted."""
-    with Crew(c1, c2) as crew:
+    with CaseThreads(c1, c2) as crew:
         crew.start(echo, c2)
         round_trip(c1)
         c1.set_deadline(past())
@@ -180,7 +180,7 @@ def present_timeout(c1: Connection, c2: Connection) -> None:
         write_until_timeout(c1)
         assert now.is_set()
 
-    with Crew(c1, c2) as crew:
+    with CaseThreads(c1, c2) as crew:
         crew.start(read)
         crew.start(write)
         pause()
@@ -190,7 +190,7 @@ def present_timeout(c1: Connection, c2: Connection) -> None:
 
 def future_timeout(c1: Connection, c2: Connection) -> None:
     """A deadline in the future fails reads and writes then; lifted, the connection goes on."""
-    with Crew(c1, c2) as crew:
+    with CaseThreads(c1, c2) as crew:
         due = time.monotonic() + 0.1
         c1.set_deadline(due)
         writing = crew.start(write_until_timeout, c1)
@@ -214,7 +214,7 @@ def close_timeout(c1: Connection, c2: Connection) -> None:
         while True:
             c1.write(bytes(1024))
 
-    with Crew(c1, c2) as crew:
+    with CaseThreads(c1, c2) as crew:
         reading = crew.start(crew.raises, ClosedError, c1.read, 1024)
         writing = crew.start(crew.raises, ClosedError, write)
         pause()
@@ -247,7 +247,7 @@ def concurrent_methods(c1: Connection, c2: Connection) -> None:
         lambda: c1.local_address,
         lambda: c1.remote_address,
     ]
-    with Crew(c1, c2) as crew:
+    with CaseThreads(c1, c2) as crew:
         crew.start(echo, c2)
         started = []
         for _ in range(100):

@@ -65,7 +65,7 @@ class Connection(io.RawIOBase):
         then. Raises TimeoutError, ClosedError, ConnectionResetError.
         """
 
-    def read_soon(self, size: int, seconds: float, /) -> bytes | None:
+    def poll_read(self, size: int, seconds: float, /) -> bytes | None:
         """Read at most ``size`` bytes if they come within so many ``seconds``; None if not.
 
         For a moment before a ``read``, where the answer is on its way from another core: this

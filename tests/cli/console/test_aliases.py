@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from npipe.cli.console.aliases import translate
-from npipe.cli.console.expression import Call, parse
+from npipe.cli.console.expression import Invocation, parse
 
 HASH = "0x" + "ab" * 32
 
@@ -35,6 +35,6 @@ HASH = "0x" + "ab" * 32
 )
 def test_translate(line: str, method: str, params: list[object]) -> None:
     call = parse(line)
-    assert isinstance(call, Call)
+    assert isinstance(call, Invocation)
     translated = translate(call)
     assert (translated.method, translated.params) == (method, params)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npipe.cli.console.expression import Call, Command, Request, is_complete, parse, pick
+from npipe.cli.console.expression import Command, Invocation, Request, is_complete, parse, pick
 
 
 @pytest.mark.parametrize(
@@ -37,20 +37,24 @@ from npipe.cli.console.expression import Call, Command, Request, is_complete, pa
 )
 def test_a_call(line: str, method: str, params: list[Any], path: tuple[str | int, ...]) -> None:
     call = parse(line)
-    assert isinstance(call, Call)
+    assert isinstance(call, Invocation)
     assert (call.method, call.params, call.path) == (method, params, path)
 
 
 def test_dotted_is_told_from_underscored() -> None:
-    assert parse("eth.getBlock(1)") == Call("eth_getBlock", [1], (), True)
-    assert parse("eth_getBlock(1)") == Call("eth_getBlock", [1], (), False)
+    assert parse("eth.getBlock(1)") == Invocation("eth_getBlock", [1], (), True)
+    assert parse("eth_getBlock(1)") == Invocation("eth_getBlock", [1], (), False)
 
 
 def test_a_call_among_the_parameters() -> None:
-    accounts = Call("eth_accounts", [], (0,), True)
-    assert parse("eth.getBalance(eth.accounts[0])") == Call("eth_getBalance", [accounts], (), True)
+    accounts = Invocation("eth_accounts", [], (0,), True)
+    assert parse("eth.getBalance(eth.accounts[0])") == Invocation(
+        "eth_getBalance", [accounts], (), True
+    )
     sent = parse("eth.sendTransaction({from: eth.accounts[0], value: 1}).hash")
-    assert sent == Call("eth_sendTransaction", [{"from": accounts, "value": 1}], ("hash",), True)
+    assert sent == Invocation(
+        "eth_sendTransaction", [{"from": accounts, "value": 1}], ("hash",), True
+    )
     with pytest.raises(ValueError, match="nested too deep"):
         parse("a.b(" * 99 + ")" * 99)
 
@@ -113,7 +117,7 @@ json_values = st.recursive(
 @given(st.lists(json_values, max_size=4))
 def test_parameters_that_are_json_are_that_json(params: list[Any]) -> None:
     line = "a.b(" + ", ".join(json.dumps(param) for param in params) + ")"
-    assert parse(line) == Call("a_b", params, (), True)
+    assert parse(line) == Invocation("a_b", params, (), True)
     assert is_complete(line)
 
 

@@ -8,17 +8,17 @@ from types import SimpleNamespace
 
 from npipe import rpc
 from npipe.ethereum.api.eth_subscriptions import _MAX_QUEUED, EthSubscriptions
-from npipe.ethereum.chain.events import Hub
-from npipe.rpc.handlers.feeds import feed
+from npipe.ethereum.chain.events import EventBus
+from npipe.rpc.handlers.thread_feed import run_subscription
 from npipe.rpc.service.dispatcher import Dispatcher
-from npipe.rpc.session.served_subscriptions import Subscription
+from npipe.rpc.session.served_subscriptions import ServedSubscription
 from npipe.rpc.session.session import Session
 
 
-def subscribe(hub: Hub, limits: rpc.Limits) -> tuple[Session, Subscription]:
+def subscribe(hub: EventBus, limits: rpc.Limits) -> tuple[Session, ServedSubscription]:
     api = rpc.API()
     api.register("eth", EthSubscriptions(hub))
-    made: list[Subscription] = []
+    made: list[ServedSubscription] = []
     session = Session(Dispatcher(api), limits=limits, on_subscription=made.append)
     session.receive(
         [b'{"jsonrpc":"2.0","id":1,"method":"eth_subscribe","params":["newPendingTransactions"]}']
@@ -28,16 +28,16 @@ def subscribe(hub: Hub, limits: rpc.Limits) -> tuple[Session, Subscription]:
     return session, made[0]
 
 
-def publish(hub: Hub, first: int, last: int) -> None:
+def publish(hub: EventBus, first: int, last: int) -> None:
     for number in range(first, last):
         hub.new_pending(SimpleNamespace(hash=number.to_bytes(32, "big")))
 
 
 def test_the_chain_never_waits_for_a_reader_and_keeps_a_bounded_number_of_events() -> None:
-    hub = Hub()
+    hub = EventBus()
     limits = rpc.Limits(subscription_bytes=1000, subscription_timeout=None)
     session, subscription = subscribe(hub, limits)
-    feeding = threading.Thread(target=feed, args=(subscription,), daemon=True)
+    feeding = threading.Thread(target=run_subscription, args=(subscription,), daemon=True)
     feeding.start()
     publish(hub, 0, _MAX_QUEUED)
     assert len(hub) == 1  # so many are kept for it
@@ -53,11 +53,11 @@ def test_the_chain_never_waits_for_a_reader_and_keeps_a_bounded_number_of_events
 
 
 def test_a_subscriber_that_is_dropped_is_not_listened_for_any_more() -> None:
-    hub = Hub()
+    hub = EventBus()
     limits = rpc.Limits(subscription_bytes=100, subscription_timeout=0.01)
     session, subscription = subscribe(hub, limits)
     publish(hub, 0, 10)
-    feed(subscription)
+    run_subscription(subscription)
     assert len(hub) == 0
     *_, last = session.take(pushes=True).splitlines()
     assert json.loads(last)["params"]["error"]["code"] == -32005

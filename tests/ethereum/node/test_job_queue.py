@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from ethereum.direct import Direct
-from npipe.ethereum.node.job_queue import Turns
+from npipe.ethereum.node.job_queue import JobQueue
 from npipe.rpc.service.api import API
 
 
 class Line:
-    """Turns whose jobs write down that they ran."""
+    """JobQueue whose jobs write down that they ran."""
 
     def __init__(self) -> None:
-        self.turns = Turns()
+        self.turns = JobQueue()
         self.done: list[str] = []
 
     def put(self, *names: str, caller: object = None, writes: bool = False) -> None:

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from npipe.ethereum.errors import ChainError
-from npipe.ethereum.node.worker import Steps, Worker
+from npipe.ethereum.node.worker import CooperativeJob, Worker
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_what_is_queued_is_done_before_the_end() -> None:
 
 
 def test_a_job_in_steps_gives_what_it_returns_or_raises(worker: Worker) -> None:
-    def steps(last: int) -> Steps[int]:
+    def steps(last: int) -> CooperativeJob[int]:
         yield
         yield
         return 6 // last
@@ -86,7 +86,7 @@ def test_a_job_in_steps_gives_what_it_returns_or_raises(worker: Worker) -> None:
 def test_a_job_in_steps_is_finished_before_the_end() -> None:
     worker, begun, go, done = Worker(), threading.Event(), threading.Event(), []
 
-    def steps() -> Steps[None]:
+    def steps() -> CooperativeJob[None]:
         begun.set()
         go.wait(20)
         for number in range(100):

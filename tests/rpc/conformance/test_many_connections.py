@@ -1,4 +1,4 @@
-"""1,000 connections at once with mixed load, on each shell: no reply is lost or crossed."""
+"""1,000 connections at once with mixed load, on each runtime: no reply is lost or crossed."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ class Home:
 
 
 @contextlib.asynccontextmanager
-async def serving(shell: str, address: str) -> AsyncIterator[rpc.Server | aio.Server]:
+async def serving(runtime: str, address: str) -> AsyncIterator[rpc.Server | aio.Server]:
     api = rpc.API()
     api.register("mix", Mixed())
-    if shell == "threads":
+    if runtime == "threads":
         with rpc.Server(api, limits=LIMITS) as server:
             server.serve(address)
             yield server
@@ -87,9 +87,9 @@ async def work(client: aio.Client, number: int) -> None:
     assert [item async for item in items] == [f"{one}:{i}" for i in range(3)]
 
 
-@pytest.mark.parametrize("shell", ["threads", "asyncio"])
+@pytest.mark.parametrize("runtime", ["threads", "asyncio"])
 def test_1000_connections_with_mixed_load_lose_and_cross_nothing(
-    shell: str, address: str, caplog: pytest.LogCaptureFixture
+    runtime: str, address: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
 
@@ -106,7 +106,7 @@ def test_1000_connections_with_mixed_load_lose_and_cross_nothing(
                 await all_here.wait()  # all are connected before the first begins
                 await work(client, number)
 
-        async with serving(shell, address) as server:
+        async with serving(runtime, address) as server:
             async with asyncio.TaskGroup() as tasks:
                 for number in range(CONNECTIONS):
                     tasks.create_task(one(number))

@@ -11,7 +11,7 @@ import pytest
 from npipe import rpc
 from npipe.rpc.service.dispatcher import Dispatcher
 from npipe.rpc.session.pending_calls import Outcome
-from npipe.rpc.session.send_queue import PUSH_BYTES, Outbox
+from npipe.rpc.session.send_queue import PUSH_BYTES, SendQueue
 from npipe.rpc.session.session import Session
 
 MARK = 10_000
@@ -19,35 +19,35 @@ REPLY = 4_000
 
 
 def test_it_is_crowded_from_its_mark_on_until_it_is_taken() -> None:
-    outbox = Outbox(lambda *messages: b"".join(messages), 5)
-    outbox.put(b"12345")
-    assert not outbox.crowded
-    outbox.put(b"6")
-    assert outbox.crowded
-    assert outbox.take() == b"123456"
-    assert not outbox.crowded
-    assert not outbox.size
+    send_queue = SendQueue(lambda *messages: b"".join(messages), 5)
+    send_queue.put(b"12345")
+    assert not send_queue.crowded
+    send_queue.put(b"6")
+    assert send_queue.crowded
+    assert send_queue.take() == b"123456"
+    assert not send_queue.crowded
+    assert not send_queue.size
 
 
 def test_a_count_that_threads_made_wrong_is_not_believed() -> None:
-    outbox = Outbox(lambda *messages: b"".join(messages), 5)
-    outbox.put(b"1")
-    outbox.size = 1000  # as two threads that add at once may leave it
-    assert not outbox.crowded
-    assert outbox.size == 1
+    send_queue = SendQueue(lambda *messages: b"".join(messages), 5)
+    send_queue.put(b"1")
+    send_queue.size = 1000  # as two threads that add at once may leave it
+    assert not send_queue.crowded
+    assert send_queue.size == 1
 
 
 def test_a_closed_one_takes_nothing() -> None:
-    outbox = Outbox(lambda *messages: b"".join(messages), 5)
-    outbox.put(b"before")
-    outbox.close()
-    outbox.put(b"after")
-    assert not outbox.put_pushes(Items([b"push"]))
-    assert outbox.take(pushes=True) == b""
+    send_queue = SendQueue(lambda *messages: b"".join(messages), 5)
+    send_queue.put(b"before")
+    send_queue.close()
+    send_queue.put(b"after")
+    assert not send_queue.put_pushes(Items([b"push"]))
+    assert send_queue.take(pushes=True) == b""
 
 
 class Items:
-    """What a subscription is to its outbox."""
+    """What a subscription is to its send_queue."""
 
     def __init__(self, items: list[bytes]) -> None:
         self.items = items
@@ -60,20 +60,20 @@ class Items:
 
 
 def test_subscriptions_have_their_turns_after_the_messages() -> None:
-    outbox = Outbox(lambda *messages: b" ".join(messages), 5)
-    outbox.put_pushes(Items([b"a1", b"a2", b"a3"]))
-    outbox.put_pushes(Items([b"b1"]))
-    outbox.put(b"reply")
-    assert outbox.take() == b"reply"
-    assert outbox.take(pushes=True) == b"a1 b1 a2 a3"
-    assert not outbox.has_pushes
+    send_queue = SendQueue(lambda *messages: b" ".join(messages), 5)
+    send_queue.put_pushes(Items([b"a1", b"a2", b"a3"]))
+    send_queue.put_pushes(Items([b"b1"]))
+    send_queue.put(b"reply")
+    assert send_queue.take() == b"reply"
+    assert send_queue.take(pushes=True) == b"a1 b1 a2 a3"
+    assert not send_queue.has_pushes
 
 
 def test_one_write_has_no_more_of_pushes_than_a_reply_may_wait_for() -> None:
-    outbox = Outbox(lambda *messages: b"".join(messages), 5)
-    outbox.put_pushes(Items([b"x" * (PUSH_BYTES // 2)] * 5))
-    assert len(outbox.take(pushes=True)) == PUSH_BYTES
-    assert outbox.has_pushes
+    send_queue = SendQueue(lambda *messages: b"".join(messages), 5)
+    send_queue.put_pushes(Items([b"x" * (PUSH_BYTES // 2)] * 5))
+    assert len(send_queue.take(pushes=True)) == PUSH_BYTES
+    assert send_queue.has_pushes
 
 
 class Counter:
@@ -152,7 +152,7 @@ def test_replies_and_cancellations_do_not_wait_behind_calls_that_may_not_begin(
     session: Session, counter: Counter
 ) -> None:
     outcomes: list[Outcome] = []
-    session.outgoing.call("there", b"", outcomes.append)
+    session.outgoing_calls.call("there", b"", outcomes.append)
     fill(session)
     begun = counter.calls
     session.receive(
@@ -204,7 +204,7 @@ def test_what_the_shell_could_not_write_counts_too(session: Session, counter: Co
 
 def test_a_proxy_keeps_the_order_and_looks_at_nothing_before_its_turn(session: Session) -> None:
     seen: list[object] = []
-    session.relays = True
+    session.is_proxy = True
     session.forward = lambda message, _, __: seen.append(message.method)
     session.blocked = True
     session.receive([request(1, "a"), b'{"jsonrpc":"2.0","method":"$/progress"}'])

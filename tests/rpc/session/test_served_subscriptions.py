@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from npipe import rpc
-from npipe.rpc.handlers.feeds import feed
+from npipe.rpc.handlers.thread_feed import run_subscription
 from npipe.rpc.service.dispatcher import Dispatcher
 from npipe.rpc.session.send_queue import PUSH_BYTES
-from npipe.rpc.session.served_subscriptions import Subscription
+from npipe.rpc.session.served_subscriptions import ServedSubscription
 from npipe.rpc.session.session import Session
 
 KB = 1000  # what one item of the tests is, about
@@ -43,14 +43,14 @@ class Served:
     def __init__(self, **limits: Any) -> None:
         self.service, api = Service(), rpc.API()
         api.register("test", self.service)
-        self.subscriptions: list[Subscription] = []
+        self.subscriptions: list[ServedSubscription] = []
         self.session = Session(
             Dispatcher(api),
             limits=rpc.Limits(**limits),
             on_subscription=self.subscriptions.append,
         )
 
-    def subscribe(self, count: int = 0) -> Subscription:
+    def subscribe(self, count: int = 0) -> ServedSubscription:
         self.call("test_subscribe", ["items", count])
         self.session.take()
         return self.subscriptions[-1]
@@ -71,12 +71,14 @@ class Served:
         return messages
 
 
-def results(messages: list[dict[str, Any]], subscription: Subscription) -> list[Any]:
+def results(messages: list[dict[str, Any]], subscription: ServedSubscription) -> list[Any]:
     mine = [m["params"] for m in messages if m.get("params", {}).get("subscription")]
     return [p["result"] for p in mine if p["subscription"] == subscription.id and "result" in p]
 
 
-def start(target: Callable[[Subscription], object], subscription: Subscription) -> threading.Thread:
+def start(
+    target: Callable[[ServedSubscription], object], subscription: ServedSubscription
+) -> threading.Thread:
     thread = threading.Thread(target=target, args=(subscription,), daemon=True)
     thread.start()
     return thread
@@ -85,7 +87,7 @@ def start(target: Callable[[Subscription], object], subscription: Subscription) 
 def test_a_burst_that_fits_the_queue_loses_nothing() -> None:
     served = Served()
     subscription = served.subscribe(900)  # less than subscription_bytes, more than one write
-    feed(subscription)  # it does not wait for anybody
+    run_subscription(subscription)  # it does not wait for anybody
     messages = served.take_all()
     assert [number for number, _ in results(messages, subscription)] == list(range(900))
     assert messages[-1]["params"] == {"subscription": subscription.id, "end": True}
@@ -94,7 +96,7 @@ def test_a_burst_that_fits_the_queue_loses_nothing() -> None:
 def test_a_generator_waits_while_its_queue_is_full_and_loses_nothing() -> None:
     served = Served(subscription_bytes=10 * KB)
     subscription = served.subscribe(500)
-    feeding = start(feed, subscription)
+    feeding = start(run_subscription, subscription)
     messages = []
     while feeding.is_alive() or served.session.has_pushes:
         messages += served.take()
@@ -105,7 +107,7 @@ def test_a_generator_waits_while_its_queue_is_full_and_loses_nothing() -> None:
 def test_a_reader_that_takes_nothing_is_dropped_after_what_was_queued() -> None:
     served = Served(subscription_bytes=10 * KB, subscription_timeout=0.05)
     subscription, other = served.subscribe(500), served.subscribe()
-    feed(subscription)
+    run_subscription(subscription)
     assert served.service.closed.is_set()
     assert subscription.call.cancelled
     assert list(served.session.subscriptions) == [other.id]
@@ -127,7 +129,7 @@ def test_a_reader_that_takes_nothing_is_dropped_after_what_was_queued() -> None:
 def test_a_reader_that_is_slow_but_steady_is_not_dropped() -> None:
     served = Served(subscription_bytes=100 * KB, subscription_timeout=1)
     subscription = served.subscribe(200)
-    feeding = start(feed, subscription)
+    feeding = start(run_subscription, subscription)
     until = time.monotonic() + 2  # twice what one that reads nothing has; half a queue in that time
     messages = []
     while time.monotonic() < until:
@@ -155,7 +157,7 @@ def test_a_flood_of_one_subscription_delays_no_other_and_no_reply() -> None:
 def test_nothing_more_comes_after_the_reply_to_unsubscribe() -> None:
     served = Served(subscription_bytes=10 * KB, subscription_timeout=None)
     subscription = served.subscribe(500)
-    feeding = start(feed, subscription)
+    feeding = start(run_subscription, subscription)
     while not subscription.full:
         time.sleep(0.001)
     served.call("test_unsubscribe", [subscription.id])
@@ -169,7 +171,7 @@ def test_nothing_more_comes_after_the_reply_to_unsubscribe() -> None:
 def test_an_item_that_is_larger_than_a_reply_may_be_ends_its_subscription() -> None:
     served = Served(reply_bytes=KB)
     subscription = served.subscribe(1)
-    feed(subscription)
+    run_subscription(subscription)
     (push,) = served.take_all()
     assert push["params"]["error"]["code"] == -32003
 
@@ -180,7 +182,7 @@ def test_the_end_of_the_connection_ends_a_generator_that_waits(
 ) -> None:
     served = Served(subscription_bytes=10 * KB, subscription_timeout=None)
     subscription = served.subscribe(500)
-    feeding = start(feed, subscription)
+    feeding = start(run_subscription, subscription)
     while not subscription.full:
         time.sleep(0.001)
     end(served.session)

@@ -27,8 +27,8 @@ OK = '{"jsonrpc":"2.0","id":%s,"method":"test_noArgsRets"}'
 def test_r02_both_ends_call_and_serve() -> None:
     one, other = Session(Dispatcher(make_api())), Session(Dispatcher(make_api()))
     results: list[Any] = []
-    one.outgoing.call("subtract", b"[5,3]", results.append)
-    other.outgoing.call("subtract", b"[9,3]", results.append)
+    one.outgoing_calls.call("subtract", b"[5,3]", results.append)
+    other.outgoing_calls.call("subtract", b"[9,3]", results.append)
     for _ in range(2):
         for source, target in ((one, other), (other, one)):
             target.receive(source.take().splitlines())
@@ -167,7 +167,7 @@ def test_rpc_bug_05_bad_json_is_answered_and_the_next_message_too(wire: Wire) ->
 
 def test_replies_are_never_answered(wire: Wire) -> None:
     assert wire('{"jsonrpc":"2.0","id":5,"result":1}', '{"id":[],"error":{}}') == []
-    assert wire.session.outgoing.strays == 2
+    assert wire.session.outgoing_calls.unmatched == 2
 
 
 def test_duplicate_ids_in_flight_are_both_answered(wire: Wire) -> None:
@@ -221,7 +221,7 @@ def test_what_ends_a_call_does_not_wait_behind_those_that_do(
     session = make_wire(api, limits=Limits(calls=1)).session
     outcomes: list[object] = []
     for _ in range(2):
-        session.outgoing.call("m", b"", outcomes.append)
+        session.outgoing_calls.call("m", b"", outcomes.append)
     session.take()
     session.receive([(OK % id).encode() for id in range(1, 6)])
     session.receive(
@@ -286,9 +286,9 @@ def test_close_cancels_and_fails_everything(wire: Wire) -> None:
     call = session.next_call()
     assert call is not None
     outcomes: list[Any] = []
-    session.outgoing.call("x", b"", outcomes.append)
+    session.outgoing_calls.call("x", b"", outcomes.append)
     session.take()
-    session.outgoing.call("y", b"", outcomes.append)
+    session.outgoing_calls.call("y", b"", outcomes.append)
     session.close("gone")
     assert call.cancelled
     call.finish(None)
@@ -296,7 +296,7 @@ def test_close_cancels_and_fails_everything(wire: Wire) -> None:
     assert all(isinstance(outcome, ConnectionLost) for outcome in outcomes)
     assert {outcome.maybe_executed for outcome in outcomes} == {True, False}
     with pytest.raises(ConnectionLost):
-        session.outgoing.call("z", b"", outcomes.append)
+        session.outgoing_calls.call("z", b"", outcomes.append)
     session.close("again")
     assert len(outcomes) == 2
 
@@ -333,7 +333,7 @@ def test_subscriptions_have_a_limit(make_wire: Callable[..., Wire], api: API) ->
 def test_batches_of_our_own_match_by_id() -> None:
     session = Session(Dispatcher(API()))
     outcomes: list[Any] = []
-    session.outgoing.batch([("a", []), ("b", {}), ("c", [1])], outcomes.append)
+    session.outgoing_calls.batch([("a", []), ("b", {}), ("c", [1])], outcomes.append)
     assert json.loads(session.take()) == [
         {"jsonrpc": "2.0", "id": 1, "method": "a"},
         {"jsonrpc": "2.0", "id": 2, "method": "b", "params": {}},
@@ -349,13 +349,13 @@ def test_batches_of_our_own_match_by_id() -> None:
 def test_an_error_without_id_is_for_the_one_call_that_waits() -> None:
     session = Session(Dispatcher(API()))
     one: list[Any] = []
-    session.outgoing.call("a", b"", one.append)
+    session.outgoing_calls.call("a", b"", one.append)
     session.receive([b'{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"what?"}}'])
     assert session.next_call() is None
     assert isinstance(one[0], RPCError)
     two: list[Any] = []
-    session.outgoing.call("a", b"", two.append)
-    session.outgoing.call("b", b"", two.append)
+    session.outgoing_calls.call("a", b"", two.append)
+    session.outgoing_calls.call("b", b"", two.append)
     session.receive([b'{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"what?"}}'])
     assert session.next_call() is None
     assert two == []  # it cannot be told whose it is

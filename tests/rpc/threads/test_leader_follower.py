@@ -202,7 +202,7 @@ def test_the_keeper_sleeps_while_a_caller_waits_long(monkeypatch: pytest.MonkeyP
 def test_a_client_that_serves_always_reads_in_its_own_thread() -> None:
     ours, theirs = memory_pair()
     with rpc.Client(lambda again: ours, api=rpc.API()) as client:
-        assert type(client._link).__name__ == "Link"
+        assert type(client._link).__name__ == "Driver"
     theirs.close()
 
 

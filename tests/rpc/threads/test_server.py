@@ -17,7 +17,7 @@ import pytest
 import npipe
 from npipe import rpc
 from npipe.errors import ClosedError
-from npipe.rpc.threads.spin_read import EagerReads
+from npipe.rpc.threads.spin_read import SpinReader
 from rpc.conftest import ServeAPI
 from rpc.service import Service, make_api
 
@@ -348,10 +348,10 @@ def test_an_inline_call_longer_than_the_idle_time_is_not_idle(
     # Who looks for a message without sleeping went by the deadline of the read before.
     napped = threading.Event()
 
-    def read(reads: EagerReads, connection: npipe.Connection, size: int) -> bytes | None:
-        return connection.read_soon(size, 0) if napped.is_set() else None
+    def read(reads: SpinReader, connection: npipe.Connection, size: int) -> bytes | None:
+        return connection.poll_read(size, 0) if napped.is_set() else None
 
-    monkeypatch.setattr(EagerReads, "read", read)
+    monkeypatch.setattr(SpinReader, "read", read)
 
     class Naps:
         @rpc.method(inline=True)

@@ -1,4 +1,4 @@
-"""The watch of the threads shell: who takes long is found, and nobody looks while nothing runs."""
+"""Tests of npipe.rpc.threads.slow_calls: slow calls are found; idle monitors sleep."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 
-from npipe.rpc.threads.slow_calls import Gates, Watch
+from npipe.rpc.threads.slow_calls import ConcurrencyLimits, SlowCallMonitor
 
 
 class Stuck:
@@ -36,7 +36,7 @@ class Busy(Stuck):
 
 
 def test_a_link_without_progress_is_taken_over() -> None:
-    watch, stuck, busy = Watch(), Stuck(), Busy()
+    watch, stuck, busy = SlowCallMonitor(), Stuck(), Busy()
     watch.busy |= {stuck, busy}
     watch.wake()
     assert stuck.taken.wait(60)
@@ -45,7 +45,7 @@ def test_a_link_without_progress_is_taken_over() -> None:
 
 
 def test_it_sleeps_while_nothing_runs_and_wakes_again() -> None:
-    watch, stuck = Watch(), Stuck()
+    watch, stuck = SlowCallMonitor(), Stuck()
     watch.wake()
     deadline = time.monotonic() + 10
     while watch.awake:
@@ -62,9 +62,9 @@ def test_gates_are_one_for_each_method() -> None:
 
     api = API()
     api.register("x", {"two": method(concurrency=2)(lambda: 1), "one": lambda: 2})
-    gates = Gates()
-    two = gates.of(api.methods["x_two"])
-    assert gates.of(api.methods["x_two"]) is two
+    concurrency = ConcurrencyLimits()
+    two = concurrency.of(api.methods["x_two"])
+    assert concurrency.of(api.methods["x_two"]) is two
     assert two.acquire(blocking=False)
     assert two.acquire(blocking=False)
     assert not two.acquire(blocking=False)

@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from npipe.rpc.threads.spin_read import LONGEST_REST, EagerReads
+from npipe.rpc.threads.spin_read import LONGEST_REST, SpinReader
 from npipe.transport.base import Connection
 
 
@@ -17,7 +17,7 @@ class Answers:
     quick = True
     looked = 0
 
-    def read_soon(self, size: int, seconds: float, /) -> bytes | None:
+    def poll_read(self, size: int, seconds: float, /) -> bytes | None:
         self.looked += 1
         return b"x" if self.quick else None
 
@@ -28,11 +28,11 @@ def connection(monkeypatch: pytest.MonkeyPatch) -> Answers:
     return Answers()
 
 
-def read(reads: EagerReads, connection: Answers) -> bytes | None:
+def read(reads: SpinReader, connection: Answers) -> bytes | None:
     return reads.read(cast("Connection", connection), 1)
 
 
-def reads_until_it_looks(reads: EagerReads, connection: Answers) -> int:
+def reads_until_it_looks(reads: SpinReader, connection: Answers) -> int:
     before, rested = connection.looked, 0
     while read(reads, connection) is None and connection.looked == before:
         rested += 1
@@ -40,19 +40,19 @@ def reads_until_it_looks(reads: EagerReads, connection: Answers) -> int:
 
 
 def test_it_looks_each_time_while_that_pays(connection: Answers) -> None:
-    reads = EagerReads(threading.Lock())
+    reads = SpinReader(threading.Lock())
     assert [read(reads, connection) for _ in range(9)] == [b"x"] * 9
 
 
 def test_each_failure_in_a_row_makes_the_rest_longer(connection: Answers) -> None:
-    reads = EagerReads(threading.Lock())
+    reads = SpinReader(threading.Lock())
     connection.quick = False
     rests = [reads_until_it_looks(reads, connection) for _ in range(9)]
     assert rests == [0, 1, 3, 7, 15, 31, 63, LONGEST_REST, LONGEST_REST]
 
 
 def test_one_success_is_enough_to_begin_anew(connection: Answers) -> None:
-    reads = EagerReads(threading.Lock())
+    reads = SpinReader(threading.Lock())
     connection.quick = False
     for _ in range(5):
         reads_until_it_looks(reads, connection)
@@ -63,7 +63,7 @@ def test_one_success_is_enough_to_begin_anew(connection: Answers) -> None:
 
 def test_one_at_a_time_looks(connection: Answers) -> None:
     turn = threading.Lock()
-    reads = EagerReads(turn)
+    reads = SpinReader(turn)
     with turn:
         assert read(reads, connection) is None
     assert not connection.looked
@@ -73,6 +73,6 @@ def test_one_at_a_time_looks(connection: Answers) -> None:
 
 def test_on_one_core_nobody_looks(connection: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("npipe.rpc.threads.spin_read._cores", lambda: 1)
-    reads = EagerReads(threading.Lock())
+    reads = SpinReader(threading.Lock())
     assert all(read(reads, connection) is None for _ in range(1000))
     assert not connection.looked

@@ -177,7 +177,7 @@ def test_pushes_without_an_end_do_not_keep_from_waiting_calls_that_there_is_room
     room, flood = threading.Event(), Flood()
     session, writer = writer_to(Sink())
     writer.on_room = room.set
-    session.outbox.put_pushes(flood)
+    session.send_queue.put_pushes(flood)
     try:
         assert writer.flush_soon()
         assert room.wait(60)
@@ -262,7 +262,7 @@ def test_what_an_interrupted_caller_queued_is_sent_by_who_waits_for_room(
     with rpc.Server(api) as server:
         server.serve(address)
         with rpc.connect(address, timeout=60) as client:
-            client._link.session.outgoing.notify("any", b'["%b"]' % (b"x" * 1_000_000))
+            client._link.session.outgoing_calls.notify("any", b'["%b"]' % (b"x" * 1_000_000))
             assert len(client.call("test_big")) == 500_000
 
 
@@ -281,5 +281,5 @@ def test_a_caller_interrupted_while_it_sends_gives_its_call_up(
                 patched.setattr(link, "flush", interrupt)
                 with pytest.raises(KeyboardInterrupt):
                     client.call("test_big")
-            assert len(link.session.outgoing) == 0
+            assert len(link.session.outgoing_calls) == 0
             assert len(client.call("test_big")) == 500_000

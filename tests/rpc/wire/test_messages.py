@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from npipe.errors import InvalidParams, ParseError, ProtocolError, RPCError
 from npipe.rpc.wire import messages
-from npipe.rpc.wire.messages import Fault, Message, encode, parse
+from npipe.rpc.wire.messages import InvalidMessage, Message, encode, parse
 
 # Other work on the machine is no fault of the strategies.
 busy = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -42,7 +42,7 @@ def test_r04_r05_r08_a_request() -> None:
 )
 def test_r29_what_is_no_json_is_a_parse_error(data: bytes) -> None:
     fault = parse(data)
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, InvalidMessage)
     assert (type(fault.error), fault.id) == (ParseError, b"null")
 
 
@@ -58,7 +58,7 @@ def test_r29_what_is_no_json_is_a_parse_error(data: bytes) -> None:
 )
 def test_r25_r29_what_is_no_request_is_invalid(data: bytes, id: bytes) -> None:
     fault = parse(data)
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, InvalidMessage)
     assert (fault.error.code, fault.id) == (-32600, id)
 
 
@@ -72,7 +72,7 @@ def test_r02_replies_are_told_from_requests() -> None:
 def test_r39_each_item_of_a_batch_stands_for_itself() -> None:
     items = parse(b' [1, {"jsonrpc":"2.0","method":"m"}, []]')
     assert isinstance(items, list)
-    assert [type(item) for item in items] == [Fault, Message, Fault]
+    assert [type(item) for item in items] == [InvalidMessage, Message, InvalidMessage]
 
 
 @busy
@@ -80,7 +80,7 @@ def test_r39_each_item_of_a_batch_stands_for_itself() -> None:
 def test_any_bytes_are_a_message_or_a_fault(data: bytes) -> None:
     result = parse(data)
     for item in result if isinstance(result, list) else [result]:
-        assert isinstance(item, (Message, Fault))
+        assert isinstance(item, (Message, InvalidMessage))
 
 
 json_values = st.recursive(
@@ -103,7 +103,7 @@ def test_any_object_is_a_message_or_a_fault_with_its_id(value: dict[str, Any]) -
     except UnicodeEncodeError:
         return
     result = parse(data)
-    if isinstance(result, Fault):
+    if isinstance(result, InvalidMessage):
         is_id = isinstance(value.get("id"), (str, int, float)) and not isinstance(value["id"], bool)
         assert json.loads(result.id) == (value["id"] if is_id else None)
 

@@ -22,7 +22,7 @@ import npipe
 from npipe.address import Address
 from npipe.errors import ClosedError
 from npipe.transport.posix.connection import PosixConnection, peer_of
-from npipe.transport.posix.waiting import Lane
+from npipe.transport.posix.waiting import Direction
 from transport.conftest import nothing_leaked
 
 Pair = tuple[npipe.Connection, npipe.Connection]
@@ -162,9 +162,9 @@ def test_b07_a_descriptor_is_not_closed_under_its_user(
     ours, theirs = socket_pair()
     descriptor = ours.fileno()
     waits, held, go_on = threading.Event(), threading.Event(), threading.Event()
-    wait = Lane.wait
+    wait = Direction.wait
 
-    def wait_then_dawdle(self: Lane) -> None:
+    def wait_then_dawdle(self: Direction) -> None:
         waits.set()
         try:
             wait(self)
@@ -172,7 +172,7 @@ def test_b07_a_descriptor_is_not_closed_under_its_user(
             held.set()
             go_on.wait(60)
 
-    monkeypatch.setattr(Lane, "wait", wait_then_dawdle)
+    monkeypatch.setattr(Direction, "wait", wait_then_dawdle)
     reading = threads.submit(ours.read, 1)
     assert waits.wait(60)
     ours.close()
@@ -190,7 +190,7 @@ def test_b09_a_lack_of_descriptors_fails_one_read_and_no_more(
 ) -> None:
     ours, theirs = socket_pair()
     with monkeypatch.context() as patch:
-        patch.setattr("npipe.transport.posix.waiting._Bell", no_descriptor)
+        patch.setattr("npipe.transport.posix.waiting.Waker", no_descriptor)
         with pytest.raises(OSError, match="Too many open files"):
             ours.read(1)
     theirs.send(b"x")
@@ -376,36 +376,36 @@ def no_descriptor() -> None:
 def watch_waits(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """An event that is set when a call begins to wait in poll()."""
     waiting = threading.Event()
-    left = Lane._left
+    left = Direction._left
 
-    def seen(self: Lane) -> float | None:
+    def seen(self: Direction) -> float | None:
         waiting.set()
         return left(self)
 
-    monkeypatch.setattr(Lane, "_left", seen)
+    monkeypatch.setattr(Direction, "_left", seen)
     return waiting
 
 
 def test_read_soon_reads_what_is_there_and_does_not_wait_for_more(pair: Pair) -> None:
     client, server = pair
-    assert client.read_soon(9, 0.0) is None
-    assert client.read_soon(9, 0.001) is None
+    assert client.poll_read(9, 0.0) is None
+    assert client.poll_read(9, 0.001) is None
     server.write(b"abc")
-    assert [client.read_soon(2, 0.0), client.read(9)] == [b"ab", b"c"]
+    assert [client.poll_read(2, 0.0), client.read(9)] == [b"ab", b"c"]
     server.close()
-    assert client.read_soon(9, 0.0) == b""
+    assert client.poll_read(9, 0.0) == b""
 
 
 def test_read_soon_takes_a_reset_for_the_end(pair: Pair) -> None:
     client, server = pair
     client.write(b"never read")
     server.close()
-    assert client.read_soon(9, 0.0) == b""
+    assert client.poll_read(9, 0.0) == b""
 
 
 def test_read_soon_sees_what_comes_while_it_looks(pair: Pair, threads: ThreadPoolExecutor) -> None:
     client, server = pair
-    looking = threads.submit(client.read_soon, 9, 60)
+    looking = threads.submit(client.poll_read, 9, 60)
     server.write(b"abc")
     assert looking.result(60) == b"abc"
 
@@ -414,11 +414,11 @@ def test_read_soon_is_ended_by_close_and_by_a_deadline(
     pair: Pair, threads: ThreadPoolExecutor
 ) -> None:
     client, _ = pair
-    looking = threads.submit(client.read_soon, 9, 60)
+    looking = threads.submit(client.poll_read, 9, 60)
     client.set_read_deadline(time.monotonic() + 0.01)
     assert isinstance(looking.exception(60), TimeoutError)
     client.set_read_deadline(None)
-    looking = threads.submit(client.read_soon, 9, 60)
+    looking = threads.submit(client.poll_read, 9, 60)
     client.close()
     assert isinstance(looking.exception(60), ClosedError)
 
@@ -430,7 +430,7 @@ def test_read_soon_returns_what_a_readall_had_to_leave(pair: Pair) -> None:
     with pytest.raises(TimeoutError):
         client.readall()
     client.set_read_deadline(None)
-    assert [client.read_soon(2, 0.0), client.read_soon(9, 0.0)] == [b"ab", b"c"]
+    assert [client.poll_read(2, 0.0), client.poll_read(9, 0.0)] == [b"ab", b"c"]
 
 
 # Reading and writing without waiting

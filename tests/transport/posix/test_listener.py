@@ -24,7 +24,7 @@ import npipe
 from npipe.address import parse
 from npipe.errors import ClosedError
 from npipe.transport.posix.listener import PosixListener
-from npipe.transport.posix.waiting import Lane
+from npipe.transport.posix.waiting import Direction
 from transport.conftest import nothing_leaked
 
 
@@ -49,7 +49,7 @@ def test_a_listener_for_which_no_descriptor_is_left_leaves_no_file(
     def no_descriptor() -> None:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr("npipe.transport.posix.waiting._Bell", no_descriptor)
+    monkeypatch.setattr("npipe.transport.posix.waiting.Waker", no_descriptor)
     with pytest.raises(OSError, match="Too many open files"):
         npipe.listen(path)
     assert not os.path.lexists(path)
@@ -180,15 +180,15 @@ def test_b39_a_lack_of_descriptors_is_waited_out(
 ) -> None:
     pauses = []
     short = threading.Event()
-    pause = Lane.pause
+    pause = Direction.pause
 
-    def seen(self: Lane, seconds: float) -> None:
+    def seen(self: Direction, seconds: float) -> None:
         pauses.append(seconds)
         if len(pauses) == 3:
             short.set()
         pause(self, seconds)
 
-    monkeypatch.setattr(Lane, "pause", seen)
+    monkeypatch.setattr(Direction, "pause", seen)
     with npipe.listen(path) as listener, npipe.connect(path):
         with no_descriptors():
             accepting = threads.submit(listener.accept)

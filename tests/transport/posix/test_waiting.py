@@ -17,13 +17,13 @@ if sys.platform == "win32":
     pytest.skip("Unix sockets", allow_module_level=True)
 
 from npipe.errors import ClosedError
-from npipe.transport.posix.waiting import POLLIN, POLLOUT, Descriptor, Lane, _Bell
+from npipe.transport.posix.waiting import POLLIN, POLLOUT, Direction, SharedSocket, Waker
 
 
 class Ends:
     def __init__(self) -> None:
         near, self.far = socket.socketpair()
-        self.descriptor = Descriptor(near, (POLLIN, POLLOUT), "thing")
+        self.descriptor = SharedSocket(near, (POLLIN, POLLOUT), "thing")
         self.reading, self.writing = self.descriptor.lanes
 
 
@@ -37,7 +37,7 @@ def ends() -> Iterator[Ends]:
 
 @pytest.mark.parametrize("eventfd", [True, False] if sys.platform == "linux" else [False])
 def test_a_bell_rings_until_hushed(eventfd: bool) -> None:
-    bell = _Bell(eventfd=eventfd)
+    bell = Waker(eventfd=eventfd)
     bell.hush()  # there is nothing to hush: no matter
     for _ in range(100_000 if not eventfd else 10):
         bell.ring()  # never blocks, though nobody listens
@@ -66,7 +66,7 @@ def test_a_ring_long_before_the_wait_costs_one_more_look(ends: Ends) -> None:
 
 def test_nobody_waits_nobody_is_rung_for(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
     ends.reading.prepare()
-    monkeypatch.setattr(_Bell, "ring", lambda self: pytest.fail("it rang"))
+    monkeypatch.setattr(Waker, "ring", lambda self: pytest.fail("it rang"))
     ends.reading.ring()
 
 
@@ -129,7 +129,7 @@ def test_of_many_that_leave_at_once_one_closes(threads: ThreadPoolExecutor) -> N
         ends = Ends()
         barrier = threading.Barrier(3)
 
-        def call(lane: Lane, ends: Ends, barrier: threading.Barrier) -> None:
+        def call(lane: Direction, ends: Ends, barrier: threading.Barrier) -> None:
             try:
                 with lane.lock:
                     barrier.wait()

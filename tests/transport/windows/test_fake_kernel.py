@@ -30,7 +30,7 @@ from npipe.transport.windows.kernel32 import (
     SECURITY_SQOS_PRESENT,
 )
 from npipe.transport.windows.listener import WindowsListener
-from npipe.transport.windows.overlapped import Lane
+from npipe.transport.windows.overlapped import Direction
 from transport.conftest import no_thread_left
 from transport.windows.fake_kernel32 import GROUP, OTHER, USER, FakeKernel32
 
@@ -242,15 +242,15 @@ def test_b05_a_deadline_between_two_parts_tells_how_much_went(
     """A big write goes in parts of 1 MiB; cut between two, it is known what went."""
     client, server = pair
     reading = spawn(lambda: b"".join(server.read(65536) for _ in range(16)))
-    transfer = Lane.transfer
+    transfer = Direction.transfer
 
-    def late(lane: Lane, function: Any, buffer: Any, size: int) -> tuple[int, int]:
+    def late(lane: Direction, function: Any, buffer: Any, size: int) -> tuple[int, int]:
         result = transfer(lane, function, buffer, size)
         if size == 1 << 20:
             lane.set_deadline(past())
         return result
 
-    monkeypatch.setattr(Lane, "transfer", late)
+    monkeypatch.setattr(Direction, "transfer", late)
     with pytest.raises(TimeoutError) as caught:
         client.write(bytes(3 << 20))
     assert caught.value.characters_written == 1 << 20  # type: ignore[attr-defined]
@@ -408,7 +408,7 @@ def test_interrupt_of_a_read_does_not_repeat_an_earlier_one(
     fake.hooks.clear()
     assert client.read(64) == b"once"
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Lane, "transfer", lambda *_: interrupt())
+        patch.setattr(Direction, "transfer", lambda *_: interrupt())
         client.read(64)
     server.write(b"next")
     assert client.read(64) == b"next"

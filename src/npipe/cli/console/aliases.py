@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from npipe.cli.console.expression import Call
+from npipe.cli.console.expression import Invocation
 
 __all__ = ["translate"]
 
@@ -37,7 +37,7 @@ OBJECTS: Final = {
 HASH_LENGTH: Final = 66  # characters of a 32-byte hash with its 0x
 
 
-def translate(call: Call) -> Call:
+def translate(call: Invocation) -> Invocation:
     """Return ``call`` as a node understands it: getBlock(5) is getBlockByNumber("0x5", false)."""
     method = ALIASES.get(call.method, call.method)
     params = list(call.params)
@@ -54,7 +54,7 @@ def translate(call: Call) -> Call:
         params[1] = _quantity(params[1])
     if method in OBJECTS and params and isinstance(params[0], dict):
         params[0] = {name: _quantity(value) for name, value in params[0].items()}
-    return Call(method, params, call.path, call.dotted)
+    return Invocation(method, params, call.path, call.dotted)
 
 
 def _quantity(value: Any) -> Any:

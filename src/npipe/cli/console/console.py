@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from npipe.cli.common import as_object, explain, one_line
 from npipe.cli.console.aliases import translate
-from npipe.cli.console.expression import Call, Command, Request, is_complete, parse, pick
+from npipe.cli.console.expression import Command, Invocation, Request, is_complete, parse, pick
 from npipe.errors import ProtocolError, RPCError
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Console:
             self._exit("")
             return
         match parse(line):
-            case Call() as call:
+            case Invocation() as call:
                 self._show(lambda: pick(self._call(call), call.path))
             case Request(body):
                 self._show(lambda: self._request(body))
@@ -92,11 +92,11 @@ class Console:
         value = action()
         self._screen.result(value, time.monotonic() - began)
 
-    def _call(self, call: Call) -> Any:
+    def _call(self, call: Invocation) -> Any:
         call = self._resolve(call)
         return self._client.call(call.method, *call.params)
 
-    def _resolve(self, call: Call) -> Call:
+    def _resolve(self, call: Invocation) -> Invocation:
         call = replace(call, params=[self._evaluate(value) for value in call.params])
         if not call.dotted:
             return call
@@ -106,7 +106,7 @@ class Console:
     def _evaluate(self, value: Any) -> Any:
         """A parameter, with the results of the calls in it."""
         match value:
-            case Call():
+            case Invocation():
                 return pick(self._call(value), value.path)
             case list():
                 return [self._evaluate(item) for item in value]
@@ -123,15 +123,15 @@ class Console:
 
     def _batch(self, rest: str) -> None:
         calls = [parse(part) for part in split_expressions(rest)]
-        if not calls or not all(isinstance(call, Call) for call in calls):
+        if not calls or not all(isinstance(call, Invocation) for call in calls):
             raise ValueError("usage: .batch eth.blockNumber; eth.chainId; ...")
-        resolved = [self._resolve(call) for call in calls if isinstance(call, Call)]
+        resolved = [self._resolve(call) for call in calls if isinstance(call, Invocation)]
         entries = [(call.method, call.params) for call in resolved]
         self._show(lambda: _outcomes(self._client.batch(entries)))
 
     def _subscribe(self, rest: str) -> None:
         words = parse(f"subscribe {rest}") if rest else None
-        if not isinstance(words, Call) or len(words.params) < 2:
+        if not isinstance(words, Invocation) or len(words.params) < 2:
             raise ValueError("usage: .subscribe eth newHeads [PARAM]...")
         namespace, name, *params = words.params
         params = [self._evaluate(value) for value in params]

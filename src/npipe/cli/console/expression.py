@@ -19,14 +19,14 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["Call", "Command", "Request", "is_complete", "parse", "pick"]
+__all__ = ["Command", "Invocation", "Request", "is_complete", "parse", "pick"]
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class Invocation:
     """A method with parameters, and the path of the wanted part inside the result.
 
-    What stands among the parameters may be a Call itself: its result is meant.
+    What stands among the parameters may be an Invocation itself: its result is meant.
     """
 
     method: str
@@ -66,7 +66,7 @@ _EXPONENT_FROM: Final = 1e21  # from here on JavaScript writes numbers with an e
 _DEPTH: Final = 64  # of brackets; what a person types never comes near it
 
 
-def parse(text: str) -> Call | Command | Request | None:
+def parse(text: str) -> Invocation | Command | Request | None:
     """Return what ``text`` asks for, None if it asks for nothing. Raises ValueError."""
     text = text.strip()
     if not text or text.startswith(("//", "#")):
@@ -79,7 +79,7 @@ def parse(text: str) -> Call | Command | Request | None:
     name, _, rest = text.partition(" ")
     if _NAMES.fullmatch(name) and rest.lstrip()[:1] not in ("", "(", ".", ";"):
         method, path, dotted = _method(name.split("."))
-        return Call(method, _Parser(rest).words(), path, dotted)
+        return Invocation(method, _Parser(rest).words(), path, dotted)
     return _Parser(text).call()
 
 
@@ -118,7 +118,7 @@ class _Parser:
             values.append(self._value(0))
         return values
 
-    def call(self) -> Call:
+    def call(self) -> Invocation:
         first = self._take("word", "a method, like eth_blockNumber or eth.blockNumber")
         call = self._call(first, 0)
         while self._token == ";":
@@ -127,7 +127,7 @@ class _Parser:
             raise self._expected("the end of the line")
         return call
 
-    def _call(self, first: str, depth: int) -> Call:
+    def _call(self, first: str, depth: int) -> Invocation:
         """A call whose first name has been read."""
         names = [first]
         while self._token == ".":
@@ -139,7 +139,7 @@ class _Parser:
             if path:
                 raise ValueError(f"a part of a result cannot be called: {'.'.join(names)}")
             params = self._items(")", depth)
-        return Call(method, params, path + self._path(), dotted)
+        return Invocation(method, params, path + self._path(), dotted)
 
     def _path(self) -> tuple[str | int, ...]:
         path: list[str | int] = []

@@ -13,7 +13,7 @@ import msgspec
 from npipe.ethereum.api.evm import Evm
 from npipe.ethereum.api.web3 import client_version
 from npipe.ethereum.errors import ChainError
-from npipe.ethereum.node.worker import Steps, on_worker
+from npipe.ethereum.node.worker import CooperativeJob, on_worker
 from npipe.ethereum.values.types import (
     Address,
     Data,
@@ -27,7 +27,7 @@ from npipe.ethereum.values.types import (
 )
 from npipe.rpc.service.context import Context
 
-__all__ = ["Cheats"]
+__all__ = ["Anvil"]
 
 
 class ResetOptions(msgspec.Struct):
@@ -36,7 +36,7 @@ class ResetOptions(msgspec.Struct):
     forking: dict[str, Any] | None = None
 
 
-class Cheats(Evm):
+class Anvil(Evm):
     """Accounts and blocks as one wants them."""
 
     # -- accounts -------------------------------------------------------------------------------
@@ -69,7 +69,7 @@ class Cheats(Evm):
     @on_worker
     def mine(
         self, context: Context, blocks: Quantity | None = None, interval: Quantity | None = None
-    ) -> Steps[None]:
+    ) -> CooperativeJob[None]:
         """Add blocks, a number of seconds apart if one is given that is not 0."""
         count = 1 if blocks is None else to_int(blocks)
         seconds = None if interval is None else to_int(interval) or None

@@ -6,7 +6,7 @@ from typing import Any
 
 from rlp import encode
 
-from npipe.ethereum.chain.block import Mined
+from npipe.ethereum.chain.block import MinedBlock
 from npipe.ethereum.errors import ChainError
 from npipe.ethereum.node.node import Node
 from npipe.ethereum.node.worker import on_worker
@@ -96,7 +96,7 @@ class Debug:
         pretended = Overrides(config.state_overrides, config.block_overrides)
         return self._node.calls.trace(transaction or TransactionRequest(), block, pretended, config)
 
-    def _block(self, wanted: BlockId) -> Mined:
+    def _block(self, wanted: BlockId) -> MinedBlock:
         mined = self._node.block(wanted)
         if mined is None:
             raise ChainError(f"block #{_name(wanted)} not found")

@@ -7,7 +7,7 @@ from typing import Any
 from rlp import encode
 
 from npipe.ethereum.chain import encode as shapes
-from npipe.ethereum.chain.block import Mined
+from npipe.ethereum.chain.block import MinedBlock
 from npipe.ethereum.node.node import Node
 from npipe.ethereum.node.worker import on_worker
 from npipe.ethereum.values.types import (
@@ -168,18 +168,18 @@ class EthBlocks:
         return shapes.receipt(*found) if found else None
 
     def _shape(
-        self, mined: Mined | None, full: bool, *, pending: bool = False
+        self, mined: MinedBlock | None, full: bool, *, pending: bool = False
     ) -> dict[str, Any] | None:
         if mined is None:
             return None
         return shapes.block(mined, len(encode(mined.block)), full=full, pending=pending)
 
 
-def _count(mined: Mined | None) -> str | None:
+def _count(mined: MinedBlock | None) -> str | None:
     return quantity(len(mined.block.transactions)) if mined else None
 
 
-def _nth(mined: Mined | None, index: Index) -> dict[str, Any] | None:
+def _nth(mined: MinedBlock | None, index: Index) -> dict[str, Any] | None:
     if mined is None:
         return None
     at = to_int(index)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from npipe.ethereum.chain.block import Mined
+from npipe.ethereum.chain.block import MinedBlock
 from npipe.ethereum.chain.encode import gas_price
 from npipe.ethereum.errors import ChainError, UnknownBlock
 from npipe.ethereum.evm import blobs
@@ -116,7 +116,7 @@ def _check_percentiles(percentiles: list[float]) -> None:
         before = percentile
 
 
-def _rewards(mined: Mined, percentiles: list[float]) -> list[str]:
+def _rewards(mined: MinedBlock, percentiles: list[float]) -> list[str]:
     """The tip at which each share of a block's gas had been bought, from the cheapest on."""
     base_fee = mined.header.base_fee_per_gas
     tips = sorted(

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from npipe.errors import RPCError
-from npipe.ethereum.chain.block import Mined
+from npipe.ethereum.chain.block import MinedBlock
 from npipe.ethereum.chain.events import Event, NewBlock, NewPending
 from npipe.ethereum.chain.logs import LogCriteria, Wanted, matching
 from npipe.ethereum.errors import ChainError, FilterNotFound
@@ -120,7 +120,7 @@ class EthFilters:
         """Remove a filter; false where there is none of that id."""
         return self._remove(filter_id)
 
-    def _blocks(self, criteria: LogCriteria) -> list[Mined]:
+    def _blocks(self, criteria: LogCriteria) -> list[MinedBlock]:
         chain = self._node.chain
         if criteria.block_hash is not None:
             mined = chain.by_hash(to_bytes(criteria.block_hash))

@@ -2,7 +2,7 @@
 
 Listening begins before the client has its subscription's id, so nothing is missed. An event that a
 call on the same connection caused is held back until that call's reply has been queued
-(``events.Cause``, ``Context.on_reply``): replies come before what they cause.
+(``events.Origin``, ``Context.on_reply``): replies come before what they cause.
 
 The chain never waits for a reader. Events that arrive while a subscription's generator waits for
 its client (see ``npipe.rpc.session.served_subscriptions``) are queued here, up to a limit: beyond
@@ -17,7 +17,7 @@ from typing import Any
 
 from npipe.errors import RPCError
 from npipe.ethereum.chain import encode as shapes
-from npipe.ethereum.chain.events import Event, Hub, NewBlock, NewPending
+from npipe.ethereum.chain.events import Event, EventBus, NewBlock, NewPending
 from npipe.ethereum.chain.logs import LogCriteria, Wanted
 from npipe.ethereum.values.types import data
 from npipe.rpc.service.api import subscription
@@ -32,7 +32,7 @@ _REPLY_WAIT = 10.0  # seconds at most that an event is held back for its cause's
 class EthSubscriptions:
     """What eth_subscribe can be asked for."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: EventBus) -> None:
         self._hub = hub
 
     @subscription(name="newHeads")

@@ -10,7 +10,7 @@ from npipe.ethereum.chain import encode as shapes
 from npipe.ethereum.chain import transactions
 from npipe.ethereum.errors import ChainError
 from npipe.ethereum.node.node import NOBODY, Node
-from npipe.ethereum.node.worker import Steps, on_worker
+from npipe.ethereum.node.worker import CooperativeJob, on_worker
 from npipe.ethereum.values.types import Address, Data, TransactionRequest, data, to_bytes, to_int
 from npipe.rpc.service.context import Context
 
@@ -27,7 +27,7 @@ class EthTransactions:
     @on_worker
     def send_transaction(
         self, context: Context, transaction: TransactionRequest | None
-    ) -> Steps[str]:
+    ) -> CooperativeJob[str]:
         """Sign with the sender's key, which must be held here, and send. Returns the hash."""
         with self._node.hub.caused_by(context):
             return data(
@@ -35,7 +35,7 @@ class EthTransactions:
             )
 
     @on_worker
-    def send_raw_transaction(self, context: Context, raw: Data) -> Steps[str]:
+    def send_raw_transaction(self, context: Context, raw: Data) -> CooperativeJob[str]:
         """Send a signed transaction. Returns its hash; it may be in a block already."""
         with self._node.hub.caused_by(context):
             return data((yield from self._node.submit(transactions.decode(to_bytes(raw)))))
@@ -43,7 +43,7 @@ class EthTransactions:
     @on_worker
     def send_unsigned_transaction(
         self, context: Context, transaction: TransactionRequest
-    ) -> Steps[str]:
+    ) -> CooperativeJob[str]:
         """Send as an account whose key nobody needs to have, as anvil does."""
         with self._node.hub.caused_by(context):
             return data((yield from self._node.submit(self._node.sign(transaction, pretend=True))))
@@ -83,7 +83,7 @@ class EthTransactions:
         transaction: TransactionRequest | None,
         gas_price: str | None = None,
         gas: str | None = None,
-    ) -> Steps[str]:
+    ) -> CooperativeJob[str]:
         """Replace a waiting transaction of the same nonce by one that pays more."""
         if transaction is None or transaction.nonce is None:
             raise ChainError("missing transaction nonce in transaction spec")

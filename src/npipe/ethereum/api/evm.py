@@ -10,7 +10,7 @@ import msgspec
 
 from npipe.ethereum.errors import ChainError
 from npipe.ethereum.node.node import Node
-from npipe.ethereum.node.worker import Steps, on_worker
+from npipe.ethereum.node.worker import CooperativeJob, on_worker
 from npipe.ethereum.values.types import (
     Address,
     Data,
@@ -67,7 +67,7 @@ class Evm:
         self._node.chain.set_next_timestamp(to_int(timestamp))
 
     @on_worker
-    def set_automine(self, context: Context, on: bool) -> Steps[bool]:
+    def set_automine(self, context: Context, on: bool) -> CooperativeJob[bool]:
         """Mine each transaction at once, or let them wait for evm_mine. Returns true."""
         with self._node.hub.caused_by(context):
             yield from self._node.set_automine(on)
@@ -87,7 +87,9 @@ class Evm:
         self._node.chain.set_gas_limit(to_int(gas))
         return True
 
-    def _mine(self, context: Context, blocks: int, interval: int | None = None) -> Steps[None]:
+    def _mine(
+        self, context: Context, blocks: int, interval: int | None = None
+    ) -> CooperativeJob[None]:
         with self._node.hub.caused_by(context):
             for _ in self._node.mine_many(blocks, interval):
                 yield
@@ -117,7 +119,9 @@ class Ganache(Evm):
     """The namespace evm, with the names that only ganache has. They return true."""
 
     @on_worker
-    def mine(self, context: Context, options: Quantity | MineOptions | None = None) -> Steps[str]:
+    def mine(
+        self, context: Context, options: Quantity | MineOptions | None = None
+    ) -> CooperativeJob[str]:
         """Add a block, at a time of one's choice, or several. Returns "0x0", as ganache did."""
         if not isinstance(options, MineOptions):
             options = MineOptions(timestamp=options)

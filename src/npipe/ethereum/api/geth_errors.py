@@ -33,21 +33,21 @@ _PATH = re.compile(r" - at .*?\$\[(\d+)\].*$")  # where msgspec found its fault
 
 
 @dataclass(frozen=True, slots=True)
-class _Spot:
+class _JSONPath:
     """Where a value stands, as Go's encoding/json tells it: alone, or in a field of a struct."""
 
     struct: str = ""
     field: str = ""
 
-    def __truediv__(self, name: str) -> _Spot:
-        return _Spot(self.struct, f"{self.field}.{name}" if self.field else name)
+    def __truediv__(self, name: str) -> _JSONPath:
+        return _JSONPath(self.struct, f"{self.field}.{name}" if self.field else name)
 
     def refuse(self, what: str, go: str) -> str:
         at = f"struct field {self.struct}.{self.field}" if self.field else "value"
         return f"json: cannot unmarshal {what} into Go {at} of type {go}"
 
 
-_ALONE = _Spot()
+_ALONE = _JSONPath()
 # The Go types behind ours, by the string member of each: geth names them.
 _FIXED = {
     formats.Address: ("common.Address", 40),
@@ -111,7 +111,7 @@ def _argument(text: str, at: int) -> str:
     return f"invalid argument {int(found[1]) + at}: " if found else "invalid params: "
 
 
-def _fault(value: Any, spot: _Spot, kind: Any) -> str:
+def _fault(value: Any, spot: _JSONPath, kind: Any) -> str:
     """Why ``value`` is not of ``kind``, or "" where that cannot be told here."""
     if value is None and type(None) in get_args(kind):
         return ""
@@ -162,7 +162,7 @@ def _are_digits(text: str) -> bool:
     return re.fullmatch("[0-9a-fA-F]*", text) is not None
 
 
-def _fixed(go: str, digits: int, value: Any, spot: _Spot, *_: Any) -> str:
+def _fixed(go: str, digits: int, value: Any, spot: _JSONPath, *_: Any) -> str:
     if not isinstance(value, str):
         return spot.refuse("non-string", go)
     fault = _hex_fault(value) if value else ""
@@ -173,13 +173,13 @@ def _fixed(go: str, digits: int, value: Any, spot: _Spot, *_: Any) -> str:
     return spot.refuse(fault, go) if fault else ""
 
 
-def _octets(value: Any, spot: _Spot, *_: Any) -> str:
+def _octets(value: Any, spot: _JSONPath, *_: Any) -> str:
     go = "hexutil.Bytes"
     fault = _hex_fault(value) if isinstance(value, str) else "non-string"
     return spot.refuse(fault, go) if fault else ""
 
 
-def _number(go: str, bits: int, value: Any, spot: _Spot, *_: Any) -> str:
+def _number(go: str, bits: int, value: Any, spot: _JSONPath, *_: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return ""  # kind to people: see ``formats``
     fault = _number_fault(value, bits) if isinstance(value, str) else "non-string"
@@ -196,14 +196,14 @@ def _quoted(text: str) -> str:
     return msgspec.json.encode(text).decode()
 
 
-def _text(go: str, value: Any, spot: _Spot, *_: Any) -> str:
+def _text(go: str, value: Any, spot: _JSONPath, *_: Any) -> str:
     return "" if isinstance(value, str) else spot.refuse(_json_type(value), go)
 
 
 # -- blocks, as package rpc reads them ----------------------------------------------------------
 
 
-def _block(value: Any, spot: _Spot, *_: Any) -> str:
+def _block(value: Any, spot: _JSONPath, *_: Any) -> str:
     if isinstance(value, str):
         return _block_fault(value)
     if isinstance(value, dict):
@@ -234,7 +234,7 @@ def _block_fault(text: str) -> str:
 # -- what is made of others ---------------------------------------------------------------------
 
 
-def _list_fault(value: Any, spot: _Spot, kind: Any) -> str:
+def _list_fault(value: Any, spot: _JSONPath, kind: Any) -> str:
     (item,) = get_args(kind)
     if not isinstance(value, list):
         go = _LISTS.get(item) or f"[]{_PLAIN.get(item, 'string')}"
@@ -242,7 +242,7 @@ def _list_fault(value: Any, spot: _Spot, kind: Any) -> str:
     return next(filter(None, (_fault(each, spot, item) for each in value)), "")
 
 
-def _dict_fault(value: Any, spot: _Spot, kind: Any) -> str:
+def _dict_fault(value: Any, spot: _JSONPath, kind: Any) -> str:
     key_kind, item_kind = get_args(kind)
     if not isinstance(value, dict):
         go = (
@@ -258,11 +258,11 @@ def _dict_fault(value: Any, spot: _Spot, kind: Any) -> str:
     return ""
 
 
-def _struct_fault(value: Any, spot: _Spot, kind: Any) -> str:
+def _struct_fault(value: Any, spot: _JSONPath, kind: Any) -> str:
     go = _STRUCTS[kind]
     if not isinstance(value, dict):
         return spot.refuse(_json_type(value), go)
-    inner = spot if spot.field else _Spot(go.rpartition(".")[2])
+    inner = spot if spot.field else _JSONPath(go.rpartition(".")[2])
     types = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
     for name, item in value.items():  # in the order of the document, as Go goes over it
         own = _LOG_FIELDS.get(name) if kind is LogCriteria else None
@@ -275,7 +275,7 @@ def _struct_fault(value: Any, spot: _Spot, kind: Any) -> str:
 # -- what logs are wanted, as package filters reads it ------------------------------------------
 
 
-def _log_addresses(value: Any, spot: _Spot, *_: Any) -> str:
+def _log_addresses(value: Any, spot: _JSONPath, *_: Any) -> str:
     if isinstance(value, str):
         return _sized_fault(value, 20, "invalid address: ", "address")
     if not isinstance(value, list):
@@ -288,7 +288,7 @@ def _log_addresses(value: Any, spot: _Spot, *_: Any) -> str:
     return ""
 
 
-def _log_topics(value: Any, spot: _Spot, *_: Any) -> str:
+def _log_topics(value: Any, spot: _JSONPath, *_: Any) -> str:
     if not isinstance(value, list):
         return spot.refuse(_json_type(value), "[]interface {}")
     if len(value) > 4:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from npipe.ethereum.node.node import Node
-from npipe.ethereum.node.worker import Steps, on_worker
+from npipe.ethereum.node.worker import CooperativeJob, on_worker
 from npipe.ethereum.values.types import Address, to_bytes
 from npipe.rpc.service.context import Context
 
@@ -18,13 +18,13 @@ class Miner:
         self._worker = node.worker
 
     @on_worker
-    def start(self, context: Context, threads: int | None = None) -> Steps[None]:
+    def start(self, context: Context, threads: int | None = None) -> CooperativeJob[None]:
         """Mine each transaction as it comes, beginning with those that wait."""
         with self._node.hub.caused_by(context):
             yield from self._node.set_automine(True)
 
     @on_worker
-    def stop(self) -> Steps[None]:
+    def stop(self) -> CooperativeJob[None]:
         """Let transactions wait."""
         yield from self._node.set_automine(False)
 

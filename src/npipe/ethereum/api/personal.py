@@ -13,7 +13,7 @@ from eth_keys.exceptions import ValidationError as KeyValidationError
 from npipe.ethereum.chain.accounts import message_hash
 from npipe.ethereum.errors import ChainError
 from npipe.ethereum.node.node import Node
-from npipe.ethereum.node.worker import Steps, on_worker
+from npipe.ethereum.node.worker import CooperativeJob, on_worker
 from npipe.ethereum.values.types import Address, Data, TransactionRequest, data, to_bytes
 from npipe.rpc.service.context import Context
 
@@ -62,7 +62,7 @@ class Personal:
     @on_worker
     def send_transaction(
         self, context: Context, transaction: TransactionRequest, password: str | None = None
-    ) -> Steps[str]:
+    ) -> CooperativeJob[str]:
         """As eth_sendTransaction."""
         with self._node.hub.caused_by(context):
             return data((yield from self._node.submit(self._node.sign(transaction))))

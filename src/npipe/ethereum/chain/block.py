@@ -11,11 +11,11 @@ from npipe.ethereum.chain.state_file import SavedBlock
 from npipe.ethereum.evm.impersonation import recognized
 from npipe.ethereum.evm.machine import Machine
 
-__all__ = ["Mined", "restored"]
+__all__ = ["MinedBlock", "restored"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Mined:
+class MinedBlock:
     """A block that is on the chain, with its receipts and the contracts it created."""
 
     block: BlockAPI
@@ -45,7 +45,7 @@ class Mined:
         return SavedBlock(encode(self.block), receipts, list(self.created))
 
 
-def restored(saved: SavedBlock) -> Mined:
+def restored(saved: SavedBlock) -> MinedBlock:
     """A block as it comes from a file. Raises what rlp and py-evm raise, or ValueError."""
     block = decode(saved.block, Machine.get_block_class())
     builder = Machine.get_receipt_builder()
@@ -53,4 +53,4 @@ def restored(saved: SavedBlock) -> Mined:
     if not len(receipts) == len(saved.created) == len(block.transactions):
         raise ValueError(f"block {block.number} has not a receipt for each transaction")
     block = block.copy(transactions=tuple(map(recognized, block.transactions)))
-    return Mined(block, receipts, tuple(saved.created))
+    return MinedBlock(block, receipts, tuple(saved.created))

@@ -30,9 +30,9 @@ from eth_utils import ValidationError
 from rlp import encode
 from rlp.exceptions import RLPException
 
-from npipe.ethereum.chain.block import Mined, restored
+from npipe.ethereum.chain.block import MinedBlock, restored
 from npipe.ethereum.chain.clock import Clock
-from npipe.ethereum.chain.events import Hub
+from npipe.ethereum.chain.events import EventBus
 from npipe.ethereum.chain.genesis import EXTRA, GAS_LIMIT, MIN_GAS_LIMIT, genesis
 from npipe.ethereum.chain.state_file import SavedChain
 from npipe.ethereum.errors import ChainError
@@ -67,7 +67,7 @@ class Chain:
         balances: Mapping[bytes, int],
         *,
         chain_id: int = 1337,
-        hub: Hub | None = None,
+        hub: EventBus | None = None,
         clock: Callable[[], float] = time.time,
         saved: SavedChain | None = None,
     ) -> None:
@@ -79,7 +79,7 @@ class Chain:
         if not 1 <= chain_id <= 2**53 - 1:  # wallets compute 2 * id + 36 in a double
             raise ValueError(f"chain id {chain_id} is not between 1 and {2**53 - 1}")
         self.chain_id = chain_id
-        self.hub = Hub() if hub is None else hub
+        self.hub = EventBus() if hub is None else hub
         self.coinbase = ZERO_ADDRESS
         self.gas_limit = GAS_LIMIT  # of the blocks to come
         self.next = Next()
@@ -89,9 +89,9 @@ class Chain:
         self.clock = Clock(clock)
         self._snapshots: dict[int, _Snapshot] = {}
         self._last_snapshot = 0
-        self._blocks: list[Mined] = []
-        self._by_hash: dict[bytes, Mined] = {}
-        self._by_transaction: dict[bytes, tuple[Mined, int]] = {}
+        self._blocks: list[MinedBlock] = []
+        self._by_hash: dict[bytes, MinedBlock] = {}
+        self._by_transaction: dict[bytes, tuple[MinedBlock, int]] = {}
         self._altered: dict[
             bytes, bytes
         ] = {}  # state roots by block, where they are not the header's
@@ -103,17 +103,17 @@ class Chain:
     # -- reading --------------------------------------------------------------------------------
 
     @property
-    def blocks(self) -> Sequence[Mined]:
+    def blocks(self) -> Sequence[MinedBlock]:
         """All blocks, by number."""
         return self._blocks
 
-    def by_number(self, number: int) -> Mined | None:
+    def by_number(self, number: int) -> MinedBlock | None:
         return self._blocks[number] if 0 <= number < len(self._blocks) else None
 
-    def by_hash(self, block_hash: bytes) -> Mined | None:
+    def by_hash(self, block_hash: bytes) -> MinedBlock | None:
         return self._by_hash.get(block_hash)
 
-    def transaction(self, transaction_hash: bytes) -> tuple[Mined, int] | None:
+    def transaction(self, transaction_hash: bytes) -> tuple[MinedBlock, int] | None:
         """The block that a transaction is in, and its place there."""
         return self._by_transaction.get(transaction_hash)
 
@@ -166,7 +166,7 @@ class Chain:
 
     def build(
         self, header: BlockHeaderAPI, transactions: Iterable[SignedTransactionAPI]
-    ) -> tuple[Mined, list[SignedTransactionAPI]]:
+    ) -> tuple[MinedBlock, list[SignedTransactionAPI]]:
         """Execute transactions on the head without moving it: a sealed block, and what was left.
 
         Left out are those that no longer fit: too much gas for this block, or a sender whose
@@ -197,9 +197,9 @@ class Chain:
         block = vm.set_block_transactions_and_withdrawals(
             vm.get_block(), header, tuple(included), tuple(receipts)
         )
-        return Mined(vm.finalize_block(block).block, tuple(receipts), tuple(created)), left
+        return MinedBlock(vm.finalize_block(block).block, tuple(receipts), tuple(created)), left
 
-    def mine(self, transactions: Iterable[SignedTransactionAPI] = ()) -> Mined:
+    def mine(self, transactions: Iterable[SignedTransactionAPI] = ()) -> MinedBlock:
         """Add a block with those of the transactions that fit, and tell the listeners."""
         header = self.next_header()
         mined, _ = self.build(header, transactions)
@@ -326,7 +326,7 @@ class Chain:
 
     # -- inside ---------------------------------------------------------------------------------
 
-    def _append(self, mined: Mined) -> None:
+    def _append(self, mined: MinedBlock) -> None:
         # The header goes where the machine looks for the ancestors of a block (BLOCKHASH).
         self.store[mined.hash] = encode(mined.header)
         self._blocks.append(mined)

@@ -11,14 +11,14 @@ from npipe.ethereum.evm import blobs
 from npipe.ethereum.values.types import data, quantity, word
 
 if TYPE_CHECKING:
-    from npipe.ethereum.chain.block import Mined
+    from npipe.ethereum.chain.block import MinedBlock
 
 __all__ = ["block", "header", "log", "logs", "receipt", "receipts", "transaction", "unsigned"]
 
 JSON = dict[str, Any]
 
 
-def header(mined: Mined) -> JSON:
+def header(mined: MinedBlock) -> JSON:
     """A block without its transactions: what newHeads sends."""
     head = mined.header
     return {
@@ -47,7 +47,7 @@ def header(mined: Mined) -> JSON:
     }
 
 
-def block(mined: Mined, size: int, *, full: bool, pending: bool = False) -> JSON:
+def block(mined: MinedBlock, size: int, *, full: bool, pending: bool = False) -> JSON:
     """A block with its transactions, whole or as hashes. ``size`` is that of its encoding.
 
     A pending block has no hash and no nonce, and nobody has mined it: geth says null there.
@@ -69,7 +69,7 @@ def block(mined: Mined, size: int, *, full: bool, pending: bool = False) -> JSON
     return shape
 
 
-def transaction(item: Any, mined: Mined | None = None, index: int = 0) -> JSON:
+def transaction(item: Any, mined: MinedBlock | None = None, index: int = 0) -> JSON:
     """A signed transaction; ``mined`` is the block it is in, None while it is pending."""
     kind = item.type_id or 0
     shape: JSON = {
@@ -140,7 +140,7 @@ def _fields(item: Any, kind: int) -> JSON:
     return shape
 
 
-def gas_price(item: Any, mined: Mined | None) -> int:
+def gas_price(item: Any, mined: MinedBlock | None) -> int:
     """What a unit of gas costs: in a block, with the base fee there; before, at most."""
     if mined is None:
         return int(item.max_fee_per_gas)
@@ -148,7 +148,7 @@ def gas_price(item: Any, mined: Mined | None) -> int:
     return int(min(item.max_fee_per_gas, base + item.max_priority_fee_per_gas))
 
 
-def receipt(mined: Mined, index: int, first_log: int | None = None) -> JSON:
+def receipt(mined: MinedBlock, index: int, first_log: int | None = None) -> JSON:
     """What came of a transaction. ``first_log`` is its first log's place in the block, if known."""
     item, outcome = mined.block.transactions[index], mined.receipts[index]
     if first_log is None:
@@ -179,7 +179,7 @@ def receipt(mined: Mined, index: int, first_log: int | None = None) -> JSON:
     return shape
 
 
-def receipts(mined: Mined) -> list[JSON]:
+def receipts(mined: MinedBlock) -> list[JSON]:
     """All receipts of a block."""
     shapes, first_log = [], 0
     for index, outcome in enumerate(mined.receipts):
@@ -188,7 +188,7 @@ def receipts(mined: Mined) -> list[JSON]:
     return shapes
 
 
-def log(mined: Mined, index: int, entry: Any, log_index: int) -> JSON:
+def log(mined: MinedBlock, index: int, entry: Any, log_index: int) -> JSON:
     """One event that a contract of transaction ``index`` logged."""
     return {
         "address": data(entry.address),
@@ -204,7 +204,7 @@ def log(mined: Mined, index: int, entry: Any, log_index: int) -> JSON:
     }
 
 
-def logs(mined: Mined) -> list[tuple[Any, int, int]]:
+def logs(mined: MinedBlock) -> list[tuple[Any, int, int]]:
     """Every event of a block: what was logged, its transaction's index, its place in the block."""
     entries = [
         (entry, index) for index, outcome in enumerate(mined.receipts) for entry in outcome.logs

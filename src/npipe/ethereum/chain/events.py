@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 from npipe.rpc.service.context import Context
 
 if TYPE_CHECKING:
-    from npipe.ethereum.chain.block import Mined
+    from npipe.ethereum.chain.block import MinedBlock
 
-__all__ = ["Cause", "Event", "Hub", "NewBlock", "NewPending"]
+__all__ = ["Event", "EventBus", "NewBlock", "NewPending", "Origin"]
 
 
 @dataclass(frozen=True, slots=True)
-class Cause:
+class Origin:
     """The call that an event comes from, and whether its reply is on the way.
 
     A client must hear of its own transaction's hash before it hears of the block: subscriptions
@@ -36,8 +36,8 @@ class Cause:
 class NewBlock:
     """A block was added to the chain."""
 
-    mined: Mined
-    cause: Cause | None
+    mined: MinedBlock
+    cause: Origin | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +45,18 @@ class NewPending:
     """A transaction was accepted and is not in a block yet."""
 
     transaction: Any
-    cause: Cause | None
+    cause: Origin | None
 
 
 Event = NewBlock | NewPending
 
 
-class Hub:
+class EventBus:
     """The listeners. ``add`` and ``remove`` are for any thread, the rest is the worker's."""
 
     def __init__(self) -> None:
         self._listeners: dict[object, Callable[[Event], None]] = {}  # each step on it is atomic
-        self._cause: Cause | None = None
+        self._cause: Origin | None = None
 
     def __len__(self) -> int:
         return len(self._listeners)
@@ -74,7 +74,7 @@ class Hub:
     @contextmanager
     def caused_by(self, context: Context) -> Iterator[None]:
         """Mark what is published inside as the doing of a call."""
-        cause = Cause(context.connection_id, threading.Event())
+        cause = Origin(context.connection_id, threading.Event())
         context.on_reply(cause.replied.set)
         self._cause = cause
         try:
@@ -82,7 +82,7 @@ class Hub:
         finally:
             self._cause = None
 
-    def new_block(self, mined: Mined) -> None:
+    def new_block(self, mined: MinedBlock) -> None:
         """Tell every listener of a block."""
         self._publish(NewBlock(mined, self._cause))
 

@@ -8,7 +8,7 @@ from eth.abc import BlockHeaderAPI
 from eth.vm.forks.cancun.constants import BEACON_ROOTS_ADDRESS, BEACON_ROOTS_CONTRACT_CODE
 from eth.vm.forks.prague.constants import HISTORY_STORAGE_ADDRESS, HISTORY_STORAGE_CONTRACT_CODE
 
-from npipe.ethereum.chain.block import Mined
+from npipe.ethereum.chain.block import MinedBlock
 from npipe.ethereum.evm.machine import Machine, State
 
 __all__ = ["EXTRA", "GAS_LIMIT", "MIN_GAS_LIMIT", "genesis"]
@@ -20,7 +20,7 @@ EXTRA = b"npipe"
 
 def genesis(
     state_at: Callable[[BlockHeaderAPI], State], balances: Mapping[bytes, int], timestamp: int
-) -> Mined:
+) -> MinedBlock:
     """Make it. ``state_at`` opens the state that a header names; it is written to."""
     header = Machine.create_genesis_header(
         difficulty=0, gas_limit=GAS_LIMIT, timestamp=timestamp, extra_data=EXTRA
@@ -36,4 +36,4 @@ def genesis(
         state.set_nonce(address, 1)
     state.persist()
     header = header.copy(state_root=state.state_root)
-    return Mined(Machine.get_block_class()(header, (), (), ()), (), ())
+    return MinedBlock(Machine.get_block_class()(header, (), (), ()), (), ())

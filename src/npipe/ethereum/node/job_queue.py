@@ -16,12 +16,12 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Hashable
 
-__all__ = ["Turns"]
+__all__ = ["JobQueue"]
 
 Job = Callable[[], None]
 
 
-class Turns:
+class JobQueue:
     """Two lines of jobs, and which one is next."""
 
     def __init__(self) -> None:

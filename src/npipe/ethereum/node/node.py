@@ -15,16 +15,16 @@ from eth.abc import BlockHeaderAPI, SignedTransactionAPI
 
 from npipe.ethereum.chain import transactions
 from npipe.ethereum.chain.accounts import Account
-from npipe.ethereum.chain.block import Mined
+from npipe.ethereum.chain.block import MinedBlock
 from npipe.ethereum.chain.chain import Chain
-from npipe.ethereum.chain.events import Hub
+from npipe.ethereum.chain.events import EventBus
 from npipe.ethereum.chain.pool import Pool
 from npipe.ethereum.chain.state_file import SavedChain
 from npipe.ethereum.errors import ChainError, UnknownAccount, UnknownBlock
 from npipe.ethereum.evm.impersonation import impersonate
 from npipe.ethereum.evm.machine import State
 from npipe.ethereum.node.calls import Calls
-from npipe.ethereum.node.worker import Steps, Worker
+from npipe.ethereum.node.worker import CooperativeJob, Worker
 from npipe.ethereum.values.defaults import TIP, check_request, fees, with_fees
 from npipe.ethereum.values.types import BlockHash, BlockId, TransactionRequest, to_bytes, to_int
 
@@ -40,7 +40,7 @@ class Place:
     """Where a call runs: the header it sees and whether that block is still to come."""
 
     header: BlockHeaderAPI
-    mined: Mined | None  # None: the pending block, with nothing in it yet
+    mined: MinedBlock | None  # None: the pending block, with nothing in it yet
 
 
 class Node:
@@ -66,11 +66,11 @@ class Node:
             self.worker.every(block_time, self.mine)
 
     @property
-    def hub(self) -> Hub:
+    def hub(self) -> EventBus:
         return self.chain.hub
 
     @property
-    def head(self) -> Mined:
+    def head(self) -> MinedBlock:
         """The newest block. From any thread."""
         return self.chain.head
 
@@ -83,7 +83,7 @@ class Node:
 
     # -- which block ----------------------------------------------------------------------------
 
-    def block(self, wanted: BlockId) -> Mined | None:
+    def block(self, wanted: BlockId) -> MinedBlock | None:
         """The block of a number, tag, hash or EIP-1898 object; None where there is none.
 
         "pending" is a block built now from what waits in the pool, on no account kept.
@@ -118,7 +118,7 @@ class Node:
         """The state after a block. Raises UnknownBlock."""
         return self.chain.state(self.place(wanted).header, deadline)
 
-    def _block_of_object(self, wanted: BlockHash) -> Mined | None:
+    def _block_of_object(self, wanted: BlockHash) -> MinedBlock | None:
         if wanted.block_hash is not None:
             return self.chain.by_hash(to_bytes(wanted.block_hash))
         if wanted.block_number is not None:
@@ -163,7 +163,7 @@ class Node:
             fees=(cap, cap if typed and tip is None else tip),
         )
 
-    def submit(self, transaction: SignedTransactionAPI) -> Steps[bytes]:
+    def submit(self, transaction: SignedTransactionAPI) -> CooperativeJob[bytes]:
         """Take a signed transaction into the pool, and into a block at once when automining.
 
         Returns its hash; when that is returned and it was mined, its receipt is there. Many
@@ -195,11 +195,11 @@ class Node:
             yield from self._mine_each(transaction.sender)
         return bytes(transaction.hash)
 
-    def mine(self) -> Mined:
+    def mine(self) -> MinedBlock:
         """Add a block with what waits in the pool."""
         return self._mine(self.pool.pending(self.chain.state()))
 
-    def mine_many(self, count: int, interval: int | None = None) -> Steps[None]:
+    def mine_many(self, count: int, interval: int | None = None) -> CooperativeJob[None]:
         """Add so many blocks, a turn each; ``interval``: so many seconds from one to the next.
 
         Raises ChainError for more than one request may have.
@@ -213,7 +213,7 @@ class Node:
                 self.chain.set_next_timestamp(self.head.header.timestamp + interval)
             self.mine()
 
-    def set_automine(self, on: bool) -> Steps[None]:
+    def set_automine(self, on: bool) -> CooperativeJob[None]:
         """Mine each transaction as it comes, those that wait included, or let them wait."""
         self.automine = on
         if on:
@@ -251,7 +251,7 @@ class Node:
             self.pool = pool
         return found
 
-    def _mine_each(self, sender: bytes) -> Steps[None]:
+    def _mine_each(self, sender: bytes) -> CooperativeJob[None]:
         """One block for each of the sender's transactions that can be mined, in order."""
         first = True
         while waiting := self.pool.pending(self.chain.state(), sender):
@@ -265,7 +265,7 @@ class Node:
             if not mined.block.transactions:
                 raise ChainError("the transaction does not fit into a block")
 
-    def _mine(self, waiting: Sequence[Any]) -> Mined:
+    def _mine(self, waiting: Sequence[Any]) -> MinedBlock:
         mined = self.chain.mine(waiting)
         for transaction in mined.block.transactions:
             self.pool.discard(transaction)

@@ -18,7 +18,7 @@ from rlp import encode
 
 from npipe.ethereum.chain import encode as shapes
 from npipe.ethereum.chain import transactions
-from npipe.ethereum.chain.block import Mined
+from npipe.ethereum.chain.block import MinedBlock
 from npipe.ethereum.chain.chain import Chain
 from npipe.ethereum.errors import ChainError, NotRunnable, Reverted
 from npipe.ethereum.evm import execution
@@ -138,7 +138,7 @@ class _Block:
                 vm.get_block(), header, tuple(self._transactions), tuple(self._receipts)
             )
         ).block
-        mined = Mined(sealed, tuple(self._receipts), (None,) * len(self._receipts))
+        mined = MinedBlock(sealed, tuple(self._receipts), (None,) * len(self._receipts))
         full = self._simulation.return_full_transactions
         shape = shapes.block(mined, len(encode(sealed)), full=full)
         return shape | {"calls": list(self._told(mined))}, mined.header
@@ -207,7 +207,7 @@ class _Block:
         state.clear_transient_storage()
         return computation
 
-    def _told(self, mined: Mined) -> Any:
+    def _told(self, mined: MinedBlock) -> Any:
         """What came of each call."""
         place = 0
         for index, computation in enumerate(self._computations):

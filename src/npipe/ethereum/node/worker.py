@@ -21,16 +21,16 @@ from concurrent.futures import Future
 from typing import Any, ParamSpec, TypeVar
 
 from npipe.ethereum.errors import ChainError
-from npipe.ethereum.node.job_queue import Turns
+from npipe.ethereum.node.job_queue import JobQueue
 from npipe.rpc.service.context import Context
 
-__all__ = ["Steps", "Worker", "on_worker"]
+__all__ = ["CooperativeJob", "Worker", "on_worker"]
 
 log = logging.getLogger("npipe.ethereum")
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Steps = Generator[None, None, T]
+CooperativeJob = Generator[None, None, T]
 """A job in turns: those who read go first at each ``yield``. What it returns is its result."""
 
 # A thousand nested calls of contracts are tens of thousands of Python frames, some of them in C.
@@ -41,7 +41,7 @@ class Worker:
     """A thread and what it is to do. Jobs run one at a time."""
 
     def __init__(self, *, name: str = "npipe-chain") -> None:
-        self._turns = Turns()
+        self._turns = JobQueue()
         self._arrivals: queue.SimpleQueue[bool] = queue.SimpleQueue()  # of jobs; False: of the end
         self._tick: Callable[[], object] | None = None
         self._period = 0.0
@@ -57,14 +57,14 @@ class Worker:
         return self.run(functools.partial(function, *args, **kwargs))
 
     def run(self, function: Callable[[], T], *, caller: Hashable = None, writes: bool = False) -> T:
-        """As ``call``, for a caller whose jobs stay in order; see ``Turns.put``."""
+        """As ``call``, for a caller whose jobs stay in order; see ``JobQueue.put``."""
         if threading.current_thread() is self._thread:
             return function()
         future: Future[T] = Future()
         self._put(functools.partial(_settle, future, function), caller=caller, writes=writes)
         return future.result()
 
-    def run_steps(self, steps: Steps[T], *, caller: Hashable = None) -> T:
+    def run_steps(self, steps: CooperativeJob[T], *, caller: Hashable = None) -> T:
         """As ``run``, for what writes and is long. Nobody else writes before it has ended."""
         if threading.current_thread() is self._thread:
             return _exhaust(steps)
@@ -143,9 +143,11 @@ def on_worker(
 ) -> Callable[..., Any]:
     """Make a method run in the worker of its object (``self._worker``), the caller waiting.
 
-    ``writes``: it may run transactions, so that what only reads may pass it. A generator writes,
-    in turns (``Steps``). The method that is served takes the call's Context before all else,
-    whether or not the one given does.
+    A generator writes, in steps (``CooperativeJob``). The method that is served takes the call's
+    Context as its first argument, whether or not the given method does.
+
+    Args:
+        writes: The method may run transactions; methods that only read may pass it.
     """
     if method is None:
         return functools.partial(on_worker, writes=writes)
@@ -171,7 +173,7 @@ def on_worker(
     run.__annotations__ = {**method.__annotations__, "context": Context}
     if in_steps:  # as text, as it stands in the source: what is served is what the job returns
         returned = str(method.__annotations__["return"])
-        run.__annotations__["return"] = returned.removeprefix("Steps[").removesuffix("]")
+        run.__annotations__["return"] = returned.removeprefix("CooperativeJob[").removesuffix("]")
     return run
 
 
@@ -183,7 +185,7 @@ def _settle(future: Future[Any], function: Callable[[], Any]) -> None:
         future.set_exception(error)
 
 
-def _advance(future: Future[T], steps: Steps[T]) -> None:
+def _advance(future: Future[T], steps: CooperativeJob[T]) -> None:
     """Run a job to its next ``yield``, or hand over its outcome."""
     try:
         next(steps)
@@ -193,7 +195,7 @@ def _advance(future: Future[T], steps: Steps[T]) -> None:
         future.set_exception(error)
 
 
-def _exhaust(steps: Steps[T]) -> T:
+def _exhaust(steps: CooperativeJob[T]) -> T:
     while True:
         try:
             next(steps)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from npipe.errors import InvalidParams
-from npipe.ethereum.chain.block import Mined
+from npipe.ethereum.chain.block import MinedBlock
 from npipe.ethereum.chain.chain import Chain
 from npipe.ethereum.chain.transactions import signer
 from npipe.ethereum.errors import ChainError
@@ -29,12 +29,12 @@ __all__ = ["access_list", "trace_block", "trace_message", "trace_transaction"]
 _MAX_ROUNDS = 16  # of looking for an access list: each adds to the last, most need two
 
 
-def trace_transaction(chain: Chain, mined: Mined, index: int, config: TraceConfig) -> Any:
+def trace_transaction(chain: Chain, mined: MinedBlock, index: int, config: TraceConfig) -> Any:
     """One transaction of a block, run as it was, on the state as it was before it."""
     return _replay(chain, mined, {index}, config)[index]
 
 
-def trace_block(chain: Chain, mined: Mined, config: TraceConfig) -> list[dict[str, Any]]:
+def trace_block(chain: Chain, mined: MinedBlock, config: TraceConfig) -> list[dict[str, Any]]:
     """All transactions of a block. Raises ChainError for the first block, which ran nothing."""
     if mined.number == 0:
         raise ChainError("genesis is not traceable")
@@ -86,7 +86,9 @@ def access_list(
     return shape, outcome.gas_used, execution.describe(outcome.error) if outcome.error else ""
 
 
-def _replay(chain: Chain, mined: Mined, wanted: set[int], config: TraceConfig) -> dict[int, Any]:
+def _replay(
+    chain: Chain, mined: MinedBlock, wanted: set[int], config: TraceConfig
+) -> dict[int, Any]:
     """Run a block's transactions up to the last one wanted, those wanted with a tracer.
 
     For prestateTracer two machines run them, the second a transaction behind the first.
@@ -108,7 +110,7 @@ def _replay(chain: Chain, mined: Mined, wanted: set[int], config: TraceConfig) -
     return results
 
 
-def _machine_before(chain: Chain, mined: Mined) -> Any:
+def _machine_before(chain: Chain, mined: MinedBlock) -> Any:
     """A machine on the state in which a block's first transaction found it."""
     before = chain.state_root(chain.blocks[mined.number - 1].header)
     vm = chain.vm(mined.header.copy(state_root=before, gas_used=0, bloom=0))

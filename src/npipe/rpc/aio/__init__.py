@@ -15,6 +15,6 @@ from npipe.rpc.aio.caller import Caller
 from npipe.rpc.aio.client import Client, connect
 from npipe.rpc.aio.proxy import Proxy
 from npipe.rpc.aio.server import Server
-from npipe.rpc.aio.subscription import Subscribed
+from npipe.rpc.aio.subscription import ClientSubscription
 
-__all__ = ["Caller", "Client", "Proxy", "Server", "Subscribed", "connect"]
+__all__ = ["Caller", "Client", "ClientSubscription", "Proxy", "Server", "connect"]

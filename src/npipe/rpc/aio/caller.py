@@ -12,8 +12,8 @@ import msgspec
 from msgspec import Raw
 
 from npipe.errors import ConnectionLost, RPCError
-from npipe.rpc.aio.driver import Link
-from npipe.rpc.aio.subscription import Subscribed
+from npipe.rpc.aio.driver import Driver
+from npipe.rpc.aio.subscription import ClientSubscription
 from npipe.rpc.session.pending_calls import Outcome, Pending
 from npipe.rpc.session.served_subscriptions import Push
 from npipe.rpc.threads.caller import (
@@ -34,7 +34,7 @@ Deadline = tuple[float, float] | None
 class Caller:
     """Makes calls over one link. Any number of tasks of the loop may use it at once."""
 
-    def __init__(self, link: Link, *, timeout: float | None = None) -> None:
+    def __init__(self, link: Driver, *, timeout: float | None = None) -> None:
         self._link = link
         self._timeout = timeout
 
@@ -64,10 +64,10 @@ class Caller:
         text = encode_params(params, named)
         hear = None if on_progress is None else partial(_hear, on_progress)
 
-        def send(link: Link) -> tuple[Reply, Pending]:
+        def send(link: Driver) -> tuple[Reply, Pending]:
             reply: Reply = link.loop.create_future()
             on_reply = partial(_settle_one, reply)
-            return reply, link.session.outgoing.call(method, text, on_reply, hear)
+            return reply, link.session.outgoing_calls.call(method, text, on_reply, hear)
 
         (outcome,) = await self._exchange(send, timeout, idempotent)
         return decode_result(outcome, result_type)
@@ -78,7 +78,7 @@ class Caller:
         """Send a notification: nothing is answered, nothing is known of what became of it."""
         text = encode_params(params, named)
         link = await self._live_link()
-        link.session.outgoing.notify(method, text)
+        link.session.outgoing_calls.notify(method, text)
 
     async def batch(
         self,
@@ -97,9 +97,9 @@ class Caller:
         if not calls:
             return []
 
-        def send(link: Link) -> tuple[Reply, Pending]:
+        def send(link: Driver) -> tuple[Reply, Pending]:
             reply: Reply = link.loop.create_future()
-            return reply, link.session.outgoing.batch(calls, partial(_settle, reply))
+            return reply, link.session.outgoing_calls.batch(calls, partial(_settle, reply))
 
         outcomes = await self._exchange(send, timeout, idempotent)
         if len(outcomes) < len(calls):  # nothing could be sent at all
@@ -115,7 +115,7 @@ class Caller:
         timeout: float | None = None,
         result_type: Any = Any,
         queue_size: int = QUEUE_SIZE,
-    ) -> Subscribed:
+    ) -> ClientSubscription:
         """Subscribe, and return an asynchronous iterator over what is pushed.
 
         At most ``queue_size`` items wait for the program to take them; when one more comes, the
@@ -124,19 +124,23 @@ class Caller:
         text = encode_params((name, *params), None)
         deadline = self._deadline(timeout)
         link = await self._live_link(deadline)
-        outgoing = link.session.outgoing
+        outgoing_calls = link.session.outgoing_calls
 
         def unsubscribe(id: bytes) -> None:
-            outgoing.forget_subscription(id)
+            outgoing_calls.forget_subscription(id)
             with contextlib.suppress(ConnectionLost):
-                outgoing.call(f"{namespace}_unsubscribe", b"[" + id + b"]", lambda outcome: None)
+                outgoing_calls.call(
+                    f"{namespace}_unsubscribe", b"[" + id + b"]", lambda outcome: None
+                )
 
         def push(item: Push | ConnectionLost) -> None:
             subscribed.push(self._explain_loss(item) if isinstance(item, ConnectionLost) else item)
 
-        subscribed = Subscribed(partial(decode_result, kind=result_type), queue_size, unsubscribe)
+        subscribed = ClientSubscription(
+            partial(decode_result, kind=result_type), queue_size, unsubscribe
+        )
         reply: Reply = link.loop.create_future()
-        pending = outgoing.subscribe(namespace, text, push, partial(_settle_one, reply))
+        pending = outgoing_calls.subscribe(namespace, text, push, partial(_settle_one, reply))
         (outcome,) = await self._wait(link, reply, pending, deadline)
         if isinstance(outcome, ConnectionLost):
             raise self._explain_loss(outcome)
@@ -158,7 +162,7 @@ class Caller:
 
     # What a client does otherwise, which may make a new link
 
-    async def _live_link(self, deadline: Deadline = None) -> Link:
+    async def _live_link(self, deadline: Deadline = None) -> Driver:
         """Return the link to use, once the other end has read what was sent before. Raises
         ConnectionLost, TimeoutError."""
         link = self._link
@@ -188,7 +192,7 @@ class Caller:
 
     async def _exchange(
         self,
-        send: Callable[[Link], tuple[Reply, Pending]],
+        send: Callable[[Driver], tuple[Reply, Pending]],
         timeout: float | None,
         idempotent: bool,
     ) -> list[Outcome]:
@@ -221,7 +225,7 @@ class Caller:
 
     async def _wait(
         self,
-        link: Link,
+        link: Driver,
         reply: Reply,
         pending: Pending,
         deadline: Deadline,
@@ -233,11 +237,11 @@ class Caller:
             async with asyncio.timeout_at(deadline[0]):
                 return await reply
         except TimeoutError:
-            link.session.outgoing.cancel(pending)
+            link.session.outgoing_calls.cancel(pending)
             assert deadline is not None
             raise TimeoutError(f"no answer within {deadline[1]} seconds") from None
         except asyncio.CancelledError:
-            link.session.outgoing.cancel(pending)
+            link.session.outgoing_calls.cancel(pending)
             raise
 
 

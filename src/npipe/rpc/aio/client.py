@@ -14,10 +14,10 @@ from typing import Any, Self
 
 from npipe.errors import ClosedError, ConnectionLost
 from npipe.rpc.aio.caller import Caller, Deadline
-from npipe.rpc.aio.driver import Link
+from npipe.rpc.aio.driver import Driver
 from npipe.rpc.aio.endpoints import Endpoint, open_endpoint
-from npipe.rpc.aio.runtime import Shell
-from npipe.rpc.aio.subscription import Subscribed
+from npipe.rpc.aio.runtime import Runtime
+from npipe.rpc.aio.subscription import ClientSubscription
 from npipe.rpc.limits import Limits
 from npipe.rpc.service.api import API
 from npipe.rpc.service.dispatcher import Dispatcher
@@ -31,7 +31,7 @@ log = logging.getLogger("npipe.rpc")
 
 CLOSING = 1.0  # seconds for what was written to be read, before the connection is cut
 
-Dial = Callable[[Callable[[], Link], bool], Awaitable[Link]]
+Dial = Callable[[Callable[[], Driver], bool], Awaitable[Driver]]
 
 
 class Client(Caller):
@@ -55,7 +55,7 @@ class Client(Caller):
     ) -> None:
         """Use ``connect``. ``dial(make_link, again)`` makes a connection, with that protocol."""
         self._dial = dial
-        self._shell = Shell(Dispatcher(api or API()), limits, framing)
+        self._runtime = Runtime(Dispatcher(api or API()), limits, framing)
         self._reconnect = reconnect
         self._closed = False
         self._lock = asyncio.Lock()
@@ -89,7 +89,7 @@ class Client(Caller):
         on where it comes from, as the context of a trace does.
         """
         self._members = members
-        self._link.session.outgoing.members = members
+        self._link.session.outgoing_calls.members = members
 
     @property
     def peer(self) -> PeerIdentity | None:
@@ -110,25 +110,25 @@ class Client(Caller):
         """See ``Caller.subscribe``. With ``renew`` a subscription that the connection takes down
         with it is made again on the next one, with the item ``rpc.GAP`` where some are missing."""
 
-        async def again() -> Subscribed:
+        async def again() -> ClientSubscription:
             options: dict[str, Any] = {} if queue_size is None else {"queue_size": queue_size}
             return await Caller.subscribe(
                 self, namespace, name, *params, timeout=timeout, result_type=result_type, **options
             )
 
         current = await again()
-        return Renewed(current, again) if renew else current
+        return ResilientSubscription(current, again) if renew else current
 
-    async def _open(self, *, again: bool) -> Link:
-        def make_link() -> Link:
-            return self._shell.link(next(self._ids), on_close=_log_end, is_client=True)
+    async def _open(self, *, again: bool) -> Driver:
+        def make_link() -> Driver:
+            return self._runtime.link(next(self._ids), on_close=_log_end, is_client=True)
 
         link = await self._dial(make_link, again)
         link.remote = self
-        link.session.outgoing.members = self._members
+        link.session.outgoing_calls.members = self._members
         return link
 
-    async def _live_link(self, deadline: Deadline = None) -> Link:
+    async def _live_link(self, deadline: Deadline = None) -> Driver:
         if self._link.transport.is_closing() and self._reconnect is not None and not self._closed:
             async with self._lock:
                 if self._link.transport.is_closing() and not self._closed:
@@ -160,10 +160,12 @@ class Client(Caller):
         await self.close()
 
 
-class Renewed:
+class ResilientSubscription:
     """A subscription that outlives its connection. Iterate over it; close it."""
 
-    def __init__(self, current: Subscribed, again: Callable[[], Awaitable[Subscribed]]) -> None:
+    def __init__(
+        self, current: ClientSubscription, again: Callable[[], Awaitable[ClientSubscription]]
+    ) -> None:
         self._current = current
         self._again = again
 
@@ -187,7 +189,7 @@ class Renewed:
         await self.close()
 
 
-def _log_end(link: Link, reason: str) -> None:
+def _log_end(link: Driver, reason: str) -> None:
     log.debug("connection to %s closed (%s)", link.session.peer, reason)
 
 
@@ -208,7 +210,7 @@ async def connect(
     ``Client``. Other ``options`` are those of ``npipe.connect``, which also says what is raised.
     """
 
-    async def dial(make_link: Callable[[], Link], again: bool) -> Link:
+    async def dial(make_link: Callable[[], Driver], again: bool) -> Driver:
         if not again:
             return await open_endpoint(endpoint, make_link, timeout=connect_timeout, **options)
         waiting = {**options, "wait": True}

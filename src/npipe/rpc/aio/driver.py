@@ -1,7 +1,7 @@
-"""One connection on an event loop: the shell around a ``Session``, for servers and clients.
+"""One connection on an event loop: the runtime around a ``Session``, for servers and clients.
 
-A ``Link`` is the protocol of the loop's transport. What one read brings is answered with one
-write; where calls run is in ``runner``, and their replies meet in one write again. What a message
+A ``Driver`` is the protocol of the loop's transport. What one read brings is answered with one
+write; where calls run is in ``executor``, and their replies meet in one write again. What a message
 means is not known here: see ``session``.
 
 Everything runs on the loop's thread, except ``wake`` and what the session does for a call that
@@ -21,19 +21,21 @@ from functools import partial
 from typing import Any, cast
 
 from npipe.errors import ParseError, ProtocolError
-from npipe.rpc.aio.executor import Runner
-from npipe.rpc.aio.timeouts import Clock
-from npipe.rpc.aio.workers import Gates, Workers
-from npipe.rpc.handlers.feeds import feed_async, start_feed
-from npipe.rpc.handlers.to_thread import run_apart
+from npipe.rpc.aio.executor import CallExecutor
+from npipe.rpc.aio.timeouts import Timeouts
+from npipe.rpc.aio.workers import ConcurrencyLimits, ThreadPool
+from npipe.rpc.handlers.coroutine_feed import run_subscription_async
+from npipe.rpc.handlers.thread_feed import start_subscription
+from npipe.rpc.handlers.to_thread import run_in_thread
 from npipe.rpc.limits import Limits
-from npipe.rpc.service.dispatcher import Call, Dispatcher
-from npipe.rpc.session.served_subscriptions import Subscription
+from npipe.rpc.service.dispatcher import Dispatcher
+from npipe.rpc.session.served_calls import ServedCall
+from npipe.rpc.session.served_subscriptions import ServedSubscription
 from npipe.rpc.session.session import Session
 from npipe.rpc.wire.framing import Framing
 from npipe.rpc.wire.messages import error_reply
 
-__all__ = ["Link"]
+__all__ = ["Driver"]
 
 log = logging.getLogger("npipe.rpc")
 
@@ -44,7 +46,7 @@ POLL_SECONDS = 0.1  # between two looks whether a half-closed peer has gone for 
 class _Session(Session):
     """A session that tells its link when there is something to do."""
 
-    link: Link
+    link: Driver
 
     @property
     def remote(self) -> Any:
@@ -53,12 +55,12 @@ class _Session(Session):
         link = self.link
         return link.remote if link.on_loop else link.remote.from_thread()
 
-    def answer(self, call: Call, reply: bytes) -> None:
+    def answer(self, call: ServedCall, reply: bytes) -> None:
         super().answer(call, reply)
         self.link.ended(call)
 
 
-class Link(asyncio.Protocol):
+class Driver(asyncio.Protocol):
     """Moves bytes between a transport and a session, and runs the session's calls."""
 
     __slots__ = (  # 10,000 idle connections are nothing special
@@ -68,6 +70,7 @@ class Link(asyncio.Protocol):
         "_connection_id",
         "_dispatcher",
         "_draining",
+        "_executor",
         "_framing",
         "_gone",
         "_is_client",
@@ -75,7 +78,6 @@ class Link(asyncio.Protocol):
         "_on_open",
         "_reason",
         "_room",
-        "_runner",
         "_thread",
         "_workers",
         "bytes_in",
@@ -85,7 +87,7 @@ class Link(asyncio.Protocol):
         "limits",
         "loop",
         "on_lost",
-        "partner",
+        "peer_driver",
         "pumping",
         "reading",
         "remote",
@@ -102,10 +104,10 @@ class Link(asyncio.Protocol):
         framing: Framing,
         *,
         connection_id: int,
-        workers: Workers,
-        gates: Gates,
-        on_open: Callable[[Link], object],
-        on_close: Callable[[Link, str], object],
+        workers: ThreadPool,
+        concurrency: ConcurrencyLimits,
+        on_open: Callable[[Driver], object],
+        on_close: Callable[[Driver, str], object],
         is_client: bool = False,
     ) -> None:
         """``on_open(link)`` and ``on_close(link, reason)`` are each called once, in this order."""
@@ -120,7 +122,9 @@ class Link(asyncio.Protocol):
         self._framing = framing
         self._connection_id = connection_id
         self._workers = workers
-        self._runner = Runner(workers, gates, self.loop, self.wake, lambda: self.behind)
+        self._executor = CallExecutor(
+            workers, concurrency, self.loop, self.wake, lambda: self.behind
+        )
         self._on_open = on_open
         self._on_close = on_close
         self._thread = threading.get_ident()
@@ -133,7 +137,7 @@ class Link(asyncio.Protocol):
         self._draining = False  # this end closes once all is answered
         self.on_lost: Callable[[], threading.Thread] | None = None  # ends what it goes over,
         self.ending: threading.Thread | None = None  # in this thread
-        self.partner: Link | None = None  # in a proxy: where what is read here goes
+        self.peer_driver: Driver | None = None  # in a proxy: where what is read here goes
 
     # What the transport calls
 
@@ -149,10 +153,10 @@ class Link(asyncio.Protocol):
             on_pushes=self.wake,
         )
         session.link = self
-        session.outbox.on_put = self.wake
+        session.send_queue.on_put = self.wake
         self.transport.set_write_buffer_limits(high=self.limits.queue_bytes)
-        session.apart = partial(run_apart, self._workers.start)
-        self._clock = Clock(self)
+        session.to_thread = partial(run_in_thread, self._workers.start)
+        self._clock = Timeouts(self)
         self._on_open(self)
 
     def data_received(self, data: bytes) -> None:
@@ -191,7 +195,7 @@ class Link(asyncio.Protocol):
         self._clock.stop()
         reason = self._reason or "the other end closed it"
         self.session.close(reason)
-        self._runner.close()
+        self._executor.close()
         self._make_room()
         if self._gone is not None:
             self._gone.set_result(None)
@@ -203,15 +207,15 @@ class Link(asyncio.Protocol):
         """The peer reads slowly: do nothing more for it until it has caught up."""
         self._room = self.loop.create_future()
         self._update_hold()
-        if self.partner is not None:  # what it reads is written here
-            self.partner.hold()
+        if self.peer_driver is not None:  # what it reads is written here
+            self.peer_driver.hold()
         self._clock.has_written()
 
     def resume_writing(self) -> None:
         self._make_room()
         self._release()
-        if self.partner is not None:
-            self.partner._release()
+        if self.peer_driver is not None:
+            self.peer_driver._release()
 
     def hold(self) -> None:
         """Begin nothing. What is read meanwhile is kept, for a call must have its turn as soon as
@@ -220,19 +224,19 @@ class Link(asyncio.Protocol):
 
     def _update_hold(self) -> None:
         # What a proxy reads from upstream does not go back there: its own writes hold up nothing.
-        upstream = self._is_client and self.session.relays
-        partner = self.partner is not None and self.partner.crowded
-        self.session.blocked = partner or (self.crowded and not upstream)
+        upstream = self._is_client and self.session.is_proxy
+        peer_driver = self.peer_driver is not None and self.peer_driver.crowded
+        self.session.blocked = peer_driver or (self.crowded and not upstream)
 
     def _release(self) -> None:
         """Go on, unless there is another cause not to."""
         self._update_hold()
         self.wake()
 
-    def join(self, other: Link) -> None:
+    def join(self, other: Driver) -> None:
         """Write to the other what is read here, and the other way round. From now on: a link on
         ``hold`` is released."""
-        self.partner, other.partner = other, self
+        self.peer_driver, other.peer_driver = other, self
         self._release()
         other._release()
 
@@ -241,13 +245,13 @@ class Link(asyncio.Protocol):
     def pump(self) -> None:
         """Do all that can be done at once, and write what it gave."""
         self._awake = False
-        self._runner.settle()
+        self._executor.settle()
         if self.transport.is_closing():  # nothing can be written any more, so nothing is begun
             return
-        session, begin = self.session, self._runner.begin
+        session, begin = self.session, self._executor.begin
         self.pumping = True
         # A thread that sees these has queued its message before the last look, in ``flush``.
-        session.outbox.on_put = None
+        session.send_queue.on_put = None
         try:
             while True:
                 while (call := session.next_call()) is not None:
@@ -258,9 +262,9 @@ class Link(asyncio.Protocol):
                 self.flush()
         finally:
             self.pumping = False
-            session.outbox.on_put = self.wake
+            session.send_queue.on_put = self.wake
             self.flush()
-            self._runner.resume()
+            self._executor.resume()
         self._set_reading(not session.full)
         if (self._at_end or self._draining) and session.idle:
             self.close(self._reason)
@@ -279,16 +283,16 @@ class Link(asyncio.Protocol):
     @property
     def tasks(self) -> set[asyncio.Task[None]]:
         """What runs on the loop for this connection."""
-        return self._runner.tasks
+        return self._executor.tasks
 
     @property
     def on_loop(self) -> bool:
         """True in the thread of the loop."""
         return threading.get_ident() == self._thread
 
-    def ended(self, call: Call) -> None:
+    def ended(self, call: ServedCall) -> None:
         """A call has been answered. From any thread."""
-        self._runner.ended(call)
+        self._executor.ended(call)
         if not (self.on_loop and self.pumping):
             self.wake()
 
@@ -310,7 +314,7 @@ class Link(asyncio.Protocol):
     @property
     def behind(self) -> bool:
         """True while so much waits to leave that no call should be made or begun. Any thread."""
-        return self._room is not None or self.session.outbox.crowded
+        return self._room is not None or self.session.send_queue.crowded
 
     @property
     def crowded(self) -> bool:
@@ -322,7 +326,7 @@ class Link(asyncio.Protocol):
         while not self.transport.is_closing():
             if self._room is not None:
                 await asyncio.shield(self._room)
-            elif self.session.outbox.crowded:  # many tasks call at the same time
+            elif self.session.send_queue.crowded:  # many tasks call at the same time
                 self.flush()
             else:
                 return
@@ -400,13 +404,13 @@ class Link(asyncio.Protocol):
 
     # Subscriptions
 
-    def _subscribed(self, subscription: Subscription) -> None:
+    def _subscribed(self, subscription: ServedSubscription) -> None:
         """Run a subscription. From any thread: a batch ends where its last call did."""
         if not self.on_loop:
             self.loop.call_soon_threadsafe(self._subscribed, subscription)
         elif subscription.is_async:
-            task = self.loop.create_task(feed_async(subscription))
+            task = self.loop.create_task(run_subscription_async(subscription))
             subscription.call.on_cancel(task.cancel)
-            self._runner.keep(task)
+            self._executor.keep(task)
         else:
-            start_feed(subscription)
+            start_subscription(subscription)

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import npipe.aio
 from npipe.address import Address
-from npipe.rpc.aio.driver import Link
+from npipe.rpc.aio.driver import Driver
 from npipe.rpc.threads import endpoints
 from npipe.transport.base import Connection
 from npipe.transport.stdio import EXIT_SECONDS
@@ -38,10 +38,10 @@ a program, as a list, to start and speak to over its; or a ``Server`` on this lo
 
 
 async def open_endpoint(
-    endpoint: Endpoint, make_link: Callable[[], Link], *, timeout: float | None, **options: Any
-) -> Link:
+    endpoint: Endpoint, make_link: Callable[[], Driver], *, timeout: float | None, **options: Any
+) -> Driver:
     """Connect to an endpoint. ``options`` are those of ``npipe.connect``, for addresses only."""
-    link: Link
+    link: Driver
     if isinstance(endpoint, str | Address) and endpoint != "stdio:":
         _, link = await npipe.aio.create_connection(make_link, endpoint, timeout=timeout, **options)
         return link

@@ -1,8 +1,8 @@
-"""Where the calls of one connection run, beside or on the event loop.
+"""Run the calls of one connection on, or beside, the event loop.
 
-``async def`` functions run as tasks, ``inline`` ones at once, plain ones in the connection's
-``Crew`` of threads; ``Gates`` keep the calls of a method to a number. Everything here belongs to
-the loop's thread, except ``ended``.
+``async def`` functions run as tasks, ``inline`` functions at once, and plain functions in the
+connection's worker threads (``ConnectionWorkers``). ``ConcurrencyLimits`` bound the calls of a
+method that run at a time. Only the event loop's thread uses this module, except for ``ended``.
 """
 
 from __future__ import annotations
@@ -14,46 +14,46 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
-from npipe.rpc.aio.workers import Crew, Gates, Workers
-from npipe.rpc.service.dispatcher import Call
+from npipe.rpc.aio.workers import ConcurrencyLimits, ConnectionWorkers, ThreadPool
+from npipe.rpc.session.served_calls import ServedCall
 
-__all__ = ["Runner"]
+__all__ = ["CallExecutor"]
 
 
-class Runner:
+class CallExecutor:
     """Runs calls, and keeps their tasks."""
 
-    __slots__ = ("_behind", "_crew", "_gates", "_loop", "_wake", "_workers", "tasks")
+    __slots__ = ("_behind", "_concurrency", "_crew", "_loop", "_wake", "_workers", "tasks")
 
     def __init__(
         self,
-        workers: Workers,
-        gates: Gates,
+        workers: ThreadPool,
+        concurrency: ConcurrencyLimits,
         loop: asyncio.AbstractEventLoop,
         wake: Callable[[], object],
         behind: Callable[[], bool],
     ) -> None:
-        """``wake()`` and ``behind()`` are those of ``Crew``."""
+        """``wake()`` and ``behind()`` are those of ``ConnectionWorkers``."""
         self._workers = workers
-        self._gates = gates
+        self._concurrency = concurrency
         self._loop = loop
         self._wake = wake
         self._behind = behind
-        self._crew: Crew | None = None
+        self._crew: ConnectionWorkers | None = None
         self.tasks: set[asyncio.Task[None]] = set()
 
-    def begin(self, call: Call) -> None:
+    def begin(self, call: ServedCall) -> None:
         """Run a call, now or when its method's gate lets it."""
         if call.method.options.concurrency is None:
             self._run(call)
         else:
-            self._gates.enter(call.method, lambda: self._run(call))
+            self._concurrency.enter(call.method, lambda: self._run(call))
 
-    def ended(self, call: Call) -> None:
+    def ended(self, call: ServedCall) -> None:
         """A call has been answered: the next may pass the gate. From any thread."""
         if call.method.options.concurrency is not None:
             with contextlib.suppress(RuntimeError):  # the loop has been closed
-                self._loop.call_soon_threadsafe(self._gates.leave, call.method)
+                self._loop.call_soon_threadsafe(self._concurrency.leave, call.method)
 
     def settle(self) -> None:
         """Take note of the threads that have left."""
@@ -75,7 +75,7 @@ class Runner:
         self.tasks.add(task)
         task.add_done_callback(self._task_done)
 
-    def _run(self, call: Call) -> None:
+    def _run(self, call: ServedCall) -> None:
         method = call.method
         if call.cancelled:
             call.fail(asyncio.CancelledError())
@@ -91,7 +91,7 @@ class Runner:
             call.run()
         else:
             if self._crew is None:
-                self._crew = Crew(self._workers, self._loop, self._wake, self._behind)
+                self._crew = ConnectionWorkers(self._workers, self._loop, self._wake, self._behind)
             self._crew.add(call)
 
     def _new_task(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -100,7 +100,7 @@ class Runner:
             return asyncio.Task(coroutine, loop=self._loop, eager_start=True)
         return self._loop.create_task(coroutine)
 
-    def _call_done(self, call: Call, task: asyncio.Task[None]) -> None:
+    def _call_done(self, call: ServedCall, task: asyncio.Task[None]) -> None:
         call.fail(asyncio.CancelledError())  # if it was, before its first step
         self._task_done(task)
 

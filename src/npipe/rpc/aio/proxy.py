@@ -8,9 +8,9 @@ import logging
 from typing import Any
 
 from npipe.errors import ClosedError
-from npipe.rpc.aio.driver import Link
+from npipe.rpc.aio.driver import Driver
 from npipe.rpc.aio.endpoints import Endpoint, open_endpoint
-from npipe.rpc.aio.runtime import Shell
+from npipe.rpc.aio.runtime import Runtime
 from npipe.rpc.aio.server import Server
 from npipe.rpc.limits import Limits
 from npipe.rpc.service.api import API
@@ -43,7 +43,7 @@ class Proxy(Server):
         super().__init__(API(), limits=limits, framing=framing)
         self._upstream = upstream
         self._options = {"timeout": connect_timeout, **options}
-        self._upstream_shell = Shell(Dispatcher(API()), limits, upstream_framing)
+        self._upstream_shell = Runtime(Dispatcher(API()), limits, upstream_framing)
         self._joining: set[asyncio.Task[None]] = set()
 
     async def stop(self, drain: float = 0.0) -> None:
@@ -51,18 +51,18 @@ class Proxy(Server):
             task.cancel()
         await super().stop(drain)
 
-    def _opened(self, link: Link) -> None:
+    def _opened(self, link: Driver) -> None:
         super()._opened(link)
         if link.transport.is_closing():  # refused
             return
-        link.session.relays = True
+        link.session.is_proxy = True
         link.hold()  # nothing is begun before there is somewhere to pass it on to
         task = link.loop.create_task(self._join(link))
         self._joining.add(task)
         task.add_done_callback(self._joining.discard)
 
-    async def _join(self, link: Link) -> None:
-        def make_link() -> Link:
+    async def _join(self, link: Driver) -> None:
+        def make_link() -> Driver:
             return self._upstream_shell.link(
                 link.session.connection_id,
                 on_close=lambda _, reason: link.close(reason),
@@ -80,7 +80,7 @@ class Proxy(Server):
         if link.closed:  # meanwhile
             other.close("the other end closed it")
 
-    def _closed(self, link: Link, reason: str) -> None:
+    def _closed(self, link: Driver, reason: str) -> None:
         super()._closed(link, reason)
-        if link.partner is not None:
-            link.partner.close(reason)
+        if link.peer_driver is not None:
+            link.peer_driver.close(reason)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from npipe.rpc.aio.driver import Link
-from npipe.rpc.aio.workers import Gates, Workers
+from npipe.rpc.aio.driver import Driver
+from npipe.rpc.aio.workers import ConcurrencyLimits, ThreadPool
 from npipe.rpc.limits import Limits
 from npipe.rpc.service.dispatcher import Dispatcher
 from npipe.rpc.wire import framing as framings
 
-__all__ = ["Shell"]
+__all__ = ["Runtime"]
 
 
-class Shell:
+class Runtime:
     """Makes links that serve one dispatcher."""
 
     def __init__(self, dispatcher: Dispatcher, limits: Limits | None, framing: str) -> None:
@@ -21,26 +21,26 @@ class Shell:
         self.limits = limits or Limits()
         self._dispatcher = dispatcher
         self._framing = framing
-        self._workers = Workers()
-        self._gates = Gates()
+        self._workers = ThreadPool()
+        self._concurrency = ConcurrencyLimits()
 
     def link(
         self,
         id: int,
         *,
-        on_open: Callable[[Link], object] = lambda link: None,
-        on_close: Callable[[Link, str], object],
+        on_open: Callable[[Driver], object] = lambda link: None,
+        on_close: Callable[[Driver, str], object],
         is_client: bool = False,
-    ) -> Link:
+    ) -> Driver:
         """Put a link together: the protocol for one transport."""
         limits = self.limits
-        return Link(
+        return Driver(
             self._dispatcher,
             limits,
             framings.make(self._framing, max_bytes=limits.message_bytes, max_depth=limits.depth),
             connection_id=id,
             workers=self._workers,
-            gates=self._gates,
+            concurrency=self._concurrency,
             on_open=on_open,
             on_close=on_close,
             is_client=is_client,

@@ -1,4 +1,4 @@
-"""A JSON-RPC server on an event loop: it listens, and gives each connection a ``Link``."""
+"""A JSON-RPC server on an event loop: it listens, and gives each connection a ``Driver``."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import npipe.aio
 from npipe.address import Address
 from npipe.errors import ClosedError, InternalError
 from npipe.rpc.aio.caller import Caller
-from npipe.rpc.aio.driver import Link
+from npipe.rpc.aio.driver import Driver
 from npipe.rpc.aio.endpoints import adopt_files
-from npipe.rpc.aio.runtime import Shell
+from npipe.rpc.aio.runtime import Runtime
 from npipe.rpc.limits import Limits
 from npipe.rpc.service.api import API
 from npipe.rpc.service.dispatcher import Dispatcher, Middleware
@@ -64,10 +64,10 @@ class Server:
             error_code=error_code,
             log_calls=log_calls,
         )
-        self._shell = Shell(dispatcher, limits, framing)
-        self.limits = self._shell.limits
+        self._runtime = Runtime(dispatcher, limits, framing)
+        self.limits = self._runtime.limits
         self._listeners: list[npipe.aio.Server] = []
-        self._links: set[Link] = set()
+        self._links: set[Driver] = set()
         self._ids = count(1)
         self._stats = Stats()
         self._stopped = asyncio.Event()
@@ -92,7 +92,7 @@ class Server:
 
     def protocol(self) -> asyncio.Protocol:
         """Return the protocol for one connection, to be given to a transport of your own."""
-        return self._shell.link(next(self._ids), on_open=self._opened, on_close=self._closed)
+        return self._runtime.link(next(self._ids), on_open=self._opened, on_close=self._closed)
 
     async def serve_stdio(self) -> None:
         """Serve whoever started this program, over standard input and output, until its end.
@@ -159,7 +159,7 @@ class Server:
         except TimeoutError:
             pass
 
-    def _opened(self, link: Link) -> None:
+    def _opened(self, link: Driver) -> None:
         if self._stopped.is_set():
             link.abort("server stopped")
         elif len(self._links) >= self.limits.connections:
@@ -171,7 +171,7 @@ class Server:
         self._stats.connections += 1
         log.debug("connection %06d opened by %s", session.connection_id, session.peer)
 
-    def _closed(self, link: Link, reason: str) -> None:
+    def _closed(self, link: Driver, reason: str) -> None:
         log.debug("connection %06d closed (%s)", link.session.connection_id, reason)
         self._links.discard(link)
         self._stats.add(link)

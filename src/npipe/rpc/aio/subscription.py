@@ -14,10 +14,10 @@ from npipe.errors import ClosedError, ProtocolError, RPCError
 from npipe.rpc.session.served_subscriptions import Push
 from npipe.rpc.wire.messages import read_error
 
-__all__ = ["Subscribed"]
+__all__ = ["ClientSubscription"]
 
 
-class Subscribed:
+class ClientSubscription:
     """What a subscription pushes, one item at a time. Close it, or use it in an ``async with``.
 
     Iterating ends when the server ends the subscription as it should, and raises what it says

@@ -14,10 +14,10 @@ from typing import Any, Protocol
 from npipe.rpc.limits import Limits
 from npipe.rpc.session.session import Session
 
-__all__ = ["Clock"]
+__all__ = ["Timeouts"]
 
 
-class Watched(Protocol):
+class TimedDriver(Protocol):
     """A link, as its clock sees it."""
 
     loop: asyncio.AbstractEventLoop
@@ -31,12 +31,12 @@ class Watched(Protocol):
     def close(self, reason: str) -> None: ...
 
 
-class Clock:
+class Timeouts:
     """Keeps ``message_timeout``, ``idle_timeout`` and ``write_timeout``."""
 
     __slots__ = ("_last_read", "_link", "_partial_since", "_timers", "_written")
 
-    def __init__(self, link: Watched) -> None:
+    def __init__(self, link: TimedDriver) -> None:
         self._link = link
         self._partial_since = 0.0  # 0: no message is incomplete
         self._last_read = 0.0

@@ -1,9 +1,10 @@
-"""Threads for plain functions, beside an event loop.
+"""Threads that run plain functions beside an event loop.
 
 A plain function may block, so it never runs on the loop (unless it is ``inline``). Each
-connection has a ``Crew``: mostly one thread, which runs call after call, so that a run of quick
-calls costs one switch of threads and not one each. A second thread joins where a call takes
-longer than ``PATIENCE``, and a third. ``Gates`` keep the calls of a method to a number.
+connection has a ``ConnectionWorkers``: usually one thread, which runs call after call, so that a
+series of quick calls costs one switch of threads and not one per call. When a call takes longer
+than ``PATIENCE``, a second thread joins, then a third. ``ConcurrencyLimits`` bound the calls of a
+method that run at a time.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Protocol
 
 from npipe.rpc.service.api import Method
 
-__all__ = ["Crew", "Gates", "Workers"]
+__all__ = ["ConcurrencyLimits", "ConnectionWorkers", "ThreadPool"]
 
 log = logging.getLogger("npipe.rpc")
 
@@ -30,7 +31,7 @@ SHARED = 64  # threads above which a crew gets no second one: each has its first
 Job = Callable[[], object]
 
 
-class Workers:
+class ThreadPool:
     """The threads of one server or client. All methods belong to the loop's thread."""
 
     def __init__(self) -> None:
@@ -68,12 +69,12 @@ class Runnable(Protocol):
     def fail(self, error: BaseException) -> None: ...
 
 
-class Crew:
+class ConnectionWorkers:
     """The threads that run one connection's plain calls, in their order where one is enough."""
 
     def __init__(
         self,
-        workers: Workers,
+        workers: ThreadPool,
         loop: asyncio.AbstractEventLoop,
         wake: Callable[[], object],
         behind: Callable[[], bool],
@@ -152,7 +153,7 @@ class Crew:
             self._set_timer()
 
 
-class Gates:
+class ConcurrencyLimits:
     """Keeps ``@rpc.method(concurrency=n)``: who may run, over all connections of a server."""
 
     def __init__(self) -> None:

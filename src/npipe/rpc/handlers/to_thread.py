@@ -9,12 +9,12 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["run_apart"]
+__all__ = ["run_in_thread"]
 
 Start = Callable[[Callable[[], None]], object]
 
 
-async def run_apart(start: Start, function: Callable[[], Any]) -> Any:
+async def run_in_thread(start: Start, function: Callable[[], Any]) -> Any:
     """Return what ``function()`` returns, or raise it. ``start(job)`` runs a job in a thread."""
     import asyncio  # a server of plain functions does without
 

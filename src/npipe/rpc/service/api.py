@@ -113,12 +113,12 @@ class Method:
     kind: str = "method"  # or "subscribe", "unsubscribe", "generator"
     slow: bool = False
     fast: bool = field(init=False)  # nothing stands between the request and the function
-    apart: bool = field(init=False)  # it always gets a thread of its own
+    own_thread: bool = field(init=False)  # it always gets a thread of its own
 
     def __post_init__(self) -> None:
         plain = not (self.is_async or self.signature.wants_context)
         self.fast = plain and self.options.inline is True and self.options.concurrency is None
-        self.apart = self.options.inline is False or self.options.concurrency is not None
+        self.own_thread = self.options.inline is False or self.options.concurrency is not None
 
     @property
     def documentation(self) -> str:

@@ -10,19 +10,16 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
-from itertools import count
-from time import perf_counter
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from npipe.errors import InternalError, RPCError
 from npipe.rpc.service.api import API, Method
 from npipe.rpc.service.context import Context
-from npipe.rpc.wire.messages import encode, error_reply, request, result_reply
 
 if TYPE_CHECKING:
-    from npipe.security import PeerIdentity
+    pass
 
-__all__ = ["Batch", "Call", "Dispatcher", "Middleware"]
+__all__ = ["CANCELLED", "LIMIT_EXCEEDED", "TOO_LARGE", "Dispatcher", "Middleware", "ToThread"]
 
 log = logging.getLogger("npipe.rpc")
 
@@ -33,7 +30,7 @@ subscription the iterator of its items, asked for before the client gets its id.
 ``async def``, every call is awaited: ``proceed()`` gives an awaitable in each layer, and that for
 a subscription is awaited after the client got its id, so a refusal is an error pushed."""
 
-Apart = Callable[[Callable[[], Any]], Awaitable[Any]]
+ToThread = Callable[[Callable[[], Any]], Awaitable[Any]]
 """Runs a plain function where it holds up nobody."""
 
 # The codes of our own, beyond the five of the specification.
@@ -64,23 +61,27 @@ class Dispatcher:
         self.is_async = any(map(_is_async, self.middleware))  # so every call is to be awaited
 
     def invoke(
-        self, context: Context, method: Method, args: tuple[Any, ...], apart: Apart | None = None
+        self,
+        context: Context,
+        method: Method,
+        args: tuple[Any, ...],
+        to_thread: ToThread | None = None,
     ) -> Any:
         """Call the function, through the middleware. Async ones give an awaitable, and so do all
-        where the middleware is async; ``apart`` then runs a plain one elsewhere."""
+        where the middleware is async; ``to_thread`` then runs a plain one elsewhere."""
         if method.signature.wants_context:
             args = (context, *args)
         proceed: Callable[[], Any] = partial(method.signature.call, *args)
         is_generator = method.kind == "generator"  # to call one is to compute nothing yet
         if self.is_async and (is_generator or not method.is_async):
-            if apart is None or is_generator or method.options.inline:
-                apart = _now
-            proceed = partial(apart, proceed)
+            if to_thread is None or is_generator or method.options.inline:
+                to_thread = _now
+            proceed = partial(to_thread, proceed)
         for layer in reversed(self.middleware):
             proceed = partial(layer, context, proceed)
         return proceed()
 
-    def explain(self, method: str, connection_id: int, error: BaseException) -> RPCError:
+    def to_rpc_error(self, method: str, connection_id: int, error: BaseException) -> RPCError:
         """Turn what a function raised into what the caller is told. Logs what it is not told."""
         if isinstance(error, RPCError):
             return error
@@ -95,205 +96,3 @@ def _is_async(layer: Middleware) -> bool:
 
 async def _now(function: Callable[[], Any]) -> Any:
     return function()
-
-
-class Batch:
-    """Collects the replies to a batch, in its order, until the last one is in."""
-
-    __slots__ = (
-        "_count",
-        "_last",
-        "_limit",
-        "_parts",
-        "_size",
-        "_then",
-        "after",
-        "refused",
-        "subscriptions",
-    )
-
-    def __init__(self, items: int, limit: int, then: Callable[[Batch, bytes], None]) -> None:
-        self._parts = [b""] * items
-        self._count = count(1)  # next() is one step for every thread, += is not
-        self._last = items
-        self._size = 0
-        self._limit = limit
-        self._then = then
-        self.subscriptions: list[tuple[int, Any]] = []  # made by its items
-        self.refused: set[int] = set()  # items whose replies did not fit
-        self.after: list[Callable[[], object]] = []
-
-    def put(self, at: int, id: bytes, reply: bytes) -> None:
-        """Take the reply to item ``at``; empty for a notification."""
-        if reply:
-            self._size += len(reply)
-            if self._size > self._limit:
-                reply = error_reply(id, RPCError("the batch's reply is too large", code=TOO_LARGE))
-                self.refused.add(at)
-            self._parts[at] = reply
-        if next(self._count) == self._last:
-            parts = [part for part in self._parts if part]
-            self._then(self, b"[" + b",".join(parts) + b"]" if parts else b"")
-            for callback in self.after:
-                callback()
-
-
-class Serving(Protocol):
-    """The session that a call belongs to, as the call sees it."""
-
-    dispatcher: Dispatcher
-    connection_id: int
-    peer: PeerIdentity | None
-    remote: Any
-    plain: bool
-    apart: Apart | None
-    errors: int
-
-    def send(self, message: bytes) -> None: ...
-    def answer(self, call: Call, reply: bytes) -> None: ...
-    def measure(self, method: Method, seconds: float, call: Call | None = None) -> None: ...
-    def count_error(self, name: str, code: int) -> None: ...
-
-
-class Call:
-    """One request that is being served. ``id`` is empty for a notification."""
-
-    __slots__ = (
-        "_after",
-        "_callbacks",
-        "args",
-        "batch",
-        "cancelled",
-        "code",
-        "done",
-        "id",
-        "method",
-        "session",
-        "trace",
-    )
-
-    def __init__(
-        self,
-        session: Serving,
-        method: Method,
-        args: tuple[Any, ...],
-        id: bytes,
-        batch: tuple[Batch, int] | None,
-        *,
-        trace: bytes = b"",
-    ) -> None:
-        """``trace`` is what ``trace_members`` found in the request."""
-        self.session = session
-        self.method = method
-        self.args = args
-        self.id = id
-        self.batch = batch
-        self.trace = trace
-        self.cancelled = False
-        self.done = False
-        self.code = 0  # of the error that it was answered with
-        self._callbacks: list[Callable[[], object]] | None = None
-        self._after: list[Callable[[], object]] | None = None
-
-    def run(self) -> None:
-        """Call a plain function here, and answer. Raises only what is no Exception."""
-        if self.cancelled:  # while it waited for its turn
-            self.session.measure(self.method, 0.0)
-            self.fail(RPCError("cancelled"))
-            return
-        session, signature = self.session, self.method.signature
-        started = perf_counter()
-        try:
-            if session.plain and not signature.wants_context:
-                result = signature.call(*self.args)
-            else:
-                result = session.dispatcher.invoke(Context(self), self.method, self.args)
-            self._answer(result_reply(self.id, encode(result)) if self.id else b"")
-        except BaseException as error:
-            self.fail(error)
-            if not isinstance(error, Exception):
-                raise
-        finally:
-            session.measure(self.method, perf_counter() - started, self)
-
-    async def run_async(self) -> None:
-        """Await an async function, and answer. When cancelled: answers that, and lets it pass."""
-        started = perf_counter()
-        try:
-            session, context = self.session, Context(self)
-            invoke = session.dispatcher.invoke
-            self.finish(await invoke(context, self.method, self.args, session.apart))
-        except BaseException as error:
-            self.fail(error)
-            if not isinstance(error, Exception):
-                raise
-        finally:
-            self.session.measure(self.method, perf_counter() - started, self)
-
-    def finish(self, result: Any) -> None:
-        """Answer with a result."""
-        self._answer(result_reply(self.id, encode(result)) if self.id else b"")
-
-    def fail(self, error: BaseException) -> None:
-        """Answer with an error."""
-        if self.done:
-            return
-        if self.cancelled or not isinstance(error, Exception):
-            explained = RPCError("the call was cancelled", code=CANCELLED)
-        else:
-            name = self.method.name
-            explained = self.session.dispatcher.explain(name, self.session.connection_id, error)
-        self.code = explained.code
-        self.session.errors += 1
-        self.session.count_error(self.method.name, explained.code)
-        self._answer(error_reply(self.id, explained) if self.id else b"")
-
-    def _answer(self, reply: bytes) -> None:
-        if not self.done:
-            self.done = True
-            if self._after is None:
-                self.session.answer(self, reply)
-            elif self.batch is not None:  # the reply goes out with the batch's
-                self.batch[0].after += self._after
-                self.session.answer(self, reply)
-            else:
-                self.session.answer(self, reply)
-                for callback in self._after:
-                    callback()
-
-    def progress(self, value: Any) -> None:
-        """See ``Context.progress``. Nothing is sent for a notification or after the answer."""
-        if self.id and not self.done:
-            params = b'{"token":' + self.id + b',"value":' + encode(value) + b"}"
-            self.session.send(request("$/progress", params))
-
-    def on_cancel(self, callback: Callable[[], object]) -> None:
-        """See ``Context.on_cancel``."""
-        if self._callbacks is None:
-            self._callbacks = []
-        self._callbacks.append(callback)
-        if self.cancelled:
-            self._run_callbacks()
-
-    def on_reply(self, callback: Callable[[], object]) -> None:
-        """See ``Context.on_reply``. To be called while the function runs, by its own thread."""
-        if self._after is None:
-            self._after = []
-        self._after.append(callback)
-
-    def cancel(self) -> None:
-        """Say that the answer is no longer wanted. The function goes on until it notices."""
-        self.cancelled = True
-        self._run_callbacks()
-
-    def _run_callbacks(self) -> None:
-        # popping is one step: each callback runs once, whichever threads get here
-        while self._callbacks:
-            try:
-                callback = self._callbacks.pop()
-            except IndexError:
-                return
-            try:
-                callback()
-            except Exception:
-                log.exception("connection %06d: a cancel callback", self.session.connection_id)

@@ -10,8 +10,9 @@ import msgspec
 from msgspec import Raw
 
 from npipe.errors import RPCError
-from npipe.rpc.service.dispatcher import LIMIT_EXCEEDED, Batch
+from npipe.rpc.service.dispatcher import LIMIT_EXCEEDED
 from npipe.rpc.session.pending_calls import Outcome, Pending
+from npipe.rpc.session.served_calls import ServedBatch
 from npipe.rpc.session.session import Session
 from npipe.rpc.wire.messages import (
     BAD_JSON,
@@ -34,7 +35,7 @@ _decode_cancel = msgspec.json.Decoder(_Cancel).decode
 
 def join_sessions(one: Session, other: Session) -> None:
     """Have each pass on to the other the calls and notifications that it receives."""
-    one.relays = other.relays = True
+    one.is_proxy = other.is_proxy = True
     one.forward = _Relay(one, other)
     other.forward = _Relay(other, one)
 
@@ -46,9 +47,9 @@ class _Relay:
         self._source = source
         self._target = target
         self._pending: dict[bytes, Pending] = {}  # calls of the source, by their ids there
-        source.passed_on = self._pending
+        source.forwarded_calls = self._pending
 
-    def __call__(self, message: Message, id: bytes, batch: tuple[Batch, int] | None) -> None:
+    def __call__(self, message: Message, id: bytes, batch: tuple[ServedBatch, int] | None) -> None:
         """Pass a message on. Raises RPCError where it cannot be."""
         method = str(message.method)
         if id:
@@ -58,16 +59,18 @@ class _Relay:
             if method == "$/cancelRequest":
                 self._cancel(bytes(_decode_cancel(message.params).id))
             elif method == "$/progress":  # about a call that we made in the other's name
-                self._source.outgoing.take_progress(message.params)
+                self._source.outgoing_calls.take_progress(message.params)
             else:
-                self._target.outgoing.notify(
+                self._target.outgoing_calls.notify(
                     method, bytes(message.params), members=trace_members(message)
                 )
         except BAD_JSON:
-            self._source.outgoing.strays += 1
+            self._source.outgoing_calls.unmatched += 1
         self._source.deliver(id, batch, b"")
 
-    def _pass_call(self, message: Message, id: bytes, batch: tuple[Batch, int] | None) -> None:
+    def _pass_call(
+        self, message: Message, id: bytes, batch: tuple[ServedBatch, int] | None
+    ) -> None:
         if len(self._pending) >= self._source.limits.calls:
             most = self._source.limits.calls
             raise RPCError(f"more than {most} calls in flight", code=LIMIT_EXCEEDED)
@@ -80,7 +83,7 @@ class _Relay:
             text = b'{"token":%b,"value":%b}' % (id, bytes(value) or b"null")
             self._source.send(request("$/progress", text))
 
-        self._pending[id] = self._target.outgoing.call(
+        self._pending[id] = self._target.outgoing_calls.call(
             str(message.method),
             bytes(message.params),
             on_reply,
@@ -92,7 +95,7 @@ class _Relay:
         """Pass it on with the id there; the answer that it brings is passed back as any other."""
         pending = self._pending.get(id)
         if pending is not None:
-            self._target.outgoing.notify("$/cancelRequest", b'{"id":%b}' % pending.ids[0])
+            self._target.outgoing_calls.notify("$/cancelRequest", b'{"id":%b}' % pending.ids[0])
 
 
 def _reply(id: bytes, outcome: Outcome) -> bytes:

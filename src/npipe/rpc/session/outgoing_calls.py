@@ -14,11 +14,18 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from npipe.errors import ConnectionLost, ProtocolError
-from npipe.rpc.session.pending_calls import Call, Group, OnBatch, OnReply, Outcome, Pending
+from npipe.rpc.session.pending_calls import (
+    OnBatch,
+    OnReply,
+    Outcome,
+    Pending,
+    PendingBatch,
+    PendingCall,
+)
 from npipe.rpc.session.served_subscriptions import Push
 from npipe.rpc.wire.messages import ABSENT, Message, encode, encode_members, read_error, request
 
-__all__ = ["Entry", "Members", "Outgoing"]
+__all__ = ["Entry", "Members", "OutgoingCalls"]
 
 Entry = tuple[str, Sequence[Any] | Mapping[str, Any]]
 """One call of a batch: the method and its parameters, by position or by name."""
@@ -45,11 +52,11 @@ _decode_progress = msgspec.json.Decoder(_Progress).decode
 _decode_push = msgspec.json.Decoder(Push).decode
 
 
-class Outgoing:
+class OutgoingCalls:
     """What this end asked of the other."""
 
     def __init__(self, send: Callable[[bytes], object]) -> None:
-        self.strays = 0  # replies and pushes to nothing: late, doubled or made up
+        self.unmatched = 0  # replies and pushes to nothing: late, doubled or made up
         self.members: Members | None = None  # called in the thread or task that makes the call
         self._send = send
         self._ids = count(1)  # next() is one step for every thread
@@ -84,7 +91,7 @@ class Outgoing:
         """Queue a call. ``on_reply(outcome)`` is called exactly once, unless it is cancelled.
         ``members`` are further ones of the request, see ``encode_members``."""
         id = b"%d" % next(self._ids)
-        call = Call(id, on_reply, on_progress)
+        call = PendingCall(id, on_reply, on_progress)
         self._expect(call)
         if self.members is not None:
             members += encode_members(self.members())
@@ -109,7 +116,7 @@ class Outgoing:
                 for number, (method, params) in zip(numbers, entries, strict=True)
             ]
         )
-        group = Group([b"%d" % number for number in numbers], on_reply)
+        group = PendingBatch([b"%d" % number for number in numbers], on_reply)
         self._expect(group)
         self._send(text)
         return group
@@ -194,10 +201,10 @@ class Outgoing:
         """Take the reply to a batch; what it lacks will not come any more."""
         if self._settle_in_order(replies):
             return
-        groups: dict[int, Group] = {}
+        groups: dict[int, PendingBatch] = {}
         for reply in replies:
             pending = self._pending.get(bytes(reply.id))
-            if type(pending) is Group:
+            if type(pending) is PendingBatch:
                 groups[id(pending)] = pending
             self.settle(reply)
         for group in groups.values():
@@ -208,7 +215,7 @@ class Outgoing:
         False: it is not like that, and nothing has been done."""
         ids = [bytes(reply.id) for reply in replies]
         group = self._pending.get(ids[0])
-        if type(group) is not Group or group.ids != ids:
+        if type(group) is not PendingBatch or group.ids != ids:
             return False
         taken = {id for id in ids if self._pending.pop(id, None) is group}
         outcomes = [reply.result if reply.error is ABSENT else _outcome(reply) for reply in replies]
@@ -219,7 +226,7 @@ class Outgoing:
             if id in taken:
                 group.settle(id, outcome)
             else:
-                self.strays += 1
+                self.unmatched += 1
         return True
 
     def take_push(self, params: Raw) -> None:
@@ -230,7 +237,7 @@ class Outgoing:
         if push.error or push.end:
             self._subscribers.pop(key, None)
         if on_push is None:
-            self.strays += 1
+            self.unmatched += 1
         else:
             on_push(push)
 
@@ -239,7 +246,7 @@ class Outgoing:
         progress = _decode_progress(params)
         pending = self._pending.get(bytes(progress.token))
         if pending is None:
-            self.strays += 1
+            self.unmatched += 1
         elif pending.on_progress is not None:
             pending.on_progress(progress.value)
 
@@ -260,7 +267,7 @@ class Outgoing:
     def _settle_stray(self, reply: Message) -> None:
         """A reply to nothing. An error without an id answers what could not be read: where only
         one thing waits, it is meant for that."""
-        self.strays += 1
+        self.unmatched += 1
         waiting = list(self._pending.values())
         if bytes(reply.id) not in (b"", b"null") or not reply.error or not waiting:
             return

@@ -1,6 +1,6 @@
-"""What waits for an answer: one call, or the calls of one batch.
+"""Calls that wait for a reply: a single call, or the calls of one batch.
 
-Sans-I/O. Both are entered in ``Outgoing`` under each of their ids, and told of each outcome once.
+Sans-I/O. ``OutgoingCalls`` holds each under every one of its ids, and resolves each id once.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Protocol
 
 from msgspec import Raw
 
-__all__ = ["Call", "Group", "OnBatch", "OnReply", "Outcome", "Pending"]
+__all__ = ["OnBatch", "OnReply", "Outcome", "Pending", "PendingBatch", "PendingCall"]
 
 Outcome = Raw | Exception
 """How a call ended: the result's JSON, RPCError, ProtocolError or ConnectionLost."""
@@ -29,7 +29,7 @@ class Pending(Protocol):
     def settle(self, id: bytes, outcome: Outcome) -> None: ...
 
 
-class Call:
+class PendingCall:
     """A call without an answer yet."""
 
     __slots__ = ("_on_reply", "ids", "on_progress", "sent")
@@ -47,7 +47,7 @@ class Call:
         self._on_reply(outcome)
 
 
-class Group:
+class PendingBatch:
     """The calls of a batch. ``on_reply`` gets all outcomes in order, once the last one is in."""
 
     __slots__ = ("_count", "_on_reply", "_outcomes", "ids", "on_progress", "sent")

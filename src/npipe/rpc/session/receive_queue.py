@@ -11,16 +11,16 @@ from collections.abc import Callable
 
 from msgspec import UNSET
 
-from npipe.rpc.wire.messages import Fault, Message, parse
+from npipe.rpc.wire.messages import InvalidMessage, Message, parse
 
-__all__ = ["Inbox", "Parsed"]
+__all__ = ["Parsed", "ReceiveQueue"]
 
 EACH_BYTES = 64  # that a message put aside takes in memory beyond its text: it may be "{}"
 
-Parsed = Fault | Message | list[Message | Fault]
+Parsed = InvalidMessage | Message | list[Message | InvalidMessage]
 
 
-class Inbox:
+class ReceiveQueue:
     """Two queues of messages. Any thread may add to them and take from them."""
 
     __slots__ = ("_later_bytes", "_most", "given_up", "later", "new")
@@ -67,7 +67,7 @@ def _is_about_calls(message: Parsed) -> bool:
     """Say whether it is about calls that were made before, and makes none."""
     if isinstance(message, list):
         return bool(message) and all(type(m) is Message and m.method is UNSET for m in message)
-    if isinstance(message, Fault):
+    if isinstance(message, InvalidMessage):
         return False
     if message.method is UNSET:
         return True

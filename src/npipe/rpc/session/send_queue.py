@@ -1,10 +1,11 @@
-"""What one end of a connection has to write: messages, and after them what subscriptions push.
+"""The send queue of a connection: messages first, then what subscriptions push.
 
-Sans-I/O. A shell takes from it and writes. From ``mark`` bytes on the outbox is ``crowded``: then
-the session begins no further call, and who calls the other end waits. What runs already still adds
-its reply, so nothing is ever dropped here, and what is held is bounded by what may be running.
+Sans-I/O: a driver takes bytes from the queue and writes them. Above ``mark`` bytes (the high-water
+mark) the queue is ``crowded``: the session begins no further call, and callers wait. Calls that
+already run still add their replies, so the queue drops nothing, and the running calls bound it.
 
-Threads: anyone may put at any time; one at a time takes, under the shell's write lock.
+Threads: any thread may put a message at any time; one thread at a time takes, under the driver's
+write lock.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-__all__ = ["Outbox"]
+__all__ = ["SendQueue"]
 
 PUSH_BYTES = 65536  # of all subscriptions in one write: no reply waits behind more
 
@@ -25,7 +26,7 @@ class Pushing(Protocol):
     def has_more(self) -> bool: ...
 
 
-class Outbox:
+class SendQueue:
     """A queue of messages, and the subscriptions that have something to be sent."""
 
     __slots__ = ("_pushing", "_wrap", "closed", "mark", "messages", "on_put", "size")

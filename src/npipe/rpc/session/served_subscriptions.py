@@ -24,10 +24,11 @@ from npipe.errors import InvalidParams, MethodNotFound, RPCError
 from npipe.rpc.limits import Limits
 from npipe.rpc.service.api import Method
 from npipe.rpc.service.context import Context
-from npipe.rpc.service.dispatcher import LIMIT_EXCEEDED, TOO_LARGE, Call, Serving
+from npipe.rpc.service.dispatcher import LIMIT_EXCEEDED, TOO_LARGE
+from npipe.rpc.session.served_calls import ServedCall, Serving
 from npipe.rpc.wire.messages import ABSENT, BAD_JSON, encode, error_object
 
-__all__ = ["Push", "Subscription", "Subscriptions"]
+__all__ = ["Push", "ServedSubscription", "ServedSubscriptions"]
 
 
 class Push(msgspec.Struct, gc=False):
@@ -45,17 +46,17 @@ _decode_name = msgspec.json.Decoder(str).decode
 _decode_id = msgspec.json.Decoder(str | None).decode
 
 
-class Subscribing(Serving, Protocol):
+class SubscriptionHost(Serving, Protocol):
     """The session that a subscription belongs to."""
 
     limits: Limits
     closed: bool
-    subscriptions: Subscriptions
+    subscriptions: ServedSubscriptions
 
-    def pushes_from(self, subscription: Subscription) -> None: ...
+    def pushes_from(self, subscription: ServedSubscription) -> None: ...
 
 
-class Subscription:
+class ServedSubscription:
     """One subscription that is being served."""
 
     __slots__ = (
@@ -75,14 +76,14 @@ class Subscription:
 
     def __init__(
         self,
-        session: Subscribing,
+        session: SubscriptionHost,
         namespace: str,
         method: Method,
         args: tuple[Any, ...],
         trace: bytes = b"",
     ) -> None:
         self.session = session
-        self.call = Call(session, method, args, b"", None, trace=trace)
+        self.call = ServedCall(session, method, args, b"", None, trace=trace)
         self.on_room: Callable[[], object] = _nothing  # called when it may no longer be ``full``
         self.taken = self._put = 0  # bytes out of and into the queue, ever
         self._queue: deque[bytes] = deque()
@@ -95,7 +96,9 @@ class Subscription:
             name,
             self.id.encode(),
         )
-        self.is_async = method.is_async or session.dispatcher.is_async  # so use ``feed_async``
+        self.is_async = (
+            method.is_async or session.dispatcher.is_async
+        )  # so use ``run_subscription_async``
         # At once, for then a refusal is the reply, and what listens misses nothing.
         self._items = None if session.dispatcher.is_async else self._call_function()
 
@@ -140,8 +143,8 @@ class Subscription:
         tail = b'"end":true}}'
         if error is not None:
             dispatcher, name = self.session.dispatcher, self.call.method.name
-            explained = dispatcher.explain(name, self.session.connection_id, error)
-            tail = b'"error":' + error_object(explained) + b"}}"
+            rpc_error = dispatcher.to_rpc_error(name, self.session.connection_id, error)
+            tail = b'"error":' + error_object(rpc_error) + b"}}"
         self._enqueue(self._head + tail)
         if error is not None:
             self.call.cancel()
@@ -180,15 +183,17 @@ class Subscription:
         self.on_room()
 
 
-class Subscriptions(dict[str, Subscription]):
+class ServedSubscriptions(dict[str, ServedSubscription]):
     """Those that a session serves, by their ids."""
 
-    def __init__(self, session: Subscribing, on_begin: Callable[[Subscription], object]) -> None:
+    def __init__(
+        self, session: SubscriptionHost, on_begin: Callable[[ServedSubscription], object]
+    ) -> None:
         """``on_begin`` has its generator run."""
         self._session = session
         self._on_begin = on_begin
 
-    def open(self, namespace: str, params: Raw, trace: bytes = b"") -> Subscription:
+    def open(self, namespace: str, params: Raw, trace: bytes = b"") -> ServedSubscription:
         """Make the one that ``[name, *params]`` asks for; ``begin`` follows. Raises RPCError."""
         session = self._session
         most = session.limits.subscriptions
@@ -206,11 +211,11 @@ class Subscriptions(dict[str, Subscription]):
         if method is None:
             raise MethodNotFound(f'no "{name}" subscription in {namespace} namespace')
         args = method.signature.bind(Raw(b"[" + b",".join(items[1:]) + b"]"))
-        subscription = Subscription(session, namespace, method, args, trace)
+        subscription = ServedSubscription(session, namespace, method, args, trace)
         self[subscription.id] = subscription
         return subscription
 
-    def begin(self, subscription: Subscription, *, told: bool) -> None:
+    def begin(self, subscription: ServedSubscription, *, told: bool) -> None:
         """Have it run, now that its id is on the way. Not ``told``: another reply went in its
         place, so nobody could end it; it ends without an item."""
         # Closed just now, by another thread: that may have missed this one.

@@ -33,24 +33,18 @@ from msgspec import UNSET, Raw
 from npipe.errors import InvalidRequest, MethodNotFound, RPCError
 from npipe.rpc.limits import Limits
 from npipe.rpc.service.api import Method
-from npipe.rpc.service.dispatcher import (
-    CANCELLED,
-    TOO_LARGE,
-    Apart,
-    Batch,
-    Call,
-    Dispatcher,
-)
+from npipe.rpc.service.dispatcher import CANCELLED, TOO_LARGE, Dispatcher, ToThread
 from npipe.rpc.session.call_log import log_call
-from npipe.rpc.session.outgoing_calls import Outgoing
+from npipe.rpc.session.outgoing_calls import OutgoingCalls
 from npipe.rpc.session.pending_calls import Pending
-from npipe.rpc.session.receive_queue import Inbox, Parsed
-from npipe.rpc.session.send_queue import Outbox
-from npipe.rpc.session.served_subscriptions import Subscription, Subscriptions
+from npipe.rpc.session.receive_queue import Parsed, ReceiveQueue
+from npipe.rpc.session.send_queue import SendQueue
+from npipe.rpc.session.served_calls import ServedBatch, ServedCall
+from npipe.rpc.session.served_subscriptions import ServedSubscription, ServedSubscriptions
 from npipe.rpc.session.timing import BOUNDS, OTHER, Timing
 from npipe.rpc.wire.messages import (
     BAD_JSON,
-    Fault,
+    InvalidMessage,
     Message,
     encode,
     error_reply,
@@ -64,7 +58,7 @@ __all__ = ["Session"]
 
 log = logging.getLogger("npipe.rpc")
 
-Forward = Callable[[Message, bytes, tuple[Batch, int] | None], None]
+Forward = Callable[[Message, bytes, tuple[ServedBatch, int] | None], None]
 
 
 class _CancelParams(msgspec.Struct, gc=False):
@@ -78,7 +72,7 @@ class Session:
     """The state of one connection, as this end sees it."""
 
     remote: Any = None  # the shell's face for calling the other end
-    apart: Apart | None = None  # the shell's way to run a plain function that is awaited
+    to_thread: ToThread | None = None  # the shell's way to run a plain function that is awaited
 
     def __init__(
         self,
@@ -88,7 +82,7 @@ class Session:
         wrap: Callable[..., bytes] = lambda *messages: b"\n".join((*messages, b"")),
         connection_id: int = 0,
         peer: PeerIdentity | None = None,
-        on_subscription: Callable[[Subscription], object] | None = None,
+        on_subscription: Callable[[ServedSubscription], object] | None = None,
         on_pushes: Callable[[], object] | None = None,
     ) -> None:
         """``wrap`` frames messages to be sent. ``on_subscription`` is told of each subscription
@@ -99,15 +93,17 @@ class Session:
         self.connection_id = connection_id
         self.peer = peer
         self.forward: Forward | None = None  # takes all calls and notifications: a proxy's
-        self.relays = False  # a proxy's: all keeps its order, and goes out elsewhere
-        self.passed_on: Sized = ()  # the calls that it took and has not answered
+        self.is_proxy = False  # a proxy's: all keeps its order, and goes out elsewhere
+        self.forwarded_calls: Sized = ()  # the calls that it took and has not answered
         self.closed = False
         self.blocked = False  # set by a shell while what it took does not leave: begin nothing
         self.stalled = False  # something was not begun since too much waits to leave
-        self.outbox = Outbox(wrap, self.limits.queue_bytes)
-        self.send = self.outbox.put  # queue a message to be written
-        self.subscriptions = Subscriptions(self, on_subscription or (lambda subscription: None))
-        self.outgoing = Outgoing(self.send)
+        self.send_queue = SendQueue(wrap, self.limits.queue_bytes)
+        self.send = self.send_queue.put  # queue a message to be written
+        self.subscriptions = ServedSubscriptions(
+            self, on_subscription or (lambda subscription: None)
+        )
+        self.outgoing_calls = OutgoingCalls(self.send)
         self.calls = self.errors = 0
         self.timings: dict[str, Timing] = {}  # by method
         self.in_write: list[Pending] = []  # the calls that ``take`` returned last
@@ -116,33 +112,37 @@ class Session:
         self._methods = dispatcher.api.table(peer)
         self._most = self.limits.reply_bytes
         self._on_pushes = on_pushes
-        self._inbox = Inbox(self.limits.message_bytes)
-        self._ready: deque[Call] = deque()  # bound, and waiting for its turn
-        self._active: set[Call] = set()
+        self._receive_queue = ReceiveQueue(self.limits.message_bytes)
+        self._ready: deque[ServedCall] = deque()  # bound, and waiting for its turn
+        self._active: set[ServedCall] = set()
 
     # What arrives
 
     def receive(self, messages: Iterable[bytes]) -> None:
         """Take complete messages, as framing found them. ``next_call`` then works on them."""
-        self._inbox.new.extend(messages)
+        self._receive_queue.new.extend(messages)
 
-    def next_call(self) -> Call | None:
+    def next_call(self) -> ServedCall | None:
         """Answer what can be answered at once; return the next call that has to be run, if any.
 
         None also when as many calls are in flight as may be, or when it is ``stalled``: ask again
         when one has ended, or when what is queued has left.
         """
         limit = self.limits.calls
-        new, later, given_up = self._inbox.new, self._inbox.later, self._inbox.given_up
+        new, later, given_up = (
+            self._receive_queue.new,
+            self._receive_queue.later,
+            self._receive_queue.given_up,
+        )
         ready, active = self._ready, self._active
-        outbox = self.outbox
-        call: Call | None
-        while not (self.blocked or (outbox.size > outbox.mark and self._is_behind())):
+        send_queue = self.send_queue
+        call: ServedCall | None
+        while not (self.blocked or (send_queue.size > send_queue.mark and self._is_behind())):
             try:
                 if ready and len(active) < limit:
                     call = ready.popleft()
                 elif ready and len(ready) >= limit:
-                    self._inbox.look_ahead(self._take_other)
+                    self._receive_queue.look_ahead(self._take_other)
                     return None
                 elif new or later:
                     message = parse(later.popleft() if later else new.popleft())
@@ -164,55 +164,57 @@ class Session:
             else:
                 return self._begin(call)
         self.stalled = bool(new or later or ready)
-        if not self.relays:
-            self._inbox.look_ahead(self._take_other)
+        if not self.is_proxy:
+            self._receive_queue.look_ahead(self._take_other)
         return None
 
-    def _begin(self, call: Call) -> Call:
+    def _begin(self, call: ServedCall) -> ServedCall:
         self._active.add(call)
         if self.closed:  # just now, by another thread, which may have missed this one
             call.cancel()
         return call
 
     def _is_behind(self) -> bool:
-        return self.outbox.crowded and not self.relays
+        return self.send_queue.crowded and not self.is_proxy
 
     @property
     def crowded(self) -> bool:
         """True while so much waits to leave that no call should be made or begun."""
-        return self.blocked or self.outbox.crowded
+        return self.blocked or self.send_queue.crowded
 
     @property
     def awaiting(self) -> bool:
         """True while the other end owes something. Then it must be read from, however slowly it
         reads: it may be waiting for that in turn. (Of a proxy both ends see to that.)"""
-        return self.outgoing.awaiting and not self.relays
+        return self.outgoing_calls.awaiting and not self.is_proxy
 
     @property
     def full(self) -> bool:
         """True when nothing more should be read before a call has ended, or may begin."""
-        return bool(self._inbox.new) and (self.crowded or len(self._ready) >= self.limits.calls)
+        return bool(self._receive_queue.new) and (
+            self.crowded or len(self._ready) >= self.limits.calls
+        )
 
     @property
     def idle(self) -> bool:
         """True when there is nothing to be done for the other end."""
-        output = self.outbox.messages or self.outbox.has_pushes
-        return not (self.has_waiting or self._active or output or len(self.passed_on))
+        output = self.send_queue.messages or self.send_queue.has_pushes
+        return not (self.has_waiting or self._active or output or len(self.forwarded_calls))
 
     @property
     def has_waiting(self) -> bool:
         """True while something that came has not been looked at, or not been begun."""
-        return bool(self._inbox.new or self._inbox.later or self._ready)
+        return bool(self._receive_queue.new or self._receive_queue.later or self._ready)
 
     @property
     def in_flight(self) -> int:
         """How many of the other end's calls are running or waiting to."""
-        waiting = len(self._ready) + len(self._inbox.later)
-        return len(self._active) + waiting + len(self.passed_on)
+        waiting = len(self._ready) + len(self._receive_queue.later)
+        return len(self._active) + waiting + len(self.forwarded_calls)
 
     def _take_other(self, message: Parsed) -> None:
         """Take what begins no call, or several."""
-        if type(message) is Fault:
+        if type(message) is InvalidMessage:
             self._refuse(message.error.code)
             self.send(error_reply(message.id, message.error))
         elif type(message) is Message:
@@ -220,10 +222,10 @@ class Session:
         elif isinstance(message, list):
             self._take_batch(message)
 
-    def _take(self, message: Message, batch: tuple[Batch, int] | None) -> Call | None:
+    def _take(self, message: Message, batch: tuple[ServedBatch, int] | None) -> ServedCall | None:
         """Do what one message asks, or return the call that does."""
         if message.method is UNSET:
-            self.outgoing.settle(message)
+            self.outgoing_calls.settle(message)
             return None
         id = bytes(message.id)
         self.calls += 1
@@ -240,7 +242,7 @@ class Session:
             args = signature.bind(message.params)
             if not (method.fast and self.plain):
                 trace = trace_members(message) if message.traceparent else b""
-                return Call(self, method, args, id, batch, trace=trace)
+                return ServedCall(self, method, args, id, batch, trace=trace)
             started = perf_counter()
             try:
                 result = encode(signature.call(*args))
@@ -248,7 +250,7 @@ class Session:
                 self.measure(method, perf_counter() - started)
             reply = result_reply(id, result) if id else b""
         except Exception as error:
-            reply = self._explain(message, id, error, has_run=started > 0)
+            reply = self._to_error_reply(message, id, error, has_run=started > 0)
         if not 0 < len(reply) <= self._most:
             if not self.deliver(id, batch, reply):
                 self.count_error(str(message.method), TOO_LARGE)
@@ -258,18 +260,20 @@ class Session:
             batch[0].put(batch[1], id, reply)
         return None
 
-    def _explain(self, message: Message, id: bytes, error: Exception, *, has_run: bool) -> bytes:
-        explained = self.dispatcher.explain(str(message.method), self.connection_id, error)
+    def _to_error_reply(
+        self, message: Message, id: bytes, error: Exception, *, has_run: bool
+    ) -> bytes:
+        rpc_error = self.dispatcher.to_rpc_error(str(message.method), self.connection_id, error)
         if has_run:
             self.errors += 1
-            self.count_error(str(message.method), explained.code)
+            self.count_error(str(message.method), rpc_error.code)
         else:
-            self._refuse(explained.code, str(message.method), id, trace_members(message))
+            self._refuse(rpc_error.code, str(message.method), id, trace_members(message))
         if not id and isinstance(error, InvalidRequest):
             id = b"null"  # params of no kind: then it was no notification either
-        return error_reply(id, explained) if id else b""
+        return error_reply(id, rpc_error) if id else b""
 
-    def deliver(self, id: bytes, batch: tuple[Batch, int] | None, reply: bytes) -> bool:
+    def deliver(self, id: bytes, batch: tuple[ServedBatch, int] | None, reply: bytes) -> bool:
         """Send a reply, or hand it to its batch; empty: there is none. False: it was too large,
         and an error went in its place."""
         fits = len(reply) <= self._most
@@ -283,7 +287,11 @@ class Session:
         return fits
 
     def _take_special(
-        self, method: Method | None, message: Message, id: bytes, batch: tuple[Batch, int] | None
+        self,
+        method: Method | None,
+        message: Message,
+        id: bytes,
+        batch: tuple[ServedBatch, int] | None,
     ) -> None:
         name, params = str(message.method), message.params
         if method is not None and method.kind == "subscribe":
@@ -302,28 +310,28 @@ class Session:
         """Take what the two ends tell each other; what is unknown is ignored, as it must be."""
         try:
             if name.endswith("_subscription"):
-                self.outgoing.take_push(params)
+                self.outgoing_calls.take_push(params)
             elif name == "$/progress":
-                self.outgoing.take_progress(params)
+                self.outgoing_calls.take_progress(params)
             elif name == "$/cancelRequest":
                 self._cancel_served(bytes(_decode_cancel(params).id))
         except BAD_JSON:
-            self.outgoing.strays += 1
+            self.outgoing_calls.unmatched += 1
 
     def _cancel_served(self, id: bytes) -> None:
         known = [c for c in (*tuple(self._active), *tuple(self._ready)) if c.id == id]
         for call in known:
             call.cancel()
         if not known:
-            self._inbox.give_up(id)
+            self._receive_queue.give_up(id)
 
-    def _take_batch(self, items: list[Message | Fault]) -> None:
+    def _take_batch(self, items: list[Message | InvalidMessage]) -> None:
         if not items:
             self._refuse(InvalidRequest.code)
             self.send(error_reply(b"null", InvalidRequest("empty batch")))
             return
         if all(type(item) is Message and item.method is UNSET for item in items):
-            self.outgoing.settle_batch(items)  # type: ignore[arg-type]
+            self.outgoing_calls.settle_batch(items)  # type: ignore[arg-type]
             return
         if len(items) > self.limits.batch_items:
             self._refuse(InvalidRequest.code)
@@ -332,7 +340,7 @@ class Session:
             error = InvalidRequest(f"batch too large: at most {most} calls in one")
             self.send(b"[" + error_reply(next(ids, b"null"), error) + b"]")
             return
-        batch = Batch(len(items), self.limits.reply_bytes, self._batch_done)
+        batch = ServedBatch(len(items), self.limits.reply_bytes, self._batch_done)
         for at, item in enumerate(items):
             if type(item) is Message:
                 if item.method is UNSET:
@@ -340,11 +348,11 @@ class Session:
                 call = self._take(item, (batch, at))
                 if call is not None:
                     self._ready.append(call)
-            elif type(item) is Fault:
+            elif type(item) is InvalidMessage:
                 self._refuse(item.error.code)
                 batch.put(at, item.id, error_reply(item.id, item.error))
 
-    def _batch_done(self, batch: Batch, reply: bytes) -> None:
+    def _batch_done(self, batch: ServedBatch, reply: bytes) -> None:
         if reply:
             self.send(reply)
         for at, subscription in batch.subscriptions:
@@ -352,11 +360,11 @@ class Session:
 
     # Replies
 
-    def answer(self, call: Call, reply: bytes) -> None:
+    def answer(self, call: ServedCall, reply: bytes) -> None:
         """Take the reply to a call that ``next_call`` gave out; empty: there is none."""
         if call.batch is None and len(reply) <= self._most:
             if reply:
-                self.outbox.put(reply)
+                self.send_queue.put(reply)
         elif not self.deliver(call.id, call.batch, reply):
             self.count_error(call.method.name, TOO_LARGE)
         self._active.discard(call)  # last: until its reply is queued, the session is not idle
@@ -364,20 +372,20 @@ class Session:
     def take(self, *, pushes: bool = False) -> bytes:
         """Return all bytes to be written, each message framed; with ``pushes`` also some of what
         the subscriptions have queued. Under the shell's write lock."""
-        self.in_write = self.outgoing.taken() if self.outgoing.unsent else []
-        return self.outbox.take(pushes=pushes)
+        self.in_write = self.outgoing_calls.taken() if self.outgoing_calls.unsent else []
+        return self.send_queue.take(pushes=pushes)
 
     @property
     def has_output(self) -> bool:
         """True when there is something to be taken, pushes apart."""
-        return bool(self.outbox.messages)
+        return bool(self.send_queue.messages)
 
     @property
     def has_pushes(self) -> bool:
         """True when a subscription has something to be taken."""
-        return self.outbox.has_pushes
+        return self.send_queue.has_pushes
 
-    def measure(self, method: Method, seconds: float, call: Call | None = None) -> None:
+    def measure(self, method: Method, seconds: float, call: ServedCall | None = None) -> None:
         """Add one call to the statistics. (Two threads at once may lose one: they are no bill.)"""
         timing = self.timings.get(method.name)
         if timing is None:
@@ -404,7 +412,7 @@ class Session:
     # Subscriptions that we serve
 
     def _subscribe(
-        self, namespace: str, message: Message, id: bytes, batch: tuple[Batch, int] | None
+        self, namespace: str, message: Message, id: bytes, batch: tuple[ServedBatch, int] | None
     ) -> None:
         if not id:
             self.deliver(id, batch, b"")  # nobody could be told the subscription's id
@@ -417,25 +425,25 @@ class Session:
         if batch is None:
             self.subscriptions.begin(subscription, told=fits)
 
-    def pushes_from(self, subscription: Subscription) -> None:
+    def pushes_from(self, subscription: ServedSubscription) -> None:
         """Note that a subscription has something to be taken, and had nothing."""
-        if self.outbox.put_pushes(subscription) and self._on_pushes is not None:
+        if self.send_queue.put_pushes(subscription) and self._on_pushes is not None:
             self._on_pushes()
 
     # The end
 
     def receive_eof(self) -> None:
         """The other end will send no more: our calls have no answer, its own still get theirs."""
-        self.outgoing.fail_all("the connection ended before the reply")
+        self.outgoing_calls.fail_all("the connection ended before the reply")
         self.subscriptions.end()
 
     def close(self, reason: str = "the connection was lost") -> None:
         """Everything ends: calls on both sides, subscriptions, what was queued. Idempotent."""
         self.closed = True
-        self.outbox.close()
-        self._inbox.clear()
+        self.send_queue.close()
+        self._receive_queue.clear()
         self._ready.clear()
         for call in tuple(self._active):
             call.cancel()
         self.subscriptions.end()
-        self.outgoing.fail_all(reason)
+        self.outgoing_calls.fail_all(reason)

@@ -13,9 +13,9 @@ from msgspec import Raw
 from npipe.errors import ConnectionLost, ProtocolError, RPCError
 from npipe.rpc.session.outgoing_calls import Entry
 from npipe.rpc.session.pending_calls import Outcome, Pending
-from npipe.rpc.threads.driver import Link
-from npipe.rpc.threads.subscription import Subscribed
-from npipe.rpc.threads.waiter import Reply
+from npipe.rpc.threads.driver import Driver
+from npipe.rpc.threads.subscription import ClientSubscription
+from npipe.rpc.threads.waiter import ReplyWaiter
 from npipe.rpc.wire.messages import BAD_JSON, encode
 
 __all__ = ["Caller", "Entry"]
@@ -28,7 +28,7 @@ QUEUE_SIZE = 20_000  # items that a subscription holds for a slow program; geth'
 class Caller:
     """Makes calls over one link. Any number of threads may use it at once."""
 
-    def __init__(self, link: Callable[[], Link], *, timeout: float | None = None) -> None:
+    def __init__(self, link: Callable[[], Driver], *, timeout: float | None = None) -> None:
         """``link()`` gives the link to use."""
         self._get_link = link
         self._timeout = timeout
@@ -60,10 +60,10 @@ class Caller:
         hear = None if on_progress is None else _hear(on_progress)
         deadline = Deadline(self._timeout if timeout is None else timeout)
 
-        def send(link: Link) -> list[Outcome]:
-            reply: Reply[Outcome] = Reply()
+        def send(link: Driver) -> list[Outcome]:
+            reply: ReplyWaiter[Outcome] = ReplyWaiter()
             _await_room(link, deadline)
-            pending = link.session.outgoing.call(method, text, reply, hear)
+            pending = link.session.outgoing_calls.call(method, text, reply, hear)
             return [_await(link, reply, pending, deadline)]
 
         (outcome,) = self._exchange(send, idempotent=idempotent)
@@ -74,7 +74,7 @@ class Caller:
         text = encode_params(params, named)
         link = self._get_link()
         link.await_room(None)
-        link.session.outgoing.notify(method, text)
+        link.session.outgoing_calls.notify(method, text)
         link.flush()
 
     def batch(
@@ -95,10 +95,10 @@ class Caller:
             return []
         deadline = Deadline(self._timeout if timeout is None else timeout)
 
-        def send(link: Link) -> list[Outcome]:
-            reply: Reply[list[Outcome]] = Reply()
+        def send(link: Driver) -> list[Outcome]:
+            reply: ReplyWaiter[list[Outcome]] = ReplyWaiter()
             _await_room(link, deadline)
-            pending = link.session.outgoing.batch(calls, reply)
+            pending = link.session.outgoing_calls.batch(calls, reply)
             return _await(link, reply, pending, deadline)
 
         outcomes = self._exchange(send, idempotent=idempotent)
@@ -115,27 +115,31 @@ class Caller:
         timeout: float | None = None,
         result_type: Any = Any,
         queue_size: int = QUEUE_SIZE,
-    ) -> Subscribed:
+    ) -> ClientSubscription:
         """Subscribe, and return an iterator over what is pushed.
 
         At most ``queue_size`` items wait for the program to take them; when one more comes, the
         subscription ends and the iterator raises, after the items that it has.
         """
         link = self._get_link()
-        outgoing = link.session.outgoing
+        outgoing_calls = link.session.outgoing_calls
 
         def unsubscribe(id: bytes) -> None:
-            outgoing.forget_subscription(id)
+            outgoing_calls.forget_subscription(id)
             with contextlib.suppress(ConnectionLost):
-                outgoing.call(f"{namespace}_unsubscribe", b"[" + id + b"]", lambda outcome: None)
+                outgoing_calls.call(
+                    f"{namespace}_unsubscribe", b"[" + id + b"]", lambda outcome: None
+                )
                 link.flush_aside()
 
-        subscribed = Subscribed(lambda r: decode_result(r, result_type), queue_size, unsubscribe)
-        reply: Reply[Outcome] = Reply()
+        subscribed = ClientSubscription(
+            lambda r: decode_result(r, result_type), queue_size, unsubscribe
+        )
+        reply: ReplyWaiter[Outcome] = ReplyWaiter()
         text = encode_params((name, *params), None)
         deadline = Deadline(self._timeout if timeout is None else timeout)
         _await_room(link, deadline)
-        pending = outgoing.subscribe(namespace, text, subscribed.push, reply)
+        pending = outgoing_calls.subscribe(namespace, text, subscribed.push, reply)
         outcome = _await(link, reply, pending, deadline)
         if isinstance(outcome, Exception):
             raise outcome
@@ -152,7 +156,7 @@ class Caller:
             return self.call("modules", timeout=timeout, result_type=dict[str, str])  # type: ignore[no-any-return]
 
     def _exchange(
-        self, send: Callable[[Link], list[Outcome]], *, idempotent: bool
+        self, send: Callable[[Driver], list[Outcome]], *, idempotent: bool
     ) -> list[Outcome]:
         """Send over the link and return what became of it. Here a client decides to send again."""
         return send(self._get_link())
@@ -166,13 +170,13 @@ class Deadline:
         self.end = None if seconds is None else time.monotonic() + seconds
 
 
-def _await_room(link: Link, deadline: Deadline) -> None:
+def _await_room(link: Driver, deadline: Deadline) -> None:
     """Wait until the other end has read what was sent before. Raises TimeoutError."""
     if not link.await_room(deadline.end):
         raise TimeoutError(f"could not be sent within {deadline.seconds} seconds")
 
 
-def _await(link: Link, reply: Reply[T], pending: Pending, deadline: Deadline) -> T:
+def _await(link: Driver, reply: ReplyWaiter[T], pending: Pending, deadline: Deadline) -> T:
     """Send what was queued, wait for the reply. When it does not come in time: cancel it, raise
     TimeoutError."""
     try:
@@ -190,8 +194,8 @@ def _await(link: Link, reply: Reply[T], pending: Pending, deadline: Deadline) ->
     return reply.outcome
 
 
-def _give_up(link: Link, pending: Pending) -> None:
-    link.session.outgoing.cancel(pending)
+def _give_up(link: Driver, pending: Pending) -> None:
+    link.session.outgoing_calls.cancel(pending)
     link.flush_aside()
 
 

@@ -19,11 +19,11 @@ from npipe.rpc.service.dispatcher import Dispatcher
 from npipe.rpc.session.outgoing_calls import Members
 from npipe.rpc.session.pending_calls import Outcome
 from npipe.rpc.threads.caller import Caller
-from npipe.rpc.threads.driver import Link
+from npipe.rpc.threads.driver import Driver
 from npipe.rpc.threads.endpoints import Endpoint, open_endpoint
-from npipe.rpc.threads.leader_follower import LendingLink
-from npipe.rpc.threads.runtime import Shell
-from npipe.rpc.threads.subscription import Subscribed
+from npipe.rpc.threads.leader_follower import LeaderFollowerDriver
+from npipe.rpc.threads.runtime import Runtime
+from npipe.rpc.threads.subscription import ClientSubscription
 from npipe.security import PeerIdentity
 from npipe.transport.base import Connection
 
@@ -66,8 +66,8 @@ class Client(Caller):
     ) -> None:
         """``dial(again)`` makes a connection. ``timeout`` is that of every call that names none."""
         self._dial = dial
-        self._shell = Shell(Dispatcher(api or API()), limits, framing)
-        self._lends = api is None and self._shell.limits.idle_timeout is None
+        self._runtime = Runtime(Dispatcher(api or API()), limits, framing)
+        self._lends = api is None and self._runtime.limits.idle_timeout is None
         self._reconnect = reconnect
         self._closed = False
         self._lock = threading.Lock()
@@ -80,7 +80,7 @@ class Client(Caller):
         """Close the connection. Calls in flight end in ClosedError. Idempotent."""
         self._closed = True
         self._link.close("closed")
-        self._shell.stop()
+        self._runtime.stop()
 
     def set_members(self, members: Members | None) -> None:
         """Have each request carry the members that ``members()`` returns, beside its method.
@@ -89,7 +89,7 @@ class Client(Caller):
         on where it comes from, as the context of a trace does.
         """
         self._members = members
-        self._link.session.outgoing.members = members
+        self._link.session.outgoing_calls.members = members
 
     @property
     def peer(self) -> PeerIdentity | None:
@@ -110,26 +110,26 @@ class Client(Caller):
         """See ``Caller.subscribe``. With ``renew`` a subscription that the connection takes down
         with it is made again on the next one, with the item ``rpc.GAP`` where some are missing."""
 
-        def again() -> Subscribed:
+        def again() -> ClientSubscription:
             options: dict[str, Any] = {} if queue_size is None else {"queue_size": queue_size}
             return Caller.subscribe(
                 self, namespace, name, *params, timeout=timeout, result_type=result_type, **options
             )
 
-        return Renewed(again) if renew else again()
+        return ResilientSubscription(again) if renew else again()
 
-    def _open(self, *, again: bool) -> Link:
+    def _open(self, *, again: bool) -> Driver:
         connection = self._dial(again)
         # Callers read for themselves where nobody is to be served meanwhile and deadlines work.
         lending = self._lends and connection.has_deadlines
-        kind = LendingLink if lending else Link
-        link = self._shell.open(connection, next(self._ids), _log_end, kind=kind)
+        kind = LeaderFollowerDriver if lending else Driver
+        link = self._runtime.open(connection, next(self._ids), _log_end, kind=kind)
         link.session.remote = self
-        link.session.outgoing.members = self._members
+        link.session.outgoing_calls.members = self._members
         link.start()
         return link
 
-    def _live_link(self) -> Link:
+    def _live_link(self) -> Driver:
         """Return the link; a new one where the old was lost and that is wanted."""
         link = self._link
         if link.closed and not self._closed and self._reconnect is not None:
@@ -143,7 +143,7 @@ class Client(Caller):
         return link
 
     def _exchange(
-        self, send: Callable[[Link], list[Outcome]], *, idempotent: bool
+        self, send: Callable[[Driver], list[Outcome]], *, idempotent: bool
     ) -> list[Outcome]:
         pause, give_up = FIRST_PAUSE, 0.0
         while True:
@@ -172,15 +172,15 @@ class Client(Caller):
         self.close()
 
 
-class Renewed:
+class ResilientSubscription:
     """A subscription that outlives its connection. Iterate over it; close it."""
 
-    def __init__(self, subscribe: Callable[[], Subscribed]) -> None:
+    def __init__(self, subscribe: Callable[[], ClientSubscription]) -> None:
         self._subscribe = subscribe
         self._current = subscribe()
 
     def next(self, timeout: float | None = None) -> Any:
-        """See ``Subscribed.next``; GAP after the connection was lost and made again."""
+        """See ``ClientSubscription.next``; GAP after the connection was lost and made again."""
         try:
             return self._current.next(timeout)
         except ConnectionLost:
@@ -203,7 +203,7 @@ class Renewed:
         self.close()
 
 
-def _log_end(link: Link, reason: str) -> None:
+def _log_end(link: Driver, reason: str) -> None:
     log.debug("connection to %s closed (%s)", link.session.peer, reason)
 
 

@@ -1,10 +1,10 @@
-"""One connection, driven by threads: the shell around a ``Session``, for servers and clients.
+"""Drive one connection by threads: the I/O around a ``Session``, for servers and clients.
 
-One thread reads, and runs the calls that it reads itself: a call and its answer then cost one
-read, one write and no switch of threads. Where a call takes longer than ``PATIENCE``, the ``Watch``
-gives the reading to a fresh thread, so that what comes after it (other calls, replies, a
-``$/cancelRequest``) is not held up; the method is remembered as slow, and its next calls get a
-thread of their own from the start. What a message means is not known here: see ``session``.
+One thread reads, and runs the calls that it reads: a call and its reply then cost one read, one
+write and no switch of threads. When a call takes longer than ``PATIENCE``, the
+``SlowCallMonitor`` hands the reading to a fresh thread, so that later messages (other calls,
+replies, a ``$/cancelRequest``) are not held up; the method is remembered as slow, and its next
+calls get a thread of their own from the start. What a message means is decided in ``session``.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from collections.abc import Callable
 from typing import Any
 
 from npipe.errors import ClosedError, ParseError, ProtocolError
-from npipe.rpc.service.dispatcher import Call
+from npipe.rpc.session.served_calls import ServedCall
 from npipe.rpc.session.session import Session
-from npipe.rpc.threads.executor import Runner
-from npipe.rpc.threads.slow_calls import Gates, Watch, start_thread
-from npipe.rpc.threads.spin_read import EagerReads
-from npipe.rpc.threads.waiter import Reply
+from npipe.rpc.threads.executor import CallExecutor
+from npipe.rpc.threads.slow_calls import ConcurrencyLimits, SlowCallMonitor, start_thread
+from npipe.rpc.threads.spin_read import SpinReader
+from npipe.rpc.threads.waiter import ReplyWaiter
 from npipe.rpc.threads.writer import Writer
 from npipe.rpc.wire.framing import Framing
 from npipe.rpc.wire.messages import error_reply
 from npipe.transport.base import Connection
 
-__all__ = ["Link"]
+__all__ = ["Driver"]
 
 log = logging.getLogger("npipe.rpc")
 
@@ -36,7 +36,7 @@ READ_SIZE = 65536  # bytes; what a Unix socket holds by default is about three t
 GONE_SECONDS = 0.05  # between two looks whether a half-closed other end has gone for good
 
 
-class Link:
+class Driver:
     """Moves bytes between a connection and its session, and runs the session's calls."""
 
     def __init__(
@@ -44,17 +44,17 @@ class Link:
         connection: Connection,
         session: Session,
         framing: Framing,
-        watch: Watch,
-        gates: Gates,
+        watch: SlowCallMonitor,
+        concurrency: ConcurrencyLimits,
         *,
-        on_close: Callable[[Link, str], object],
-        run_async: Callable[[Runner, Call], object] | None = None,
+        on_close: Callable[[Driver, str], object],
+        run_async: Callable[[CallExecutor, ServedCall], object] | None = None,
     ) -> None:
         """``on_close(link, reason)`` is called once. ``run_async`` starts an ``async def`` call."""
         self.connection = connection
         self.session = session
         self.progress = 0  # calls ended in the reading thread; stands still while one is slow
-        self.partner: Link | None = None  # in a proxy: where what is read here goes
+        self.peer_driver: Driver | None = None  # in a proxy: where what is read here goes
         self.bytes_in = 0
         self._framing = framing
         self._watch = watch
@@ -65,18 +65,18 @@ class Link:
             name=f"npipe-{session.connection_id:06d}-write",
             on_failure=self.close,
         )
-        self._runner = Runner(
+        self._executor = CallExecutor(
             session,
             self._writer,
-            gates,
+            concurrency,
             name=self._thread_name,
             run_async=run_async,
             on_pause=self._on_pause,
         )
         self._state_lock = threading.Lock()
         self._reader: object = None  # who reads: a token, compared by identity
-        self._current: Call | None = None
-        self._eager = EagerReads(watch.looking)
+        self._current: ServedCall | None = None
+        self._spin_reader = SpinReader(watch.looking)
         self._at_end = False  # the other end has finished sending
         self._closed = False
         self._blank = False  # nothing but whitespace came last
@@ -93,16 +93,16 @@ class Link:
         token = self._reader = object()
         self._read_as(token)
 
-    def wait(self, reply: Reply[Any], until: float | None) -> bool:
+    def wait(self, reply: ReplyWaiter[Any], until: float | None) -> bool:
         """Wait for the reply to a call over this link. False: it has not come in time."""
         return reply.wait(until)
 
     def interrupted(self) -> None:
         """Say that an exception (KeyboardInterrupt) ended ``wait``; its calls are given up."""
 
-    def join(self, other: Link) -> None:
+    def join(self, other: Driver) -> None:
         """Write to the other what is read here, and the other way round."""
-        self.partner, other.partner = other, self
+        self.peer_driver, other.peer_driver = other, self
 
     # Reading
 
@@ -110,10 +110,10 @@ class Link:
         try:
             while self._work(token):
                 self._answer()
-                if self.session.stalled and self._runner.catch_up():
+                if self.session.stalled and self._executor.catch_up():
                     continue
-                if self.partner is not None:
-                    self.partner.flush()
+                if self.peer_driver is not None:
+                    self.peer_driver.flush()
                 if not self._read_once():
                     self._finish(token)
                     return
@@ -158,7 +158,7 @@ class Link:
 
     def _read(self) -> bytes:
         if self.session.limits.idle_timeout is None:
-            data = self._eager.read(self.connection, READ_SIZE)
+            data = self._spin_reader.read(self.connection, READ_SIZE)
             return self.connection.read(READ_SIZE) if data is None else data
         while True:
             before = self.bytes_out
@@ -167,7 +167,7 @@ class Link:
                     self._idle_end = time.monotonic() + self.session.limits.idle_timeout
                 self.connection.set_read_deadline(self._idle_end)
             try:
-                data = self._eager.read(self.connection, READ_SIZE)
+                data = self._spin_reader.read(self.connection, READ_SIZE)
                 return self.connection.read(READ_SIZE) if data is None else data
             except TimeoutError:
                 # Not ``in_flight``: a call that has just ended has its reply still to be written.
@@ -187,7 +187,7 @@ class Link:
 
     def _wait_for_room(self, until: float | None = None) -> None:
         """Read no further while more calls wait than may. Raises TimeoutError."""
-        room = self._runner.room
+        room = self._executor.room
         while self.session.full and not self._closed:
             room.clear()
             left = None if until is None else max(0, until - time.monotonic())
@@ -209,8 +209,8 @@ class Link:
             watch.wake()
         while call is not None:
             method = call.method
-            if method.is_async or all_async or method.slow or method.apart:
-                self._runner.start(call)
+            if method.is_async or all_async or method.slow or method.own_thread:
+                self._executor.start(call)
             else:
                 self._current = call
                 call.run()
@@ -219,7 +219,7 @@ class Link:
                     self.progress += 1
                     taken_over = self._reader is not token
                 if taken_over:
-                    self._runner.after_call()
+                    self._executor.after_call()
                     return False
             call = session.next_call()
         watch.busy.discard(self)
@@ -277,8 +277,8 @@ class Link:
         """Write the replies to what the reading thread has run. One that must read on, or read for
         a proxy's other side, has them written."""
         session = self.session
-        if session.outbox.messages:
-            if session.outgoing.awaiting or session.relays:
+        if session.send_queue.messages:
+            if session.outgoing_calls.awaiting or session.is_proxy:
                 self.flush_aside()
             else:
                 self._writer.flush_replies()
@@ -297,8 +297,8 @@ class Link:
             self._complain(error)
         if not self._work(token):
             return  # the other thread will find the end again
-        if self.session.stalled and not self._runner.hold():
-            self._runner.after_call()
+        if self.session.stalled and not self._executor.hold():
+            self._executor.after_call()
         self._writer.flush()
         self._at_end = True
         with self._writer.lock:  # a write in progress first finds out whether it wrote anything
@@ -312,8 +312,8 @@ class Link:
         self.check_end()
 
     def _on_pause(self) -> None:
-        if self.partner is not None:
-            self.partner.flush()
+        if self.peer_driver is not None:
+            self.peer_driver.flush()
         self.check_end()
 
     def check_end(self) -> None:
@@ -332,7 +332,7 @@ class Link:
             self.connection.close()
         with self._writer.lock:  # see _finish; every write ends at once now
             self.session.close(reason)
-        self._runner.room.set()
+        self._executor.room.set()
         self._writer.close()
         self._on_close(self, reason)
 

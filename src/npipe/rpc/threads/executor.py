@@ -11,27 +11,27 @@ import threading
 import time
 from collections.abc import Callable
 
-from npipe.rpc.service.dispatcher import Call
+from npipe.rpc.session.served_calls import ServedCall
 from npipe.rpc.session.session import Session
-from npipe.rpc.threads.slow_calls import PATIENCE, Gates, start_thread
+from npipe.rpc.threads.slow_calls import PATIENCE, ConcurrencyLimits, start_thread
 from npipe.rpc.threads.writer import Writer
 
-__all__ = ["Runner"]
+__all__ = ["CallExecutor"]
 
 QUICK = 0.001  # seconds; a call of a slow method that takes less clears its name
 
 
-class Runner:
+class CallExecutor:
     """Runs calls. Its methods may be called from any thread."""
 
     def __init__(
         self,
         session: Session,
         writer: Writer,
-        gates: Gates,
+        concurrency: ConcurrencyLimits,
         *,
         name: str,
-        run_async: Callable[[Runner, Call], object] | None,
+        run_async: Callable[[CallExecutor, ServedCall], object] | None,
         on_pause: Callable[[], object],
     ) -> None:
         """``name`` is that of its threads. ``run_async`` starts an ``async def`` call;
@@ -39,14 +39,14 @@ class Runner:
         self.room = threading.Event()  # set when a call may have ended, or begun
         self._session = session
         self._writer = writer
-        self._gates = gates
+        self._concurrency = concurrency
         self._name = name
         self._run_async = run_async
         self._on_pause = on_pause
         writer.on_room = self.resume
         self._held = False  # calls wait for what is queued to leave, and nobody for them
 
-    def start(self, call: Call) -> None:
+    def start(self, call: ServedCall) -> None:
         """Run a call elsewhere: here only where no thread is to be had."""
         if self._is_async(call) and self._run_async is not None:
             self._run_async(self, call)
@@ -56,10 +56,10 @@ class Runner:
         except RuntimeError:
             call.run()
 
-    def _run(self, call: Call) -> None:
+    def _run(self, call: ServedCall) -> None:
         self._writer.flush_replies()  # where much waits to be written, no more is made
         if call.method.options.concurrency is not None:
-            with self._gates.of(call.method):
+            with self._concurrency.of(call.method):
                 call.run()
             self.after_call()
             return
@@ -77,7 +77,7 @@ class Runner:
         while True:
             call = session.next_call()
             if call is not None:
-                if self._is_async(call) or call.method.apart:
+                if self._is_async(call) or call.method.own_thread:
                     self.start(call)
                 else:
                     call.run()
@@ -134,5 +134,5 @@ class Runner:
         except RuntimeError:  # no thread to be had
             self.after_call()
 
-    def _is_async(self, call: Call) -> bool:
+    def _is_async(self, call: ServedCall) -> bool:
         return call.method.is_async or self._session.all_async

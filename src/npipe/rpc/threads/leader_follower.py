@@ -18,16 +18,16 @@ import threading
 import time
 from typing import Any
 
-from npipe.rpc.threads.driver import Link
+from npipe.rpc.threads.driver import Driver
 from npipe.rpc.threads.slow_calls import start_thread
-from npipe.rpc.threads.waiter import Reply
+from npipe.rpc.threads.waiter import ReplyWaiter
 
-__all__ = ["GRACE", "LendingLink"]
+__all__ = ["GRACE", "LeaderFollowerDriver"]
 
 GRACE = 0.01  # seconds; what comes unasked waits no longer than twice that
 
 
-class LendingLink(Link):
+class LeaderFollowerDriver(Driver):
     """A link that serves no functions of the user's."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -43,9 +43,9 @@ class LendingLink(Link):
     def start(self) -> None:
         start_thread(self._keep, f"npipe-{self.session.connection_id:06d}")
 
-    def wait(self, reply: Reply[Any], until: float | None) -> bool:
-        """Read until the reply is here, or let the others; see ``Link.wait``."""
-        if not self.session.outgoing.subscribed and self._turn.acquire(blocking=False):
+    def wait(self, reply: ReplyWaiter[Any], until: float | None) -> bool:
+        """Read until the reply is here, or let the others; see ``Driver.wait``."""
+        if not self.session.outgoing_calls.subscribed and self._turn.acquire(blocking=False):
             try:
                 self._lead(reply, until)
             except BaseException:
@@ -58,7 +58,7 @@ class LendingLink(Link):
     def interrupted(self) -> None:
         # A KeyboardInterrupt may come between reading and keeping what was read. Who is
         # interrupted gives its call up, but others must not wait for what is lost.
-        if self._torn and len(self.session.outgoing):
+        if self._torn and len(self.session.outgoing_calls):
             self.close("interrupted while reading")
         self._torn = False
 
@@ -68,7 +68,7 @@ class LendingLink(Link):
 
     # The caller that leads
 
-    def _lead(self, reply: Reply[Any], until: float | None) -> None:
+    def _lead(self, reply: ReplyWaiter[Any], until: float | None) -> None:
         self._turns += 1
         if reply.outcome is not None:  # it came before the turn was free
             return
@@ -102,7 +102,7 @@ class LendingLink(Link):
         self._work(None)
         if session.stalled:
             session.stalled = False
-            self._runner.hold()
+            self._executor.hold()
         if taken != session.calls + session.errors:  # it may have made a reply to something
             self.flush_aside()
         return True
@@ -114,8 +114,8 @@ class LendingLink(Link):
 
     def _needed(self) -> bool:
         """Say whether somebody should be reading now."""
-        outgoing = self.session.outgoing
-        return len(outgoing) > 0 or outgoing.subscribed
+        outgoing_calls = self.session.outgoing_calls
+        return len(outgoing_calls) > 0 or outgoing_calls.subscribed
 
     # The keeper
 
@@ -155,7 +155,7 @@ class LendingLink(Link):
 
     def _work(self, token: object) -> bool:
         while (call := self.session.next_call()) is not None:
-            self._runner.start(call)  # never here: a caller waits for its own reply
+            self._executor.start(call)  # never here: a caller waits for its own reply
         return True
 
     def _wait_for_room(self, until: float | None = None) -> None:

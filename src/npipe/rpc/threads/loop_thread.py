@@ -12,15 +12,15 @@ from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from npipe.rpc.handlers.feeds import feed_async
+from npipe.rpc.handlers.coroutine_feed import run_subscription_async
 
 if TYPE_CHECKING:
     import asyncio
 
     from npipe.rpc.service.api import Method
-    from npipe.rpc.service.dispatcher import Call
-    from npipe.rpc.session.served_subscriptions import Subscription
-    from npipe.rpc.threads.executor import Runner
+    from npipe.rpc.session.served_calls import ServedCall
+    from npipe.rpc.session.served_subscriptions import ServedSubscription
+    from npipe.rpc.threads.executor import CallExecutor
 
 __all__ = ["LoopThread"]
 
@@ -32,10 +32,10 @@ class LoopThread:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._gates: dict[str, asyncio.Semaphore] = {}  # the loop's thread's
+        self._concurrency: dict[str, asyncio.Semaphore] = {}  # the loop's thread's
         self._stopped = False
 
-    def run_call(self, runner: Runner, call: Call) -> None:
+    def run_call(self, executor: CallExecutor, call: ServedCall) -> None:
         """Start a call; its reply is written when it ends. Cancelling it cancels the task."""
 
         import asyncio
@@ -46,7 +46,7 @@ class LoopThread:
                     await call.run_async()
             finally:
                 call.fail(asyncio.CancelledError())  # if it was, while it waited at its gate
-                await _apart(runner.after_async_call)
+                await _apart(executor.after_async_call)
 
         if not self._start(call, run):
             call.fail(asyncio.CancelledError())
@@ -57,11 +57,11 @@ class LoopThread:
         most = method.options.concurrency
         if most is None:
             return contextlib.nullcontext()
-        return self._gates.setdefault(method.name, asyncio.Semaphore(most))
+        return self._concurrency.setdefault(method.name, asyncio.Semaphore(most))
 
-    def run_subscription(self, subscription: Subscription) -> None:
+    def run_subscription(self, subscription: ServedSubscription) -> None:
         """Start an async generator, and push what it yields."""
-        if not self._start(subscription.call, partial(feed_async, subscription)):
+        if not self._start(subscription.call, partial(run_subscription_async, subscription)):
             subscription.finish()
 
     def stop(self) -> None:
@@ -74,7 +74,7 @@ class LoopThread:
             if thread is not threading.current_thread():
                 thread.join()
 
-    def _start(self, call: Call, run: Callable[[], Coroutine[Any, Any, None]]) -> bool:
+    def _start(self, call: ServedCall, run: Callable[[], Coroutine[Any, Any, None]]) -> bool:
         """Run it in a task; return False once it is stopped. ``run()`` is called in the task: one
         that is cancelled before its first step leaves nothing behind that was never awaited."""
         import asyncio

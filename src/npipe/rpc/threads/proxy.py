@@ -9,9 +9,9 @@ from npipe.rpc.limits import Limits
 from npipe.rpc.service.api import API
 from npipe.rpc.service.dispatcher import Dispatcher
 from npipe.rpc.session.forwarding import join_sessions
-from npipe.rpc.threads.driver import Link
+from npipe.rpc.threads.driver import Driver
 from npipe.rpc.threads.endpoints import Endpoint, open_endpoint
-from npipe.rpc.threads.runtime import Shell
+from npipe.rpc.threads.runtime import Runtime
 from npipe.rpc.threads.server import Server
 from npipe.rpc.threads.slow_calls import start_thread
 from npipe.transport.base import Connection
@@ -42,7 +42,7 @@ class Proxy(Server):
         super().__init__(API(), limits=limits, framing=framing)
         self._upstream = upstream
         self._options = {"timeout": connect_timeout, **options}
-        self._upstream_shell = Shell(Dispatcher(API()), limits, upstream_framing)
+        self._upstream_shell = Runtime(Dispatcher(API()), limits, upstream_framing)
 
     def serve_connection(self, connection: Connection) -> None:
         """Serve one client; return at once. Without an upstream its connection is closed."""
@@ -68,7 +68,7 @@ class Proxy(Server):
         other.start()
         link.start()
 
-    def _closed(self, link: Link, reason: str) -> None:
+    def _closed(self, link: Driver, reason: str) -> None:
         super()._closed(link, reason)
-        if link.partner is not None:
-            link.partner.close(reason)
+        if link.peer_driver is not None:
+            link.peer_driver.close(reason)

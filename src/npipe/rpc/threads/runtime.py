@@ -5,27 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from npipe.rpc.handlers.feeds import start_feed
-from npipe.rpc.handlers.to_thread import run_apart
+from npipe.rpc.handlers.thread_feed import start_subscription
+from npipe.rpc.handlers.to_thread import run_in_thread
 from npipe.rpc.limits import Limits
 from npipe.rpc.service.dispatcher import Dispatcher
-from npipe.rpc.session.served_subscriptions import Subscription
+from npipe.rpc.session.served_subscriptions import ServedSubscription
 from npipe.rpc.session.session import Session
 from npipe.rpc.threads.caller import Caller
-from npipe.rpc.threads.driver import Link
+from npipe.rpc.threads.driver import Driver
 from npipe.rpc.threads.loop_thread import LoopThread
-from npipe.rpc.threads.slow_calls import Gates, Watch, start_thread
+from npipe.rpc.threads.slow_calls import ConcurrencyLimits, SlowCallMonitor, start_thread
 from npipe.rpc.wire import framing as framings
 from npipe.transport.base import Connection
 
-__all__ = ["Shell"]
+__all__ = ["Runtime"]
 
 
 def _start(job: Callable[[], None]) -> None:
     start_thread(job, "npipe-call")
 
 
-class Shell:
+class Runtime:
     """Makes links that serve one dispatcher. ``stop`` ends the threads that they share."""
 
     def __init__(self, dispatcher: Dispatcher, limits: Limits | None, framing: str) -> None:
@@ -33,25 +33,25 @@ class Shell:
         self.limits = limits or Limits()
         self._dispatcher = dispatcher
         self._framing = framing
-        self._watch = Watch()
-        self._gates = Gates()
+        self._watch = SlowCallMonitor()
+        self._concurrency = ConcurrencyLimits()
         self._loop = LoopThread()
 
     def open(
         self,
         connection: Connection,
         id: int,
-        on_close: Callable[[Link, str], object],
+        on_close: Callable[[Driver, str], object],
         *,
-        kind: type[Link] = Link,
-    ) -> Link:
+        kind: type[Driver] = Driver,
+    ) -> Driver:
         """Put a link of this kind together. It reads only once it is started."""
 
-        def on_subscription(subscription: Subscription) -> None:
+        def on_subscription(subscription: ServedSubscription) -> None:
             if subscription.is_async:
                 self._loop.run_subscription(subscription)
             else:
-                start_feed(subscription)
+                start_subscription(subscription)
 
         def on_pushes() -> None:
             link.push_soon()
@@ -69,14 +69,14 @@ class Shell:
             on_subscription=on_subscription,
             on_pushes=on_pushes,
         )
-        session.apart = partial(run_apart, _start)
+        session.to_thread = partial(run_in_thread, _start)
         run_async = self._loop.run_call
         link = kind(
             connection,
             session,
             framing,
             self._watch,
-            self._gates,
+            self._concurrency,
             on_close=on_close,
             run_async=run_async,
         )

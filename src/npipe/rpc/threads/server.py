@@ -1,4 +1,4 @@
-"""A JSON-RPC server with threads: it listens, accepts, and gives each connection a ``Link``."""
+"""A JSON-RPC server with threads: it listens, accepts, and gives each connection a ``Driver``."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from npipe.rpc.limits import Limits
 from npipe.rpc.service.api import API
 from npipe.rpc.service.dispatcher import Dispatcher, Middleware
 from npipe.rpc.session.server_stats import Stats
-from npipe.rpc.threads.driver import Link
-from npipe.rpc.threads.runtime import Shell
+from npipe.rpc.threads.driver import Driver
+from npipe.rpc.threads.runtime import Runtime
 from npipe.rpc.threads.slow_calls import start_thread
 from npipe.transport import listen
 from npipe.transport.base import Connection, Listener
@@ -65,10 +65,10 @@ class Server:
             error_code=error_code,
             log_calls=log_calls,
         )
-        self._shell = Shell(dispatcher, limits, framing)
-        self.limits = self._shell.limits
+        self._runtime = Runtime(dispatcher, limits, framing)
+        self.limits = self._runtime.limits
         self._listeners: list[Listener[Connection]] = []
-        self._links: set[Link] = set()
+        self._links: set[Driver] = set()
         self._ids = count(1)
         self._lock = threading.Lock()
         self._change = threading.Condition(self._lock)  # a link has ended
@@ -137,7 +137,7 @@ class Server:
                 self._change.wait(min(left, 0.02))
         for link in tuple(self._links):
             link.close("server stopped with calls in flight" if busy else "server stopped")
-        self._shell.stop()
+        self._runtime.stop()
         self._stopped.set()
 
     def stats(self) -> dict[str, Any]:
@@ -182,8 +182,8 @@ class Server:
                 log.exception("serving a client of %s", listener.address)
                 connection.close()
 
-    def _open(self, connection: Connection) -> Link:
-        link = self._shell.open(connection, next(self._ids), self._closed)
+    def _open(self, connection: Connection) -> Driver:
+        link = self._runtime.open(connection, next(self._ids), self._closed)
         with self._lock:
             self._links.add(link)
         self._stats.connections += 1
@@ -193,7 +193,7 @@ class Server:
             link.close("server stopped")
         return link
 
-    def _closed(self, link: Link, reason: str) -> None:
+    def _closed(self, link: Driver, reason: str) -> None:
         log.debug("connection %06d closed (%s)", link.session.connection_id, reason)
         with self._change:
             self._links.discard(link)

@@ -9,12 +9,12 @@ from typing import Any, Protocol
 
 from npipe.rpc.service.api import Method
 
-__all__ = ["PATIENCE", "Gates", "Watch", "start_thread"]
+__all__ = ["PATIENCE", "ConcurrencyLimits", "SlowCallMonitor", "start_thread"]
 
 PATIENCE = 0.010  # seconds; a switch of threads costs a hundredth of it
 
 
-class Watched(Protocol):
+class MonitoredDriver(Protocol):
     """A link, as the watch sees it."""
 
     progress: int
@@ -22,11 +22,11 @@ class Watched(Protocol):
     def take_over(self, progress: int) -> None: ...
 
 
-class Watch:
+class SlowCallMonitor:
     """Finds the calls that take long. One thread for all links of a server; asleep while idle."""
 
     def __init__(self) -> None:
-        self.busy: set[Watched] = set()  # links that run a call in their reading thread
+        self.busy: set[MonitoredDriver] = set()  # links that run a call in their reading thread
         self.awake = False
         self.looking = threading.Lock()  # held by who looks for a message without sleeping
         self._wake = threading.Event()
@@ -48,7 +48,7 @@ class Watch:
         self._wake.set()
 
     def _run(self) -> None:
-        seen: dict[Watched, int] = {}
+        seen: dict[MonitoredDriver, int] = {}
         idle_rounds = 0
         while not self._stopped:
             time.sleep(PATIENCE)
@@ -66,20 +66,20 @@ class Watch:
                 self.awake = True
 
 
-class Gates:
+class ConcurrencyLimits:
     """Keeps ``@rpc.method(concurrency=n)``: over all links, at most n calls of a method run."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._gates: dict[str, threading.Semaphore] = {}
+        self._concurrency: dict[str, threading.Semaphore] = {}
 
     def of(self, method: Method) -> threading.Semaphore:
         """Return what a call of the method has to hold while it runs."""
         with self._lock:
-            gate = self._gates.get(method.name)
+            gate = self._concurrency.get(method.name)
             if gate is None:
                 gate = threading.Semaphore(method.options.concurrency or 1)
-                self._gates[method.name] = gate
+                self._concurrency[method.name] = gate
             return gate
 
 

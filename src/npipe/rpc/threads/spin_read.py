@@ -14,13 +14,13 @@ import threading
 
 from npipe.transport.base import Connection
 
-__all__ = ["EagerReads"]
+__all__ = ["SpinReader"]
 
 SECONDS = 50e-6  # twice what an answer from another core takes, and less than a wake-up there
 LONGEST_REST = 63  # reads after a failure: where it never pays it costs a microsecond a read
 
 
-class EagerReads:
+class SpinReader:
     """Reads of one connection that do not sleep, as long as that pays.
 
     ``turn`` is shared by all connections of a server: one thread at a time looks, since the
@@ -41,7 +41,7 @@ class EagerReads:
         if not self._turn.acquire(blocking=False):
             return None
         try:
-            data = connection.read_soon(size, SECONDS)
+            data = connection.poll_read(size, SECONDS)
         finally:
             self._turn.release()
         self._failures = self._rest = (

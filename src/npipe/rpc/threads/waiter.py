@@ -6,13 +6,13 @@ import threading
 import time
 from typing import Generic, TypeVar
 
-__all__ = ["Reply"]
+__all__ = ["ReplyWaiter"]
 
 T = TypeVar("T")
 
 
-class Reply(Generic[T]):
-    """One answer to wait for. The outgoing half calls it; a lock is the quickest of waits."""
+class ReplyWaiter(Generic[T]):
+    """One answer to wait for. The outgoing_calls half calls it; a lock is the quickest of waits."""
 
     __slots__ = ("_done", "outcome")
 

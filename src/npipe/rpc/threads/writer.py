@@ -65,7 +65,7 @@ class Writer:
         what subscriptions have queued. ``until``: what has not left by then another thread writes
         (not on Windows, where a write that is cut is lost)."""
         session, lock = self._session, self.lock
-        messages = session.outbox.messages  # it is always this list
+        messages = session.send_queue.messages  # it is always this list
         while messages or self._rest or (pushes and session.has_pushes):
             if wait:
                 self._waiting.append(None)
@@ -88,9 +88,9 @@ class Writer:
 
     def flush_replies(self) -> None:
         """Write what is queued, or leave it to who writes now unless that is much already."""
-        outbox = self._session.outbox
-        if outbox.messages:
-            self.flush(wait=self._session.blocked or outbox.size > outbox.mark)
+        send_queue = self._session.send_queue
+        if send_queue.messages:
+            self.flush(wait=self._session.blocked or send_queue.size > send_queue.mark)
 
     def catch_up(self, until: float | None) -> bool:
         """Wait until what is queued has left. False: that took longer than ``until``."""
@@ -136,11 +136,11 @@ class Writer:
 
     def _write_output(self, pushes: bool, until: float | None) -> None:
         session = self._session
-        outbox = session.outbox
+        send_queue = session.send_queue
         # First, or it would seem that there is room, and nothing to be written. What a proxy is
         # asked goes out elsewhere: that does not wait for this.
         self.writing = True
-        if outbox.size > outbox.mark and not session.relays:
+        if send_queue.size > send_queue.mark and not session.is_proxy:
             session.blocked = True
         try:
             data = self._rest or session.take(pushes=pushes)

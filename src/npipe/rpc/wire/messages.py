@@ -29,7 +29,7 @@ from npipe.errors import (
 )
 
 __all__ = [
-    "Fault",
+    "InvalidMessage",
     "Message",
     "encode",
     "encode_members",
@@ -66,7 +66,7 @@ class Message(msgspec.Struct, gc=False):
     tracestate: Raw = ABSENT
 
 
-class Fault(msgspec.Struct, gc=False):
+class InvalidMessage(msgspec.Struct, gc=False):
     """What is no message: the error to answer with, and the id if one could be told."""
 
     error: RPCError
@@ -88,7 +88,7 @@ _decode_error = msgspec.json.Decoder(_Error).decode
 _encode = msgspec.json.Encoder().encode
 
 
-def parse(data: bytes) -> Message | Fault | list[Message | Fault]:
+def parse(data: bytes) -> Message | InvalidMessage | list[Message | InvalidMessage]:
     """Decode one complete message: a single one, or a batch as a list."""
     try:
         if not data.isascii():
@@ -100,7 +100,7 @@ def parse(data: bytes) -> Message | Fault | list[Message | Fault]:
             return _second_look(data)
         messages = _decode_messages(data)
         if all(map(_is_sound, messages)):
-            return list[Message | Fault](messages)
+            return list[Message | InvalidMessage](messages)
     except BAD_JSON:
         pass
     return _parse_slowly(data)
@@ -113,30 +113,34 @@ def _is_sound(message: Message) -> bool:
     return message.id is ABSENT or bytes(message.id)[:1] not in _NO_ID
 
 
-def _parse_slowly(data: bytes) -> Message | Fault | list[Message | Fault]:
+def _parse_slowly(data: bytes) -> Message | InvalidMessage | list[Message | InvalidMessage]:
     try:
         data.decode()
         if data.lstrip()[:1] != b"[":
             return _second_look(data)
         items = _decode_items(data)
     except BAD_JSON as error:
-        return Fault(ParseError(_reason(error)))
+        return InvalidMessage(ParseError(_reason(error)))
     return [_parse_item(bytes(item)) for item in items]
 
 
-def _parse_item(data: bytes) -> Message | Fault:
+def _parse_item(data: bytes) -> Message | InvalidMessage:
     message = parse(data)
-    return Fault(InvalidRequest("a batch in a batch")) if isinstance(message, list) else message
+    return (
+        InvalidMessage(InvalidRequest("a batch in a batch"))
+        if isinstance(message, list)
+        else message
+    )
 
 
-def _second_look(data: bytes) -> Message | Fault:
+def _second_look(data: bytes) -> Message | InvalidMessage:
     """Say what is wrong with what the strict decoder refused."""
     try:
         members = _decode_object(data)
     except msgspec.ValidationError:
-        return Fault(InvalidRequest("not an object"))
+        return InvalidMessage(InvalidRequest("not an object"))
     except BAD_JSON as error:
-        return Fault(ParseError(_reason(error)))
+        return InvalidMessage(ParseError(_reason(error)))
     id = bytes(members.get("id", ABSENT))
     is_id = id[:1] not in b"{[tf" if id else False
     if "method" not in members and ("result" in members or "error" in members):
@@ -148,7 +152,7 @@ def _second_look(data: bytes) -> Message | Fault:
             result=members.get("result", ABSENT),
             error=members.get("error", ABSENT),
         )
-    return Fault(InvalidRequest(_complaint(members, id, is_id)), id if is_id else b"null")
+    return InvalidMessage(InvalidRequest(_complaint(members, id, is_id)), id if is_id else b"null")
 
 
 def _complaint(members: Mapping[str, Raw], id: bytes, is_id: bool) -> str:

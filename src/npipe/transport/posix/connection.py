@@ -1,8 +1,8 @@
-"""One connection over a Unix socket: the contract of ``base.Connection``, kept with poll().
+"""A connection over a Unix socket: the contract of ``base.Connection``, kept with poll().
 
-A call tries first and waits in poll() only when it got nowhere. On Linux the try itself may block
-for a moment (``Lane.may_block``). Who opens, accepts and verifies the socket is in ``posix.py``
-and ``posix_listener.py``; how a wait is woken is in ``wake.py``.
+A call tries first and waits in poll() only when it could do nothing. On Linux the try itself may
+block for a moment (``Direction.may_block``). ``connect.py`` and ``listener.py`` open, accept and
+verify the socket; ``waiting.py`` explains how a wait is woken.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ assert sys.platform != "win32"  # mypy then skips the rest there
 from npipe.errors import ClosedError
 from npipe.security import PeerIdentity
 from npipe.transport import base
-from npipe.transport.posix.waiting import PATIENCE, POLLIN, POLLOUT, Descriptor
+from npipe.transport.posix.waiting import PATIENCE, POLLIN, POLLOUT, SharedSocket
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -50,7 +50,7 @@ class PosixConnection(base.Connection):
     def __init__(self, sock: socket.socket, address: Address) -> None:
         """Own ``sock``, a connected stream socket; ``address`` is the server's."""
         _set_patience(sock)
-        self._descriptor = Descriptor(sock, (POLLIN, POLLOUT), "connection")
+        self._descriptor = SharedSocket(sock, (POLLIN, POLLOUT), "connection")
         self._in, self._out = self._descriptor.lanes
         self._recv, self._send = sock.recv, sock.send
         self._recv_into = sock.recv_into
@@ -88,7 +88,7 @@ class PosixConnection(base.Connection):
             if lane.closed:
                 self._descriptor.release()
 
-    def read_soon(self, size: int, seconds: float, /) -> bytes | None:
+    def poll_read(self, size: int, seconds: float, /) -> bytes | None:
         lane, until = self._in, monotonic() + seconds
         try:
             with lane.lock:

@@ -21,7 +21,7 @@ from npipe.transport import base
 from npipe.transport.posix import files as unix_files
 from npipe.transport.posix.connection import PosixConnection, adopted_socket, peer_of
 from npipe.transport.posix.files import BoundSocket
-from npipe.transport.posix.waiting import POLLIN, Descriptor, timed_out
+from npipe.transport.posix.waiting import POLLIN, SharedSocket, timed_out
 
 __all__ = ["PosixListener", "admits", "bind", "check_size", "listen"]
 
@@ -101,7 +101,7 @@ class PosixListener(base.Listener[PosixConnection]):
     def __init__(self, bound: BoundSocket) -> None:
         """Own the socket, unless this raises."""
         self._bound = bound
-        self._descriptor = Descriptor(bound.socket, (POLLIN,), "listener")
+        self._descriptor = SharedSocket(bound.socket, (POLLIN,), "listener")
         (lane,) = self._descriptor.lanes
         lane.prepare()  # now: later there may be no descriptor left to make a bell of
         self._lane = lane

@@ -1,16 +1,16 @@
-"""Waiting for a descriptor in a way that any other thread can end. POSIX only.
+"""Wait for a descriptor in a way that any other thread can end. POSIX only.
 
-A ``Lane`` is one direction of a connection (or the accepting of a listener): whose turn it is, its
-deadline, and the bell by which others say "look again". No byte is moved here and no policy made.
+A ``Direction`` is one direction of a connection (or the accepting of a listener): its lock, its
+deadline, and the ``Waker`` by which other threads make it look again. It moves no byte.
 
 Two rules make it right:
 
-* whoever changes what a waiter goes by (deadline, closed) changes it first and rings then; a
-  waiter says that it waits first and looks at them then: so either the waiter sees the new value
-  or it is rung for;
-* a descriptor is closed only when no call is using it, or its number could by then be another
-  file's. ``close`` does not wait for that, because a signal handler may call it in the middle of
-  the very call it ends: the last one to leave switches off the light (``Descriptor``).
+* A thread that changes what a waiter depends on (the deadline, ``closed``) changes it first and
+  wakes the waiter then; a waiter first announces that it waits and looks at those values then.
+  So either the waiter sees the new value or it is woken.
+* A descriptor is closed only when no call is using it, or its number could by then belong to
+  another file. ``close`` does not wait for that, because a signal handler may call it in the
+  middle of the very call it ends: the last call to return closes it (``SharedSocket``).
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ assert sys.platform != "win32"  # mypy then skips the rest there
 
 from npipe.errors import ClosedError
 
-__all__ = ["PATIENCE", "POLLIN", "POLLOUT", "Descriptor", "Lane", "timed_out"]
+__all__ = ["PATIENCE", "POLLIN", "POLLOUT", "Direction", "SharedSocket", "timed_out"]
 
 POLLIN = select.POLLIN
 POLLOUT = select.POLLOUT
-PATIENCE = 0.01  # seconds: see Lane.may_block
+PATIENCE = 0.01  # seconds: see Direction.may_block
 _LONGEST_POLL = 1e6  # seconds: poll() takes an int of milliseconds
 
 
-class Lane:
+class Direction:
     """One direction. Hold ``lock`` to ``wait`` and to use the descriptor; anyone may ``ring``."""
 
     __slots__ = (
@@ -61,7 +61,7 @@ class Lane:
         self._gate = gate
         self._what = what
         self._poll: select.poll | None = None  # made at the first wait, as is the bell:
-        self._bell: _Bell | None = None  # an idle connection costs one descriptor
+        self._bell: Waker | None = None  # an idle connection costs one descriptor
         self._waits = False
 
     def check(self) -> None:
@@ -91,7 +91,7 @@ class Lane:
         if self.closed:  # discard() has been here, or soon will: make nothing that it would miss
             raise ClosedError(self._what)
         if self._poll is None:
-            bell = _Bell()
+            bell = Waker()
             poll = select.poll()
             poll.register(self._fd, self._events)
             poll.register(bell.reader, POLLIN)
@@ -156,7 +156,7 @@ class Lane:
             self._bell.hush()
 
 
-class Descriptor:
+class SharedSocket:
     """A socket and its lanes; closes it exactly once, when no lane is in use any more."""
 
     __slots__ = ("_done", "_gate", "_lanes", "socket")
@@ -164,11 +164,11 @@ class Descriptor:
     def __init__(self, sock: socket.socket, events: tuple[int, ...], what: str) -> None:
         self.socket = sock
         self._gate = threading.RLock()
-        self._lanes = tuple(Lane(sock.fileno(), each, self._gate, what) for each in events)
+        self._lanes = tuple(Direction(sock.fileno(), each, self._gate, what) for each in events)
         self._done = False
 
     @property
-    def lanes(self) -> tuple[Lane, ...]:
+    def lanes(self) -> tuple[Direction, ...]:
         """One for each of the events it was made with."""
         return self._lanes
 
@@ -184,7 +184,7 @@ class Descriptor:
         """Close the socket if it is shut and no call is using it. Each call that leaves a closed
         lane calls this, with the lane's lock released: the last one finds all locks free.
         """
-        held: list[Lane] = []
+        held: list[Direction] = []
         with self._gate:
             try:
                 for lane in self._lanes:
@@ -200,7 +200,7 @@ class Descriptor:
                     lane.lock.release()
 
 
-class _Bell:
+class Waker:
     """A descriptor that poll() sees as readable once ``ring`` was called, until ``hush``."""
 
     __slots__ = ("_writer", "reader")

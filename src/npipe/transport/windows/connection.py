@@ -20,7 +20,7 @@ from npipe.security import PeerIdentity
 from npipe.transport.base import Connection
 from npipe.transport.windows.handles import peer_of, pipe_type, prepare_client
 from npipe.transport.windows.kernel32 import Kernel32, address_of, load
-from npipe.transport.windows.overlapped import REFUSED, Lane, new_event
+from npipe.transport.windows.overlapped import REFUSED, Direction, new_event
 from npipe.transport.windows.winerror import (
     ERROR_BROKEN_PIPE,
     ERROR_MORE_DATA,
@@ -83,8 +83,8 @@ class WindowsConnection(Connection):
             if not event:
                 api.CloseHandle(reading)
             raise
-        self._reader = Lane(api, handle, reading)
-        self._writer = Lane(api, handle, writing)
+        self._reader = Direction(api, handle, reading)
+        self._writer = Direction(api, handle, writing)
 
     @classmethod
     def adopt(cls, handle: int, address: Address, *, api: Kernel32 | None = None) -> Self:
@@ -310,7 +310,7 @@ class WindowsConnection(Connection):
             self._writer.release()
 
     @contextlib.contextmanager
-    def _turn(self, lane: Lane) -> Any:
+    def _turn(self, lane: Direction) -> Any:
         """Hold the turn; afterwards do what a close in the meantime left to do."""
         try:
             with lane.turn:

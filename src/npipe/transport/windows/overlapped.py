@@ -38,7 +38,7 @@ from npipe.transport.windows.winerror import (
     error,
 )
 
-__all__ = ["REFUSED", "Lane", "cut_thread", "milliseconds", "new_event"]
+__all__ = ["REFUSED", "Direction", "cut_thread", "milliseconds", "new_event"]
 
 REFUSED: Final = -1  # not a Windows code: the operation was never begun
 _UNTOUCHED: Final = 0xE0000001  # no NTSTATUS of Windows: bit 29 marks those of applications
@@ -76,7 +76,7 @@ def cut_thread(thread: threading.Thread, api: Kernel32) -> None:
         thread.join(0.01)  # a cancel that comes before the thread is in its call is lost
 
 
-class Lane:
+class Direction:
     """Reads, or writes, of one handle. The lane owns its event; the handle is its owner's."""
 
     __slots__ = (
