@@ -1,26 +1,30 @@
 """The contract of a connection and a listener: what Go calls net.Conn and net.Listener.
 
-The docstrings here are the rules; ``posix.py`` and ``windows.py`` keep them, and
-``npipe.testing`` checks them. No system call is made here.
+The docstrings here are the rules. The backends keep them, and ``npipe.testing`` checks them. No
+system call is made here. These rules hold for every method:
 
-Rules that hold for every method:
-
-* Any thread may call any method at any time. Reads are served one at a time, and so are writes;
-  a read and a write never wait for each other.
-* A deadline is a value of ``time.monotonic()``, in seconds; None means never. One that lies in
-  the past makes the next call fail at once, even if it could have succeeded. Setting one wakes
-  the calls in flight, which then go by the new value: at once, or within a few hundredths of a
-  second where a call has only just begun.
+* Any thread may call any method at any time. Reads run one at a time, and so do writes; a read
+  and a write never wait for each other.
+* A deadline is a value of ``time.monotonic()``, in seconds; None means no deadline. A deadline in
+  the past makes the next call fail at once, even if it could have succeeded. Setting a deadline
+  wakes the calls in flight, which then go by the new value: at once, or within a few hundredths
+  of a second where the process has no file descriptor left to be woken by.
 * A call that times out raises TimeoutError and loses no byte: what arrived goes to the next read.
-* After ``close`` every method raises ClosedError, and so does every call that was in flight.
+* After ``close`` every method raises ClosedError, and so does every call that was in flight. The
+  methods that the io module provides (iteration, ``with``, ``readlines``, ``writelines``,
+  ``isatty``) raise ValueError then, as those of a closed file do.
+* A signal handler may call ``close`` and set deadlines at any time. Where it calls a method that
+  its own thread is in the middle of (a write during a write), that call raises RuntimeError.
+* No option and no flag of a socket that other programs may share is changed.
 """
 
 from __future__ import annotations
 
 import io
+import time
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, TypeVar
 
 from npipe.errors import ClosedError
 
@@ -30,14 +34,19 @@ if TYPE_CHECKING:
     from npipe.address import Address
     from npipe.security import PeerIdentity
 
-__all__ = ["Connection", "Listener"]
+__all__ = ["MODES", "Connection", "Listener", "deadline", "duration", "require_mode"]
+
+MODES = ("r", "w", "rw")
+_DAY = 86400.0  # seconds
+_YEAR = 366 * _DAY
 
 
 class Connection(io.RawIOBase):
-    """A two-way stream of bytes to one other program.
+    """A stream of bytes to one other program and from it.
 
-    Being an ``io.RawIOBase`` it goes wherever a raw file goes: ``io.BufferedReader(conn)``,
-    ``shutil.copyfileobj``. Use it as a context manager, or close it.
+    Being an ``io.RawIOBase`` it goes wherever a raw file goes: ``shutil.copyfileobj``,
+    ``subprocess.run(stdin=connection)``. Use it as a context manager, or close it. For reading
+    lines, and for buffers that deadlines cannot damage, see ``npipe.BufferedConnection``.
     """
 
     has_deadlines: ClassVar[bool] = True
@@ -46,31 +55,51 @@ class Connection(io.RawIOBase):
     counts_partial_writes: ClassVar[bool] = True
     """Whether the error of a write that was cut has ``characters_written``: see ``write``."""
 
-    @classmethod
-    def adopt(cls, handle: int, address: Address) -> Connection:
-        """Own a connected socket or pipe that something else opened; ``address`` is the server's.
+    mode: str = "rw"
+    """The directions of this end: "r" (it only reads), "w" (it only writes) or "rw"."""
 
-        ``handle`` is a descriptor on POSIX and a handle on Windows. It is this connection's from
-        now on, unless this raises: ValueError if it is not what it should be, OSError.
+    @classmethod
+    def adopt(cls, handle: int, address: Any) -> Connection:
+        """Own a connected socket or pipe that something else opened.
+
+        Args:
+            handle: A file descriptor on POSIX, a handle on Windows. It is this connection's from
+                now on, unless this raises.
+            address: The address of the server: text, a path or an Address.
+
+        Raises:
+            ValueError: ``handle`` is no connected stream socket or pipe, or the address is bad.
+            OSError: The system refuses.
         """
+        from npipe.address import parse
         from npipe.transport import adopt_connection
 
-        return adopt_connection(handle, address)
+        return adopt_connection(handle, parse(address) if isinstance(address, str) else address)
 
     @abstractmethod
     def read(self, size: int | None = -1, /) -> bytes:
         """Return what there is, at most ``size`` bytes; wait while there is nothing.
 
-        ``b""`` means that the other end will send no more. A negative size, or None, reads until
-        then. Raises TimeoutError, ClosedError, ConnectionResetError.
+        Args:
+            size: Number of bytes, at most. A negative size, or None, reads until the end.
+
+        Returns:
+            The bytes; ``b""`` when the other end will send no more.
+
+        Raises:
+            TimeoutError: The read deadline has passed.
+            ClosedError: The connection has been closed.
+            io.UnsupportedOperation: The connection was opened with ``mode="w"``.
         """
 
     def poll_read(self, size: int, seconds: float, /) -> bytes | None:
-        """Read at most ``size`` bytes if they come within so many ``seconds``; None if not.
+        """Read at most ``size`` bytes if they arrive within ``seconds``, without sleeping.
 
-        For a moment before a ``read``, where the answer is on its way from another core: this
-        does not sleep and costs processor time all the while. Raises what ``read`` raises. None
-        at once where a system has no such thing.
+        For the moment before a ``read`` when the answer is on its way from another core. This
+        costs processor time while it waits. It raises what ``read`` raises.
+
+        Returns:
+            The bytes; None if nothing came, and at once where a system has no such call.
         """
         return None
 
@@ -111,33 +140,66 @@ class Connection(io.RawIOBase):
         """
         raise io.UnsupportedOperation("this connection cannot be written to without waiting")
 
+    def wait_readable(self, timeout: float | None = None) -> bool:
+        """Wait until a read would return at once, without reading.
+
+        Bytes that a timed-out ``read`` kept count, as does the end of the stream. Another thread
+        may take the bytes before this one reads them.
+
+        Args:
+            timeout: Seconds to wait; None waits for as long as the read deadline allows.
+
+        Returns:
+            True when there is something to read; False when ``timeout`` has passed.
+
+        Raises:
+            TimeoutError: The read deadline has passed.
+            ClosedError: The connection has been closed.
+            io.UnsupportedOperation: The connection cannot tell, or does not read.
+        """
+        raise io.UnsupportedOperation("this connection cannot tell whether it is readable")
+
     @abstractmethod
     def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Like ``read``, into ``buffer``; return the number of bytes (0: no more will come)."""
+        """Read into ``buffer``, as ``read`` does; return the number of bytes.
+
+        No view of ``buffer`` is kept after the call, also when it raises.
+        """
 
     @abstractmethod
     def write(self, data: ReadableBuffer, /) -> int:
         """Write all of ``data`` and return its length in bytes.
 
-        Raises BrokenPipeError when the other end is gone, TimeoutError, ClosedError. The error
-        has ``characters_written``: how many bytes had gone when it happened. Where the system
-        cannot tell, that attribute is not set (to read it is an AttributeError) and the write
-        side is poisoned: every later write fails and says why.
+        No view of ``data`` is kept after the call, also when it raises.
+
+        Raises:
+            BrokenPipeError: The other end is gone.
+            TimeoutError: The write deadline has passed.
+            ClosedError: The connection, or its write side, has been closed.
+            io.UnsupportedOperation: The connection was opened with ``mode="r"``.
+
+        The error has ``characters_written``: the number of bytes that were sent before it. So has
+        an exception that a signal handler raised during the call. Where that number cannot be
+        known the attribute is not set, and every later write fails with an OSError (EPIPE): half
+        a message must not be followed by another.
         """
 
     @abstractmethod
     def close_write(self) -> None:
-        """Say that nothing more will be written; the other end reads ``b""``. Reading goes on.
+        """End the write side; the other end reads ``b""``. Reading goes on.
 
-        Raises io.UnsupportedOperation where the system has no such thing (a Windows pipe of the
-        byte type).
+        Raises:
+            io.UnsupportedOperation: The system cannot do it (a Windows pipe of the byte type).
         """
 
     def has_gone(self) -> bool:
-        """Say whether the other end is closed in both directions: what is written to it is lost.
+        """Return whether the other end has closed both directions: what is written to it is lost.
 
         After a read of ``b""`` this tells "it has finished writing" from "it is not there any
-        more". Never waits. False where it cannot be known.
+        more". It never waits. False where it cannot be known.
+
+        Raises:
+            ClosedError: This end has been closed.
         """
         return False
 
@@ -152,13 +214,37 @@ class Connection(io.RawIOBase):
     def close(self) -> None:
         """End both directions. Bytes already written still reach the other end. Idempotent."""
 
+    def detach(self) -> int:
+        """Give the descriptor or handle away; the connection counts as closed afterwards.
+
+        Calls in flight end with ClosedError before this returns. On POSIX the descriptor is as a
+        blocking socket is; on Windows the handle was opened for overlapped input and output.
+
+        Returns:
+            The descriptor (POSIX) or handle (Windows), which is the caller's to close.
+
+        Raises:
+            ClosedError: The connection has been closed.
+            ValueError: Bytes that a timed-out ``read`` kept have not been read yet.
+            io.UnsupportedOperation: There is nothing to give away.
+        """
+        raise io.UnsupportedOperation("this connection has no descriptor to give away")
+
     @abstractmethod
     def set_read_deadline(self, when: float | None) -> None:
-        """Set the ``time.monotonic()`` value after which reads raise TimeoutError."""
+        """Set the ``time.monotonic()`` value after which reads raise TimeoutError.
+
+        Raises:
+            ValueError: ``when`` is NaN, a duration, or a value of ``time.time()``.
+        """
 
     @abstractmethod
     def set_write_deadline(self, when: float | None) -> None:
-        """Set the ``time.monotonic()`` value after which writes raise TimeoutError."""
+        """Set the ``time.monotonic()`` value after which writes raise TimeoutError.
+
+        Raises:
+            ValueError: ``when`` is NaN, a duration, or a value of ``time.time()``.
+        """
 
     def set_deadline(self, when: float | None) -> None:
         """Set both deadlines."""
@@ -173,25 +259,21 @@ class Connection(io.RawIOBase):
     @property
     @abstractmethod
     def remote_address(self) -> Address:
-        """The address of the other end. Who that is: ``peer``."""
+        """The address of the other end. Its process and user: ``peer``."""
 
     @property
     @abstractmethod
     def peer(self) -> PeerIdentity:
-        """Who is at the other end."""
+        """The identity of the process at the other end."""
 
     def readable(self) -> bool:
-        return True
+        return "r" in self.mode
 
     def writable(self) -> bool:
-        return True
+        return "w" in self.mode
 
-
-def deadline(when: float | None) -> float | None:
-    """Return ``when`` if it can be a deadline; raise ValueError or TypeError if not."""
-    if when is None or when == when + 0.0:
-        return when
-    raise ValueError("a deadline is a time.monotonic() value or None, and not NaN")
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError(f"cannot copy or pickle {type(self).__name__!r} object")
 
 
 ConnectionT_co = TypeVar("ConnectionT_co", bound=Connection, covariant=True)
@@ -201,16 +283,25 @@ class Listener(Generic[ConnectionT_co]):
     """Accepts connections on one address. Iterating over it accepts until it is closed."""
 
     @classmethod
-    def adopt(cls, handle: int, address: Address) -> Listener[Connection]:
+    def adopt(cls, handle: int, address: Any) -> Listener[Connection]:
         """Own a listening socket that something else bound, as in systemd's socket activation.
 
-        Closing the listener leaves the socket's file alone: it is not ours. Raises ValueError if
-        the descriptor ``handle`` is no listening stream socket, OSError; then it stays yours. On
-        Windows, where a listener is many handles, io.UnsupportedOperation.
+        Closing the listener leaves the socket's file alone, unless ``claim`` was called. While
+        the listener is open the socket is non-blocking, for everything that shares it.
+
+        Args:
+            handle: The file descriptor of a listening Unix stream socket.
+            address: Where it listens: text, a path or an Address.
+
+        Raises:
+            ValueError: ``handle`` is no such socket, or the address is bad. It stays the caller's.
+            OSError: The system refuses. The descriptor stays the caller's.
+            io.UnsupportedOperation: On Windows, where a listener is many handles.
         """
+        from npipe.address import parse
         from npipe.transport import adopt_listener
 
-        return adopt_listener(handle, address)
+        return adopt_listener(handle, parse(address) if isinstance(address, str) else address)
 
     @property
     @abstractmethod
@@ -218,18 +309,65 @@ class Listener(Generic[ConnectionT_co]):
         """Where it listens."""
 
     def share(self) -> Listener[ConnectionT_co]:
-        """Return another listener on the same endpoint, for a process made by ``os.fork``: each
-        accepts clients of its own. Raises io.UnsupportedOperation on Windows.
+        """Return another listener on the same endpoint, for a process made by ``os.fork``.
+
+        Each accepts clients of its own, and closing one leaves the other alone.
+
+        Raises:
+            io.UnsupportedOperation: On Windows.
         """
         raise io.UnsupportedOperation("a listener cannot be shared here")
 
+    def claim(self) -> None:
+        """Make this process the one that removes the socket's file on ``close``.
+
+        For a program that listens, forks and goes on in the child (a daemon). The parent calls
+        ``detach``, or leaves by ``os._exit``; the child calls this.
+
+        Raises:
+            ClosedError: The listener has been closed.
+            io.UnsupportedOperation: There is no file: on Windows, and for an abstract socket.
+        """
+        raise io.UnsupportedOperation("a listener has no file here")
+
+    def detach(self) -> int:
+        """Give the listening socket away; the listener counts as closed, and the file stays.
+
+        Returns:
+            The descriptor, blocking, which is the caller's to close.
+
+        Raises:
+            ClosedError: The listener has been closed.
+            io.UnsupportedOperation: On Windows, where a listener is many handles.
+        """
+        raise io.UnsupportedOperation("a listener cannot be detached here")
+
     @abstractmethod
     def accept(self, timeout: float | None = None) -> ConnectionT_co:
-        """Wait for the next client, at most ``timeout`` seconds.
+        """Wait for the next client and return the connection to it.
 
-        A client that has already gone again is no error and is not returned by preference; a
-        lack of file descriptors is waited out. Raises TimeoutError; ClosedError once closed.
+        A client that has already gone is no error and is not returned by preference. While the
+        process has no file descriptor left, clients wait in the backlog.
+
+        Args:
+            timeout: Seconds to wait, at most; None goes by ``set_deadline`` alone. A client that
+                is there already is returned also with a timeout of 0.
+
+        Raises:
+            TimeoutError: No client came in time.
+            ClosedError: The listener has been closed.
+            ValueError: ``timeout`` is NaN or infinite.
         """
+
+    def set_deadline(self, when: float | None) -> None:
+        """Set the ``time.monotonic()`` value after which ``accept`` raises TimeoutError.
+
+        It wakes the calls in flight. None, the default, means no deadline.
+
+        Raises:
+            ValueError: ``when`` is NaN, a duration, or a value of ``time.time()``.
+        """
+        raise io.UnsupportedOperation("this listener takes no deadline")
 
     @abstractmethod
     def close(self) -> None:
@@ -247,3 +385,54 @@ class Listener(Generic[ConnectionT_co]):
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError(f"cannot copy or pickle {type(self).__name__!r} object")
+
+
+def deadline(when: float | None) -> float | None:
+    """Return ``when`` if it can be a deadline, an instant on the clock ``time.monotonic()``.
+
+    Raises:
+        ValueError: It is NaN; or more than a day past and less than a day after the clock began,
+            as a duration is (``set_deadline(5)``); or a value of ``time.time()``.
+        TypeError: It is no number.
+    """
+    if when is None:
+        return None
+    now = time.monotonic()
+    if now <= when <= now + _YEAR:
+        return when
+    if when != when + 0.0:
+        raise ValueError("a deadline is a time.monotonic() value or None, and not NaN")
+    if 0 < when < _DAY and when < now - _DAY:
+        raise ValueError(
+            f"a deadline is a time.monotonic() value, and {when} lies {now - when:.0f} seconds in "
+            f"the past: for {when} seconds from now give time.monotonic() + {when}"
+        )
+    if abs(when - time.time()) < _YEAR < time.time() - now:
+        raise ValueError(
+            f"a deadline is a time.monotonic() value, and {when} is one of time.time(): "
+            f"give time.monotonic() + SECONDS"
+        )
+    return when
+
+
+def duration(timeout: float | None) -> float | None:
+    """Return ``timeout`` if it can be a number of seconds; a negative one counts as 0.
+
+    Raises:
+        ValueError: It is NaN or infinite.
+        TypeError: It is no number.
+    """
+    if timeout is None:
+        return None
+    if timeout - timeout != 0.0:
+        raise ValueError(f"timeout={timeout}: give a number of seconds, or None to wait for ever")
+    return max(timeout, 0)
+
+
+def require_mode(mode: str) -> None:
+    """Raise ValueError if ``mode`` is none of ``MODES``."""
+    if mode not in MODES:
+        raise ValueError(f'mode={mode!r}: give "r", "w" or "rw", as seen from this end')
