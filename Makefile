@@ -56,6 +56,6 @@ clean:
 	    % sys.version.split()[0])'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --editable '.[console,ethereum,integrations]' \
+	$(BIN)/python -m pip install --quiet --editable '.[console,ethereum,integrations,smb]' \
 	    --group test --group peers --group integrations --group lint
 	touch $@

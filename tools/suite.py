@@ -32,6 +32,9 @@ RESULTS = ROOT / ".test-results"
 OTHERS = ("3.12", "3.13", "3.14")
 #: What rests on the interpreter's own sockets, threads and event loop.
 PORTABLE = ("tests/conformance", "tests/transport", "tests/aio")
+#: Of the others, the one that has the extra for these, and runs them too.
+NEWEST = OTHERS[-1]
+REMOTE = "tests/transport/smb"
 #: What the older CPython for Windows runs; the newer one runs everything.
 PORTABLE_WINDOWS = (*PORTABLE, "tests/peers")
 TIMEOUT = 1200.0  # seconds for one run of pytest
@@ -140,7 +143,8 @@ def make_venv(version: str, python: str) -> Path:
         if needed:
             subprocess.run([python, "-m", "venv", "--without-pip", venv], check=True)
             pip = [sys.executable, "-m", "pip", "--python", str(venv), "install", "--quiet"]
-            subprocess.run([*pip, "-e", ".[console]", "--group=test"], cwd=ROOT, check=True)
+            extras = ".[console,smb]" if version == NEWEST else ".[console]"
+            subprocess.run([*pip, "-e", extras, "--group=test"], cwd=ROOT, check=True)
     return venv / "bin" / "python"
 
 
@@ -150,6 +154,8 @@ def main(arguments: Sequence[str]) -> int:
     if arguments[:1] == ["--pythons"]:
         for version, path in other_pythons():
             existing = [directory for directory in PORTABLE if (ROOT / directory).is_dir()]
+            if version != NEWEST:
+                existing.append(f"--ignore={REMOTE}")
             python = make_venv(version, path)
             suite.run_here(f"{sys.platform} {version}", python, [*existing, *arguments[1:]])
         return suite.finish()

@@ -23,11 +23,18 @@ Importing this imports neither asyncio nor msgspec nor a backend.
 
 from __future__ import annotations
 
+import sys
+from typing import TYPE_CHECKING, Any
+
 from npipe.address import Address
 from npipe.errors import ClosedError
 from npipe.security import PeerIdentity
 from npipe.transport import connect, exists, list_pipes, listen
 from npipe.transport.base import Connection, Listener
+from npipe.transport.smb.options import Smb
+
+if TYPE_CHECKING and sys.platform != "win32":
+    from npipe.transport.smb.samba import SambaListener
 
 __all__ = [
     "Address",
@@ -35,8 +42,21 @@ __all__ = [
     "Connection",
     "Listener",
     "PeerIdentity",
+    "SambaListener",
+    "Smb",
     "connect",
     "exists",
     "list_pipes",
     "listen",
 ]
+if sys.platform == "win32":
+    __all__.remove("SambaListener")
+
+
+def __getattr__(name: str) -> Any:
+    """Import at its first use what only some programs need, and Windows does not have."""
+    if name == "SambaListener" and sys.platform != "win32":
+        from npipe.transport.smb.samba import SambaListener
+
+        return SambaListener
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -46,5 +46,10 @@ class Record:
         fields = zip(self._fields, self._values(), strict=True)
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in fields)})"
 
-    def __reduce__(self) -> tuple[type[Record], tuple[Any, ...]]:
-        return type(self), self._values()
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _make, (type(self), dict(zip(self._fields, self._values(), strict=True)))
+
+
+def _make(kind: type[Record], fields: dict[str, Any]) -> Record:
+    """Return the record that ``__reduce__`` took apart; its parameters may be keyword-only."""
+    return kind(**fields)

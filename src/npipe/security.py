@@ -24,9 +24,15 @@ class PeerIdentity(Record):
     ``uid`` and ``gid`` are those of the process that connected (or listens), at that moment, on
     POSIX. ``sid`` is the user of the other end's token, on Windows. ``pid`` is a hint only: the
     number may belong to another process by the time you look.
+
+    Of a client that comes through Samba, Samba tells all but ``pid`` and ``session``: ``account``
+    and ``domain``, ``sid``, ``sids`` (the user's, then those of its groups), ``uid``, ``gid`` and
+    ``groups`` as on this system, and ``host``, its IP address. Of the server of a remote pipe,
+    ``host`` is the name that was connected to, and ``account`` its service principal, if Kerberos
+    proved it.
     """
 
-    _fields = ("pid", "uid", "gid", "sid", "session")
+    _fields = ("pid", "uid", "gid", "sid", "session", "account", "domain", "sids", "groups", "host")
     __slots__ = _fields
 
     pid: int | None
@@ -34,6 +40,11 @@ class PeerIdentity(Record):
     gid: int | None
     sid: str | None
     session: int | None
+    account: str | None
+    domain: str | None
+    sids: tuple[str, ...]
+    groups: tuple[int, ...]
+    host: str | None
 
     def __init__(
         self,
@@ -42,8 +53,25 @@ class PeerIdentity(Record):
         gid: int | None = None,
         sid: str | None = None,
         session: int | None = None,
+        *,
+        account: str | None = None,
+        domain: str | None = None,
+        sids: tuple[str, ...] = (),
+        groups: tuple[int, ...] = (),
+        host: str | None = None,
     ) -> None:
-        self._set(pid=pid, uid=uid, gid=gid, sid=sid, session=session)
+        self._set(
+            pid=pid,
+            uid=uid,
+            gid=gid,
+            sid=sid,
+            session=session,
+            account=account,
+            domain=domain,
+            sids=sids,
+            groups=groups,
+            host=host,
+        )
 
 
 # To connect to a Unix socket is to write to it. Read goes along, as people expect of a mode.

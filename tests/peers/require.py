@@ -7,17 +7,18 @@ $NPIPE_REQUIRE names it (as CI does); then the test fails, so that nothing is le
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
-__all__ = ["NODE", "NODE_MODULES", "node_environment", "require", "run_node"]
+__all__ = ["NODE", "NODE_MODULES", "has_module", "node_environment", "require", "run_node"]
 
 ROOT = Path(__file__).resolve().parents[2]
 PEERS = Path(os.environ.get("NPIPE_PEERS") or ROOT / ".peers")
@@ -34,23 +35,39 @@ _COMES_WITH = {
     "jayson": "node",
     "natefinch": "go",
     "promtool": "prometheus",
+    "nss_wrapper": "samba",
+    "smbclient": "samba",
+    "smbprotocol": "samba",
+    "smbd": "samba",
+    "uid_wrapper": "samba",
     "viem": "node",
     "vscode-jsonrpc": "node",
 }
 #: What is installed on the system itself only, not for Windows under Wine.
-_POSIX_ONLY = {"gonet", "geth", "anvil", "go", "wine", "prometheus", "promtool"}
+_POSIX_ONLY = {"smbd", "gonet", "geth", "anvil", "go", "wine", "prometheus", "promtool"}
 
 
 def require(name: str) -> Path:
     """Return where the program or npm package ``name`` is; if absent, skip or fail the test."""
     found = _find(name)
-    if found is not None:
-        return found
-    tool = _COMES_WITH.get(name, name)
-    if sys.platform == "win32" and name in _POSIX_ONLY:
-        pytest.skip(f"{name} is not installed for Windows", allow_module_level=True)
-    reason = f"{name} is not installed (python tools/install_peers.py; see CONTRIBUTING.md)"
-    if tool in os.environ.get("NPIPE_REQUIRE", "").split(","):
+    if found is None:
+        if sys.platform == "win32" and name in _POSIX_ONLY:
+            pytest.skip(f"{name} is not installed for Windows", allow_module_level=True)
+        _absent(name, f"{name} is not installed (tools/install_peers.py; see CONTRIBUTING.md)")
+    return found
+
+
+def has_module(name: str) -> bool:
+    """Return whether the Python module ``name`` is installed, or has to be."""
+    return importlib.util.find_spec(name) is not None or _is_required(name)
+
+
+def _is_required(name: str) -> bool:
+    return _COMES_WITH.get(name, name) in os.environ.get("NPIPE_REQUIRE", "").split(",")
+
+
+def _absent(name: str, reason: str) -> NoReturn:
+    if _is_required(name):
         pytest.fail(reason)
     pytest.skip(reason, allow_module_level=True)
 
@@ -58,7 +75,8 @@ def require(name: str) -> Path:
 def _find(name: str) -> Path | None:
     """Look for a program first among the pinned ones, then on PATH; then for an npm package."""
     pinned = [PEERS / "bin", PEERS / "windows", NODE_MODULES / ".bin"]
-    places = os.pathsep.join([*map(str, pinned), os.environ.get("PATH", os.defpath)])
+    system = [os.environ.get("PATH", os.defpath), "/usr/sbin"]  # where smbd and sshd are
+    places = os.pathsep.join([*map(str, pinned), *system])
     program = shutil.which(name, path=places)
     if program is not None:
         return Path(program)

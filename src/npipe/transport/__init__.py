@@ -16,6 +16,7 @@ from npipe.address import Address, parse
 if TYPE_CHECKING:
     from npipe.security import PeerIdentity
     from npipe.transport.base import Connection, Listener
+    from npipe.transport.smb import Smb
 
 __all__ = ["adopt_connection", "adopt_listener", "connect", "exists", "list_pipes", "listen"]
 
@@ -27,8 +28,9 @@ def connect(
     wait: bool = False,
     verify_server: str | Callable[[PeerIdentity], object] | None = None,
     impersonation: str = "identification",
+    remote: Smb | None = None,
 ) -> Connection:
-    """Connect to the server at ``address``.
+    r"""Connect to the server at ``address``.
 
     ``timeout`` is for the whole of it, in seconds; None means no limit on how long a server that
     is there but busy is waited for. Without ``wait`` a server that is not there is an error at
@@ -39,11 +41,27 @@ def connect(
     ``impersonation`` is how far the server may act as this user, on Windows: "anonymous",
     "identification", "impersonation" or "delegation".
 
+    ``remote`` says how to log on to the computer of ``\\host\pipe\name`` over SMB, on every
+    system (extra "smb"). Without it only Windows reaches such a pipe, as the user that the
+    program runs as. A remote server is looked at by ``verify_server`` as far as SMB tells who it
+    is: a function is given its ``account`` where Kerberos proved it, and "owner" is refused.
+
     Raises ValueError for a bad address or option, FileNotFoundError if there is no server,
     ConnectionRefusedError if only its socket file is left, PermissionError if you may not connect
     or the server is not whose it should be, TimeoutError.
     """
     address = _address(address)
+    if remote is not None:
+        from npipe.transport.smb import dial
+
+        return dial.connect(
+            address,
+            remote,
+            timeout=timeout,
+            wait=wait,
+            verify_server=verify_server,
+            impersonation=impersonation,
+        )
     connection: Connection = _backend(address).connect(
         address,
         timeout=timeout,
@@ -90,9 +108,18 @@ def listen(
     return listener
 
 
-def exists(address: str | Address) -> bool:
-    """Say whether ``address`` is served, without disturbing the server."""
+def exists(address: str | Address, *, remote: Smb | None = None) -> bool:
+    """Return whether ``address`` is served, without disturbing the server.
+
+    With ``remote``, of a pipe of another computer: SMB has no way to ask but to open it, so that
+    server sees a client come and go. Raises what ``connect`` raises if the computer cannot be
+    asked.
+    """
     address = _address(address)
+    if remote is not None:
+        from npipe.transport.smb import dial
+
+        return dial.exists(address, remote)
     return bool(_backend(address).exists(address))
 
 
@@ -133,7 +160,10 @@ def _backend(address: Address | None) -> Any:
 
         return windows
     if address is not None and address.host is not None:
-        raise ValueError(f"bad address {str(address)!r}: remote pipes need Windows")
+        raise ValueError(
+            f"bad address {str(address)!r}: a pipe of another computer is opened only with "
+            f"remote=npipe.Smb(...), which says how to log on there"
+        )
     from npipe.transport.posix import connect as posix
 
     return posix

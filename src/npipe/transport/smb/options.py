@@ -1,0 +1,93 @@
+"""What a program says about a remote pipe besides its address: pure data."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from npipe.record import Record
+
+__all__ = ["Auth", "Smb"]
+
+Auth = Literal["negotiate", "ntlm", "kerberos"]
+_AUTHS = ("negotiate", "ntlm", "kerberos")
+
+
+class Smb(Record):
+    r"""How to log on to the computer of a remote pipe: the ``remote`` option of ``connect``.
+
+    ``repr`` hides the password. An instance may be used for any number of connections; each of
+    them logs on for itself, and nothing is kept between two.
+
+    Args:
+        username: ``user``, ``DOMAIN\user`` or ``user@realm``. None, with ``auth="kerberos"``
+            only: the user of the ambient Kerberos tickets.
+        password: Its password. None, with ``auth="kerberos"`` only: the tickets of ``username``.
+        auth: How the two ends prove who they are. "kerberos": the server is proven to be the
+            one named in the address. "ntlm": the server knows the password, or asks one that
+            does, and that is all which is proven. "negotiate": Kerberos where it can be had, and
+            else NTLM.
+        port: The TCP port of the SMB server.
+        encrypt: Encrypt everything after the log-on (SMB 3). With False everything is signed,
+            which is as safe from changes but not from being read.
+        hostname: The server's name in its Kerberos identity, where the address has another one,
+            as an IP address.
+        keepalive: How often, in seconds, a server that does not answer a read or a write is
+            asked for a sign of life. Without one before the next question, the connection is
+            lost.
+
+    Raises:
+        ValueError: An option makes no sense.
+    """
+
+    _fields = ("username", "password", "auth", "port", "encrypt", "hostname", "keepalive")
+    __slots__ = _fields
+
+    username: str | None
+    password: str | None
+    auth: Auth
+    port: int
+    encrypt: bool
+    hostname: str | None
+    keepalive: float
+
+    def __init__(
+        self,
+        username: str | None = None,
+        password: str | None = None,
+        *,
+        auth: Auth = "negotiate",
+        port: int = 445,
+        encrypt: bool = True,
+        hostname: str | None = None,
+        keepalive: float = 5.0,
+    ) -> None:
+        if auth not in _AUTHS:
+            raise ValueError(f"auth={auth!r}: give one of {', '.join(_AUTHS)}")
+        if auth != "kerberos" and not (username and password):
+            raise ValueError(
+                "a remote pipe needs a username and a password; to log on with the Kerberos "
+                'tickets of this user, say auth="kerberos"'
+            )
+        if password is not None and not username:
+            raise ValueError("a password without a username")
+        if not isinstance(port, int) or not 0 < port < 65536:
+            raise ValueError(f"port={port!r}: give a TCP port")
+        if not keepalive > 0:
+            raise ValueError(f"keepalive={keepalive!r}: give a number of seconds")
+        self._set(
+            username=username,
+            password=password,
+            auth=auth,
+            port=port,
+            encrypt=encrypt,
+            hostname=hostname,
+            keepalive=keepalive,
+        )
+
+    def __repr__(self) -> str:
+        shown = ("***" if name == "password" and value else value for name, value in self._items())
+        fields = zip(self._fields, shown, strict=True)
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in fields)})"
+
+    def _items(self) -> zip[tuple[str, object]]:
+        return zip(self._fields, self._values(), strict=True)
