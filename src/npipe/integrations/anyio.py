@@ -1,0 +1,214 @@
+"""Pipes as streams of anyio: for trio, and for every asyncio loop, a Selector loop on Windows too.
+
+    async with await connect("name") as stream:
+        await stream.send(b"hello")
+
+    listener = await listen("name")
+    await listener.serve(handle)
+
+Each call runs in a worker thread. To cancel it, its deadline is set to the past: this wakes the
+thread, and loses no byte, because a read that had succeeded by then is kept for the next one. On a
+pipe of a plain file that cannot be done. The cost is a switch of threads for each call: with
+asyncio on a loop that can wait for pipes, ``npipe.aio`` is quicker.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Unpack
+
+import npipe
+from npipe.errors import ClosedError
+from npipe.integrations import missing
+
+try:
+    import anyio
+    import anyio.lowlevel
+    from anyio import to_thread
+    from anyio.abc import ByteStream, SocketAttribute, SocketListener, TaskGroup
+except ModuleNotFoundError as error:
+    raise missing("anyio", error) from None
+
+if TYPE_CHECKING:
+    from npipe.integrations.options import ConnectOptions, ListenOptions
+
+__all__ = ["PipeListener", "PipeStream", "connect", "listen"]
+
+PAST: Final = 0.0  # a deadline that has passed
+TURN: Final = 0.1  # seconds after which a call that cannot be woken looks whether it is cancelled
+
+
+async def connect(
+    address: str | npipe.Address,
+    *,
+    timeout: float | None = None,
+    **options: Unpack[ConnectOptions],
+) -> PipeStream:
+    """Connect to a server.
+
+    Args:
+        address: Address of the server.
+        timeout: Seconds for the connecting; None means no limit.
+        options: Options of ``npipe.connect``.
+
+    Raises:
+        TimeoutError: Nobody has accepted in time.
+        OSError: What else ``npipe.connect`` raises.
+    """
+    end = None if timeout is None else time.monotonic() + timeout
+    while True:
+        left = TURN if end is None else min(TURN, max(end - time.monotonic(), 0))
+        try:
+            connection = await _shielded(partial(npipe.connect, address, timeout=left, **options))
+        except TimeoutError:
+            if end is not None and time.monotonic() >= end:
+                raise
+        else:
+            return PipeStream(connection)
+
+
+async def listen(address: str | npipe.Address, **options: Unpack[ListenOptions]) -> PipeListener:
+    """Listen at ``address``, with the options and the errors of ``npipe.listen``."""
+    return PipeListener(npipe.listen(address, **options))
+
+
+class PipeStream(ByteStream):
+    """A connection as an ``anyio.abc.ByteStream``. Its ``peer`` is the other end's identity."""
+
+    def __init__(self, connection: npipe.Connection) -> None:
+        self._connection = connection
+        self._received = b""  # what a receive had read when it was cancelled
+        # Limits of their own: receives wait for long, and 40 would use up anyio's common one.
+        self._reading, self._writing = anyio.CapacityLimiter(1), anyio.CapacityLimiter(1)
+        # A second receive at the same time would be cancelled with the first.
+        self._receiving = anyio.ResourceGuard("reading from")
+        self._sending = anyio.ResourceGuard("writing to")
+
+    @property
+    def peer(self) -> npipe.PeerIdentity:
+        return self._connection.peer
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        def read() -> None:
+            self._received = self._connection.read(max_bytes)
+            ended.append(not self._received)
+
+        ended: list[bool] = []
+        with self._receiving:
+            if not self._received:
+                await _cancellable(read, self._connection.set_read_deadline, self._reading)
+            else:
+                await anyio.lowlevel.checkpoint()
+            if ended == [True]:
+                raise anyio.EndOfStream
+            data, self._received = self._received[:max_bytes], self._received[max_bytes:]
+            return data
+
+    async def send(self, item: bytes) -> None:
+        """Send all of ``item``. How much went when it is cancelled is not known."""
+
+        def write() -> None:
+            self._connection.write(item)
+
+        with self._sending:
+            await _cancellable(write, self._connection.set_write_deadline, self._writing)
+
+    async def send_eof(self) -> None:
+        """End this direction. Raises io.UnsupportedOperation on a Windows pipe of bytes."""
+        self._connection.set_write_deadline(None)  # a cancelled send has left one in the past
+        self._connection.close_write()
+        await anyio.lowlevel.checkpoint()
+
+    async def aclose(self) -> None:
+        self._connection.close()
+        await anyio.lowlevel.checkpoint()
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        connection = self._connection
+        return {
+            SocketAttribute.local_address: lambda: str(connection.local_address),
+            SocketAttribute.remote_address: lambda: str(connection.remote_address),
+        }
+
+
+class PipeListener(SocketListener):
+    """A listener as an ``anyio.abc.Listener`` of ``PipeStream``."""
+
+    def __init__(self, listener: npipe.Listener[npipe.Connection]) -> None:
+        self._listener = listener
+
+    async def accept(self) -> PipeStream:
+        """Return the next client's stream."""
+        while True:
+            try:
+                return PipeStream(await _shielded(lambda: self._listener.accept(TURN)))
+            except TimeoutError:
+                pass
+            except ClosedError as error:
+                raise anyio.ClosedResourceError from error
+
+    async def serve(
+        self, handler: Callable[[PipeStream], Any], task_group: TaskGroup | None = None
+    ) -> None:
+        """Run ``handler`` for each client, in ``task_group`` or one of its own."""
+        async with anyio.create_task_group() as own:
+            while True:
+                stream = await self.accept()
+                (task_group or own).start_soon(_handle, handler, stream)
+
+    async def aclose(self) -> None:
+        self._listener.close()
+        await anyio.lowlevel.checkpoint()
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        return {SocketAttribute.local_address: lambda: str(self._listener.address)}
+
+
+async def _handle(handler: Callable[[PipeStream], Any], stream: PipeStream) -> None:
+    async with stream:
+        await handler(stream)
+
+
+async def _shielded(call: Callable[[], Any]) -> Any:
+    """Run a short ``call`` in a thread, to its end; be cancelled only before it."""
+    await anyio.lowlevel.checkpoint_if_cancelled()
+    with anyio.CancelScope(shield=True):
+        return await to_thread.run_sync(call, limiter=anyio.CapacityLimiter(1))
+
+
+async def _cancellable(
+    call: Callable[[], None], set_deadline: Callable[[float | None], None], limiter: Any
+) -> None:
+    """Run ``call`` in a thread; if cancelled, end it by its deadline and wait for its end."""
+    error: OSError | None = None
+
+    async def cancel() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            if not ended:
+                set_deadline(PAST)
+
+    ended = False
+    try:
+        set_deadline(None)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(cancel)
+            with anyio.CancelScope(shield=True):
+                try:
+                    await to_thread.run_sync(call, limiter=limiter)
+                except OSError as problem:
+                    error = problem
+                ended = True
+            tasks.cancel_scope.cancel()
+        await anyio.lowlevel.checkpoint_if_cancelled()  # and not the TimeoutError of the deadline
+        if error is not None:
+            raise error
+    except ClosedError as closed:
+        raise anyio.ClosedResourceError from closed
+    except OSError as broken:
+        raise anyio.BrokenResourceError from broken

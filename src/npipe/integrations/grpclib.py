@@ -1,0 +1,80 @@
+"""gRPC over a pipe, with grpclib: pure Python, so on Windows too, where grpcio has no pipes.
+
+    channel = Channel("containerd-containerd")
+
+    async with Server([Echo()]) as server:
+        await server.start("name")
+        await server.wait_closed()
+
+Generated stubs and services work as they are. A service finds its caller with ``peer(stream)``.
+
+Extension points, which have an underscore: ``Channel._create_connection``,
+``Server._protocol_factory`` with what ``Server.start`` sets, and ``Peer._transport``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Unpack
+
+from npipe import aio
+from npipe.integrations import missing
+from npipe.integrations.options import split
+
+try:
+    import grpclib.client
+    import grpclib.server
+except ModuleNotFoundError as error:
+    raise missing("grpclib", error) from None
+
+if TYPE_CHECKING:
+    from npipe.address import Address
+    from npipe.integrations.options import ListenOptions
+    from npipe.security import PeerIdentity
+
+__all__ = ["Channel", "Server", "peer"]
+
+
+class Channel(grpclib.client.Channel):
+    """A channel over a pipe, for generated stubs.
+
+    Args:
+        address: Address of the server.
+        timeout: Seconds for the connecting; None means no limit.
+        options: Options of ``npipe.connect`` and of ``grpclib.client.Channel``.
+
+    Raises:
+        OSError: From a call, what ``npipe.connect`` raises.
+    """
+
+    def __init__(
+        self, address: str | Address, *, timeout: float | None = None, **options: Any
+    ) -> None:
+        ours, theirs = split(options)
+        if theirs.get("ssl"):
+            raise ValueError("TLS over a pipe is not supported: leave ssl= out")
+        super().__init__("localhost", **theirs)  # the :authority that the server sees
+        self._address, self._timeout, self._options = address, timeout, ours
+
+    async def _create_connection(self) -> Any:
+        _, protocol = await aio.create_connection(
+            self._protocol_factory, self._address, timeout=self._timeout, **self._options
+        )
+        return protocol
+
+
+class Server(grpclib.server.Server):
+    """A ``grpclib.server.Server`` that serves a pipe."""
+
+    async def start(self, address: str | Address, **options: Unpack[ListenOptions]) -> None:
+        """Serve ``address``, with the options of ``npipe.listen``. Raises OSError."""
+        if getattr(self, "_server", None) is not None:
+            raise RuntimeError("Server is already started")
+        self._server = await aio.create_server(self._protocol_factory, address, **options)
+        self._server_closed_fut = asyncio.get_running_loop().create_future()
+
+
+def peer(stream: Any) -> PeerIdentity:
+    """Return the identity of the caller of a service's method."""
+    identity: PeerIdentity = stream.peer._transport.get_extra_info("peer")
+    return identity
