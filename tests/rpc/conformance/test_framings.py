@@ -92,3 +92,30 @@ def test_with_a_client_of_asyncio(address: str, framing: str, home: rpc.API) -> 
             assert (await client.modules())["test"]
 
     asyncio.run(main())
+
+
+MISMATCHES = [
+    (served, spoken)
+    for served in ("json-stream", "ndjson", "content-length")
+    for spoken in ("json-stream", "ndjson", "content-length")
+    if (served == "content-length") is not (spoken == "content-length")
+]
+
+
+@pytest.mark.parametrize(("served", "spoken"), MISMATCHES, ids=" to ".join)
+def test_two_framings_that_do_not_match_end_the_call_at_once(
+    address: str, serve_api: ServeAPI, served: str, spoken: str
+) -> None:
+    serve_api(rpc.API(), framing=served)
+    with (
+        rpc.connect(address, framing=spoken) as client,  # no timeout: it must end by itself
+        pytest.raises(rpc.ProtocolError, match="use the same codec at both ends"),
+    ):
+        client.call("test_echo", 1)
+
+    async def main() -> None:
+        async with await aio.connect(address, framing=spoken) as client:
+            with pytest.raises(rpc.ProtocolError, match="use the same codec at both ends"):
+                await client.call("test_echo", 1)
+
+    asyncio.run(main())

@@ -394,3 +394,55 @@ def test_whatever_comes_what_goes_out_is_json_rpc(messages: list[bytes]) -> None
             assert reply["jsonrpc"] == "2.0"
             assert ("result" in reply) + ("error" in reply) + ("method" in reply) == 1
     assert wire.session.idle
+
+
+def test_a_reply_that_is_no_json_ends_its_call_and_no_other() -> None:
+    session = Session(Dispatcher(make_api()))
+    outcomes: list[Any] = []
+    for _ in range(3):
+        session.outgoing_calls.call("test_any", b"", outcomes.append)
+    session.take()
+    session.receive(
+        [
+            rb'{"jsonrpc":"2.0","id":2,"result":"\ud800"}',
+            b'{"jsonrpc":"2.0","id":1,"result":1}',
+            b'{"jsonrpc":"2.0","id":3,"error":{"code":1,"message":"\xff"}}',
+        ]
+    )
+    assert session.next_call() is None
+    lost, result, other = outcomes
+    assert bytes(result) == b"1"
+    assert isinstance(lost, ProtocolError)
+    assert str(lost).startswith("the reply to the call 2 cannot be decoded")
+    assert isinstance(other, ProtocolError)
+    assert not session.has_output  # a reply is never answered
+
+
+def test_a_batch_with_a_reply_that_is_no_json() -> None:
+    session = Session(Dispatcher(make_api()))
+    outcomes: list[Any] = []
+    session.outgoing_calls.batch([("a", ()), ("b", ())], outcomes.extend)
+    good = b'{"jsonrpc":"2.0","id":1,"result":1}'
+    session.receive([b"[" + good + rb',{"jsonrpc":"2.0","id":2,"result":"\ud800"}]'])
+    assert session.next_call() is None
+    assert bytes(outcomes[0]) == b"1"
+    assert isinstance(outcomes[1], ProtocolError)
+
+
+def test_a_call_that_is_no_json_is_answered_with_its_id(wire: Wire) -> None:
+    (line,) = wire(r'{"jsonrpc":"2.0","id":"a","method":"test_echoPlain","params":["\ud800"]}')
+    reply = json.loads(line)
+    assert (reply["id"], reply["error"]["code"]) == ("a", -32700)
+
+
+def test_calls_end_with_the_violation_that_ended_the_connection() -> None:
+    session = Session(Dispatcher(make_api()))
+    outcomes: list[Any] = []
+    session.outgoing_calls.call("test_any", b"", outcomes.append)
+    session.take()
+    session.refuse(ProtocolError("no header"))
+    assert b"-32700" in session.take()
+    session.close("protocol error: no header")
+    assert type(outcomes[0]) is ProtocolError
+    with pytest.raises(ConnectionLost, match="protocol error"):
+        session.outgoing_calls.call("test_any", b"", outcomes.append)

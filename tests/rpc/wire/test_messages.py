@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from typing import Any
 
 import msgspec
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from npipe.errors import InvalidParams, ParseError, ProtocolError, RPCError
 from npipe.rpc.wire import messages
-from npipe.rpc.wire.messages import InvalidMessage, Message, encode, parse
+from npipe.rpc.wire.messages import InvalidMessage, MalformedReply, Message, encode, parse
 
 # Other work on the machine is no fault of the strategies.
 busy = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -31,10 +32,9 @@ def test_r04_r05_r08_a_request() -> None:
         b"{",
         b"'f",
         b"",
-        b'{"jsonrpc":"2.0","id":1,"method":"\xff"}',
         b'{"jsonrpc":"2.0","id":"\xff","method":"m"}',
-        b'{"jsonrpc":"2.0","id":1,"method":"m","params":["\xed\xa0\x80"]}',
-        b'{"jsonrpc":"2.0","id":1,"method":"m"} 1',
+        b'{"jsonrpc":"2.0","method":"m","params":[1,]}',
+        b'[{"jsonrpc":"2.0","id":1,"method":"m"},{"jsonrpc":"2.0","id":2,"method":"m]',
         b'\xef\xbb\xbf{"jsonrpc":"2.0","id":1,"method":"m"}',
         b'{"jsonrpc":"2.0","id":NaN,"method":"m"}',
         b"[" * 100_000 + b"]" * 100_000,
@@ -44,6 +44,63 @@ def test_r29_what_is_no_json_is_a_parse_error(data: bytes) -> None:
     fault = parse(data)
     assert isinstance(fault, InvalidMessage)
     assert (type(fault.error), fault.id) == (ParseError, b"null")
+
+
+CALL = b'{"jsonrpc":"2.0","id":%b,"method":"m","params":%b}'
+
+
+@pytest.mark.parametrize(
+    ("data", "id", "params"),
+    [
+        (CALL % (b"1", rb'["\ud800"]'), b"1", rb'["\ud800"]'),
+        (CALL % (rb'"\udc00"', b"[1]"), rb'"\udc00"', b"[1]"),
+        (CALL % (b"1e400", b"[1,]"), b"1e400", b"[1,]"),
+        (CALL % (b"1", b'["\xed\xa0\x80"]'), b"1", b'["\xed\xa0\x80"]'),
+        (b'{"jsonrpc":"2.0","id":1,"method":"\xff"}', b"1", None),
+        (rb'{"jsonrpc":"2.0","id":1,"method":"\ud800"}', b"1", None),
+        (b'{"jsonrpc":"2.0","id":1,"method":"m"} 1', b"1", None),
+        (b'{"jsonrpc":"2.0","id":1,"method":"m', b"1", None),
+        (b'{"id":1,"method":"m","params":[1,]}', b"1", None),
+    ],
+)
+def test_the_id_of_a_call_that_is_no_json_is_read(
+    data: bytes, id: bytes, params: bytes | None
+) -> None:
+    invalid = parse(data)
+    assert isinstance(invalid, InvalidMessage)
+    assert (type(invalid.error), invalid.id) == (ParseError, id)
+    request = invalid.request
+    assert (None if request is None else bytes(request.params)) == params
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (rb'"\ud800"', "surrogate"),
+        (rb'["a", "\ud83d"]', "surrogate"),
+        (rb'"\udc00\ud800"', "surrogate"),
+        (b'"\xff"', "UTF-8"),
+        (b"[1,]", "trailing comma"),
+        (b"{'a':1}", "malformed"),
+        (rb'["\\ud800",]', "trailing comma"),
+        (b'"cut', "truncated"),
+    ],
+)
+def test_a_reply_that_is_no_json_tells_which_call_it_ends(text: bytes, reason: str) -> None:
+    for member in ("result", "error"):
+        data = b'{"jsonrpc":"2.0","id":7,"%b":%b}' % (member.encode(), text)
+        reply = parse(data[:-1] if text == b'"cut' else data)
+        assert isinstance(reply, MalformedReply)
+        assert bytes(reply.id) == b"7"
+        assert bytes(getattr(reply, member)).startswith(text)
+        assert re.search(reason, reply.reason)
+
+
+def test_a_batch_of_replies_one_of_which_is_no_json() -> None:
+    good, bad = b'{"jsonrpc":"2.0","id":1,"result":2}', rb'{"id":2,"result":"\ud800"}'
+    replies = parse(b"[" + good + b"," + bad + b"]")
+    assert isinstance(replies, list)
+    assert [type(reply) for reply in replies] == [Message, MalformedReply]
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,7 @@ class Caller:
                     f"{namespace}_unsubscribe", b"[" + id + b"]", lambda outcome: None
                 )
 
-        def push(item: Push | ConnectionLost) -> None:
+        def push(item: Push | Exception) -> None:
             subscribed.push(self._explain_loss(item) if isinstance(item, ConnectionLost) else item)
 
         subscribed = ClientSubscription(

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
-from npipe.errors import ParseError, ProtocolError
+from npipe.errors import ProtocolError
 from npipe.rpc.aio.executor import CallExecutor
 from npipe.rpc.aio.timeouts import Timeouts
 from npipe.rpc.aio.workers import ConcurrencyLimits, ThreadPool
@@ -33,7 +33,6 @@ from npipe.rpc.session.served_calls import ServedCall
 from npipe.rpc.session.served_subscriptions import ServedSubscription
 from npipe.rpc.session.session import Session
 from npipe.rpc.wire.framing import Framing
-from npipe.rpc.wire.messages import error_reply
 
 __all__ = ["Driver"]
 
@@ -180,7 +179,7 @@ class Driver(asyncio.Protocol):
             self.session.receive(self._framing.eof())
         except ProtocolError as error:
             self._reason = f"protocol error: {error}"
-            self.session.send(error_reply(b"null", ParseError(str(error))))
+            self.session.refuse(error)
         self.pump()
         self.session.receive_eof()
         self._at_end = True
@@ -348,7 +347,7 @@ class Driver(asyncio.Protocol):
     # The end
 
     def _violated(self, error: ProtocolError) -> None:
-        self.session.send(error_reply(b"null", ParseError(str(error))))
+        self.session.refuse(error)
         self.flush()
         self.close(f"protocol error: {error}")
 

@@ -17,6 +17,7 @@ from npipe.rpc.session.session import Session
 from npipe.rpc.wire.messages import (
     BAD_JSON,
     Message,
+    UndecodableReply,
     error_reply,
     request,
     result_reply,
@@ -101,6 +102,10 @@ class _Relay:
 def _reply(id: bytes, outcome: Outcome) -> bytes:
     if not isinstance(outcome, Exception):
         return result_reply(id, bytes(outcome))
+    if isinstance(outcome, UndecodableReply):  # the bytes that came: its reader may know them
+        if outcome.error and outcome.error != b"null":
+            return b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (id, outcome.error)
+        return result_reply(id, outcome.result or b"null")
     if not isinstance(outcome, RPCError):  # lost, or no JSON-RPC
         outcome = RPCError(f"upstream: {outcome}")
     return error_reply(id, outcome)

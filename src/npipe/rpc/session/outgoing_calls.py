@@ -23,7 +23,16 @@ from npipe.rpc.session.pending_calls import (
     PendingCall,
 )
 from npipe.rpc.session.served_subscriptions import Push
-from npipe.rpc.wire.messages import ABSENT, Message, encode, encode_members, read_error, request
+from npipe.rpc.wire.messages import (
+    ABSENT,
+    MalformedReply,
+    Message,
+    UndecodableReply,
+    encode,
+    encode_members,
+    read_error,
+    request,
+)
 
 __all__ = ["Entry", "Members", "OutgoingCalls"]
 
@@ -33,7 +42,7 @@ Entry = tuple[str, Sequence[Any] | Mapping[str, Any]]
 Members = Callable[[], Mapping[str, str]]
 """Returns further members of a request, such as the context of a trace."""
 
-OnPush = Callable[[Push | ConnectionLost], object]
+OnPush = Callable[[Push | Exception], object]
 
 
 class _Progress(msgspec.Struct, gc=False):
@@ -64,6 +73,7 @@ class OutgoingCalls:
         self.unsent: list[Pending] = []  # queued, and not taken yet
         self._subscribers: dict[bytes, OnPush] = {}
         self._ended = ""  # why there will be no more replies
+        self.violation: ProtocolError | None = None  # by which the other end made it so
 
     def __len__(self) -> int:
         """How many calls wait for an answer."""
@@ -170,7 +180,8 @@ class OutgoingCalls:
         return unsent
 
     def fail_all(self, reason: str) -> None:
-        """No more replies will come: end every call in ConnectionLost, now and from now on."""
+        """No more replies will come: end every call in ConnectionLost, now and from now on; those
+        that wait while the other end breaks the framing, in its ``violation``."""
         self._ended = self._ended or reason
         self._end_subscriptions()
         while self._pending:
@@ -178,7 +189,8 @@ class OutgoingCalls:
                 id, pending = self._pending.popitem()
             except KeyError:  # another thread was quicker
                 return
-            pending.settle(id, ConnectionLost(reason, maybe_executed=pending.sent))
+            lost = ConnectionLost(reason, maybe_executed=pending.sent)
+            pending.settle(id, self.violation or lost)
 
     def _end_subscriptions(self) -> None:
         while self._subscribers:
@@ -186,7 +198,7 @@ class OutgoingCalls:
                 _, on_push = self._subscribers.popitem()
             except KeyError:
                 return
-            on_push(ConnectionLost(self._ended, maybe_executed=True))
+            on_push(self.violation or ConnectionLost(self._ended, maybe_executed=True))
 
     def settle(self, reply: Message) -> None:
         """Take a reply."""
@@ -218,7 +230,10 @@ class OutgoingCalls:
         if type(group) is not PendingBatch or group.ids != ids:
             return False
         taken = {id for id in ids if self._pending.pop(id, None) is group}
-        outcomes = [reply.result if reply.error is ABSENT else _outcome(reply) for reply in replies]
+        outcomes = [
+            reply.result if reply.error is ABSENT and type(reply) is Message else _outcome(reply)
+            for reply in replies
+        ]
         if len(taken) == len(ids):
             group.settle_all(outcomes)
             return True
@@ -280,6 +295,8 @@ def _is_nothing(params: Sequence[Any] | Mapping[str, Any]) -> bool:
 
 
 def _outcome(reply: Message) -> Outcome:
+    if type(reply) is MalformedReply:
+        return UndecodableReply(reply)
     # An error of null beside a result is how JSON-RPC 1.0 spells success.
     if reply.error and bytes(reply.error) != b"null":
         if reply.result and bytes(reply.result) != b"null":

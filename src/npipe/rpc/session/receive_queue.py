@@ -11,13 +11,11 @@ from collections.abc import Callable
 
 from msgspec import UNSET
 
-from npipe.rpc.wire.messages import InvalidMessage, Message, parse
+from npipe.rpc.wire.messages import InvalidMessage, Message, Parsed, parse
 
 __all__ = ["Parsed", "ReceiveQueue"]
 
 EACH_BYTES = 64  # that a message put aside takes in memory beyond its text: it may be "{}"
-
-Parsed = InvalidMessage | Message | list[Message | InvalidMessage]
 
 
 class ReceiveQueue:
@@ -66,7 +64,7 @@ class ReceiveQueue:
 def _is_about_calls(message: Parsed) -> bool:
     """Say whether it is about calls that were made before, and makes none."""
     if isinstance(message, list):
-        return bool(message) and all(type(m) is Message and m.method is UNSET for m in message)
+        return bool(message) and all(isinstance(m, Message) and m.method is UNSET for m in message)
     if isinstance(message, InvalidMessage):
         return False
     if message.method is UNSET:

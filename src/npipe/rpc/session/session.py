@@ -30,14 +30,21 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw
 
-from npipe.errors import InvalidRequest, MethodNotFound, RPCError
+from npipe.errors import (
+    InvalidRequest,
+    MethodNotFound,
+    ParseError,
+    ProtocolError,
+    RPCError,
+    Truncated,
+)
 from npipe.rpc.limits import Limits
 from npipe.rpc.service.api import Method
 from npipe.rpc.service.dispatcher import CANCELLED, TOO_LARGE, Dispatcher, ToThread
 from npipe.rpc.session.call_log import log_call
 from npipe.rpc.session.outgoing_calls import OutgoingCalls
 from npipe.rpc.session.pending_calls import Pending
-from npipe.rpc.session.receive_queue import Parsed, ReceiveQueue
+from npipe.rpc.session.receive_queue import ReceiveQueue
 from npipe.rpc.session.send_queue import SendQueue
 from npipe.rpc.session.served_calls import ServedBatch, ServedCall
 from npipe.rpc.session.served_subscriptions import ServedSubscription, ServedSubscriptions
@@ -46,6 +53,7 @@ from npipe.rpc.wire.messages import (
     BAD_JSON,
     InvalidMessage,
     Message,
+    Parsed,
     encode,
     error_reply,
     parse,
@@ -215,9 +223,12 @@ class Session:
     def _take_other(self, message: Parsed) -> None:
         """Take what begins no call, or several."""
         if type(message) is InvalidMessage:
+            if self.forward is not None and message.request is not None:
+                self._take(message.request, None)
+                return
             self._refuse(message.error.code)
             self.send(error_reply(message.id, message.error))
-        elif type(message) is Message:
+        elif isinstance(message, Message):
             self._take(message, None)
         elif isinstance(message, list):
             self._take_batch(message)
@@ -330,7 +341,7 @@ class Session:
             self._refuse(InvalidRequest.code)
             self.send(error_reply(b"null", InvalidRequest("empty batch")))
             return
-        if all(type(item) is Message and item.method is UNSET for item in items):
+        if all(isinstance(item, Message) and item.method is UNSET for item in items):
             self.outgoing_calls.settle_batch(items)  # type: ignore[arg-type]
             return
         if len(items) > self.limits.batch_items:
@@ -431,6 +442,14 @@ class Session:
             self._on_pushes()
 
     # The end
+
+    def refuse(self, error: ProtocolError) -> None:
+        """Take a violation of the framing, after which nothing can be read: the other end is
+        told, and our calls end with ``error``. The driver then closes. (One that just stopped in
+        the midst of a message is lost.)"""
+        if not isinstance(error, Truncated):
+            self.outgoing_calls.violation = error
+        self.send(error_reply(b"null", ParseError(str(error))))
 
     def receive_eof(self) -> None:
         """The other end will send no more: our calls have no answer, its own still get theirs."""

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from npipe.errors import ClosedError, ParseError, ProtocolError
+from npipe.errors import ClosedError, ProtocolError
 from npipe.rpc.session.served_calls import ServedCall
 from npipe.rpc.session.session import Session
 from npipe.rpc.threads.executor import CallExecutor
@@ -25,7 +25,6 @@ from npipe.rpc.threads.spin_read import SpinReader
 from npipe.rpc.threads.waiter import ReplyWaiter
 from npipe.rpc.threads.writer import Writer
 from npipe.rpc.wire.framing import Framing
-from npipe.rpc.wire.messages import error_reply
 from npipe.transport.base import Connection
 
 __all__ = ["Driver"]
@@ -286,7 +285,7 @@ class Driver:
     # The end
 
     def _complain(self, error: ProtocolError) -> None:
-        self.session.send(error_reply(b"null", ParseError(str(error))))
+        self.session.refuse(error)
         self._writer.flush()
 
     def _finish(self, token: object) -> None:

@@ -9,7 +9,7 @@ import re
 from io import BytesIO
 
 from npipe.errors import ProtocolError
-from npipe.rpc.wire.json_stream import Reader, check_depth
+from npipe.rpc.wire.json_stream import Reader, mismatch
 
 __all__ = ["ContentLength"]
 
@@ -41,13 +41,16 @@ class ContentLength(Reader):
                 return
             message = self._take(data[pos:end])
             self._length = None
-            check_depth(message, self._max_depth)
+            self._check_depth(message, self._max_depth)
             messages.append(message)
             pos = end
 
     def _header(self, data: bytes, pos: int) -> int:
         """Read on in a header; return where its message, or the next chunk, starts."""
         known = self._held.tell()
+        if not known and (data[pos] in b'{["' or data[pos] == 0 or data[pos] >= 0x80):
+            sent = "JSON without headers" if data[pos] in b'{["' else "a binary encoding"
+            raise mismatch(sent, "a header (content-length)")
         self._held.write(data[pos : pos + MAX_HEADER + 4])
         end = self._held.getvalue().find(b"\r\n\r\n", max(0, known - 3))
         if end > MAX_HEADER or (end < 0 and self._held.tell() > MAX_HEADER):

@@ -7,6 +7,7 @@ Sans-I/O. Also what all framings share (``Reader``). What they promise, and to w
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from io import BytesIO
 
 from npipe.errors import ProtocolError, Truncated
@@ -20,9 +21,11 @@ from npipe.rpc.wire.scanner import (
     whole_lines,
 )
 
-__all__ = ["NDJSON", "JSONStream", "Reader", "check_depth"]
+__all__ = ["NDJSON", "JSONStream", "Reader", "check_json_depth", "mismatch"]
 
 MAX_SHAPE = 256  # bytes of the outline that a json-stream remembers; a call has about 14
+
+CheckDepth = Callable[[bytes, int], object]
 
 _NOT_SPACE = re.compile(rb"[^ \t\r\n]")
 
@@ -30,9 +33,14 @@ _NOT_SPACE = re.compile(rb"[^ \t\r\n]")
 class Reader:
     """What the framings share: holding a part of a message, and failing once and for all."""
 
-    def __init__(self, max_bytes: int, max_depth: int) -> None:
+    def __init__(
+        self, max_bytes: int, max_depth: int, check_depth: CheckDepth | None = None
+    ) -> None:
+        """``check_depth(message, max_depth)`` is that of the encoding, for framings that do not
+        look at what a message says."""
         self._max_bytes = max_bytes
         self._max_depth = max_depth
+        self._check_depth = check_depth or check_json_depth
         self._held = BytesIO()  # gives its bytes away without copying them
         self._error: ProtocolError | None = None
 
@@ -102,6 +110,7 @@ class JSONStream(Reader):
     """Any stream of JSON values."""
 
     _open: Container | Word | None = None
+    _begun = False  # a message, or a part of one, has been seen
     _shape = b""  # the outline of the last message that came alone in its chunk
 
     def feed(self, data: bytes) -> list[bytes]:
@@ -152,10 +161,15 @@ class JSONStream(Reader):
                         newline = len(data) if newline < 0 else newline
                     tried = _guess_end(data, pos, newline)
                     end = tried if is_whole(data[pos:tried], self._max_depth) else -1
-                if end < 0:
-                    self._open = Container(self._max_depth) if data[pos] in b'{["' else Word()
+                if end < 0 and data[pos] in b'{["':
+                    self._open = Container(self._max_depth)
+                elif end < 0:
+                    if not (messages or self._begun or self._shape):
+                        check_start(data[pos])
+                    self._open = Word()
             if self._open is not None:
                 end = self._open.scan(data, pos, self._held)
+                self._begun = True
                 if end < 0:
                     self._hold(data[pos:])
                     return
@@ -197,11 +211,16 @@ def _guess_end(data: bytes, pos: int, end: int) -> int:
 class NDJSON(Reader):
     """One message a line. Empty lines are skipped; a carriage return at the end is dropped."""
 
+    _begun = False
+
     def _split(self, data: bytes, messages: list[bytes]) -> None:
+        if not self._begun and data:
+            self._begun = True
+            check_start(data[0])
         *lines, rest = data.split(b"\n")
         for line in lines:
             if message := self._take(line).strip(WHITESPACE):
-                check_depth(message, self._max_depth)
+                self._check_depth(message, self._max_depth)
                 messages.append(message)
         self._hold(rest)
 
@@ -209,10 +228,26 @@ class NDJSON(Reader):
         return True
 
 
-def check_depth(message: bytes, max_depth: int) -> None:
+def check_json_depth(message: bytes, max_depth: int) -> None:
     """Raise ProtocolError if ``message`` nests too deep. Costs two counts where it cannot."""
     if message.count(b"{") + message.count(b"[") > max_depth:
         reader = JSONStream(len(message), max_depth)
         reader.feed(message)
         if reader.error is not None:
             raise reader.error
+
+
+def check_start(byte: int) -> None:
+    """Raise ProtocolError if a stream that should be JSON starts as one of another framing does:
+    nothing that follows could be read, and the peer would wait for ever."""
+    if byte in b"Cc":
+        raise mismatch("headers (content-length)", "JSON without headers")
+    if byte == 0 or 0x80 <= byte <= 0x9F:
+        raise mismatch("a binary encoding", "JSON")
+
+
+def mismatch(sent: str, expected: str) -> ProtocolError:
+    """Return the error for a peer that writes in another way than is read here."""
+    return ProtocolError(
+        f"the peer sends {sent}, and {expected} is expected here: use the same codec at both ends"
+    )

@@ -27,10 +27,14 @@ from npipe.errors import (
     ProtocolError,
     RPCError,
 )
+from npipe.rpc.wire.malformed import split_array, split_object
 
 __all__ = [
     "InvalidMessage",
+    "MalformedReply",
     "Message",
+    "Parsed",
+    "UndecodableReply",
     "encode",
     "encode_members",
     "error_reply",
@@ -50,6 +54,14 @@ _NAMED = {
     kind.code: kind
     for kind in (ParseError, InvalidRequest, MethodNotFound, InvalidParams, InternalError)
 }
+# msgspec words it as a text that ends too early, or not at all like what it is.
+_LONE_SURROGATE = re.compile(
+    rb"(?<!\\)(?:\\\\)*(?:\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|"
+    rb"(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F])"
+)
+_WHOLE_ID = re.compile(
+    rb'null|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|"(?:[^"\\\x00-\x1f]|\\[^\x00-\x1f])*"'
+)
 _NO_ID = frozenset((b"{", b"[", b"t", b"f"))  # how JSON starts that cannot be an id
 
 
@@ -66,11 +78,35 @@ class Message(msgspec.Struct, gc=False):
     tracestate: Raw = ABSENT
 
 
+class MalformedReply(Message):
+    """A reply whose text is no valid JSON, and of which the members could be told apart."""
+
+    reason: str = ""
+
+
 class InvalidMessage(msgspec.Struct, gc=False):
-    """What is no message: the error to answer with, and the id if one could be told."""
+    """An invalid message: the error to answer with, and the id if it could be read.
+
+    ``request`` is a call of which only the params are no valid JSON: a proxy passes it on.
+    """
 
     error: RPCError
     id: bytes = b"null"
+    request: Message | None = None
+
+
+class UndecodableReply(ProtocolError):
+    """A reply that ends its call although its text cannot be decoded. A proxy passes it on.
+
+    Attributes:
+        result, error: The members as they came; empty: absent.
+    """
+
+    def __init__(self, reply: MalformedReply) -> None:
+        id = bytes(reply.id).decode()
+        super().__init__(f"the reply to the call {id} cannot be decoded: {reply.reason}")
+        self.result = bytes(reply.result)
+        self.error = bytes(reply.error)
 
 
 class _Error(msgspec.Struct):
@@ -88,7 +124,10 @@ _decode_error = msgspec.json.Decoder(_Error).decode
 _encode = msgspec.json.Encoder().encode
 
 
-def parse(data: bytes) -> Message | InvalidMessage | list[Message | InvalidMessage]:
+Parsed = Message | InvalidMessage | list[Message | InvalidMessage]
+
+
+def parse(data: bytes) -> Parsed:
     """Decode one complete message: a single one, or a batch as a list."""
     try:
         if not data.isascii():
@@ -113,15 +152,16 @@ def _is_sound(message: Message) -> bool:
     return message.id is ABSENT or bytes(message.id)[:1] not in _NO_ID
 
 
-def _parse_slowly(data: bytes) -> Message | InvalidMessage | list[Message | InvalidMessage]:
+def _parse_slowly(data: bytes) -> Parsed:
+    is_batch = data.lstrip()[:1] == b"["
     try:
         data.decode()
-        if data.lstrip()[:1] != b"[":
+        if not is_batch:
             return _second_look(data)
-        items = _decode_items(data)
+        items = [bytes(item) for item in _decode_items(data)]
     except BAD_JSON as error:
-        return InvalidMessage(ParseError(_reason(error)))
-    return [_parse_item(bytes(item)) for item in items]
+        return _parse_malformed_batch(data, error) if is_batch else _parse_malformed(data, error)
+    return [_parse_item(item) for item in items]
 
 
 def _parse_item(data: bytes) -> Message | InvalidMessage:
@@ -133,14 +173,51 @@ def _parse_item(data: bytes) -> Message | InvalidMessage:
     )
 
 
+def _parse_malformed_batch(data: bytes, error: Exception) -> Parsed:
+    """Take a batch of replies apart, for each ends a call. Of calls none is made."""
+    items = split_array(data) or ()
+    if items and all(item[:1] == b"{" for item in items):
+        replies = [_parse_item(item) for item in items]
+        if all(isinstance(r, Message) and r.method is UNSET for r in replies):
+            return replies
+    return InvalidMessage(ParseError(_reason(error, data)))
+
+
+def _parse_malformed(data: bytes, error: Exception) -> Message | InvalidMessage:
+    """Read what can be read of a message that is no JSON: which call it answers, or its id."""
+    members, is_whole = split_object(data)
+    id = members.get(b"id", b"")
+    id = id if _is_readable_id(id) else b""
+    reason = _reason(error, data)
+    if id and b"method" not in members and (b"result" in members or b"error" in members):
+        result, fault = (Raw(members.get(name, b"")) for name in (b"result", b"error"))
+        return MalformedReply("2.0", Raw(id), result=result, error=fault, reason=reason)
+    request = None
+    if id and is_whole and members.get(b"jsonrpc") == b'"2.0"':
+        try:
+            method = msgspec.json.decode(members[b"method"], type=str)
+        except (KeyError, *BAD_JSON):
+            pass
+        else:
+            request = Message("2.0", Raw(id), method, Raw(members.get(b"params", b"")))
+    return InvalidMessage(ParseError(reason), id or b"null", request)
+
+
+def _is_readable_id(id: bytes) -> bool:
+    """Say whether an id of a malformed message can be echoed: UTF-8, and one whole scalar."""
+    try:
+        id.decode()
+    except UnicodeDecodeError:
+        return False
+    return _WHOLE_ID.fullmatch(id) is not None
+
+
 def _second_look(data: bytes) -> Message | InvalidMessage:
-    """Say what is wrong with what the strict decoder refused."""
+    """Say what is wrong with what the strict decoder refused. Raises as msgspec does."""
     try:
         members = _decode_object(data)
     except msgspec.ValidationError:
         return InvalidMessage(InvalidRequest("not an object"))
-    except BAD_JSON as error:
-        return InvalidMessage(ParseError(_reason(error)))
     id = bytes(members.get("id", ABSENT))
     is_id = id[:1] not in b"{[tf" if id else False
     if "method" not in members and ("result" in members or "error" in members):
@@ -167,11 +244,13 @@ def _complaint(members: Mapping[str, Raw], id: bytes, is_id: bool) -> str:
     return "a message cannot be both a request and a reply"
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, data: bytes) -> str:
     if isinstance(error, RecursionError):
         return "parse error: nested too deeply"
     if isinstance(error, UnicodeDecodeError):
         return "parse error: not UTF-8"
+    if _LONE_SURROGATE.search(data):
+        return "parse error: a surrogate escape without its other half"
     return f"parse error: {error}"
 
 

@@ -1,0 +1,40 @@
+"""Two sessions that pass on to each other what they receive."""
+
+from __future__ import annotations
+
+import pytest
+
+from npipe.rpc import API
+from npipe.rpc.service.dispatcher import Dispatcher
+from npipe.rpc.session.forwarding import join_sessions
+from npipe.rpc.session.session import Session
+
+
+def joined() -> tuple[Session, Session]:
+    client, upstream = Session(Dispatcher(API())), Session(Dispatcher(API()))
+    join_sessions(client, upstream)
+    return client, upstream
+
+
+@pytest.mark.parametrize("text", [rb'"\ud800"', b'["\xff"]', b"[1,]", b"null"])
+def test_what_is_no_json_passes_as_it_came_both_ways(text: bytes) -> None:
+    client, upstream = joined()
+    client.receive([b'{"jsonrpc":"2.0","id":"a","method":"any","params":[%b]}' % text])
+    assert client.next_call() is None
+    call = b'{"jsonrpc":"2.0","id":1,"method":"any","params":[%b]}\n' % text
+    assert upstream.take() == call
+    upstream.receive([b'{"jsonrpc":"2.0","id":1,"result":%b}' % text])
+    assert upstream.next_call() is None
+    assert client.take() == b'{"jsonrpc":"2.0","id":"a","result":%b}\n' % text
+    assert client.idle
+
+
+def test_an_error_that_is_no_json_passes_as_it_came() -> None:
+    client, upstream = joined()
+    client.receive([b'{"jsonrpc":"2.0","id":5,"method":"any"}'])
+    assert client.next_call() is None
+    upstream.take()
+    error = rb'{"code":1,"message":"\udfff"}'
+    upstream.receive([b'{"jsonrpc":"2.0","id":1,"error":%b}' % error])
+    assert upstream.next_call() is None
+    assert client.take() == b'{"jsonrpc":"2.0","id":5,"error":%b}\n' % error
