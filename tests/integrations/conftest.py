@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import shutil
 import subprocess
@@ -176,3 +177,24 @@ def node_http(address: str) -> Iterator[None]:
     finally:
         process.kill()
         process.communicate()
+
+
+class Library:
+    """One of the two packages, and our file for it."""
+
+    def __init__(self, name: str) -> None:
+        self.httpx = pytest.importorskip(name)
+        self.ours = importlib.import_module(f"npipe.integrations.{name}")
+
+    def client(self, address: str, **options: Any) -> Any:
+        transport = self.ours.Transport(address, wait=True, **options)
+        return self.httpx.Client(transport=transport, base_url="http://shop", timeout=PATIENCE)
+
+    def async_client(self, address: str, **options: Any) -> Any:
+        transport = self.ours.AsyncTransport(address, wait=True, **options)
+        return self.httpx.AsyncClient(transport=transport, base_url="http://shop", timeout=PATIENCE)
+
+
+@pytest.fixture(params=["httpx", "httpx2"])
+def library(request: pytest.FixtureRequest) -> Library:
+    return Library(request.param)

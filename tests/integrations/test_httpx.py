@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import os
 import threading
 from collections.abc import Callable
@@ -12,31 +11,10 @@ from typing import Any
 import pytest
 
 import npipe
-from integrations.conftest import PATIENCE, WINDOWS, App, identity, node_http
+from integrations.conftest import PATIENCE, App, Library, node_http
 
 LARGE = os.urandom(3_000_000)
 Serve = Callable[..., Any]
-
-
-class Library:
-    """One of the two packages, and our file for it."""
-
-    def __init__(self, name: str) -> None:
-        self.httpx = pytest.importorskip(name)
-        self.ours = importlib.import_module(f"npipe.integrations.{name}")
-
-    def client(self, address: str, **options: Any) -> Any:
-        transport = self.ours.Transport(address, wait=True, **options)
-        return self.httpx.Client(transport=transport, base_url="http://shop", timeout=PATIENCE)
-
-    def async_client(self, address: str, **options: Any) -> Any:
-        transport = self.ours.AsyncTransport(address, wait=True, **options)
-        return self.httpx.AsyncClient(transport=transport, base_url="http://shop", timeout=PATIENCE)
-
-
-@pytest.fixture(params=["httpx", "httpx2"])
-def library(request: pytest.FixtureRequest) -> Library:
-    return Library(request.param)
 
 
 def test_requests(library: Library, address: str, serve: Serve, me: str) -> None:
@@ -62,24 +40,6 @@ def test_asyncio_requests(library: Library, address: str, serve: Serve, me: str)
         asyncio.run(main())
 
 
-def test_the_server_of_a_response(
-    library: Library, address: str, serve: Serve, both: tuple[str, str]
-) -> None:
-    def check(stream: Any) -> None:
-        assert identity(stream.get_extra_info("peer")) == both[1]
-        assert stream.get_extra_info("server_addr") == (address, 0)
-        assert stream.get_extra_info("ssl_object") is None
-
-    async def main() -> None:
-        async with library.async_client(address) as client, client.stream("GET", "/who") as got:
-            check(got.extensions["network_stream"])
-
-    with serve(address), library.client(address) as client:
-        with client.stream("GET", "/who") as response:
-            check(response.extensions["network_stream"])
-        asyncio.run(main())
-
-
 def test_a_read_times_out(library: Library, address: str, app: App, serve: Serve) -> None:
     short = library.httpx.Timeout(PATIENCE, read=0.1)
     with serve(address), library.client(address) as client:
@@ -98,20 +58,6 @@ def test_an_asyncio_read_times_out(library: Library, address: str, app: App, ser
             assert (await client.get("/who")).status_code == 200
 
     with serve(address):
-        asyncio.run(main())
-
-
-def test_a_write_times_out(library: Library, address: str) -> None:
-    short = library.httpx.Timeout(PATIENCE, write=0.1)
-
-    async def main() -> None:
-        async with library.async_client(address) as client:
-            with pytest.raises(library.httpx.WriteTimeout):
-                await client.post("/echo", content=LARGE, timeout=short)
-
-    with npipe.listen(address), library.client(address) as client:  # nobody accepts or reads
-        with pytest.raises(library.httpx.WriteTimeout):
-            client.post("/echo", content=LARGE, timeout=short)
         asyncio.run(main())
 
 
@@ -166,61 +112,6 @@ def test_a_server_that_hangs_up_in_a_response(library: Library, address: str) ->
         with pytest.raises(library.httpx.RemoteProtocolError):
             client.get("/")
         server.join()
-
-
-def test_tls_is_refused(library: Library, address: str, serve: Serve) -> None:
-    async def main() -> None:
-        async with library.async_client(address) as client:
-            with pytest.raises(library.httpx.UnsupportedProtocol, match="http://"):
-                await client.get("https://shop/who")
-
-    with serve(address), library.client(address) as client:
-        with pytest.raises(library.httpx.UnsupportedProtocol, match="http://"):
-            client.get("https://shop/who")
-        asyncio.run(main())
-
-
-def test_a_server_restarts_under_an_idle_pool(library: Library, address: str, serve: Serve) -> None:
-    async def twice() -> None:
-        async with library.async_client(address) as client:
-            for _ in range(2):
-                server = serve(address)
-                await elsewhere(server.__enter__)
-                assert (await client.get("/who")).status_code == 200
-                await elsewhere(lambda server=server: server.__exit__(None, None, None))
-
-    with library.client(address) as client:
-        for _ in range(2):  # the second would fail on the connection of the first
-            with serve(address):
-                assert client.get("/who").status_code == 200
-    asyncio.run(twice())
-
-
-async def elsewhere(work: Callable[[], Any]) -> None:
-    """Do ``work`` while the loop waits: where that can be, without the loop noticing anything."""
-    if WINDOWS:  # there only the loop itself can find that a server has gone
-        await asyncio.to_thread(work)
-    else:
-        work()
-
-
-def test_websocket(address: str, serve: Serve, me: str) -> None:
-    library = Library("httpx2")
-    pytest.importorskip("websockets")
-
-    async def main() -> None:
-        async with (
-            library.async_client(address) as client,
-            client.websocket("ws://shop/") as socket,
-        ):
-            await socket.send_text("hello")
-            assert await socket.receive_text() == f"{me} hello"
-
-    with serve(address, ws="websockets-sansio"):
-        asyncio.run(main())
-        with library.client(address) as client, client.websocket("ws://shop/") as socket:
-            socket.send_text("hello")
-            assert socket.receive_text() == f"{me} hello"
 
 
 def test_node_s_server(library: Library, address: str) -> None:

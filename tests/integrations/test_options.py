@@ -1,0 +1,23 @@
+"""The keywords of ``npipe.connect`` and ``npipe.listen``."""
+
+from __future__ import annotations
+
+import inspect
+
+import npipe
+from npipe import aio
+from npipe.integrations.options import ConnectOptions, ListenOptions, split
+
+
+def test_npipe_s_options_are_split_from_the_library_s() -> None:
+    assert split({"wait": True, "limit": 5}) == ({"wait": True}, {"limit": 5})
+    assert split({}) == ({}, {})
+
+
+def test_every_option_of_npipe_is_known() -> None:
+    """Those of both flavours; ``timeout`` is left to the library, which has one of its own."""
+    connect = set(inspect.signature(npipe.connect).parameters) - {"address", "timeout"}
+    connect &= set(inspect.signature(aio.open_connection).parameters)
+    assert set(ConnectOptions.__annotations__) == connect
+    listen = set(inspect.signature(npipe.listen).parameters) - {"address"}
+    assert set(ListenOptions.__annotations__) == listen
