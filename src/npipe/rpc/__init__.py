@@ -12,6 +12,8 @@ The way of a message: ``framing`` -> ``session`` -> ``dispatcher`` -> your funct
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 try:
     import msgspec  # noqa: F401
 except ModuleNotFoundError as missing:
@@ -36,6 +38,9 @@ from npipe.rpc.threads.client import GAP, Client, connect
 from npipe.rpc.threads.proxy import Proxy
 from npipe.rpc.threads.server import Server
 
+if TYPE_CHECKING:
+    from npipe.rpc.spread import Spread
+
 __all__ = [
     "API",
     "GAP",
@@ -52,7 +57,16 @@ __all__ = [
     "Proxy",
     "RPCError",
     "Server",
+    "Spread",
     "connect",
     "method",
     "subscription",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Spread":  # its module imports asyncio: not before it is used
+        from npipe.rpc.spread import Spread
+
+        return Spread
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -204,3 +207,59 @@ def test_a_key_in_a_url_is_not_shown() -> None:
     assert describe("https://u:p@node.example:1/v3/abc?k=1") == "https://node.example:1/..."
     assert describe("ws://localhost") == "ws://localhost"
     assert describe("./x.ipc") == "./x.ipc"
+
+
+def serve_two(directory: Path, address: str, serve: Serve) -> list[str]:
+    (directory / "who.py").write_text("import os\ndef pid(): return os.getpid()\n")
+    addresses = [f"{address}{at}" for at in range(2)]
+    for each in addresses:
+        serve(each, "--api", "who")
+    return addresses
+
+
+def test_several_upstreams(directory: Path, address: str, serve: Serve) -> None:
+    one, other = serve_two(directory, address, serve)
+    _, ready = serve(address, "--upstream", one, "--upstream", other, "--stateless")
+    assert "who" in ready["modules"]
+    with rpc.connect(address, timeout=60) as client:
+        assert len(set(client.batch([("who_pid", [])] * 8))) == 2
+    bound = f"{address}-bound"
+    process, _ = serve(bound, "--upstream", one, "--upstream", f"{address}-nobody")
+    with rpc.connect(bound, timeout=60) as client:
+        assert len(set(client.batch([("who_pid", [])] * 8))) == 1
+    process.terminate()
+    assert "no server at" in process.communicate(timeout=60)[1]
+
+
+def test_no_upstream_can_be_reached(address: str, run: Run) -> None:
+    nobody = ("--upstream", f"{address}a", "--upstream", f"{address}b")
+    done = run("serve", address, *nobody)
+    assert (done.returncode, done.stderr.count("no server at")) == (1, 3)
+    done = run("serve", address, "--stateless")
+    assert (done.returncode, "--upstream" in done.stderr) == (2, True)
+
+
+def test_an_ssh_url_is_a_command() -> None:
+    assert open_upstream("ssh://me@host:2222/run/a%20b.ipc") == [
+        *("ssh", "-p", "2222", "--", "me@host", "npipe cat '/run/a b.ipc'"),
+    ]
+    odd = open_upstream("ssh://-oProxyCommand=x/a")
+    assert isinstance(odd, list) and odd[1:3] == ["--", "-oproxycommand=x"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="runs a script in the place of ssh")
+def test_a_socket_behind_ssh(
+    directory: Path, address: str, serve: Serve, env: dict[str, str]
+) -> None:
+    """The ssh here starts the shell command as the far machine would; its network is not ours."""
+    one, other = serve_two(directory, address, serve)
+    (directory / "ssh").write_text(
+        '#!/bin/sh\n[ "$1" = -- ] && [ "$2" = far ] && exec sh -c "$3"\n'
+    )
+    (directory / "npipe").write_text(f'#!/bin/sh\nexec {sys.executable} -m npipe.cli "$@"\n')
+    for name in ("ssh", "npipe"):
+        (directory / name).chmod(0o755)
+    env["PATH"] = f"{directory}:{os.environ['PATH']}"
+    serve(address, "--upstream", f"ssh://far{one}", "--upstream", other, "--stateless")
+    with rpc.connect(address, timeout=60) as client:
+        assert len(set(client.batch([("who_pid", [])] * 8))) == 2

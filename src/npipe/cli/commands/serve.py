@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
@@ -58,8 +58,16 @@ def ether(text: str) -> int:
 )
 @click.option(
     "--upstream",
+    "upstreams",
+    multiple=True,
     metavar="ADDRESS|URL",
-    help="Pass everything on to a node's pipe, http:// or ws:// endpoint.",
+    help="Pass everything on to a server's pipe, http://, ws:// or ssh:// endpoint. Given again: "
+    "each client to the least busy of these servers.",
+)
+@click.option(
+    "--stateless",
+    is_flag=True,
+    help="With --upstream: spread each client's calls over the servers.",
 )
 @click.option(
     "--replay",
@@ -132,7 +140,8 @@ def serve(
     *,
     address: str,
     apis: tuple[str, ...],
-    upstream: str | None,
+    upstreams: tuple[str, ...],
+    stateless: bool,
     modules: tuple[str, ...] | None,
     access: str | int,
     max_connections: int | None,
@@ -157,6 +166,7 @@ def serve(
       npipe serve ./shop.ipc --api shop=package.module:Shop
       npipe serve ./shop.ipc --api shop=package.module:Shop --workers 4
       npipe serve ./node.ipc --upstream http://localhost:8545
+      npipe serve ./shop.ipc --upstream ./a.ipc --upstream ssh://host/run/b.ipc
       npipe serve ./shop.ipc --api shop=package.module:Shop --metrics :9464
       npipe serve ./mock.ipc --replay session.jsonl
     """
@@ -167,13 +177,16 @@ def serve(
 
     configure(log_level, as_json=json_log, calls=log_calls)
     limits = rpc.Limits() if max_connections is None else rpc.Limits(connections=max_connections)
+    front = Front(upstreams, stateless)
     server_options: dict[str, Any] = {"limits": limits, "log_calls": log_calls}
     given = {name: value for name, value in chain.items() if value is not None}
-    passes_on = "--upstream" if upstream is not None else "--replay" if tape is not None else ""
-    if passes_on and (apis or modules is not None or (upstream is not None and tape is not None)):
+    passes_on = "--upstream" if upstreams else "--replay" if tape is not None else ""
+    if passes_on and (apis or modules is not None or (upstreams and tape is not None)):
         raise click.UsageError(
             f"{passes_on} serves what is there: without --api, --modules, --replay"
         )
+    if stateless and not upstreams:
+        raise click.UsageError("--stateless goes with --upstream only")
     if passes_on and log_calls:
         raise click.UsageError(f"--log-calls is for calls that are run here: without {passes_on}")
     if given and (apis or passes_on):
@@ -189,7 +202,7 @@ def serve(
         raise click.UsageError("--workers goes with --api only: a chain is in one process")
     try:
         with (
-            _offer(apis, modules, given, upstream, tape, options=server_options) as offer,
+            _offer(apis, modules, given, front, tape, options=server_options) as offer,
             failures(address, listening=True),
         ):
 
@@ -222,10 +235,17 @@ def _run(workers: int, *how: Any, metrics: str | None) -> None:
 class Offer:
     """What is served."""
 
-    server: rpc.Server
+    server: rpc.Server | rpc.Spread
     modules: Iterable[str]
     chain: Service | None = None
     notes: tuple[str, ...] = ()
+
+
+class Front(NamedTuple):
+    """Servers that this one stands in front of."""
+
+    upstreams: tuple[str, ...]
+    stateless: bool  # spread the calls of each client
 
 
 @contextmanager
@@ -233,7 +253,7 @@ def _offer(
     apis: tuple[str, ...],
     modules: tuple[str, ...] | None,
     chain: dict[str, Any],
-    upstream: str | None,
+    front: Front,
     tape: str | None,
     *,
     options: dict[str, Any],
@@ -242,8 +262,8 @@ def _offer(
     from npipe import ethereum, rpc
     from npipe.cli.serving.load import own_api
 
-    if upstream is not None:
-        yield _upstream_offer(upstream, options["limits"])
+    if front.upstreams:
+        yield _front_offer(front, options["limits"])
         return
     if tape is not None:
         yield _tape_offer(tape, options["limits"])
@@ -258,19 +278,32 @@ def _offer(
         yield Offer(rpc.Server(api, **options), api.namespaces, service, notes)
 
 
-def _upstream_offer(text: str, limits: rpc.Limits) -> Offer:
+def _front_offer(front: Front, limits: rpc.Limits) -> Offer:
     from npipe import rpc
     from npipe.cli.console.catalog import discover
     from npipe.cli.serving.upstream import describe, open_upstream
 
-    upstream, name = open_upstream(text), describe(text)
-    with failures(name):
-        if not isinstance(upstream, str):
-            upstream.check()
-        with rpc.connect(upstream, timeout=10) as client:
-            modules = discover(client.call).modules
-    note = f"everything is answered by {name}"
-    return Offer(rpc.Proxy(upstream, limits=limits), modules, notes=(note,))
+    upstreams = [open_upstream(text) for text in front.upstreams]
+    names = [describe(text) for text in front.upstreams]
+    modules, unreached = None, None
+    for upstream, name in zip(upstreams, names, strict=True):
+        try:
+            with failures(name):
+                if not isinstance(upstream, str | list):
+                    upstream.check()
+                with rpc.connect(upstream, timeout=10) as client:
+                    modules = discover(client.call).modules
+        except Failure as failure:  # the others may do meanwhile
+            unreached = failure
+            if len(names) > 1:
+                failure.show()
+    if modules is None:
+        raise unreached or Failure("no upstream was given")
+    note = f"everything is answered by {', '.join(names)}"
+    if len(upstreams) == 1:
+        return Offer(rpc.Proxy(upstreams[0], limits=limits), modules, notes=(note,))
+    server = rpc.Spread(upstreams, stateless=front.stateless, limits=limits)
+    return Offer(server, modules, notes=(note,))
 
 
 def _tape_offer(tape: str, limits: rpc.Limits) -> Offer:

@@ -28,7 +28,7 @@ Ready = Callable[[Address, str], None]
 
 
 def run(
-    server: rpc.Server,
+    server: rpc.Server | rpc.Spread,
     address: str,
     listen: dict[str, Any],
     ready: Ready,

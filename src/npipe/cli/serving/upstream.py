@@ -6,6 +6,7 @@ connection for each client, and it carries the messages on. Messages stay the by
 
 from __future__ import annotations
 
+import shlex
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -44,9 +45,17 @@ class Upstream(Protocol):
         """Serve one client; return at once."""
 
 
-def open_upstream(text: str) -> str | Upstream:
-    """Return what ``text`` names: an http or ws URL, or else the address of a pipe."""
+def open_upstream(text: str) -> str | list[str] | Upstream:
+    """Return what ``text`` names: an http, ws or ssh URL, or else the address of a pipe.
+
+    ``ssh://[user@]host[:port]/path`` is a Unix socket on another machine, by ``npipe cat`` there.
+    """
     url = urlsplit(text)
+    if url.scheme == "ssh" and url.hostname:
+        port = ["-p", str(url.port)] if url.port else []
+        host = f"{url.username}@{url.hostname}" if url.username else url.hostname
+        # The shell there takes the words apart again; "--" so that a host is never an option.
+        return ["ssh", *port, "--", host, f"npipe cat {shlex.quote(unquote(url.path))}"]
     if url.scheme in ("http", "https") and url.hostname:
         try:
             import urllib3  # noqa: F401
@@ -66,7 +75,7 @@ def describe(text: str) -> str:
     """Return ``text`` without what may be a key: the user, the path and the query of a URL."""
     url = urlsplit(text)
     if url.scheme not in ("http", "https", "ws", "wss") or not url.hostname:
-        return text
+        return text if url.password is None else f"{url.scheme}://{url.hostname}{url.path}"
     port = f":{url.port}" if url.port else ""
     return f"{url.scheme}://{url.hostname}{port}" + ("/..." if url.path.strip("/") else "")
 

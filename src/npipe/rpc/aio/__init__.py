@@ -15,6 +15,7 @@ from npipe.rpc.aio.caller import Caller
 from npipe.rpc.aio.client import Client, connect
 from npipe.rpc.aio.proxy import Proxy
 from npipe.rpc.aio.server import Server
+from npipe.rpc.aio.spread import Spread
 from npipe.rpc.aio.subscription import ClientSubscription
 
-__all__ = ["Caller", "Client", "ClientSubscription", "Proxy", "Server", "connect"]
+__all__ = ["Caller", "Client", "ClientSubscription", "Proxy", "Server", "Spread", "connect"]

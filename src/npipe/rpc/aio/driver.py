@@ -83,8 +83,11 @@ class Driver(asyncio.Protocol):
         "bytes_out",
         "closed",
         "ending",
+        "feeders",
+        "held",
         "limits",
         "loop",
+        "on_crowded",
         "on_lost",
         "peer_driver",
         "pumping",
@@ -137,6 +140,9 @@ class Driver(asyncio.Protocol):
         self.on_lost: Callable[[], threading.Thread] | None = None  # ends what it goes over,
         self.ending: threading.Thread | None = None  # in this thread
         self.peer_driver: Driver | None = None  # in a proxy: where what is read here goes
+        self.feeders: tuple[Driver, ...] = ()  # in a proxy: those whose peer_driver this is
+        self.held = False  # in a proxy: no server reads what is read here
+        self.on_crowded: Callable[[], object] | None = None  # called when ``crowded`` changes
 
     # What the transport calls
 
@@ -206,15 +212,19 @@ class Driver(asyncio.Protocol):
         """The peer reads slowly: do nothing more for it until it has caught up."""
         self._room = self.loop.create_future()
         self._update_hold()
-        if self.peer_driver is not None:  # what it reads is written here
-            self.peer_driver.hold()
+        for feeder in self.feeders:  # what it reads is written here
+            feeder.hold()
+        if self.on_crowded is not None:
+            self.on_crowded()
         self._clock.has_written()
 
     def resume_writing(self) -> None:
         self._make_room()
         self._release()
-        if self.peer_driver is not None:
-            self.peer_driver._release()
+        for feeder in self.feeders:
+            feeder._release()
+        if self.on_crowded is not None:
+            self.on_crowded()
 
     def hold(self) -> None:
         """Begin nothing. What is read meanwhile is kept, for a call must have its turn as soon as
@@ -225,7 +235,7 @@ class Driver(asyncio.Protocol):
         # What a proxy reads from upstream does not go back there: its own writes hold up nothing.
         upstream = self._is_client and self.session.is_proxy
         peer_driver = self.peer_driver is not None and self.peer_driver.crowded
-        self.session.blocked = peer_driver or (self.crowded and not upstream)
+        self.session.blocked = peer_driver or self.held or (self.crowded and not upstream)
 
     def _release(self) -> None:
         """Go on, unless there is another cause not to."""
@@ -235,9 +245,26 @@ class Driver(asyncio.Protocol):
     def join(self, other: Driver) -> None:
         """Write to the other what is read here, and the other way round. From now on: a link on
         ``hold`` is released."""
-        self.peer_driver, other.peer_driver = other, self
+        self.feed(other)
+        other.feed(self)
+
+    def feed(self, other: Driver) -> None:
+        """Write to the other what is read here: while its peer does not read, nothing is begun."""
+        self.peer_driver = other
+        other.feeders += (self,)
         self._release()
-        other._release()
+
+    def unfeed(self) -> None:
+        """Undo ``feed``: this end is gone."""
+        if self.peer_driver is not None:
+            others = (feeder for feeder in self.peer_driver.feeders if feeder is not self)
+            self.peer_driver.feeders = tuple(others)
+
+    def hold_while(self, held: bool) -> None:
+        """Begin nothing while ``held``, whatever else there is."""
+        if held != self.held:
+            self.held = held
+            self._release()
 
     # Work
 

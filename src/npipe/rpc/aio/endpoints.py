@@ -32,9 +32,9 @@ class InProcess(Protocol):
     def protocol(self) -> asyncio.Protocol: ...
 
 
-Endpoint = str | Address | Sequence[str] | InProcess
+Endpoint = str | Address | Sequence[str] | InProcess | endpoints.InProcess
 """An address; ``"stdio:"`` for this program's own standard input and output; the command line of
-a program, as a list, to start and speak to over its; or a ``Server`` on this loop."""
+a program, as a list, to start and speak to over its; or a ``Server``, of either flavour."""
 
 
 async def open_endpoint(
@@ -45,7 +45,7 @@ async def open_endpoint(
     if isinstance(endpoint, str | Address) and endpoint != "stdio:":
         _, link = await npipe.aio.create_connection(make_link, endpoint, timeout=timeout, **options)
         return link
-    if isinstance(endpoint, str | Address | Sequence):
+    if isinstance(endpoint, str | Address | Sequence) or not hasattr(endpoint, "protocol"):
         files = await asyncio.to_thread(endpoints.open_endpoint, endpoint, timeout=timeout)
         link, output = await adopt_files(files, make_link)
         link.on_lost = partial(_end, files, output)

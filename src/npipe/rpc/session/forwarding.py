@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import Raw
 
-from npipe.errors import RPCError
+from npipe.errors import ConnectionLost, RPCError
 from npipe.rpc.service.dispatcher import LIMIT_EXCEEDED
 from npipe.rpc.session.pending_calls import Outcome, Pending
 from npipe.rpc.session.served_calls import ServedBatch
@@ -24,25 +24,25 @@ from npipe.rpc.wire.messages import (
     trace_members,
 )
 
-__all__ = ["join_sessions"]
+__all__ = ["Relay", "decode_cancel", "forwarded_reply", "join_sessions"]
 
 
 class _Cancel(msgspec.Struct, gc=False):
     id: Raw
 
 
-_decode_cancel = msgspec.json.Decoder(_Cancel).decode
+decode_cancel = msgspec.json.Decoder(_Cancel).decode
 
 
 def join_sessions(one: Session, other: Session) -> None:
     """Have each pass on to the other the calls and notifications that it receives."""
     one.is_proxy = other.is_proxy = True
-    one.forward = _Relay(one, other)
-    other.forward = _Relay(other, one)
+    one.forward = Relay(one, other)
+    other.forward = Relay(other, one)
 
 
-class _Relay:
-    """One direction."""
+class Relay:
+    """One direction: sends over ``target`` what ``source`` receives."""
 
     def __init__(self, source: Session, target: Session) -> None:
         self._source = source
@@ -58,7 +58,7 @@ class _Relay:
             return
         try:
             if method == "$/cancelRequest":
-                self._cancel(bytes(_decode_cancel(message.params).id))
+                self._cancel(bytes(decode_cancel(message.params).id))
             elif method == "$/progress":  # about a call that we made in the other's name
                 self._source.outgoing_calls.take_progress(message.params)
             else:
@@ -78,7 +78,7 @@ class _Relay:
 
         def on_reply(outcome: Outcome) -> None:
             self._pending.pop(id, None)
-            self._source.deliver(id, batch, _reply(id, outcome))
+            self._source.deliver(id, batch, forwarded_reply(id, outcome))
 
         def on_progress(value: Raw) -> None:
             text = b'{"token":%b,"value":%b}' % (id, bytes(value) or b"null")
@@ -99,13 +99,17 @@ class _Relay:
             self._target.outgoing_calls.notify("$/cancelRequest", b'{"id":%b}' % pending.ids[0])
 
 
-def _reply(id: bytes, outcome: Outcome) -> bytes:
+def forwarded_reply(id: bytes, outcome: Outcome) -> bytes:
+    """Make the reply to a call that was passed on."""
     if not isinstance(outcome, Exception):
         return result_reply(id, bytes(outcome))
     if isinstance(outcome, UndecodableReply):  # the bytes that came: its reader may know them
         if outcome.error and outcome.error != b"null":
             return b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (id, outcome.error)
         return result_reply(id, outcome.result or b"null")
-    if not isinstance(outcome, RPCError):  # lost, or no JSON-RPC
+    if isinstance(outcome, ConnectionLost):
+        data = {"maybe_executed": outcome.maybe_executed}
+        outcome = RPCError(f"upstream: {outcome}", data=data)
+    elif not isinstance(outcome, RPCError):  # no JSON-RPC
         outcome = RPCError(f"upstream: {outcome}")
     return error_reply(id, outcome)

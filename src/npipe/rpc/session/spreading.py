@@ -1,0 +1,409 @@
+"""Spreading the calls of one client over several servers: ``rpc.Spread``.
+
+Sans-I/O. An *upstream* is a connection to one server for one client, made at the first call that
+goes there. A call goes to the server with the fewest calls and subscriptions under way, over all
+clients. What refers to something earlier goes where that is: a cancellation, the end of a
+subscription.
+
+A call of which no byte was sent goes to another server when its upstream is lost. Any other is
+answered with an error whose data says ``{"maybe_executed": true}``: only the client knows whether
+the call may happen twice.
+
+Not for several threads: the shell calls everything here in one.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Iterable
+from contextlib import suppress
+from typing import NamedTuple
+
+import msgspec
+from msgspec import Raw
+
+from npipe.errors import ConnectionLost, RPCError
+from npipe.rpc.service.dispatcher import CANCELLED, LIMIT_EXCEEDED
+from npipe.rpc.session.forwarding import Relay, decode_cancel, forwarded_reply
+from npipe.rpc.session.pending_calls import Outcome, Pending
+from npipe.rpc.session.served_calls import ServedBatch
+from npipe.rpc.session.session import Session
+from npipe.rpc.wire.messages import (
+    ABSENT,
+    BAD_JSON,
+    Message,
+    encode,
+    error_object,
+    request,
+    trace_members,
+)
+
+__all__ = ["Balancer", "Spreading", "Upstream"]
+
+log = logging.getLogger("npipe.rpc")
+
+Name = Hashable
+"""What a server is called in here."""
+
+
+class _Push(msgspec.Struct, gc=False):
+    subscription: Raw
+    result: Raw = ABSENT
+    error: Raw = ABSENT
+    end: Raw = ABSENT
+
+
+_decode_push = msgspec.json.Decoder(_Push).decode
+_decode_one = msgspec.json.Decoder(tuple[Raw]).decode
+
+
+class Balancer:
+    """The servers, and what is under way at each, over all clients."""
+
+    def __init__(self, names: Callable[[], Iterable[Name]]) -> None:
+        """``names()`` says which servers there are now."""
+        self._names = names
+        self._down: set[Name] = set()
+        self.load: Counter[Name] = Counter()  # calls and subscriptions; clients that are bound
+        self.lost: Counter[str] = Counter()  # calls, by whether they may have been executed
+
+    def up(self, *, tried: Collection[Name] = ()) -> list[Name]:
+        """Return the servers to be tried, the least busy first; those that failed only if there
+        is no other."""
+        names = [name for name in self._names() if name not in tried]
+        usable = [name for name in names if name not in self._down] or names
+        return sorted(usable, key=self.load.__getitem__)
+
+    def mark_down(self, name: Name) -> None:
+        """Have a server picked last: it could not be reached, or has gone."""
+        self._down.add(name)
+
+    def mark_up(self, name: Name) -> None:
+        """Have it picked as any other again."""
+        self._down.discard(name)
+
+
+class Upstream:
+    """A connection to one server for one client. The shell dials, and sets the callables."""
+
+    def __init__(self, name: Name) -> None:
+        self.name = name
+        self.session: Session | None = None  # once it is connected
+        self.closed = False
+        self.crowded: Callable[[], bool] = lambda: False  # the server does not read
+        self.close: Callable[[], object] = lambda: None
+        self.waiting: list[_Call] = []  # for the connection
+        self.renamed: dict[bytes, bytes] = {}  # subscriptions whose id another server has used
+
+    @property
+    def usable(self) -> bool:
+        """True while it is connected, or may yet be."""
+        return not (self.closed or (self.session is not None and self.session.closed))
+
+
+class _Call:
+    """A call or, without an id, a notification of the client."""
+
+    __slots__ = (
+        "batch",
+        "cancelled",
+        "id",
+        "message",
+        "pending",
+        "tried",
+        "unsubscribes",
+        "upstream",
+    )
+
+    def __init__(self, message: Message, id: bytes, batch: tuple[ServedBatch, int] | None) -> None:
+        self.message = message
+        self.id = id
+        self.batch = batch
+        self.cancelled = False
+        self.upstream: Upstream | None = None
+        self.pending: Pending | None = None  # once it is sent
+        self.tried: set[Name] = set()
+        self.unsubscribes = b""  # the subscription that it ends, by the client's id
+
+
+class _Subscription(NamedTuple):
+    """Where a subscription is."""
+
+    upstream: Upstream
+    id: bytes  # that the server gave it
+    push: str  # the method of what is pushed for it
+
+
+class Spreading:
+    """What one client asked for, and where that is. Takes what the client's session receives."""
+
+    def __init__(
+        self, source: Session, balancer: Balancer, dial: Callable[[Upstream], object]
+    ) -> None:
+        """Spread what ``source`` receives.
+
+        Args:
+            source: The session with the client.
+            balancer: Chooses the server of each call.
+            dial: Begins to connect an upstream; ``opened`` or ``lost`` follows, later.
+        """
+        self._source = source
+        self._balancer = balancer
+        self._dial = dial
+        self._upstreams: dict[Name, Upstream] = {}
+        self._calls: dict[bytes, _Call] = {}  # by the client's ids
+        self._subscriptions: dict[bytes, _Subscription] = {}  # by the id that the client has
+        self._count = 0  # calls without an answer: two may have the same id
+        self._closed = False
+        source.is_proxy = True
+        source.forward = self
+        source.forwarded_calls = self
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def crowded(self) -> bool:
+        """True while no server reads: then nothing more should be read from the client."""
+        upstreams = [
+            upstream
+            for upstream in self._upstreams.values()
+            if upstream.session is not None and upstream.usable
+        ]
+        return bool(upstreams) and all(upstream.crowded() for upstream in upstreams)
+
+    def __call__(self, message: Message, id: bytes, batch: tuple[ServedBatch, int] | None) -> None:
+        """Take a message of the client. Raises RPCError where it cannot be passed on."""
+        if id:
+            most = self._source.limits.calls
+            if self._count >= most:
+                raise RPCError(f"more than {most} calls in flight", code=LIMIT_EXCEEDED)
+            call = _Call(message, id, batch)
+            self._count += 1
+            self._calls[id] = call
+            self._place(call, self._upstream_of_subscription(call))
+            return
+        try:
+            if message.method == "$/cancelRequest":
+                self._cancel(bytes(decode_cancel(message.params).id))
+            elif message.method == "$/progress":  # of a call that a server made
+                self._source.outgoing_calls.take_progress(message.params)
+            else:
+                self._place(_Call(message, id, batch), None)
+        except BAD_JSON:
+            self._source.outgoing_calls.unmatched += 1
+        self._source.deliver(id, batch, b"")
+
+    # Upstreams
+
+    def opened(self, upstream: Upstream, session: Session) -> None:
+        """Note that an upstream is connected: what waited for that is sent."""
+        session.is_proxy = True
+        session.forward = _FromServer(self, upstream, session, self._source)
+        upstream.session = session
+        waiting, upstream.waiting = upstream.waiting, []
+        for call in waiting:
+            self._send(call, upstream)
+
+    def lost(self, upstream: Upstream, reason: str) -> None:
+        """Note that an upstream could not be connected, or has ended."""
+        upstream.closed = True
+        if self._upstreams.get(upstream.name) is upstream:
+            del self._upstreams[upstream.name]
+        waiting, upstream.waiting = upstream.waiting, []
+        for call in waiting:
+            self._end(call, ConnectionLost(reason, maybe_executed=False))
+        gone = [id for id, found in self._subscriptions.items() if found.upstream is upstream]
+        for id in gone:
+            method = self._subscriptions[id].push
+            self._forget_subscription(id)
+            error = error_object(RPCError(f"the server is gone: {reason}"))
+            params = b'{"subscription":%b,"error":%b}' % (id, error)
+            self._source.send(request(method, params))
+
+    def close(self) -> None:
+        """End every upstream: the client has gone."""
+        self._closed = True
+        for id in tuple(self._subscriptions):
+            self._forget_subscription(id)
+        for upstream in tuple(self._upstreams.values()):
+            upstream.close()
+
+    def _pick(self, tried: Collection[Name]) -> Upstream | None:
+        names = self._balancer.up(tried=tried)
+        if not names:
+            return None
+        upstreams = {name: each for name, each in self._upstreams.items() if each.usable}
+        free = [name for name in names if name not in upstreams or not upstreams[name].crowded()]
+        names = free or names
+        least = self._balancer.load[names[0]]
+        equal = [name for name in names if self._balancer.load[name] == least]
+        name = next((name for name in equal if name in upstreams), equal[0])
+        upstream = upstreams.get(name)
+        if upstream is None:
+            upstream = self._upstreams[name] = Upstream(name)
+            self._dial(upstream)
+        return upstream
+
+    # Calls
+
+    def _place(self, call: _Call, upstream: Upstream | None) -> None:
+        """Send a call over ``upstream``, or else to the least busy server."""
+        if upstream is None or not upstream.usable:
+            upstream = self._pick(call.tried)
+        if upstream is None:
+            self._answer(call, _lost("no server is there", maybe_executed=False))
+            return
+        call.upstream = upstream
+        call.tried.add(upstream.name)
+        if call.id:
+            self._balancer.load[upstream.name] += 1
+        if upstream.session is None:
+            upstream.waiting.append(call)
+        else:
+            self._send(call, upstream)
+
+    def _send(self, call: _Call, upstream: Upstream) -> None:
+        assert upstream.session is not None
+        outgoing = upstream.session.outgoing_calls
+        method, params = str(call.message.method), bytes(call.message.params)
+        members = trace_members(call.message)
+        if not call.id:
+            outgoing.notify(method, params, members=members)
+            return
+
+        def on_reply(outcome: Outcome) -> None:
+            self._end(call, outcome)
+
+        def on_progress(value: Raw) -> None:
+            text = b'{"token":%b,"value":%b}' % (call.id, bytes(value) or b"null")
+            self._source.send(request("$/progress", text))
+
+        try:
+            call.pending = outgoing.call(method, params, on_reply, on_progress, members=members)
+        except ConnectionLost as error:  # it has just ended
+            self._end(call, error)
+
+    def _end(self, call: _Call, outcome: Outcome) -> None:
+        """Take how a call ended, and answer it or send it elsewhere."""
+        assert call.upstream is not None
+        if call.id:
+            self._balancer.load[call.upstream.name] -= 1
+        if self._closed:
+            return
+        if isinstance(outcome, ConnectionLost):
+            self._balancer.lost["maybe" if outcome.maybe_executed else "not"] += 1
+            if not outcome.maybe_executed and not call.cancelled:
+                self._place(call, None)
+                return
+            if outcome.maybe_executed:
+                outcome = _lost(f"the server was lost: {outcome}", maybe_executed=True)
+            else:
+                outcome = RPCError("the call was cancelled", code=CANCELLED)
+        elif not isinstance(outcome, Exception):
+            outcome = self._watch_subscription(call, outcome)
+        self._answer(call, outcome)
+
+    def _answer(self, call: _Call, outcome: Outcome) -> None:
+        if not call.id:
+            return
+        self._count -= 1
+        if self._calls.get(call.id) is call:
+            del self._calls[call.id]
+        reply = forwarded_reply(call.id, outcome)
+        self._source.deliver(call.id, call.batch, reply)
+
+    def _cancel(self, id: bytes) -> None:
+        call = self._calls.get(id)
+        if call is None or call.upstream is None:
+            return
+        call.cancelled = True
+        if call in call.upstream.waiting:
+            call.upstream.waiting.remove(call)
+            self._end(call, RPCError("the call was cancelled", code=CANCELLED))
+        elif call.pending is not None and call.upstream.session is not None:
+            text = b'{"id":%b}' % call.pending.ids[0]
+            call.upstream.session.outgoing_calls.notify("$/cancelRequest", text)
+
+    # Subscriptions
+
+    def _watch_subscription(self, call: _Call, outcome: Raw) -> Raw:
+        """Note where a new subscription is, or that one has ended; return the result to be sent."""
+        method, upstream = str(call.message.method), call.upstream
+        assert upstream is not None
+        if method.endswith("_subscribe"):
+            there = id = bytes(outcome)
+            if id in self._subscriptions:  # some servers count: 0x1 is not one of them alone
+                id = upstream.renamed[there] = encode(f"0x{os.urandom(16).hex()}")
+            push = f"{method.removesuffix('_subscribe')}_subscription"
+            self._subscriptions[id] = _Subscription(upstream, there, push)
+            self._balancer.load[upstream.name] += 1
+            return Raw(id)
+        if call.unsubscribes:
+            self._forget_subscription(call.unsubscribes)
+        return outcome
+
+    def _upstream_of_subscription(self, call: _Call) -> Upstream | None:
+        """Return where the subscription is that a call ends; None where it ends none."""
+        message = call.message
+        if not str(message.method).endswith("_unsubscribe"):
+            return None
+        id = _first(message.params) or b""
+        found = self._subscriptions.get(id)
+        if found is None:
+            return None
+        call.unsubscribes = id
+        message.params = Raw(b"[%b]" % found.id)
+        return found.upstream
+
+    def _forget_subscription(self, id: bytes) -> None:
+        found = self._subscriptions.pop(id, None)
+        if found is not None:
+            found.upstream.renamed.pop(found.id, None)
+            self._balancer.load[found.upstream.name] -= 1
+
+    def pushed(self, upstream: Upstream, params: Raw) -> bytes:
+        """Look at what a server pushes; return the parameters to be passed on."""
+        push = _decode_push(params)
+        there = bytes(push.subscription)
+        id = upstream.renamed.get(there, there)
+        if push.end or push.error:
+            self._forget_subscription(id)
+        if id == there:
+            return bytes(params)
+        rest = b"".join(
+            b',"%b":%b' % (name, getattr(push, name.decode()))
+            for name in (b"result", b"error", b"end")
+            if getattr(push, name.decode())
+        )
+        return b'{"subscription":%b%b}' % (id, rest)
+
+
+class _FromServer(Relay):
+    """What a server sends: to the client, as a proxy does, with an eye on subscriptions."""
+
+    def __init__(
+        self, owner: Spreading, upstream: Upstream, session: Session, client: Session
+    ) -> None:
+        super().__init__(session, client)
+        self._owner = owner
+        self._upstream = upstream
+
+    def __call__(self, message: Message, id: bytes, batch: tuple[ServedBatch, int] | None) -> None:
+        if not id and str(message.method).endswith("_subscription"):
+            with suppress(*BAD_JSON):  # else it is none, but some other notification
+                message.params = Raw(self._owner.pushed(self._upstream, message.params))
+        super().__call__(message, id, batch)
+
+
+def _first(params: Raw) -> bytes | None:
+    try:
+        return bytes(_decode_one(params)[0])
+    except BAD_JSON:
+        return None
+
+
+def _lost(text: str, *, maybe_executed: bool) -> RPCError:
+    return RPCError(text, data={"maybe_executed": maybe_executed})
