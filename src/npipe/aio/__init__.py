@@ -15,6 +15,7 @@ on Windows): "peer", the ``PeerIdentity`` of the other end; "peername" and "sock
 ===================  ==========================================================================
 POSIX                any loop: asyncio's own, uvloop
 Windows              asyncio's Proactor loop, which is the default there
+remote pipes         any loop, with ``remote=npipe.Smb(...)``
 half-close           ``write_eof`` on POSIX; where ``can_write_eof()`` is false it raises
                      NotImplementedError, as asyncio's transports do
 ===================  ==========================================================================
@@ -30,6 +31,7 @@ from typing import TypeVar
 from npipe.address import Address, parse
 from npipe.aio.server import Server
 from npipe.security import PeerIdentity
+from npipe.transport.smb.options import Smb
 
 if sys.platform == "win32":
     from npipe.aio import windows as backend
@@ -52,6 +54,7 @@ async def open_connection(
     wait: bool = False,
     verify_server: Verifier = None,
     impersonation: str = "identification",
+    remote: Smb | None = None,
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Connect to a server; return a stream to read from and one to write to.
 
@@ -68,6 +71,7 @@ async def open_connection(
         wait=wait,
         verify_server=verify_server,
         impersonation=impersonation,
+        remote=remote,
     )
     return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
@@ -80,12 +84,25 @@ async def create_connection(
     wait: bool = False,
     verify_server: Verifier = None,
     impersonation: str = "identification",
+    remote: Smb | None = None,
 ) -> tuple[asyncio.Transport, ProtocolT]:
     """Connect to a server; return the loop's transport and the protocol made for it.
 
     Options and errors are those of ``npipe.connect``. A server that fails ``verify_server`` gets
     no byte, and no protocol is made for it.
     """
+    if remote is not None:
+        from npipe.aio import smb
+
+        return await smb.connect(
+            protocol_factory,
+            _resolve(address),
+            remote,
+            timeout=timeout,
+            wait=wait,
+            verify_server=verify_server,
+            impersonation=impersonation,
+        )
     return await backend.connect(
         protocol_factory,
         _resolve(address),

@@ -70,6 +70,16 @@ class Channel:
         self._wrote: tuple[int, int] | None = None  # status and count, of the write answered last
         self._heard = True
 
+    @property
+    def answered(self) -> bool:
+        """Whether ``finish_write`` has something to say."""
+        return self._wrote is not None
+
+    @property
+    def awaits(self) -> bool:
+        """Whether the server owes an answer."""
+        return bool(self._asked)
+
     def outgoing(self) -> bytes:
         """Return what is to be sent, and forget it."""
         data = b"".join(self._out)
