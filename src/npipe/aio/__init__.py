@@ -26,11 +26,12 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from npipe.address import Address, parse
-from npipe.aio.server import Server
+from npipe.aio.server import Acceptor, Server
 from npipe.security import PeerIdentity
+from npipe.transport.base import Listener
 from npipe.transport.smb.options import Smb
 
 if sys.platform == "win32":
@@ -117,7 +118,7 @@ async def start_server(
     client_connected_cb: Callable[
         [asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None] | None
     ],
-    address: str | Address,
+    address: str | Address | Listener[Any],
     *,
     limit: int = LIMIT,
     access: str | int = "owner",
@@ -132,6 +133,9 @@ async def start_server(
     A coroutine function runs as a task per client. ``limit`` is the readers' buffer limit in
     bytes. The other options and the errors are those of ``npipe.listen``. The name is held from
     here on, also with ``start_serving=False``, where clients wait until ``start_serving()``.
+
+    Instead of an address it may be an ``npipe.SambaListener``, which is the server's from then
+    on; the options that concern listening are that one's own.
     """
     loop = asyncio.get_running_loop()
 
@@ -153,7 +157,7 @@ async def start_server(
 
 async def create_server(
     protocol_factory: Callable[[], asyncio.BaseProtocol],
-    address: str | Address,
+    address: str | Address | Listener[Any],
     *,
     access: str | int = "owner",
     backlog: int | None = None,
@@ -166,15 +170,19 @@ async def create_server(
 
     Options and errors are those of ``start_server``.
     """
-    where = _resolve(address)
-    acceptor = await backend.listen(
-        where,
-        access=access,
-        backlog=backlog,
-        message_mode=message_mode,
-        reject_remote=reject_remote,
-        buffer_size=buffer_size,
-    )
+    acceptor: Acceptor
+    if isinstance(address, str | Address):
+        where = _resolve(address)
+        acceptor = await backend.listen(
+            where,
+            access=access,
+            backlog=backlog,
+            message_mode=message_mode,
+            reject_remote=reject_remote,
+            buffer_size=buffer_size,
+        )
+    else:
+        where, acceptor = address.address, _behind_samba(address)
     server = Server(asyncio.get_running_loop(), where, acceptor, protocol_factory)
     if start_serving:
         try:
@@ -187,3 +195,12 @@ async def create_server(
 
 def _resolve(address: str | Address) -> Address:
     return address if isinstance(address, Address) else parse(address)
+
+
+def _behind_samba(listener: Listener[Any]) -> Acceptor:
+    if sys.platform != "win32":
+        from npipe.aio.samba import SambaAcceptor, SambaListener
+
+        if isinstance(listener, SambaListener):
+            return SambaAcceptor(listener)
+    raise TypeError(f"serve a str, an Address or a SambaListener, not {listener!r}")

@@ -19,6 +19,7 @@ import contextlib
 import fcntl
 import io
 import logging
+import math
 import os
 import select
 import socket
@@ -45,7 +46,7 @@ from npipe.transport.smb.acceptor import Acceptor
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-__all__ = ["DIRECTORY", "Access", "SambaConnection", "SambaListener"]
+__all__ = ["DIRECTORY", "Access", "SambaConnection", "SambaListener", "linger"]
 
 DIRECTORY: Final = "/run/samba/ncalrpc/np"  # Debian's; elsewhere see smbd -b, NCALRPCDIR
 BACKLOG: Final = 128  # clients that wait for `accept`
@@ -81,17 +82,26 @@ class SambaConnection(PosixConnection):
         with contextlib.suppress(OSError):  # no descriptor left: then a tail may be lost
             left = self._descriptor.socket.dup()
         super().close()
-        if left is None:
-            return
-        if _is_delivered(left, self._written):
-            left.close()
-            return
-        # Not a daemon: at the end of the program this is waited for, too.
-        threading.Thread(target=_linger, args=(left,), name="npipe-samba-linger").start()
+        if left is not None:
+            linger(left, self._written)
+
+    def hand_over(self) -> socket.socket:
+        """Return the socket, to be used by something else; this object is closed."""
+        self._require_open()
+        taken = self._descriptor.socket.dup()
+        super().close()
+        return taken
 
 
-def _is_delivered(sock: socket.socket, written: float) -> bool:
-    return not _unread(sock) and time.monotonic() >= written + PASSING_ON
+def linger(sock: socket.socket, written: float = math.inf) -> None:
+    """Close the socket once smbd has read and passed on what was written to it, last at
+    ``written``, in ``time.monotonic()``. Returns at once.
+    """
+    if not _unread(sock) and time.monotonic() >= written + PASSING_ON:
+        sock.close()
+        return
+    # Not a daemon: at the end of the program this is waited for, too.
+    threading.Thread(target=_linger, args=(sock,), name="npipe-samba-linger").start()
 
 
 def _linger(sock: socket.socket) -> None:

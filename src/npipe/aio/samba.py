@@ -1,0 +1,87 @@
+"""Serving behind Samba with asyncio: a ``SambaListener``'s clients as the loop's transports."""
+
+from __future__ import annotations
+
+import sys
+
+assert sys.platform != "win32"  # mypy then skips the file there
+
+import asyncio
+import contextlib
+import socket
+import threading
+from asyncio import trsock
+from collections.abc import Callable
+
+from npipe.aio.posix import AcceptedSocket
+from npipe.aio.server import Client
+from npipe.transport.smb.samba import SambaConnection, SambaListener, linger
+
+__all__ = ["SambaAcceptor", "SambaListener"]
+
+
+class SambaAcceptor:
+    """Hands the clients of a listener to the loop. A thread waits for them."""
+
+    def __init__(self, listener: SambaListener) -> None:
+        """Own ``listener``."""
+        self._loop = asyncio.get_running_loop()
+        self._listener = listener
+        self._arrived: Callable[[Client], None] | None = None
+
+    @property
+    def sockets(self) -> tuple[trsock.TransportSocket, ...]:
+        return ()
+
+    def start(self, arrived: Callable[[Client], None]) -> None:
+        self._arrived = arrived
+        threading.Thread(target=self._accept, name="npipe-samba-accept", daemon=True).start()
+
+    def close(self) -> None:
+        self._arrived = None
+        self._listener.close()
+
+    def _accept(self) -> None:
+        for connection in self._listener:
+            try:
+                self._loop.call_soon_threadsafe(self._admit, connection)
+            except RuntimeError:  # the loop has been closed
+                connection.close()
+
+    def _admit(self, connection: SambaConnection) -> None:
+        if self._arrived is None:
+            connection.close()
+            return
+        self._arrived(SambaSocket.of(connection))
+
+
+class SambaSocket(AcceptedSocket):
+    """A client's socket. What smbd has not read when the transport closes it stays readable."""
+
+    __slots__ = ("_kept",)
+
+    @classmethod
+    def of(cls, connection: SambaConnection) -> SambaSocket:
+        """Take the socket of a connection, which is closed by that."""
+        info = {
+            "peer": connection.peer,
+            "peername": connection.remote_address,
+            "sockname": connection.local_address,
+        }
+        taken = connection.hand_over()
+        client = cls(taken.family, taken.type, taken.proto, taken.detach())
+        client.setblocking(False)
+        client.info = info
+        client.on_close = None
+        client._kept = None
+        with contextlib.suppress(OSError):  # no descriptor left: then a tail may be lost
+            client._kept = socket.fromfd(client.fileno(), client.family, client.type)
+        return client
+
+    _kept: socket.socket | None
+
+    def _tell(self) -> None:
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            linger(kept)
+        super()._tell()
