@@ -233,7 +233,13 @@ FORK = _object(
 )
 
 CALL_RESULT = _object(
-    {"returnData": BYTES, "logs": _list(LOG), "gasUsed": UINT, "status": UINT},
+    {
+        "returnData": BYTES,
+        "logs": _list(LOG),
+        "status": UINT,
+        "gasUsed": UINT,
+        "maxUsedGas": UINT,
+    },
     {"error": _object({"message": TEXT, "code": {"type": "integer"}}, {"data": BYTES})},
 )
 SIMULATED = {

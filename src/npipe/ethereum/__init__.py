@@ -20,18 +20,15 @@ import importlib
 import importlib.util
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from npipe.ethereum.api.net import Net
 from npipe.ethereum.api.web3 import Web3
 from npipe.ethereum.chain.accounts import MNEMONIC
 from npipe.ethereum.owner import is_owner
+from npipe.ethereum.service import Service
 
 if TYPE_CHECKING:
-    from npipe.ethereum.chain.accounts import Account
-    from npipe.ethereum.node.node import Node
     from npipe.security import PeerIdentity
 
 __all__ = ["ETHER", "MODULES", "Service", "available", "register"]
@@ -62,39 +59,6 @@ class Registry(Protocol):
         allow: Callable[[PeerIdentity], bool] | None = None,
         complain: Callable[[Sequence[Any], bytes, Exception], str] = ...,
     ) -> None: ...
-
-
-@dataclass
-class Service:
-    """What ``register`` has put on an API. A context manager: leaving it stops the chain."""
-
-    chain_id: int
-    modules: tuple[str, ...]
-    accounts: tuple[Account, ...] = ()  # with .address_hex and .key_hex, for a banner
-    balance: int = 0  # of each account at the start, in wei
-    mnemonic: str = field(default="", repr=False)  # the user's own may be a secret
-    note: str = ""  # one line to show the user when there is no chain, else ""
-    node: Node | None = field(default=None, repr=False)
-    _on_close: list[Callable[[], object]] = field(default_factory=list, repr=False)
-
-    def close(self) -> None:
-        """Stop the chain, after what it is doing, and save its state if that was asked for.
-
-        Stop the servers first. Again is nothing. Raises OSError where the state cannot be saved.
-        """
-        while self._on_close:
-            self._on_close.pop(0)()
-
-    def __enter__(self) -> Service:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def register(

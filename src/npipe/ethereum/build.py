@@ -25,7 +25,7 @@ from npipe.ethereum.chain.chain import Chain
 from npipe.ethereum.node.node import Node
 
 if TYPE_CHECKING:
-    from npipe.ethereum import Service
+    from npipe.ethereum.service import Service
 
 __all__ = ["build"]
 

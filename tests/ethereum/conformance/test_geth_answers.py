@@ -149,7 +149,11 @@ OWN = (
     *("hash", "parentHash", "stateRoot", "timestamp", "blockTimestamp", "blockHash", "nonce"),
     *("transactionHash", "transactionsRoot", "number", "blockNumber", "logsBloom", "gasLimit"),
     *("size", "baseFeePerGas", "excessBlobGas", "receiptsRoot", "mixHash", "miner"),
+    "maxUsedGas",  # of today's specification, and not of this geth's
 )
+
+
+TODAY = {-32000: 3}  # what the specification of eth_simulateV1 has for this geth's codes
 
 
 @pytest.fixture(scope="module")
@@ -238,6 +242,9 @@ def test_blocks_are_simulated_alike(theirs: Node, ours: Node, name: str) -> None
         node.told("eth_simulateV1", simulation, "latest", without=OWN) for node in (theirs, ours)
     )
     for block in (*there, *here):
+        for call in block["calls"]:
+            if "error" in call:
+                call["error"]["code"] = TODAY.get(call["error"]["code"], call["error"]["code"])
         for item in block["transactions"]:
             if isinstance(item, dict):
                 item.pop("gasPrice", None)
@@ -251,4 +258,7 @@ def test_blocks_are_simulated_alike(theirs: Node, ours: Node, name: str) -> None
 @pytest.mark.parametrize("name", NOT_SIMULATED)
 def test_what_cannot_be_simulated_is_refused_alike(theirs: Node, ours: Node, name: str) -> None:
     params = [NOT_SIMULATED[name], "latest"]
-    assert ours.error("eth_simulateV1", params) == theirs.error("eth_simulateV1", params)
+    there = theirs.error("eth_simulateV1", params)
+    if name == "no price":
+        there = (-38012, *there[1:])  # as the specification has it today
+    assert ours.error("eth_simulateV1", params) == there

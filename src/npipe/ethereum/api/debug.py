@@ -9,7 +9,7 @@ from rlp import encode
 from npipe.ethereum.chain.block import MinedBlock
 from npipe.ethereum.errors import ChainError
 from npipe.ethereum.node.node import Node
-from npipe.ethereum.node.worker import on_worker
+from npipe.ethereum.node.worker import Trial, on_worker
 from npipe.ethereum.tracing.replay import trace_block, trace_transaction
 from npipe.ethereum.values.overrides import Overrides
 from npipe.ethereum.values.trace_options import TraceCallConfig, TraceConfig
@@ -90,7 +90,7 @@ class Debug:
         transaction: TransactionRequest | None,
         block: BlockId = "latest",
         config: TraceCallConfig | None = None,
-    ) -> Any:
+    ) -> Trial[Any]:
         """Run a call and say what it did."""
         config = config or TraceCallConfig()
         pretended = Overrides(config.state_overrides, config.block_overrides)

@@ -9,7 +9,7 @@ from npipe.ethereum.chain.proof import prove
 from npipe.ethereum.errors import ChainError
 from npipe.ethereum.node.node import Node
 from npipe.ethereum.node.simulate import simulate
-from npipe.ethereum.node.worker import on_worker
+from npipe.ethereum.node.worker import Trial, on_worker
 from npipe.ethereum.values.overrides import BlockOverrides, Overrides, StateOverride
 from npipe.ethereum.values.simulate_options import Simulation
 from npipe.ethereum.values.types import (
@@ -70,13 +70,11 @@ class EthState:
         block: BlockId = LATEST,
         overrides: dict[Address, StateOverride] | None = None,
         block_overrides: BlockOverrides | None = None,
-    ) -> str:
-        """What a transaction would return, on the state of a block. Nothing of it is kept."""
-        request, pretended = (
-            transaction or TransactionRequest(),
-            Overrides(overrides, block_overrides),
-        )
-        return f"0x{self._node.calls.call(request, block or LATEST, pretended).hex()}"
+    ) -> Trial[str]:
+        """Return what a transaction would return, in hex, on the state of a block; keep nothing."""
+        pretended = Overrides(overrides, block_overrides)
+        run = self._node.calls.call(transaction or TransactionRequest(), block or LATEST, pretended)
+        return lambda: f"0x{run().hex()}"
 
     @on_worker
     def estimate_gas(
@@ -85,19 +83,18 @@ class EthState:
         block: BlockId = LATEST,
         overrides: dict[Address, StateOverride] | None = None,
         block_overrides: BlockOverrides | None = None,
-    ) -> str:
-        """The least gas with which a transaction succeeds, exactly."""
-        request, pretended = (
-            transaction or TransactionRequest(),
-            Overrides(overrides, block_overrides),
-        )
-        return quantity(self._node.calls.estimate(request, block or LATEST, pretended))
+    ) -> Trial[str]:
+        """Return the least gas with which a transaction succeeds, exactly."""
+        pretended = Overrides(overrides, block_overrides)
+        request = transaction or TransactionRequest()
+        run = self._node.calls.estimate(request, block or LATEST, pretended)
+        return lambda: quantity(run())
 
     @on_worker
     def simulate_v1(
         self, simulation: Simulation | None, block: BlockId = LATEST
-    ) -> list[dict[str, Any]]:
-        """What blocks with these calls would be, one upon the other. Nothing of them is kept."""
+    ) -> Trial[list[dict[str, Any]]]:
+        """Return what blocks with these calls would be, one upon the other; keep nothing."""
         node = self._node
         base = node.place(block or LATEST).header
         return simulate(node.chain, node.calls, base, simulation or Simulation())
@@ -134,9 +131,14 @@ class EthState:
         transaction: TransactionRequest | None,
         block: BlockId = LATEST,
         overrides: dict[Address, StateOverride] | None = None,
-    ) -> dict[str, Any]:
-        """The access list that a transaction should have, and the gas it then uses."""
+    ) -> Trial[dict[str, Any]]:
+        """Return the access list that a transaction should have, and the gas it then uses."""
         request, pretended = transaction or TransactionRequest(), Overrides(overrides)
-        entries, gas_used, error = self._node.calls.access_list(request, block or LATEST, pretended)
-        result = {"accessList": entries, "gasUsed": quantity(gas_used)}
-        return result | {"error": error} if error else result
+        run = self._node.calls.access_list(request, block or LATEST, pretended)
+
+        def trial() -> dict[str, Any]:
+            entries, gas_used, error = run()
+            result = {"accessList": entries, "gasUsed": quantity(gas_used)}
+            return result | {"error": error} if error else result
+
+        return trial

@@ -65,6 +65,7 @@ _STRUCTS: dict[Any, str] = {
     overrides.StateOverride: "override.OverrideAccount",
     formats.AccessListEntry: "types.AccessTuple",
     formats.Authorization: "types.SetCodeAuthorization",
+    overrides.WithdrawalRequest: "types.Withdrawal",
     LogCriteria: "filters.input",
     simulation.BlockCalls: "ethapi.simBlock",
     simulation.Simulation: "ethapi.simOpts",
@@ -76,6 +77,7 @@ _LISTS: dict[Any, str] = {
     formats.Authorization: "[]types.SetCodeAuthorization",
     formats.TransactionRequest: "[]ethapi.TransactionArgs",
     simulation.BlockCalls: "[]ethapi.simBlock",
+    overrides.WithdrawalRequest: "types.Withdrawals",
 }
 _PLAIN = {bool: "bool", str: "string", float: "float64", int: "int"}
 

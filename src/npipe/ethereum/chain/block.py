@@ -8,10 +8,10 @@ from eth.abc import BlockAPI, BlockHeaderAPI, ReceiptAPI
 from rlp import decode, encode
 
 from npipe.ethereum.chain.state_file import SavedBlock
+from npipe.ethereum.evm.forks import Forks
 from npipe.ethereum.evm.impersonation import recognized
-from npipe.ethereum.evm.machine import Machine
 
-__all__ = ["MinedBlock", "restored"]
+__all__ = ["MinedBlock", "decoded", "restored"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,10 +45,18 @@ class MinedBlock:
         return SavedBlock(encode(self.block), receipts, list(self.created))
 
 
-def restored(saved: SavedBlock) -> MinedBlock:
+def decoded(octets: bytes, forks: Forks) -> BlockAPI:
+    """A block from its RLP encoding. Raises what rlp and py-evm raise, or ValueError."""
+    header = decode(octets)[0]
+    number, timestamp = (int.from_bytes(header[at], "big") for at in (8, 11))
+    block: BlockAPI = decode(octets, forks.at(number, timestamp).machine.get_block_class())
+    return block
+
+
+def restored(saved: SavedBlock, forks: Forks) -> MinedBlock:
     """A block as it comes from a file. Raises what rlp and py-evm raise, or ValueError."""
-    block = decode(saved.block, Machine.get_block_class())
-    builder = Machine.get_receipt_builder()
+    block = decoded(saved.block, forks)
+    builder = forks.of_header(block.header).machine.get_receipt_builder()
     receipts = tuple(builder.decode(receipt) for receipt in saved.receipts)
     if not len(receipts) == len(saved.created) == len(block.transactions):
         raise ValueError(f"block {block.number} has not a receipt for each transaction")

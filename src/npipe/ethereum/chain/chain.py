@@ -5,8 +5,9 @@ never changed. Blocks, receipts and the indexes over them are kept as Python obj
 own storage only the key-value store is used (state, and headers by hash). That is why taking the
 chain back is cheap: nodes of the state are stored under their hash, so an older head is whole.
 
-Requests, withdrawals and uncles do not occur: there is no consensus layer here. The system
-contracts of Cancun and Prague that blocks write to (beacon roots, block hashes) are there.
+There is no consensus layer here, so blocks made here have no withdrawals and no uncles; imported
+ones may. The system contracts of Cancun and Prague are there, so that another client accepts every
+block whose state was not altered by hand.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from eth.abc import BlockHeaderAPI, ReceiptAPI, SignedTransactionAPI
+from eth.abc import BlockAPI, BlockHeaderAPI, SignedTransactionAPI
 from eth.consensus import ConsensusContext
 from eth.constants import GENESIS_PARENT_HASH, ZERO_ADDRESS
 from eth.db.atomic import AtomicDB
@@ -31,13 +32,13 @@ from rlp import encode
 from rlp.exceptions import RLPException
 
 from npipe.ethereum.chain.block import MinedBlock, restored
+from npipe.ethereum.chain.block_run import BlockRun
 from npipe.ethereum.chain.clock import Clock
 from npipe.ethereum.chain.events import EventBus
-from npipe.ethereum.chain.genesis import EXTRA, GAS_LIMIT, MIN_GAS_LIMIT, genesis
+from npipe.ethereum.chain.genesis import EXTRA, GAS_LIMIT, MIN_GAS_LIMIT, NO_ROOT, genesis
 from npipe.ethereum.chain.state_file import SavedChain
 from npipe.ethereum.errors import ChainError
-from npipe.ethereum.evm import blobs
-from npipe.ethereum.evm.machine import Machine, State
+from npipe.ethereum.evm.forks import Fork, Forks
 
 __all__ = ["Chain"]
 
@@ -45,9 +46,11 @@ __all__ = ["Chain"]
 @dataclass(frozen=True, slots=True)
 class _Snapshot:
     height: int
-    offset: int
-    wanted: int | None  # the clock's
+    clock: tuple[int, int | None, int | None]
     altered: bytes | None  # the state root of the newest block then, where it was altered by hand
+    coinbase: bytes
+    gas_limit: int
+    next: Next
     extra: Any  # what the owner of the chain keeps with it
 
 
@@ -70,8 +73,19 @@ class Chain:
         hub: EventBus | None = None,
         clock: Callable[[], float] = time.time,
         saved: SavedChain | None = None,
+        forks: Forks | None = None,
+        first: Callable[[Callable[[BlockHeaderAPI], Any]], MinedBlock] | None = None,
     ) -> None:
-        """``saved`` goes on with a chain that ``dump`` gave, and then ``balances`` are its own.
+        """Make a chain.
+
+        Args:
+            balances: what each account has in the first block, in wei.
+            chain_id: the chain's id (EIP-155).
+            hub: the listeners to notify.
+            clock: the system's time, in seconds since 1970.
+            saved: a chain that ``dump`` gave, to go on with; ``balances`` are then its own.
+            forks: the rules of its blocks; Prague from the first one on by default.
+            first: makes the first block, given what opens a state to write to.
 
         Raises ValueError for a chain id out of range, or another than the saved chain's, and for
         a saved chain that does not fit together.
@@ -86,6 +100,7 @@ class Chain:
         self.store: dict[bytes, bytes] = {}
         self._chaindb = ChainDB(AtomicDB(MemoryDB(self.store)))
         self._context = ChainContext(chain_id)
+        self.forks = forks or Forks()
         self.clock = Clock(clock)
         self._snapshots: dict[int, _Snapshot] = {}
         self._last_snapshot = 0
@@ -96,7 +111,8 @@ class Chain:
             bytes, bytes
         ] = {}  # state roots by block, where they are not the header's
         if saved is None:
-            self._append(genesis(self.state, balances, self.clock.now()))
+            self._append(first(self.state) if first else self._genesis(balances))
+            self.gas_limit = self.head.header.gas_limit
         else:
             self._restore(saved)
 
@@ -106,6 +122,10 @@ class Chain:
     def blocks(self) -> Sequence[MinedBlock]:
         """All blocks, by number."""
         return self._blocks
+
+    def machine(self, header: BlockHeaderAPI) -> Any:
+        """py-evm's machine with the rules of a block."""
+        return self.forks.of_header(header).machine
 
     def by_number(self, number: int) -> MinedBlock | None:
         return self._blocks[number] if 0 <= number < len(self._blocks) else None
@@ -117,17 +137,32 @@ class Chain:
         """The block that a transaction is in, and its place there."""
         return self._by_transaction.get(transaction_hash)
 
-    def state(self, header: BlockHeaderAPI | None = None, deadline: float = math.inf) -> State:
+    def state(self, header: BlockHeaderAPI | None = None, deadline: float = math.inf) -> Any:
         """The state after a block (the head's when no header is given), to read or to try on.
 
         What is written to it stays in it, unless it is persisted. ``deadline`` is that of what
         runs on it, by time.monotonic().
         """
-        header = header or self.head.header
-        context = Machine.create_execution_context(header, self._ancestors(header), self._context)
-        state = State(self._chaindb.db, context, self.state_root(header))
-        state.deadline = deadline
-        return state
+        return self.opener(header or self.head.header)(deadline)
+
+    def opener(self, header: BlockHeaderAPI) -> Callable[[float], Any]:
+        """What opens the state after a block, now as it is, from any thread and at any time.
+
+        Nodes of the state are never removed and blocks only ever appended to a list, so what is
+        opened stays the same whatever becomes of the chain.
+        """
+        machine, root, blocks = self.machine(header), self.state_root(header), self._blocks
+
+        def ancestors() -> Iterable[bytes]:
+            return (blocks[number].hash for number in range(header.block_number - 1, -1, -1))
+
+        def open_state(deadline: float = math.inf) -> Any:
+            context = machine.create_execution_context(header, ancestors(), self._context)
+            state = machine.get_state_class()(self._chaindb.db, context, root)
+            state.deadline = deadline
+            return state
+
+        return open_state
 
     def state_root(self, header: BlockHeaderAPI) -> bytes:
         """The root of the state after a block: the header's, unless that was altered by hand."""
@@ -140,29 +175,46 @@ class Chain:
             return self.next.base_fee
         return int(calculate_expected_base_fee_per_gas(self.head.header))
 
+    def next_fork(self) -> Fork:
+        """The fork whose rules the next block has."""
+        head = self.head.header
+        return self.forks.at(head.block_number + 1, self.clock.next(head.timestamp))
+
     def next_blob_base_fee(self) -> int:
-        """What the next block will take of each unit of blob gas."""
-        return blobs.base_fee(self.next_header().excess_blob_gas)
+        """What the next block will take of each unit of blob gas, in wei."""
+        return self.blob_base_fee(self.next_header())
+
+    def blob_base_fee(self, header: BlockHeaderAPI) -> int:
+        """The price of a unit of blob gas in a block, in wei; 0 before Cancun."""
+        schedule = self.forks.of_header(header).blobs
+        return schedule.base_fee(header.excess_blob_gas) if schedule else 0
 
     # -- mining ---------------------------------------------------------------------------------
 
     def next_header(self) -> BlockHeaderAPI:
         """The header that a block mined now would begin with."""
         parent = self.head.header
-        header = Machine.create_header_from_parent(
+        fork = self.next_fork()
+        header = fork.machine.create_header_from_parent(
             parent,
             coinbase=self.coinbase,
             timestamp=self.clock.next(parent.timestamp),
             gas_limit=parent.gas_limit,
             extra_data=EXTRA,
+        )
+        fields: dict[str, Any] = {
+            "gas_limit": self.gas_limit,
+            "state_root": self.state_root(parent),
+        }
+        if fork.machine.get_state_class().rules.base_fee:
+            fields["base_fee_per_gas"] = self.next_base_fee()
+        if not header.difficulty:
             # PREVRANDAO: no randomness, but no constant either.
-            mix_hash=self.next.prev_randao or keccak(parent.hash),
-        )
-        return header.copy(
-            base_fee_per_gas=self.next_base_fee(),
-            gas_limit=self.gas_limit,
-            state_root=self.state_root(parent),
-        )
+            fields["mix_hash"] = self.next.prev_randao or keccak(parent.hash)
+        if fork.blobs is not None:
+            fields["excess_blob_gas"] = fork.excess_blob_gas(parent)
+            fields["parent_beacon_block_root"] = NO_ROOT
+        return header.copy(**fields)
 
     def build(
         self, header: BlockHeaderAPI, transactions: Iterable[SignedTransactionAPI]
@@ -172,32 +224,39 @@ class Chain:
         Left out are those that no longer fit: too much gas for this block, or a sender whose
         earlier transaction changed what it can pay.
         """
-        vm = self.vm(header)
-        vm.block_preprocessing(vm.get_block())
-        receipts: list[ReceiptAPI] = []
-        created: list[bytes | None] = []
-        included: list[SignedTransactionAPI] = []
-        left: list[SignedTransactionAPI] = []
-        for transaction in transactions:
-            if header.blob_gas_used + blobs.gas_of(transaction) > blobs.MAX_GAS:
-                left.append(transaction)
-                continue
-            try:
-                receipt, computation = vm.apply_transaction(header, transaction)
-            except ValidationError:
-                left.append(transaction)
-                continue
-            header = vm.increment_blob_gas_used(
-                vm.add_receipt_to_header(header, receipt), transaction
-            )
-            included.append(transaction)
-            receipts.append(receipt)
-            message = computation.msg
-            created.append(message.storage_address if message.is_create else None)
-        block = vm.set_block_transactions_and_withdrawals(
-            vm.get_block(), header, tuple(included), tuple(receipts)
-        )
-        return MinedBlock(vm.finalize_block(block).block, tuple(receipts), tuple(created)), left
+        run = BlockRun(self.vm(header), self.forks.of_header(header).blobs)
+        left = [transaction for transaction in transactions if not run.add(transaction)]
+        return run.seal(), left
+
+    def add(self, block: BlockAPI) -> MinedBlock:
+        """Execute a block that was made elsewhere, and append it.
+
+        Raises ValueError where it does not follow the head or came out otherwise there: its
+        transactions' effects are compared by the roots in its header.
+        """
+        header, parent = block.header, self.head.header
+        if (header.block_number, header.parent_hash) != (parent.block_number + 1, parent.hash):
+            raise ValueError(f"block {header.block_number} does not follow {parent.block_number}")
+        start = header.copy(state_root=self.state_root(parent), gas_used=0, bloom=0)
+        fork = self.forks.of_header(header)
+        if fork.blobs is not None:
+            if header.excess_blob_gas != fork.excess_blob_gas(parent):
+                raise ValueError(f"block {header.block_number}: its excess blob gas is wrong")
+            start = start.copy(blob_gas_used=0)
+        run = BlockRun(self.vm(start), fork.blobs)
+        for index, transaction in enumerate(block.transactions):
+            if not run.add(transaction):
+                raise ValueError(
+                    f"block {header.block_number}: transaction {index} is invalid: {run.reason}"
+                )
+        mined = run.seal(block)
+        if mined.hash != block.hash:
+            ours, theirs = mined.header.as_dict(), header.as_dict()
+            wrong = ", ".join(name for name in theirs if ours.get(name) != theirs[name])
+            raise ValueError(f"block {header.block_number} comes out otherwise here: {wrong}")
+        self._append(mined)
+        self.gas_limit = header.gas_limit
+        return mined
 
     def mine(self, transactions: Iterable[SignedTransactionAPI] = ()) -> MinedBlock:
         """Add a block with those of the transactions that fit, and tell the listeners."""
@@ -211,7 +270,7 @@ class Chain:
 
     def vm(
         self, header: BlockHeaderAPI, scratch: MutableMapping[bytes, bytes] | None = None
-    ) -> Machine:
+    ) -> Any:
         """py-evm's machine for one block, on the state that the header names.
 
         ``scratch`` is written to in place of the chain's own store, and has all that this has.
@@ -219,13 +278,14 @@ class Chain:
         chaindb = self._chaindb
         if scratch is not None:
             chaindb = ChainDB(AtomicDB(MemoryDB(scratch)))
-        return Machine(header, chaindb, self._context, ConsensusContext(chaindb.db))
+        machine = self.machine(header)
+        return machine(header, chaindb, self._context, ConsensusContext(chaindb.db))
 
     def set_next_timestamp(self, timestamp: int) -> None:
         """Give the next block this time, and let the clock go on from there."""
         self.clock.want(timestamp, self.head.header.timestamp)
 
-    def alter(self, change: Callable[[State], None]) -> None:
+    def alter(self, change: Callable[[Any], None]) -> None:
         """Change the state after the newest block by hand. No header tells of it."""
         state = self.state()
         change(state)
@@ -245,9 +305,11 @@ class Chain:
         self._last_snapshot += 1
         self._snapshots[self._last_snapshot] = _Snapshot(
             len(self._blocks),
-            self.clock.offset,
-            self.clock.wanted,
+            self.clock.state,
             self._altered.get(self.head.hash),
+            self.coinbase,
+            self.gas_limit,
+            replace(self.next),
             extra,
         )
         return self._last_snapshot
@@ -266,7 +328,9 @@ class Chain:
         self._altered.pop(self.head.hash, None)
         if snapshot.altered is not None:
             self._altered[self.head.hash] = snapshot.altered
-        self.clock.offset, self.clock.wanted = snapshot.offset, snapshot.wanted
+        self.clock.state = snapshot.clock
+        self.coinbase, self.gas_limit = snapshot.coinbase, snapshot.gas_limit
+        self.next = replace(snapshot.next)
         return True, snapshot.extra
 
     def reset(self) -> None:
@@ -275,16 +339,20 @@ class Chain:
         self._altered.clear()
         self._snapshots.clear()
         self.clock.reset()
-        self.next, self.gas_limit = Next(), GAS_LIMIT
+        self.coinbase, self.next = ZERO_ADDRESS, Next()
+        self.gas_limit = self.head.header.gas_limit
 
     def _cut(self, height: int) -> None:
-        for mined in self._blocks[height:]:
+        removed = self._blocks[height:]
+        for mined in removed:
             self._altered.pop(mined.hash, None)
             del self._by_hash[mined.hash]
             for transaction in mined.block.transactions:
                 del self._by_transaction[transaction.hash]
-        del self._blocks[height:]
+        self._blocks = self._blocks[:height]  # a new list: what was opened before has the old one
         self.head = self._blocks[-1]
+        for mined in reversed(removed):
+            self.hub.removed_block(mined)
 
     # -- keeping --------------------------------------------------------------------------------
 
@@ -310,7 +378,7 @@ class Chain:
         parent = GENESIS_PARENT_HASH
         try:
             for number, item in enumerate(saved.blocks):
-                mined = restored(item)
+                mined = restored(item, self.forks)
                 if (mined.number, mined.header.parent_hash) != (number, parent):
                     raise ValueError(f"block {number} does not follow the one before it")
                 if mined.header.state_root not in self.store:
@@ -319,7 +387,7 @@ class Chain:
                 parent = mined.hash
             if not all(root in self.store for root in saved.altered.values()):
                 raise ValueError("a state that was altered by hand is not there")
-        except (RLPException, ValidationError, TypeError, IndexError, ValueError) as error:
+        except (RLPException, ValidationError, TypeError, LookupError, ValueError) as error:
             raise ValueError(f"the saved chain is damaged: {error}") from error
         self._altered.update(saved.altered)
         self.gas_limit = self.head.header.gas_limit
@@ -335,6 +403,5 @@ class Chain:
             self._by_transaction[transaction.hash] = mined, index
         self.head = mined  # last: other threads read it, and must find the block complete
 
-    def _ancestors(self, header: BlockHeaderAPI) -> Iterable[bytes]:
-        for number in range(header.block_number - 1, max(-1, header.block_number - 257), -1):
-            yield self._blocks[number].hash
+    def _genesis(self, balances: Mapping[bytes, int]) -> MinedBlock:
+        return genesis(self.state, balances, self.clock.now())

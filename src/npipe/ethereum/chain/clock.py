@@ -33,6 +33,15 @@ class Clock:
             return parent + self.interval
         return max(self.now(), parent + 1)
 
+    @property
+    def state(self) -> tuple[int, int | None, int | None]:
+        """All that can be set: offset, wanted time, interval."""
+        return self.offset, self.wanted, self.interval
+
+    @state.setter
+    def state(self, state: tuple[int, int | None, int | None]) -> None:
+        self.offset, self.wanted, self.interval = state
+
     def reset(self) -> None:
         """Be the system's clock again."""
         self.offset, self.wanted, self.interval = 0, None, None

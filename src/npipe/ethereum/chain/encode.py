@@ -1,6 +1,6 @@
 """Blocks, transactions, receipts and logs as the JSON objects of the execution-apis.
 
-Reads py-evm's objects by attribute and imports none of it.
+Reads py-evm's objects by attribute.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from npipe.ethereum.evm import blobs
+from npipe.ethereum.evm.impersonation import kind_of
 from npipe.ethereum.values.types import data, quantity, word
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def transaction(item: Any, mined: MinedBlock | None = None, index: int = 0) -> J
 
 def unsigned(item: Any, digest: bytes) -> JSON:
     """A transaction that is not signed yet, as geth tells it, with the hash that it has so."""
-    kind = getattr(item, "_type_id", 0)
+    kind = kind_of(item)
     shape: JSON = {"hash": data(digest), **_fields(item, kind), "gasPrice": None}
     if kind < 2:
         shape["gasPrice"] = quantity(item.gas_price)

@@ -17,7 +17,7 @@ from npipe.rpc.service.context import Context
 if TYPE_CHECKING:
     from npipe.ethereum.chain.block import MinedBlock
 
-__all__ = ["Event", "EventBus", "NewBlock", "NewPending", "Origin"]
+__all__ = ["Event", "EventBus", "NewBlock", "NewPending", "Origin", "RemovedBlock"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,14 @@ class NewBlock:
 
 
 @dataclass(frozen=True, slots=True)
+class RemovedBlock:
+    """A block was taken off the chain: newest first, where there are several."""
+
+    mined: MinedBlock
+    cause: Origin | None
+
+
+@dataclass(frozen=True, slots=True)
 class NewPending:
     """A transaction was accepted and is not in a block yet."""
 
@@ -48,7 +56,7 @@ class NewPending:
     cause: Origin | None
 
 
-Event = NewBlock | NewPending
+Event = NewBlock | RemovedBlock | NewPending
 
 
 class EventBus:
@@ -85,6 +93,10 @@ class EventBus:
     def new_block(self, mined: MinedBlock) -> None:
         """Tell every listener of a block."""
         self._publish(NewBlock(mined, self._cause))
+
+    def removed_block(self, mined: MinedBlock) -> None:
+        """Notify every listener that a block was taken off the chain."""
+        self._publish(RemovedBlock(mined, self._cause))
 
     def new_pending(self, transaction: Any) -> None:
         """Tell every listener of a transaction."""

@@ -1,39 +1,73 @@
-"""The first block: who has how much, and the contracts that blocks write to."""
+"""The first block: balances, code, and the contracts that blocks write to."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from eth.abc import BlockHeaderAPI
-from eth.vm.forks.cancun.constants import BEACON_ROOTS_ADDRESS, BEACON_ROOTS_CONTRACT_CODE
-from eth.vm.forks.prague.constants import HISTORY_STORAGE_ADDRESS, HISTORY_STORAGE_CONTRACT_CODE
 
 from npipe.ethereum.chain.block import MinedBlock
-from npipe.ethereum.evm.machine import Machine, State
+from npipe.ethereum.evm import system_contracts
+from npipe.ethereum.evm.machine import Machine
 
-__all__ = ["EXTRA", "GAS_LIMIT", "MIN_GAS_LIMIT", "genesis"]
+__all__ = ["EXTRA", "GAS_LIMIT", "MIN_GAS_LIMIT", "NO_ROOT", "GenesisAccount", "genesis", "made"]
 
 GAS_LIMIT = 30_000_000
 MIN_GAS_LIMIT = 5_000  # that a header may have
 EXTRA = b"npipe"
+NO_ROOT = bytes(32)  # the root of a beacon block where there is no beacon chain (EIP-4788)
+
+
+@dataclass(frozen=True, slots=True)
+class GenesisAccount:
+    """What an account has in the first block."""
+
+    balance: int = 0
+    nonce: int = 0
+    code: bytes = b""
+    storage: Mapping[int, int] = field(default_factory=dict)
 
 
 def genesis(
-    state_at: Callable[[BlockHeaderAPI], State], balances: Mapping[bytes, int], timestamp: int
+    state_at: Callable[[BlockHeaderAPI], Any], balances: Mapping[bytes, int], timestamp: int
 ) -> MinedBlock:
-    """Make it. ``state_at`` opens the state that a header names; it is written to."""
+    """Make the first block of a development chain, with the rules of Prague.
+
+    ``state_at`` opens the state that a header names; it is written to.
+    """
     header = Machine.create_genesis_header(
-        difficulty=0, gas_limit=GAS_LIMIT, timestamp=timestamp, extra_data=EXTRA
+        difficulty=0,
+        gas_limit=GAS_LIMIT,
+        timestamp=timestamp,
+        extra_data=EXTRA,
+        parent_beacon_block_root=NO_ROOT,
     )
+    accounts = {address: GenesisAccount(balance) for address, balance in balances.items()}
+    for address, code in system_contracts.CODES.items():
+        accounts[address] = GenesisAccount(balances.get(address, 0), nonce=1, code=code)
+    return made(state_at, header, accounts, Machine)
+
+
+def made(
+    state_at: Callable[[BlockHeaderAPI], Any],
+    header: BlockHeaderAPI,
+    accounts: Mapping[bytes, GenesisAccount],
+    machine: Any,
+) -> MinedBlock:
+    """Write the accounts and make the block, whose header then has the root of their state."""
     state = state_at(header)
-    for address, balance in balances.items():
-        state.set_balance(address, balance)
-    for address, code in (
-        (BEACON_ROOTS_ADDRESS, BEACON_ROOTS_CONTRACT_CODE),
-        (HISTORY_STORAGE_ADDRESS, HISTORY_STORAGE_CONTRACT_CODE),
-    ):
-        state.set_code(address, code)
-        state.set_nonce(address, 1)
+    for address, account in accounts.items():
+        state.set_balance(address, account.balance)
+        if account.nonce:
+            state.set_nonce(address, account.nonce)
+        if account.code:
+            state.set_code(address, account.code)
+        for slot, value in account.storage.items():
+            state.set_storage(address, slot, value)
     state.persist()
     header = header.copy(state_root=state.state_root)
-    return MinedBlock(Machine.get_block_class()(header, (), (), ()), (), ())
+    kind = machine.get_block_class()
+    withdrawals = ((),) if hasattr(header, "withdrawals_root") else ()
+    return MinedBlock(kind(header, (), (), *withdrawals), (), ())

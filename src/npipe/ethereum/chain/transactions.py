@@ -13,6 +13,7 @@ from typing import Any
 import rlp
 from eth.abc import SignedTransactionAPI, StateAPI
 from eth.exceptions import UnrecognizedTransactionType
+from eth.vm.forks.cancun.transactions import UnsignedBlobTransaction
 from eth.vm.forks.prague.constants import MAGIC
 from eth.vm.forks.prague.transactions import Authorization as SignedAuthorization
 from eth.vm.forks.prague.transactions import PragueTransactionBuilder as Builder
@@ -25,8 +26,9 @@ from npipe.errors import InvalidParams
 from npipe.ethereum.chain.pool import cost_of
 from npipe.ethereum.errors import ChainError
 from npipe.ethereum.evm import blobs
-from npipe.ethereum.evm.execution import MAX_INITCODE, floor_gas
-from npipe.ethereum.evm.impersonation import Impersonated, recognized
+from npipe.ethereum.evm.addresses import DELEGATION
+from npipe.ethereum.evm.gas import MAX_INITCODE, floor_gas, intrinsic_gas
+from npipe.ethereum.evm.impersonation import Impersonated, kind_of, recognized
 from npipe.ethereum.values.types import (
     AccessListEntry,
     Authorization,
@@ -53,7 +55,6 @@ _MAX_NONCE = 2**64 - 2  # EIP-2681
 _HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 _LENGTHS = re.compile(r"list length \((\d+)\) does not match sedes \((\d+)\)")  # in rlp's words
 _GO_TYPES = {1: "AccessListTx", 2: "DynamicFeeTx", 3: "BlobTx", 4: "SetCodeTx"}
-_DELEGATION = b"\xef\x01\x00"  # code that only names another's (EIP-7702): such senders are people
 
 
 def decode(raw: bytes) -> SignedTransactionAPI:
@@ -136,6 +137,20 @@ def unsigned(
             authorization_list=authorizations(request.authorization_list),
             **common,
         )
+    if request.blob_versioned_hashes is not None:
+        return UnsignedBlobTransaction(
+            chain_id,
+            nonce,
+            fee_cap if tip is None else tip,
+            fee_cap,
+            gas,
+            request.target,
+            common["value"],
+            common["data"],
+            accesses,
+            to_int(request.max_fee_per_blob_gas or 0),
+            [to_bytes(each) for each in request.blob_versioned_hashes],
+        )
     if tip is not None:
         return Builder.new_unsigned_dynamic_fee_transaction(
             chain_id=chain_id,
@@ -154,7 +169,7 @@ def unsigned(
 def without_signature(unsigned: Any) -> bytes:
     """The bytes of a transaction whose signature is yet to come: zeros stand for it."""
     fields = rlp.decode(rlp.encode(unsigned))
-    kind = getattr(unsigned, "_type_id", 0)
+    kind = kind_of(unsigned)
     return (bytes([kind]) if kind else b"") + bytes(rlp.encode([*fields, b"", b"", b""]))
 
 
@@ -182,11 +197,9 @@ def check(transaction: SignedTransactionAPI, *, chain_id: int, gas_limit: int) -
             "max priority fee per gas higher than max fee per gas: "
             f"tip {transaction.max_priority_fee_per_gas}, cap {transaction.max_fee_per_gas}"
         )
-    if transaction.gas < transaction.intrinsic_gas:
-        raise ChainError(
-            f"intrinsic gas too low: gas {transaction.gas}, "
-            f"minimum needed {transaction.intrinsic_gas}"
-        )
+    least = intrinsic_gas(transaction)
+    if transaction.gas < least:
+        raise ChainError(f"intrinsic gas too low: gas {transaction.gas}, minimum needed {least}")
     floor = floor_gas(transaction.data)
     if transaction.gas < floor:
         raise ChainError(
@@ -202,7 +215,7 @@ def check_against_state(transaction: SignedTransactionAPI, state: StateAPI, spen
     if transaction.nonce < following:
         raise ChainError(f"nonce too low: next nonce {following}, tx nonce {transaction.nonce}")
     code = state.get_code(sender)
-    if code and not (code.startswith(_DELEGATION) or isinstance(transaction, Impersonated)):
+    if code and not (code.startswith(DELEGATION) or isinstance(transaction, Impersonated)):
         raise ChainError(f"sender not an eoa: address 0x{sender.hex()}")
     balance = state.get_balance(sender)
     cost = cost_of(transaction) + spent

@@ -8,32 +8,59 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from dataclasses import dataclass
 from typing import Any
 
 from npipe.ethereum.errors import ChainError
 
-__all__ = ["GAS_PER_BLOB", "MAX_GAS", "base_fee", "gas_of", "without_sidecar"]
+__all__ = [
+    "CANCUN",
+    "GAS_PER_BLOB",
+    "MAX_GAS",
+    "PRAGUE",
+    "BlobSchedule",
+    "base_fee",
+    "gas_of",
+    "without_sidecar",
+]
 
 GAS_PER_BLOB = 131_072
-MAX_GAS = 9 * GAS_PER_BLOB  # of one block
-_FRACTION = 5_007_716  # how slowly the price follows the demand, in Prague
 _KIND = b"\x03"
 _BLOB_SIZE, _POINT_SIZE = 131_072, 48  # bytes
 _FIELDS = 14  # of the transaction itself
 _CELLS = 128  # that a blob is cut into
 
 
-def base_fee(excess: int) -> int:
-    """The price of a unit of blob gas in a block whose header has this ``excess_blob_gas``.
+@dataclass(frozen=True, slots=True)
+class BlobSchedule:
+    """How many blobs a block may have, and how their price follows the demand (EIP-7840)."""
 
-    e to the power of the excess, by the series that EIP-4844 gives, in whole numbers.
-    """
-    total, term, step = 0, _FRACTION, 1
-    while term > 0:
-        total += term
-        term = term * excess // (_FRACTION * step)
-        step += 1
-    return total // _FRACTION
+    target: int  # blobs of a block at which the price stays
+    max: int
+    fraction: int  # how slowly the price follows
+
+    @property
+    def max_gas(self) -> int:
+        """The most blob gas of one block."""
+        return self.max * GAS_PER_BLOB
+
+    def base_fee(self, excess: int) -> int:
+        """The price, in wei, of a unit of blob gas in a block with this ``excess_blob_gas``.
+
+        e to the power of the excess, by the series that EIP-4844 gives, in whole numbers.
+        """
+        total, term, step = 0, self.fraction, 1
+        while term > 0:
+            total += term
+            term = term * excess // (self.fraction * step)
+            step += 1
+        return total // self.fraction
+
+
+CANCUN = BlobSchedule(3, 6, 3_338_477)
+PRAGUE = BlobSchedule(6, 9, 5_007_716)  # EIP-7691
+MAX_GAS = PRAGUE.max_gas
+base_fee = PRAGUE.base_fee
 
 
 def gas_of(transaction: Any) -> int:

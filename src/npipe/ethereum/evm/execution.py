@@ -12,31 +12,20 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from eth import exceptions as evm
-from eth.abc import ComputationAPI, StateAPI
+from eth.abc import ComputationAPI
 from eth.vm.forks.berlin.transactions import calculate_txn_intrinsic_gas_berlin
 from eth.vm.forks.prague.constants import PER_EMPTY_ACCOUNT_BASE_COST
-from eth_utils import ValidationError
 
 from npipe.ethereum.errors import ChainError, NotRunnable, Reverted
-from npipe.ethereum.evm.machine import Executor
+from npipe.ethereum.evm.addresses import checksum
+from npipe.ethereum.evm.errors import CodeTooLarge, NoGasForCode
+from npipe.ethereum.evm.gas import MAX_INITCODE, TRANSFER_GAS, floor_gas, intrinsic_gas
 
-__all__ = [
-    "MAX_INITCODE",
-    "TRANSFER_GAS",
-    "Message",
-    "Outcome",
-    "check",
-    "estimate",
-    "execute",
-    "floor_gas",
-    "raise_for",
-]
+__all__ = ["Message", "Outcome", "check", "describe", "estimate", "execute", "raise_for", "run"]
 
 _STIPEND = 2_300
 _OPCODE = re.compile("Invalid opcode 0x([0-9a-f]+) ")  # as py-evm says it
-
-TRANSFER_GAS = 21_000
-MAX_INITCODE = 49_152  # bytes of code that creates a contract (EIP-3860)
+_MAX_NONCE = 2**64 - 1
 
 
 @dataclass(frozen=True)
@@ -64,14 +53,14 @@ class Message:
 
     @property
     def intrinsic_gas(self) -> int:
-        """The gas that is taken before the first instruction."""
+        """As py-evm has it: without the price of code that creates (see ``gas``)."""
         authorizations = PER_EMPTY_ACCOUNT_BASE_COST * len(self.authorization_list)
         return int(calculate_txn_intrinsic_gas_berlin(self)) + authorizations
 
     @property
-    def minimum_gas(self) -> int:
-        """The least gas that such a transaction may offer."""
-        return max(self.intrinsic_gas, floor_gas(self.data))
+    def gas_price(self) -> int:
+        """The price to forks that know one number only."""
+        return self.max_fee_per_gas
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +69,7 @@ class Outcome:
 
     computation: ComputationAPI
     gas_used: int
+    max_used: int  # before refunds: what it takes to run at all
 
     @property
     def output(self) -> bytes:
@@ -90,34 +80,40 @@ class Outcome:
         return self.computation.error if self.computation.is_error else None
 
 
-def floor_gas(payload: bytes) -> int:
-    """The least that a transaction with this call data costs, whatever it does (EIP-7623)."""
-    zeros = payload.count(0)
-    return TRANSFER_GAS + 10 * (zeros + 4 * (len(payload) - zeros))
-
-
-def execute(state: StateAPI, message: Message) -> Outcome:
+def execute(state: Any, message: Message) -> Outcome:
     """Run a message on a state, which keeps the changes.
 
     Raises NotRunnable where it cannot begin: too little gas, or money that is not there.
     What fails inside is no exception but an outcome with an error.
     """
     _begin(state, message)
+    return run(state, message)
+
+
+def run(state: Any, message: Any, *, free: bool = False) -> Outcome:
+    """Run a message that was checked, or a transaction. ``free``: the miner is paid nothing."""
     state.lock_changes()
-    executor = Executor(state)
-    try:
-        computation = executor.build_computation(executor.build_evm_message(message), message)
-        remaining = computation.get_gas_remaining()
-        executor.finalize_computation(message, computation)
-    except ValidationError as error:  # pretended balances can add up to more than 256 bits
-        raise ChainError(str(error)) from error
-    state.clear_transient_storage()
+    executor = state.get_transaction_executor()
+    computation = executor.build_computation(executor.build_evm_message(message), message)
+    remaining = computation.get_gas_remaining()
+    if free:  # nothing is paid, so the miner must not be charged the base fee
+        base_fee = state.execution_context.base_fee_per_gas
+        state.pretend_block(base_fee=0)
+    executor.finalize_computation(message, computation)
+    if free:
+        state.pretend_block(base_fee=base_fee)
+    if hasattr(state, "transient_storage"):  # from Cancun on
+        state.clear_transient_storage()
     used = message.gas - remaining
-    used -= min(computation.get_gas_refund(), used // 5)
-    return Outcome(computation, max(used, floor_gas(message.data)))
+    most_used = used
+    used -= executor.calculate_gas_refund(computation, used)
+    if state.rules.floor:
+        floor = floor_gas(message.data)
+        used, most_used = max(used, floor), max(most_used, floor)
+    return Outcome(computation, used, most_used)
 
 
-def estimate(state_at: Callable[[], StateAPI], message: Message) -> int:
+def estimate(state_at: Callable[[], Any], message: Message) -> int:
     """The least gas with which the message succeeds, exactly. ``message.gas`` is the most.
 
     Less is not always enough where more is: contracts keep 1/64 back at each call, and refunds come
@@ -126,16 +122,17 @@ def estimate(state_at: Callable[[], StateAPI], message: Message) -> int:
     """
     if _is_plain_transfer(state_at, message):
         return TRANSFER_GAS
-    if message.gas < message.minimum_gas:
+    least = max(intrinsic_gas(message), floor_gas(message.data))
+    if message.gas < least:
         raise ChainError(f"gas required exceeds allowance ({message.gas})")
     try:
         outcome = execute(state_at(), message)
     except NotRunnable as error:
         raise ChainError(f"failed with {message.gas} gas: {error.message}") from None
-    if isinstance(outcome.error, evm.OutOfGas):
+    if type(outcome.error) is evm.OutOfGas:
         raise ChainError(f"gas required exceeds allowance ({message.gas})")
     raise_for(outcome)
-    too_little, enough = max(outcome.gas_used, message.minimum_gas) - 1, message.gas
+    too_little, enough = max(outcome.gas_used, least) - 1, message.gas
     # Most need only what they use, or that plus the refund and what calls hold back: try these.
     refund = outcome.computation.get_gas_refund()
     for guess in (too_little + 1, (outcome.gas_used + refund + _STIPEND) * 64 // 63):
@@ -170,6 +167,8 @@ def describe(error: Exception) -> str:
 
 _WORDS: dict[type[Exception], str] = {
     evm.Revert: "execution reverted",
+    CodeTooLarge: "max code size exceeded",
+    NoGasForCode: "contract creation code storage out of gas",
     evm.OutOfGas: "out of gas",
     evm.InvalidInstruction: "invalid opcode",
     evm.InvalidJumpDestination: "invalid jump destination",
@@ -186,25 +185,26 @@ _WORDS: dict[type[Exception], str] = {
 
 def _begin(state: Any, message: Message) -> None:
     """Refuse what cannot be run. A call that names no price sees no base fee either."""
-    if message.max_fee_per_gas == 0:
-        state.execution_context._base_fee_per_gas = 0
+    if message.max_fee_per_gas == 0 and _has_base_fee(state):
+        state.pretend_block(base_fee=0)
     if message.blob_versioned_hashes and message.max_fee_per_blob_gas == 0:
         state.pretended_blob_base_fee = 0
     check(state, message)
 
 
-def check(state: StateAPI, message: Message, *, priced: bool = True) -> None:
+def check(state: Any, message: Message, *, priced: bool = True) -> None:
     """Raise NotRunnable for what cannot be run. ``priced``: it must pay the base fee."""
-    base_fee = state.execution_context.base_fee_per_gas if priced else 0
+    base_fee = state.execution_context.base_fee_per_gas if priced and _has_base_fee(state) else 0
     if message.max_fee_per_gas < message.max_priority_fee_per_gas:
         raise NotRunnable(
-            f"max priority fee per gas higher than max fee per gas: address "
-            f"0x{message.sender.hex()}, maxPriorityFeePerGas: {message.max_priority_fee_per_gas}, "
+            "max priority fee per gas higher than max fee per gas: "
+            f"address {checksum(message.sender)}, "
+            f"maxPriorityFeePerGas: {message.max_priority_fee_per_gas}, "
             f"maxFeePerGas: {message.max_fee_per_gas}"
         )
     if message.max_fee_per_gas < base_fee:
         raise NotRunnable(
-            f"max fee per gas less than block base fee: address 0x{message.sender.hex()}, "
+            f"max fee per gas less than block base fee: address {checksum(message.sender)}, "
             f"maxFeePerGas: {message.max_fee_per_gas}, baseFee: {base_fee}"
         )
     have = state.get_balance(message.sender)
@@ -212,29 +212,36 @@ def check(state: StateAPI, message: Message, *, priced: bool = True) -> None:
     if have < want:
         raise NotRunnable(
             "insufficient funds for gas * price + value: "
-            f"address 0x{message.sender.hex()} have {have} want {want}"
+            f"address {checksum(message.sender)} have {have} want {want}"
         )
-    if message.gas < message.intrinsic_gas:
-        raise NotRunnable(
-            f"intrinsic gas too low: have {message.gas}, want {message.intrinsic_gas}"
-        )
-    if not message.to and len(message.data) > MAX_INITCODE:
-        raise NotRunnable(
-            f"max initcode size exceeded: code size {len(message.data)} limit {MAX_INITCODE}"
-        )
-    floor = floor_gas(message.data)
+    rules = state.rules
+    least = intrinsic_gas(message, rules)
+    if message.gas < least:
+        raise NotRunnable(f"intrinsic gas too low: have {message.gas}, want {least}")
+    floor = floor_gas(message.data) if rules.floor else 0
     if message.gas < floor:
         raise NotRunnable(
             f"insufficient gas for floor data gas cost: have {message.gas}, want {floor}"
         )
+    if rules.initcode and not message.to and len(message.data) > MAX_INITCODE:
+        raise NotRunnable(
+            f"max initcode size exceeded: code size {len(message.data)} limit {MAX_INITCODE}"
+        )
+    if not message.to and state.get_nonce(message.sender) == _MAX_NONCE:
+        raise ChainError("nonce uint64 overflow")
 
 
-def _is_plain_transfer(state_at: Callable[[], StateAPI], message: Message) -> bool:
+def _has_base_fee(state: Any) -> bool:
+    """Whether the fork has a base fee (EIP-1559, from London on)."""
+    return state.rules.base_fee
+
+
+def _is_plain_transfer(state_at: Callable[[], Any], message: Message) -> bool:
     """Whether this only moves money: known to need 21000 without a search."""
     if message.data or message.access_list or message.authorization_list or not message.to:
         return False
     state = state_at()
-    if state.get_code(message.to) or message.to in state.computation_class.get_precompiles():
+    if state.get_code(message.to) or message.to in state.precompiles:
         return False
     if message.gas < TRANSFER_GAS:
         return False
@@ -246,7 +253,7 @@ def _is_plain_transfer(state_at: Callable[[], StateAPI], message: Message) -> bo
 
 
 def _narrow(
-    state_at: Callable[[], StateAPI], message: Message, gas: int, too_little: int, enough: int
+    state_at: Callable[[], Any], message: Message, gas: int, too_little: int, enough: int
 ) -> tuple[int, int]:
     failed = execute(state_at(), replace(message, gas=gas)).error is not None
     return (gas, enough) if failed else (too_little, gas)

@@ -10,13 +10,24 @@ from __future__ import annotations
 from typing import Any
 
 from eth.abc import SignedTransactionAPI
+from eth.vm.forks.berlin.transactions import AccessListTransaction
+from eth.vm.forks.cancun.transactions import BlobTransaction
 from eth.vm.forks.london.transactions import DynamicFeeTransaction
-from eth.vm.forks.prague.transactions import PragueTypedTransaction, SetCodeTransaction
+from eth.vm.forks.prague.transactions import (
+    PragueLegacyTransaction,
+    PragueTypedTransaction,
+    SetCodeTransaction,
+)
 
-__all__ = ["Impersonated", "impersonate", "recognized", "simulated"]
+__all__ = ["Impersonated", "impersonate", "kind_of", "recognized", "simulated"]
 
 _MARK = 1 << 160  # above an address: so the number is never 0
-_KINDS = {2: DynamicFeeTransaction, 4: SetCodeTransaction}
+_KINDS = {
+    1: AccessListTransaction,
+    2: DynamicFeeTransaction,
+    3: BlobTransaction,
+    4: SetCodeTransaction,
+}
 
 
 class Impersonated(PragueTypedTransaction):
@@ -35,14 +46,14 @@ class Impersonated(PragueTypedTransaction):
 
 def impersonate(unsigned: Any, sender: bytes) -> Impersonated:
     """Send an unsigned transaction of kind 2 or 4 as somebody else."""
-    kind = unsigned._type_id
+    kind = kind_of(unsigned)
     values = [getattr(unsigned, name) for name, _ in unsigned._meta.fields]
     inner = _KINDS[kind](*values, 0, _MARK + int.from_bytes(sender, "big"), 1)
     return Impersonated(kind, inner)
 
 
 class _Simulated(Impersonated):
-    """A transaction that is sent by nobody but in a simulation: its signature is zeros."""
+    """A transaction of a simulation: its signature is zeros."""
 
     simulated_sender = b""
 
@@ -51,17 +62,42 @@ class _Simulated(Impersonated):
         return self.simulated_sender
 
 
-def simulated(unsigned: Any, sender: bytes) -> Impersonated:
+class _SimulatedLegacy(PragueLegacyTransaction):
+    """The same, of the oldest kind."""
+
+    simulated_sender = b""
+
+    def get_sender(self) -> Any:
+        """The sender that was asked for."""
+        return self.simulated_sender
+
+    def check_signature_validity(self) -> None:
+        """Nothing: there is none."""
+
+    def validate(self) -> None:
+        """Nothing: what it is made of was checked."""
+
+
+def simulated(unsigned: Any, sender: bytes) -> Any:
     """As ``impersonate``, with the hash that it has before anybody signs it."""
-    kind = unsigned._type_id
+    kind = kind_of(unsigned)
     values = [getattr(unsigned, name) for name, _ in unsigned._meta.fields]
-    transaction = _Simulated(kind, _KINDS[kind](*values, 0, 0, 0))
+    transaction: Any
+    if kind:
+        transaction = _Simulated(kind, _KINDS[kind](*values, 0, 0, 0))
+    else:
+        transaction = _SimulatedLegacy(*values, 0, 0, 0)
     transaction.simulated_sender = sender
     return transaction
 
 
+def kind_of(unsigned: Any) -> int:
+    """The type (EIP-2718) of a transaction that is not signed yet; 0 for the oldest."""
+    return getattr(unsigned, "_type_id", None) or 0
+
+
 def recognized(transaction: SignedTransactionAPI) -> SignedTransactionAPI:
     """A transaction that was read back from where this chain wrote it."""
-    if transaction.s == 1 and transaction.r >> 160 == 1 and transaction.type_id in _KINDS:
+    if transaction.s == 1 and transaction.r >> 160 == 1 and transaction.type_id in (2, 4):
         return Impersonated(transaction.type_id, transaction._inner)
     return transaction

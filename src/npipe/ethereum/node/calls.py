@@ -1,6 +1,7 @@
 """Calls: what a transaction would do, on the state of a block. Nothing of it is kept.
 
-They run in the worker, as all that uses the chain.
+The state is looked up in the chain's worker, where these methods are called; what they return, a
+``Trial``, runs on it in any thread.
 """
 
 from __future__ import annotations
@@ -14,19 +15,23 @@ from msgspec.structs import replace
 
 from npipe.ethereum.chain import transactions
 from npipe.ethereum.chain.chain import Chain
+from npipe.ethereum.chain.pretend import pretend
 from npipe.ethereum.errors import ChainError, NotRunnable
 from npipe.ethereum.evm import execution
 from npipe.ethereum.evm.execution import Message
-from npipe.ethereum.evm.machine import TIMEOUT, State
+from npipe.ethereum.evm.gas import TRANSFER_GAS
+from npipe.ethereum.evm.machine import TIMEOUT
+from npipe.ethereum.node.worker import Trial
 from npipe.ethereum.tracing import replay
 from npipe.ethereum.values.defaults import call_fees, check_chain
 from npipe.ethereum.values.overrides import Overrides
 from npipe.ethereum.values.trace_options import TraceConfig
 from npipe.ethereum.values.types import BlockId, TransactionRequest, to_bytes, to_int
 
-__all__ = ["Calls"]
+__all__ = ["GAS_CAP", "Calls"]
 
 _NOTHING = Overrides()
+GAS_CAP = 50_000_000  # of a call, as in geth
 
 
 class Calls:
@@ -36,14 +41,13 @@ class Calls:
         """``header_of`` tells what a block is for who calls. Raises UnknownBlock."""
         self._chain, self._header_of = chain, header_of
 
-    def message(self, request: TransactionRequest, state: State) -> Message:
-        """What a request asks to be run, with geth's defaults filled in."""
+    def message(self, request: TransactionRequest, state: Any, *, most: int = GAS_CAP) -> Message:
+        """What a request asks to be run, with geth's defaults filled in; ``most`` caps its gas."""
         check_chain(request, self._chain.chain_id)
         fee_cap, tip = call_fees(request)
         sender = to_bytes(request.from_) if request.from_ else bytes(20)
         value = to_int(request.value or 0)
-        limit = self._chain.head.header.gas_limit
-        gas = min(to_int(request.gas), limit) if request.gas is not None else limit
+        gas = min(to_int(request.gas), most) if request.gas is not None else most
         if fee_cap and request.gas is None:  # no more than the sender can pay
             gas = min(gas, max(0, state.get_balance(sender) - value) // fee_cap)
         return Message(
@@ -61,50 +65,57 @@ class Calls:
         )
 
     def call(
-        self,
-        request: TransactionRequest,
-        wanted: BlockId,
-        overrides: Overrides = _NOTHING,
-    ) -> bytes:
+        self, request: TransactionRequest, wanted: BlockId, overrides: Overrides = _NOTHING
+    ) -> Trial[bytes]:
         """Run a request on the state of a block and return its output; nothing is kept."""
-        state = self._trial(wanted, overrides)()
-        message = self.message(request, state)
-        try:
-            outcome = execution.execute(state, message)
-        except NotRunnable as error:
-            raise ChainError(f"err: {error.message} (supplied gas {message.gas})") from None
-        execution.raise_for(outcome)
-        return outcome.output
+        opened = self._trial(wanted, overrides)
+
+        def trial() -> bytes:
+            state = opened.begin()()
+            message = self.message(request, state)
+            try:
+                outcome = execution.execute(state, message)
+            except NotRunnable as error:
+                raise ChainError(f"err: {error.message} (supplied gas {message.gas})") from None
+            execution.raise_for(outcome)
+            return outcome.output
+
+        return trial
 
     def estimate(
-        self,
-        request: TransactionRequest,
-        wanted: BlockId,
-        overrides: Overrides = _NOTHING,
-    ) -> int:
+        self, request: TransactionRequest, wanted: BlockId, overrides: Overrides = _NOTHING
+    ) -> Trial[int]:
         """The least gas that makes a request succeed."""
-        fresh = self._trial(wanted, overrides)
-        state = fresh()
-        if request.gas is not None and to_int(request.gas) < execution.TRANSFER_GAS:
-            request = replace(request, gas=None)  # it would never do: as if it had not been given
-        fee_cap, value = call_fees(request)[0], to_int(request.value or 0)
-        if fee_cap and request.from_ and state.get_balance(to_bytes(request.from_)) <= value:
-            raise ChainError("insufficient funds for transfer")
-        return execution.estimate(fresh, self.message(request, state))
+        opened, limit = self._trial(wanted, overrides), self._chain.gas_limit
+
+        def trial() -> int:
+            fresh = opened.begin()
+            state, asked = fresh(), request
+            if asked.gas is not None and to_int(asked.gas) < TRANSFER_GAS:
+                asked = replace(asked, gas=None)  # it would never do: as if it had not been given
+            fee_cap, value = call_fees(asked)[0], to_int(asked.value or 0)
+            if fee_cap and asked.from_ and state.get_balance(to_bytes(asked.from_)) <= value:
+                raise ChainError("insufficient funds for transfer")
+            most = min(limit, GAS_CAP)
+            return execution.estimate(fresh, self.message(asked, state, most=most))
+
+        return trial
 
     def access_list(
-        self,
-        request: TransactionRequest,
-        wanted: BlockId,
-        overrides: Overrides = _NOTHING,
-    ) -> tuple[list[dict[str, Any]], int, str]:
+        self, request: TransactionRequest, wanted: BlockId, overrides: Overrides = _NOTHING
+    ) -> Trial[tuple[list[dict[str, Any]], int, str]]:
         """What a request touches, the gas it uses when it says so, and its error or ""."""
-        fresh = self._trial(wanted, overrides)
-        state = fresh()
-        message = self.message(request, state)
-        ignored = {message.sender, message.to, self._chain.coinbase}
-        ignored |= set(state.computation_class.get_precompiles())
-        return replay.access_list(fresh, message, ignored)
+        opened = self._trial(wanted, overrides)
+
+        def trial() -> tuple[list[dict[str, Any]], int, str]:
+            fresh = opened.begin()
+            state = fresh()
+            message = self.message(request, state)
+            ignored = {message.sender, message.to, state.coinbase, *state.precompiles}
+            ignored.update(filter(None, map(transactions.signer, message.authorization_list)))
+            return replay.access_list(fresh, message, ignored)
+
+        return trial
 
     def trace(
         self,
@@ -112,22 +123,33 @@ class Calls:
         wanted: BlockId,
         overrides: Overrides,
         config: TraceConfig,
-    ) -> Any:
+    ) -> Trial[Any]:
         """Run a request and say what it did."""
-        fresh = self._trial(wanted, overrides)
-        return replay.trace_message(fresh, self.message(request, fresh()), config)
+        opened = self._trial(wanted, overrides)
 
-    def _trial(self, wanted: BlockId, overrides: Overrides) -> Callable[[], State]:
-        """Opens the state after a block, changed as the caller pretends, for one attempt each.
+        def trial() -> Any:
+            fresh = opened.begin()
+            return replay.trace_message(fresh, self.message(request, fresh()), config)
 
-        All attempts together must end in time.
-        """
-        header = self._header_of(wanted)
+        return trial
+
+    def _trial(self, wanted: BlockId, overrides: Overrides) -> _Opened:
+        return _Opened(self._chain.opener(self._header_of(wanted)), overrides)
+
+
+class _Opened:
+    """The state after a block, changed as the caller pretends, to be opened for each attempt."""
+
+    def __init__(self, opener: Callable[[float], Any], overrides: Overrides) -> None:
+        self._opener, self._overrides = opener, overrides
+
+    def begin(self) -> Callable[[], Any]:
+        """What opens a state for an attempt. All attempts together must end in time, from now."""
         deadline = time.monotonic() + TIMEOUT
 
-        def fresh() -> State:
-            state = self._chain.state(header, deadline)
-            overrides.apply(state)
+        def fresh() -> Any:
+            state = self._opener(deadline)
+            pretend(state, self._overrides)
             return state
 
         return fresh

@@ -22,7 +22,6 @@ from npipe.ethereum.chain.pool import Pool
 from npipe.ethereum.chain.state_file import SavedChain
 from npipe.ethereum.errors import ChainError, UnknownAccount, UnknownBlock
 from npipe.ethereum.evm.impersonation import impersonate
-from npipe.ethereum.evm.machine import State
 from npipe.ethereum.node.calls import Calls
 from npipe.ethereum.node.worker import CooperativeJob, Worker
 from npipe.ethereum.values.defaults import TIP, check_request, fees, with_fees
@@ -114,7 +113,7 @@ class Node:
             )
         return Place(mined.header, mined)
 
-    def state(self, wanted: BlockId, deadline: float = math.inf) -> State:
+    def state(self, wanted: BlockId, deadline: float = math.inf) -> Any:
         """The state after a block. Raises UnknownBlock."""
         return self.chain.state(self.place(wanted).header, deadline)
 
@@ -154,7 +153,7 @@ class Node:
         if request.gas is not None:
             gas = to_int(request.gas)
         else:  # with the fees that it will have, as geth does
-            gas = self.calls.estimate(with_fees(request, (cap, tip)), "pending")
+            gas = self.calls.estimate(with_fees(request, (cap, tip)), "pending")()
         return transactions.unsigned(
             request,
             chain_id=self.chain.chain_id,

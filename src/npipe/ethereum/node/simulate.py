@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import ChainMap
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,26 +21,41 @@ from npipe.ethereum.chain import encode as shapes
 from npipe.ethereum.chain import transactions
 from npipe.ethereum.chain.block import MinedBlock
 from npipe.ethereum.chain.chain import Chain
+from npipe.ethereum.chain.genesis import NO_ROOT
+from npipe.ethereum.chain.pretend import pretend_accounts
 from npipe.ethereum.errors import ChainError, NotRunnable, Reverted
 from npipe.ethereum.evm import execution
-from npipe.ethereum.evm.execution import Message
+from npipe.ethereum.evm.addresses import checksum
+from npipe.ethereum.evm.execution import Message, Outcome
+from npipe.ethereum.evm.forks import Fork, withdrawal
 from npipe.ethereum.evm.impersonation import simulated
-from npipe.ethereum.evm.machine import TIMEOUT, Computation, Executor, Machine, State
-from npipe.ethereum.node.calls import Calls
+from npipe.ethereum.evm.machine import TIMEOUT
+from npipe.ethereum.node.calls import GAS_CAP, Calls
+from npipe.ethereum.node.worker import Trial
+from npipe.ethereum.tracing.watching import Frame, Tracer, traced
 from npipe.ethereum.values.defaults import call_fees
-from npipe.ethereum.values.overrides import BlockOverrides, Overrides
+from npipe.ethereum.values.overrides import BlockOverrides, WithdrawalRequest
 from npipe.ethereum.values.simulate_options import BlockCalls, Simulation, in_order
 from npipe.ethereum.values.types import TransactionRequest, data, quantity, to_bytes, to_int
 
 __all__ = ["simulate"]
 
 JSON = dict[str, Any]
-_NO_BYTES = bytes(32)
+Entry = tuple[int, bytes, tuple[int, ...], bytes]
+"""A log as py-evm keeps it: its number in the transaction, address, topics, data."""
 _TRANSFER = int.from_bytes(keccak(b"Transfer(address,address,uint256)"), "big")
 _ETHER = b"\xee" * 20  # the address that ether is logged as, as if it were a token (ERC-7528)
-_REVERTED, _FAILED, _OUT_OF_BLOCK = -32000, -32015, -38015
+_MAX_NONCE = 2**64 - 1
+_FAILED, _OUT_OF_BLOCK = -32015, -38015
 _NONCE_TOO_LOW, _NONCE_TOO_HIGH, _INVALID = -38010, -38011, -32602
-_CODES = {"intrinsic gas": -38013, "insufficient funds": -38014, "max initcode": -38025}
+_NONCE_AT_MAX = -32603  # as the specification's own example has it, though nothing is broken
+_CODES = {
+    "max fee per gas less than": -38012,
+    "intrinsic gas": -38013,
+    "insufficient gas for floor": -38013,
+    "insufficient funds": -38014,
+    "max initcode": -38025,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,55 +67,104 @@ class Log:
     data: bytes
 
 
-class WithTransfers(Computation):
-    """A frame that remembers the ether that it brought, in its place among the logs."""
+class _Transfers(Tracer):
+    """The ether that each frame brought or sent, in its place among the logs."""
 
-    def __init__(self, state: Any, message: Any, transaction_context: Any) -> None:
-        super().__init__(state, message, transaction_context)
-        self.transfers: list[tuple[int, bytes, tuple[int, ...], bytes]] = []
-        if message.value and message.should_transfer_value:
-            parties = (message.sender, message.storage_address)
-            topics = (_TRANSFER, *(int.from_bytes(party, "big") for party in parties))
-            at = transaction_context.get_next_log_counter()
-            self.transfers.append((at, _ETHER, topics, message.value.to_bytes(32, "big")))
+    def __init__(self) -> None:
+        self._open: list[list[Entry]] = []
+        self.kept: list[Entry] = []
+        self._destroying: tuple[bytes, bytes, int] | None = None
+
+    def enter(self, frame: Frame) -> None:
+        """Take note of what a frame brings."""
+        self._open.append([])
+        if frame.value and frame.kind != "DELEGATECALL":
+            self._note(frame.origin, frame.storage, frame.value)
+
+    def leave(self, frame: Frame, computation: Any) -> None:
+        """Forget what a frame that failed has moved; the others' is the parent's."""
+        moved = self._open.pop()
+        if not computation.is_error:
+            (self._open[-1] if self._open else self.kept).extend(moved)
+
+    def before(self, computation: Any, mnemonic: str) -> None:
+        """Look at what SELFDESTRUCT is about to send."""
+        self._counter = computation.transaction_context.get_next_log_counter
+        self._destroying = None
+        if mnemonic == "SELFDESTRUCT" and computation.stack_size:
+            own = computation.msg.storage_address
+            target = computation.stack_word(0).to_bytes(32, "big")[12:]
+            self._destroying = own, target, computation.state.get_balance(own)
+
+    def after(self, computation: Any, error: Exception | None) -> None:
+        """Take note of what SELFDESTRUCT has sent."""
+        if error is None and self._destroying is not None and self._destroying[2]:
+            self._note(*self._destroying)
+        self._destroying = None
+
+    def _note(self, sender: bytes, receiver: bytes, value: int) -> None:
+        topics = (_TRANSFER, *(int.from_bytes(party, "big") for party in (sender, receiver)))
+        place = self._counter() if self._counter is not None else -1
+        self._open[-1].append((place, _ETHER, topics, value.to_bytes(32, "big")))
+
+    _counter: Callable[[], int] | None = None
 
 
 def simulate(
     chain: Chain, calls: Calls, base: BlockHeaderAPI, simulation: Simulation
-) -> list[JSON]:
+) -> Trial[list[JSON]]:
     """Run it upon a block. Raises ChainError for what could be in no block at all."""
-    blocks = in_order(simulation.block_state_calls, base.block_number, base.timestamp)
-    scratch = ChainMap({base.hash: encode(base)}, chain.store)
-    deadline = time.monotonic() + TIMEOUT
-    parent, root = base, chain.state_root(base)
-    told: list[JSON] = []
-    for block, timestamp in blocks:
-        header = _header(parent, root, timestamp, block.block_overrides, simulation.validation)
-        vm = chain.vm(header, scratch)
-        vm.state.deadline = deadline
-        shape, parent = _Block(vm, calls, simulation).run(header, block)
-        scratch[parent.hash] = encode(parent)
-        root = parent.state_root
-        told.append(shape)
-    return told
+    root, fork = chain.state_root(base), chain.forks.of_header(base)
+
+    def trial() -> list[JSON]:
+        blocks = in_order(simulation.block_state_calls, base.block_number, base.timestamp)
+        scratch = ChainMap({base.hash: encode(base)}, chain.store)
+        deadline = time.monotonic() + TIMEOUT
+        parent, parent_root, left = base, root, GAS_CAP
+        told: list[JSON] = []
+        for block, timestamp in blocks:
+            header = _header(
+                fork, parent, parent_root, block, timestamp=timestamp, real=simulation.validation
+            )
+            vm = chain.vm(header, scratch)
+            vm.state.deadline = deadline
+            run = _Block(vm, calls, simulation, left)
+            shape, parent = run.run(block)
+            left = run.left
+            scratch[parent.hash] = encode(parent)
+            parent_root = parent.state_root
+            told.append(shape)
+        return told
+
+    return trial
 
 
 def _header(
-    parent: BlockHeaderAPI, root: bytes, timestamp: int, wanted: BlockOverrides | None, real: bool
+    fork: Fork,
+    parent: BlockHeaderAPI,
+    root: bytes,
+    block: BlockCalls,
+    *,
+    timestamp: int,
+    real: bool,
 ) -> BlockHeaderAPI:
     """What a block begins with. ``real``: with the base fee that it would have."""
-    wanted = wanted or BlockOverrides()
-    header = Machine.create_header_from_parent(
+    wanted = block.block_overrides or BlockOverrides()
+    if not fork.machine.get_state_class().rules.base_fee:
+        raise ChainError("a block before London cannot be simulated upon")
+    header = fork.machine.create_header_from_parent(
         parent, coinbase=parent.coinbase, timestamp=timestamp, gas_limit=parent.gas_limit
     )
     fee = header.base_fee_per_gas if real else 0
-    if wanted.withdrawals:
-        raise ChainError("withdrawals cannot be simulated here", code=_INVALID)
+    if fork.blobs is not None:
+        header = header.copy(
+            excess_blob_gas=fork.excess_blob_gas(parent),
+            parent_beacon_block_root=_given(wanted.beacon_root, NO_ROOT),
+        )
     return header.copy(
         state_root=root,
         extra_data=b"",
-        mix_hash=_given(wanted.prev_randao, _NO_BYTES),
-        parent_beacon_block_root=_given(wanted.beacon_root, _NO_BYTES),
+        mix_hash=_given(wanted.prev_randao, NO_ROOT),
         coinbase=_given(wanted.fee_recipient, parent.coinbase),
         gas_limit=parent.gas_limit if wanted.gas_limit is None else to_int(wanted.gas_limit),
         base_fee_per_gas=fee
@@ -115,44 +180,53 @@ def _given(text: str | None, default: bytes) -> bytes:
 class _Block:
     """One block while it is run."""
 
-    def __init__(self, vm: Machine, calls: Calls, simulation: Simulation) -> None:
-        self._vm, self._calls, self._simulation = vm, calls, simulation
-        self._state: State = vm.state
-        if simulation.trace_transfers:
-            self._state.computation_class = WithTransfers
+    def __init__(self, vm: Any, calls: Calls, simulation: Simulation, left: int) -> None:
+        """``left`` is the gas that the whole simulation may still use."""
+        self._vm, self._calls, self._simulation, self.left = vm, calls, simulation, left
+        self._state: Any = vm.state
+        self._plain = self._state.computation_class
+        self._header = vm.get_header()
         self._transactions: list[Any] = []
         self._receipts: list[Any] = []
-        self._computations: list[Any] = []
+        self._outcomes: list[tuple[Outcome, list[Entry]]] = []
 
-    def run(self, header: BlockHeaderAPI, block: BlockCalls) -> tuple[JSON, BlockHeaderAPI]:
+    def run(self, block: BlockCalls) -> tuple[JSON, BlockHeaderAPI]:
         """Run the calls; return what is told of the block, and its header."""
         vm = self._vm
-        Overrides(block.state_overrides).apply(self._state)
-        if block.block_overrides is not None and block.block_overrides.blob_base_fee is not None:
-            self._state.pretended_blob_base_fee = to_int(block.block_overrides.blob_base_fee)
+        wanted = block.block_overrides or BlockOverrides()
+        if wanted.blob_base_fee is not None:
+            self._state.pretend_block(blob_base_fee=to_int(wanted.blob_base_fee))
+        pretend_accounts(self._state, block.state_overrides or {})
         vm.block_preprocessing(vm.get_block())
         for request in block.calls or ():
-            header = self._call(header, request)
-        sealed = vm.finalize_block(
-            vm.set_block_transactions_and_withdrawals(
-                vm.get_block(), header, tuple(self._transactions), tuple(self._receipts)
-            )
-        ).block
+            self._call(request)
+        withdrawals = [withdrawal(*_fields(item)) for item in wanted.withdrawals or ()]
+        if withdrawals:
+            vm.apply_all_withdrawals(withdrawals)
+        filled = vm.set_block_transactions_and_withdrawals(
+            vm.get_block(),
+            self._header,
+            tuple(self._transactions),
+            tuple(self._receipts),
+            withdrawals,
+        )
+        sealed = vm.finalize_block(vm.block_postprocessing(filled)).block
         mined = MinedBlock(sealed, tuple(self._receipts), (None,) * len(self._receipts))
         full = self._simulation.return_full_transactions
         shape = shapes.block(mined, len(encode(sealed)), full=full)
         return shape | {"calls": list(self._told(mined))}, mined.header
 
-    def _call(self, header: BlockHeaderAPI, request: TransactionRequest) -> BlockHeaderAPI:
-        """Run one call as a transaction; return the header with it in."""
-        state, free = self._state, not self._simulation.validation
+    def _call(self, request: TransactionRequest) -> None:
+        """Run one call as a transaction."""
+        state, header = self._state, self._header
         room = header.gas_limit - header.gas_used
         gas = room if request.gas is None else to_int(request.gas)
         if gas > room:
-            wanted = header.gas_used + gas
             raise ChainError(
-                f"block gas limit reached: {wanted} >= {header.gas_limit}", code=_OUT_OF_BLOCK
+                f"block gas limit reached: {header.gas_used} >= {header.gas_limit}",
+                code=_OUT_OF_BLOCK,
             )
+        gas = min(gas, self.left)
         request = msgspec.structs.replace(request, gas=gas)
         message = replace(self._calls.message(request, state), gas=gas)
         nonce = state.get_nonce(message.sender)
@@ -164,15 +238,22 @@ class _Block:
             chain_id=state.execution_context.chain_id,
             nonce=wanted,
             gas=gas,
-            fees=(cap, cap if tip is None else tip),
+            fees=(cap, None if request.gas_price is not None else cap if tip is None else tip),
         )
         transaction = simulated(unsigned, message.sender)
-        computation = self._execute(transaction, free=free and not cap)
-        receipt = self._vm.make_receipt(header, transaction, computation, state)
+        transfers = _Transfers()
+        if self._simulation.trace_transfers:
+            state.computation_class = traced(transfers, self._plain)
+        free = not self._simulation.validation and not cap
+        outcome = execution.run(state, transaction, free=free)
+        self.left -= outcome.gas_used
+        receipt = self._vm.make_receipt(header, transaction, outcome.computation, state)
         self._transactions.append(transaction)
         self._receipts.append(receipt)
-        self._computations.append(computation)
-        return self._vm.add_receipt_to_header(header, receipt)
+        self._outcomes.append((outcome, transfers.kept))
+        self._header = self._vm.increment_blob_gas_used(
+            self._vm.add_receipt_to_header(header, receipt), transaction
+        )
 
     def _check(self, message: Message, wanted: int, nonce: int) -> None:
         real = self._simulation.validation
@@ -180,8 +261,13 @@ class _Block:
             if real and wanted != nonce:
                 raise NotRunnable(
                     f"nonce too {'low' if wanted < nonce else 'high'}: "
-                    f"address 0x{message.sender.hex()}, tx: {wanted} state: {nonce}",
+                    f"address {checksum(message.sender)}, tx: {wanted} state: {nonce}",
                     code=_NONCE_TOO_LOW if wanted < nonce else _NONCE_TOO_HIGH,
+                )
+            if real and nonce == _MAX_NONCE:
+                raise NotRunnable(
+                    f"nonce has max value: address {checksum(message.sender)}, nonce: {nonce}",
+                    code=_NONCE_AT_MAX,
                 )
             execution.check(self._state, message, priced=real or message.max_fee_per_gas > 0)
         except NotRunnable as error:
@@ -191,51 +277,43 @@ class _Block:
                 f"err: {error.message} (supplied gas {message.gas})", code=code
             ) from None
 
-    def _execute(self, transaction: Any, *, free: bool) -> Any:
-        state: Any = self._state
-        state.lock_changes()
-        executor = Executor(state)
-        computation = executor.build_computation(
-            executor.build_evm_message(transaction), transaction
-        )
-        context = state.execution_context
-        base_fee = context.base_fee_per_gas
-        if free:  # nothing is paid, so the miner must not be charged the base fee
-            context._base_fee_per_gas = 0
-        executor.finalize_computation(transaction, computation)
-        context._base_fee_per_gas = base_fee
-        state.clear_transient_storage()
-        return computation
-
-    def _told(self, mined: MinedBlock) -> Any:
+    def _told(self, mined: MinedBlock) -> Iterator[JSON]:
         """What came of each call."""
         place = 0
-        for index, computation in enumerate(self._computations):
-            logs = _logs(computation)
+        for index, (outcome, transfers) in enumerate(self._outcomes):
+            logs = _logs(outcome.computation, transfers)
             told: JSON = {
-                "returnData": data(bytes(computation.output)),
+                "returnData": data(outcome.output),
                 "logs": [shapes.log(mined, index, log, place + at) for at, log in enumerate(logs)],
-                "gasUsed": quantity(mined.gas_used(index)),
-                "status": "0x0" if computation.is_error else "0x1",
+                "gasUsed": quantity(outcome.gas_used),
+                "maxUsedGas": quantity(outcome.max_used),
+                "status": "0x1" if outcome.error is None else "0x0",
             }
             place += len(logs)
-            if computation.is_error:
-                told["error"] = _error(computation)
+            if outcome.error is not None:
+                told["error"] = _error(outcome)
                 told["returnData"] = "0x"
             yield told
 
 
-def _logs(computation: Any) -> list[Log]:
-    entries = list(computation.get_raw_log_entries())
-    for frame, failed in computation.frames():
-        if not failed:
-            entries += getattr(frame, "transfers", ())
+def _fields(item: WithdrawalRequest) -> tuple[int, int, bytes, int]:
+    return (
+        to_int(item.index),
+        to_int(item.validator_index),
+        to_bytes(item.address),
+        to_int(item.amount),
+    )
+
+
+def _logs(computation: Any, transfers: list[Entry]) -> list[Log]:
+    entries = [*computation.get_raw_log_entries(), *transfers]
     return [Log(address, topics, octets) for _, address, topics, octets in sorted(entries)]
 
 
-def _error(computation: Any) -> JSON:
-    words = execution.describe(computation.error)
+def _error(outcome: Outcome) -> JSON:
+    assert outcome.error is not None
+    words = execution.describe(outcome.error)
     if words != "execution reverted":
         return {"message": words, "code": _FAILED}
-    reverted = Reverted(bytes(computation.output))
-    return {"message": reverted.message, "code": _REVERTED, "data": reverted.data}
+    reverted = Reverted(outcome.output)
+    return {"message": reverted.message, "code": reverted.code, "data": reverted.data}

@@ -21,10 +21,12 @@ from concurrent.futures import Future
 from typing import Any, ParamSpec, TypeVar
 
 from npipe.ethereum.errors import ChainError
+from npipe.ethereum.node.deep_thread import settle, start_deep_thread
 from npipe.ethereum.node.job_queue import JobQueue
+from npipe.ethereum.node.trials import Trials
 from npipe.rpc.service.context import Context
 
-__all__ = ["CooperativeJob", "Worker", "on_worker"]
+__all__ = ["CooperativeJob", "Trial", "Worker", "on_worker"]
 
 log = logging.getLogger("npipe.ethereum")
 
@@ -32,9 +34,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 CooperativeJob = Generator[None, None, T]
 """A job in turns: those who read go first at each ``yield``. What it returns is its result."""
-
-# A thousand nested calls of contracts are tens of thousands of Python frames, some of them in C.
-_STACK_BYTES = 64 * 1024 * 1024  # address space; only what is used becomes memory
+Trial = Callable[[], T]
+"""What a job returns that is to go on outside of the worker, in one of the threads for trials."""
 
 
 class Worker:
@@ -47,7 +48,8 @@ class Worker:
         self._period = 0.0
         self._lock = threading.Lock()  # of the turns and of closing
         self._closed = False
-        self._thread = _start(self._run, name)
+        self._thread = start_deep_thread(self._run, name)
+        self.trials = Trials()
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``function`` in the worker and return its result or raise its exception.
@@ -61,7 +63,7 @@ class Worker:
         if threading.current_thread() is self._thread:
             return function()
         future: Future[T] = Future()
-        self._put(functools.partial(_settle, future, function), caller=caller, writes=writes)
+        self._put(functools.partial(settle, future, function), caller=caller, writes=writes)
         return future.result()
 
     def run_steps(self, steps: CooperativeJob[T], *, caller: Hashable = None) -> T:
@@ -77,7 +79,7 @@ class Worker:
                     self._arrivals.put(True)
                     return
             if not future.done():  # there will be no other turn
-                _settle(future, functools.partial(_exhaust, steps))
+                settle(future, functools.partial(_exhaust, steps))
             with self._lock:
                 self._turns.finish()
 
@@ -100,13 +102,14 @@ class Worker:
         self.call(change)
 
     def close(self) -> None:
-        """Finish what is queued, then end the thread. Again is nothing."""
+        """Finish what is queued, then end the threads. Again does nothing."""
         with self._lock:
             if not self._closed:
                 self._closed = True
                 self._arrivals.put(False)
         if threading.current_thread() is not self._thread:
             self._thread.join()
+        self.trials.close()
 
     def _run(self) -> None:
         due = time.monotonic()
@@ -143,8 +146,10 @@ def on_worker(
 ) -> Callable[..., Any]:
     """Make a method run in the worker of its object (``self._worker``), the caller waiting.
 
-    A generator writes, in steps (``CooperativeJob``). The method that is served takes the call's
-    Context as its first argument, whether or not the given method does.
+    A generator writes, in steps (``CooperativeJob``). A method that returns a ``Trial`` only begins
+    in the worker: what it returned is run in a thread for trials, and that result is served. The
+    method that is served takes the call's Context as its first argument, whether or not the given
+    method does.
 
     Args:
         writes: The method may run transactions; methods that only read may pass it.
@@ -154,6 +159,8 @@ def on_worker(
     signature = inspect.signature(method)
     wanted = "context" in signature.parameters
     in_steps = inspect.isgeneratorfunction(method)
+    returned = str(method.__annotations__.get("return", ""))
+    tries = returned.startswith("Trial[")
 
     @functools.wraps(method)
     def run(self: Any, context: Context, *args: Any, **kwargs: Any) -> Any:
@@ -162,7 +169,8 @@ def on_worker(
         worker: Worker = self._worker
         if in_steps:
             return worker.run_steps(job(), caller=context.connection_id)
-        return worker.run(job, caller=context.connection_id, writes=writes)
+        result = worker.run(job, caller=context.connection_id, writes=writes)
+        return worker.trials.run(result, caller=context.connection_id) if tries else result
 
     if not wanted:
         own, *others = signature.parameters.values()
@@ -171,18 +179,10 @@ def on_worker(
             parameters=[own, context, *others]
         )
     run.__annotations__ = {**method.__annotations__, "context": Context}
-    if in_steps:  # as text, as it stands in the source: what is served is what the job returns
-        returned = str(method.__annotations__["return"])
-        run.__annotations__["return"] = returned.removeprefix("CooperativeJob[").removesuffix("]")
+    if in_steps or tries:  # as text, as it stands in the source: what is served is the result
+        inner = returned.removeprefix("CooperativeJob[").removeprefix("Trial[").removesuffix("]")
+        run.__annotations__["return"] = inner
     return run
-
-
-def _settle(future: Future[Any], function: Callable[[], Any]) -> None:
-    """Run a job and hand over its outcome. The exception of one job never ends the thread."""
-    try:
-        future.set_result(function())
-    except BaseException as error:
-        future.set_exception(error)
 
 
 def _advance(future: Future[T], steps: CooperativeJob[T]) -> None:
@@ -201,14 +201,3 @@ def _exhaust(steps: CooperativeJob[T]) -> T:
             next(steps)
         except StopIteration as end:
             return end.value
-
-
-def _start(target: Callable[[], None], name: str) -> threading.Thread:
-    """Start a thread with a deep stack. The size is the process's setting: put back at once."""
-    before = threading.stack_size(_STACK_BYTES)
-    try:
-        thread = threading.Thread(target=target, name=name, daemon=True)
-        thread.start()
-    finally:
-        threading.stack_size(before)
-    return thread

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,15 +12,17 @@ from npipe.ethereum.chain.chain import Chain
 from npipe.ethereum.chain.transactions import signer
 from npipe.ethereum.errors import ChainError
 from npipe.ethereum.evm import execution
+from npipe.ethereum.evm.addresses import created
 from npipe.ethereum.evm.execution import Message
-from npipe.ethereum.evm.machine import Computation, State
-from npipe.ethereum.tracing.prestate import (
-    FourByteTracer,
+from npipe.ethereum.tracing.call_tracer import CallTracer, FourByteTracer
+from npipe.ethereum.tracing.struct_tracer import StructTracer
+from npipe.ethereum.tracing.touched import (
+    AccessTracer,
     PrestateTracer,
     accounts_before,
     accounts_changed,
 )
-from npipe.ethereum.tracing.tracers import AccessTracer, CallTracer, StructTracer, Tracer, traced
+from npipe.ethereum.tracing.watching import Tracer, traced
 from npipe.ethereum.values.trace_options import TRACERS, TraceConfig, TracerConfig
 from npipe.ethereum.values.types import data, quantity, word
 
@@ -46,15 +48,13 @@ def trace_block(chain: Chain, mined: MinedBlock, config: TraceConfig) -> list[di
     ]
 
 
-def trace_message(state_at: Callable[[], State], message: Message, config: TraceConfig) -> Any:
+def trace_message(state_at: Callable[[], Any], message: Message, config: TraceConfig) -> Any:
     """A call that is in no block. ``state_at`` opens the state that it runs on."""
     state = state_at()
-    tracer = _tracer(config, message.authorization_list)
-    if isinstance(tracer, PrestateTracer):
-        tracer.meet(message.sender, state.coinbase)
-    state.computation_class = traced(tracer)
+    tracer = _tracer(config, message, state)
+    state.computation_class = traced(tracer, state.computation_class)
     outcome = execution.execute(state, message)
-    run = _Run(outcome.gas_used, outcome.computation, message.intrinsic_gas)
+    run = _Run(outcome.gas_used, outcome.computation, message.gas)
     return _result(tracer, config, run, state_at(), state)
 
 
@@ -70,7 +70,7 @@ def access_list(
     for _ in range(_MAX_ROUNDS):
         tracer = AccessTracer()
         state = state_at()
-        state.computation_class = traced(tracer)
+        state.computation_class = traced(tracer, state.computation_class)
         listed = [(address, sorted(slots)) for address, slots in entries.items()]
         outcome = execution.execute(state, replace(message, access_list=listed))
         before = {address: set(slots) for address, slots in entries.items()}
@@ -97,13 +97,11 @@ def _replay(
     plain = vm.state.computation_class
     results: dict[int, Any] = {}
     for index, transaction in enumerate(mined.block.transactions[: max(wanted, default=-1) + 1]):
-        tracer = _tracer(config, _authorizations(transaction)) if index in wanted else None
-        vm.state.computation_class = plain if tracer is None else traced(tracer)
-        if isinstance(tracer, PrestateTracer):
-            tracer.meet(transaction.sender, mined.header.coinbase)
+        tracer = _tracer(config, transaction, behind.state) if index in wanted else None
+        vm.state.computation_class = plain if tracer is None else traced(tracer, plain)
         receipt, computation = vm.apply_transaction(vm.get_header(), transaction)
         if tracer is not None:
-            run = _Run(receipt.gas_used, computation, transaction.intrinsic_gas)
+            run = _Run(receipt.gas_used, computation, transaction.gas)
             results[index] = _result(tracer, config, run, behind.state, vm.state)
         if config.tracer == "prestateTracer":
             behind.apply_transaction(behind.get_header(), transaction)
@@ -118,20 +116,17 @@ def _machine_before(chain: Chain, mined: MinedBlock) -> Any:
     return vm
 
 
-def _authorizations(transaction: Any) -> Sequence[Any]:
-    return transaction.authorization_list if transaction.type_id == 4 else ()
-
-
 @dataclass(frozen=True, slots=True)
 class _Run:
     """What came of a transaction or a message."""
 
     gas_used: int
     computation: Any
-    intrinsic_gas: int
+    gas: int  # that it offered
 
 
-def _tracer(config: TraceConfig, authorizations: Sequence[Any]) -> Tracer:
+def _tracer(config: TraceConfig, message: Any, before: Any) -> Tracer:
+    """The tracer that is asked for. ``before`` is a state that the message has not changed yet."""
     options = config.tracer_config or TracerConfig()
     match config.tracer:
         case None | "":
@@ -139,37 +134,48 @@ def _tracer(config: TraceConfig, authorizations: Sequence[Any]) -> Tracer:
                 stack=not config.disable_stack,
                 memory=config.enable_memory,
                 storage=not config.disable_storage,
+                return_data=config.enable_return_data,
                 limit=config.limit,
             )
         case "callTracer":
             return CallTracer(only_top=options.only_top_call, with_logs=options.with_log)
         case "prestateTracer":
-            tracer = PrestateTracer()
-            tracer.meet(*filter(None, map(signer, authorizations)))
-            return tracer
+            return _prestate_tracer(message, before)
         case "4byteTracer":
-            return FourByteTracer(set(Computation.get_precompiles()))
+            return FourByteTracer(set(before.precompiles))
         case "noopTracer":
-            return FourByteTracer(set())
+            return Tracer()
     names = ", ".join(TRACERS)
     raise InvalidParams(f"there is no tracer {config.tracer!r} here: {names}, or none at all")
+
+
+def _prestate_tracer(message: Any, before: Any) -> PrestateTracer:
+    """A tracer that has met what every transaction meets: both ends, the miner, who delegates."""
+    sender = message.sender
+    target = message.to or created(sender, before.get_nonce(sender))
+    tracer = PrestateTracer()
+    tracer.meet(sender, target, before.coinbase)
+    if message.type_id == 4:
+        tracer.meet(*filter(None, map(signer, message.authorization_list)))
+    return tracer
 
 
 def _result(tracer: Tracer, config: TraceConfig, run: _Run, before: Any, after: Any) -> Any:
     """What the tracer has to tell. ``before`` and ``after`` are states."""
     if isinstance(tracer, CallTracer):
         # The first frame stands for the whole transaction, with what it cost to begin.
-        tracer.top["gas"] = quantity(int(tracer.top["gas"], 16) + run.intrinsic_gas)
+        tracer.top["gas"] = quantity(run.gas)
         tracer.top["gasUsed"] = quantity(run.gas_used)
         return tracer.top
     if isinstance(tracer, PrestateTracer):
-        in_difference = config.tracer_config is not None and config.tracer_config.diff_mode
-        if in_difference:
-            return accounts_changed(tracer, before, after)
-        return accounts_before(tracer, before)
+        options = config.tracer_config or TracerConfig()
+        if options.diff_mode:
+            return accounts_changed(tracer, before, after, options)
+        return accounts_before(tracer, before, options)
     if isinstance(tracer, FourByteTracer):
-        return tracer.counts if config.tracer == "4byteTracer" else {}
-    assert isinstance(tracer, StructTracer)
+        return tracer.counts
+    if not isinstance(tracer, StructTracer):
+        return {}
     return {
         "gas": run.gas_used,
         "failed": run.computation.is_error,

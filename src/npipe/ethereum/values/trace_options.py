@@ -12,11 +12,14 @@ TRACERS = ("callTracer", "prestateTracer", "4byteTracer", "noopTracer")
 
 
 class TracerConfig(msgspec.Struct, rename="camel"):
-    """What the tracers that have a name can be told."""
+    """The options of the tracers that have a name; each ignores those of the others, as in geth."""
 
-    only_top_call: bool = False
+    only_top_call: bool = False  # callTracer's
     with_log: bool = False
-    diff_mode: bool = False
+    diff_mode: bool = False  # prestateTracer's
+    disable_code: bool = False
+    disable_storage: bool = False
+    include_empty: bool = False
 
 
 class TraceConfig(msgspec.Struct, rename="camel"):

@@ -115,7 +115,7 @@ def test_failures_are_in_the_trace(call: Call, alice: str, deploy: Deploy) -> No
 
 
 def test_a_trace_has_an_end(call: Call, deploy: Deploy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("npipe.ethereum.tracing.tracers._MAX_STEPS", 100)
+    monkeypatch.setattr("npipe.ethereum.tracing.struct_tracer._MAX_STEPS", 100)
     request = {"to": deploy(LOOP), "gas": "0x6000"}
     with pytest.raises(RPCError, match="more than 100 steps: give a limit"):
         call("debug_traceCall", request, "latest")

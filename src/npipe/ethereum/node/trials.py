@@ -1,0 +1,93 @@
+"""Threads for what is only tried: calls, estimates, traces, simulations. Nothing of it is kept.
+
+A call may run for seconds, and every other client would wait for it if it ran in the chain's own
+thread. The chain's worker only looks up the state to try on, which stays as it is whatever becomes
+of the chain; the rest is done here. A connection has one trial running at a time and its others
+wait in order, so that one client cannot take every thread.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from typing import TypeVar
+
+from npipe.ethereum.errors import ChainError
+from npipe.ethereum.node.deep_thread import settle, start_deep_thread
+
+__all__ = ["Trials"]
+
+T = TypeVar("T")
+_THREADS = 8
+
+
+class Trials:
+    """A few threads with deep stacks, begun when they are needed."""
+
+    def __init__(self, threads: int = _THREADS) -> None:
+        self._most = threads
+        self._changed = threading.Condition()  # guards all that follows
+        self._ready: deque[Hashable] = deque()  # callers with a job waiting and none running
+        self._jobs: dict[Hashable, deque[Callable[[], None]]] = {}  # of each caller, in order
+        self._threads: list[threading.Thread] = []
+        self._idle = 0
+        self._closed = False
+
+    def run(self, function: Callable[[], T], *, caller: Hashable = None) -> T:
+        """Run ``function`` in one of the threads; return its result or raise its exception.
+
+        Raises ChainError once this is closed.
+        """
+        future: Future[T] = Future()
+
+        def job() -> None:
+            settle(future, function)
+
+        with self._changed:
+            if self._closed:
+                raise ChainError("the chain has been stopped")
+            waiting = self._jobs.get(caller)
+            if waiting is None:
+                self._jobs[caller] = deque([job])
+                self._ready.append(caller)
+            else:  # one of the caller's is running or will run: this one comes after it
+                waiting.append(job)
+            if len(self._ready) > self._idle and len(self._threads) < self._most:
+                name = f"npipe-trial-{len(self._threads) + 1}"
+                self._threads.append(start_deep_thread(self._work, name))
+            self._changed.notify()
+        return future.result()
+
+    def close(self) -> None:
+        """Finish what is running and what waits, then end the threads. Again does nothing."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join()
+
+    def _work(self) -> None:
+        while (taken := self._take()) is not None:
+            caller, job = taken
+            job()
+            with self._changed:
+                if self._jobs[caller]:
+                    self._ready.append(caller)
+                    self._changed.notify()
+                else:
+                    del self._jobs[caller]
+
+    def _take(self) -> tuple[Hashable, Callable[[], None]] | None:
+        """Wait for a caller's next job; None at the end."""
+        with self._changed:
+            self._idle += 1
+            while not self._ready and not self._closed:
+                self._changed.wait()
+            self._idle -= 1
+            if not self._ready:  # what is running makes its caller's next job ready for itself
+                return None
+            caller = self._ready.popleft()
+            return caller, self._jobs[caller].popleft()
