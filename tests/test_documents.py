@@ -24,6 +24,8 @@ def programs() -> Iterator[object]:
     for path in sorted((ROOT / "examples").glob("*.py")):
         yield pytest.param(path.read_text(encoding="utf-8"), id=path.name)
     for path in DOCUMENTS:
+        if path.name == "integrations.md":  # its programs need servers: integrations/test_guide.py
+            continue
         for found in BLOCK.finditer(path.read_text(encoding="utf-8")):
             line = found.string.count("\n", 0, found.start()) + 2
             yield pytest.param(found[1], id=f"{path.name}:{line}")

@@ -130,8 +130,9 @@ async def body(receive: Any) -> bytes:
 
 
 async def reply(send: Any, content: bytes, status: int = 200) -> None:
-    length = (b"content-length", b"%d" % len(content))
-    await send({"type": "http.response.start", "status": status, "headers": [length]})
+    kind = b"application/json" if content[:1] in (b"{", b"[") else b"application/octet-stream"
+    headers = [(b"content-length", b"%d" % len(content)), (b"content-type", kind)]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": content})
 
 

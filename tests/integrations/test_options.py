@@ -20,4 +20,5 @@ def test_every_option_of_npipe_is_known() -> None:
     connect &= set(inspect.signature(aio.open_connection).parameters)
     assert set(ConnectOptions.__annotations__) == connect
     listen = set(inspect.signature(npipe.listen).parameters) - {"address"}
+    listen &= set(inspect.signature(aio.create_server).parameters)
     assert set(ListenOptions.__annotations__) == listen
