@@ -6,7 +6,7 @@ One API for Windows named pipes and Unix domain sockets. This is the face for th
         for connection in listener:                     connection.write(b"hello")
             connection.write(connection.read(1024))     print(connection.read(1024))
 
-The rooms of the house:
+The public packages and modules:
 
 =====================  =====================================================================
 ``npipe``              connect and listen, with threads
@@ -35,6 +35,8 @@ from npipe.transport.smb.options import Smb
 
 if TYPE_CHECKING and sys.platform != "win32":
     from npipe.transport.smb.samba import SambaListener
+
+__version__ = "0.1.0"
 
 __all__ = [
     "Address",

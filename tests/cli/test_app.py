@@ -72,6 +72,7 @@ def test_no_argument_is_looked_for_among_the_files(monkeypatch: pytest.MonkeyPat
     """On Windows, where click does that unless told not to, it would connect to the pipe."""
     seen: list[dict[str, object]] = []
     monkeypatch.setattr("npipe.cli.app.cli", lambda **options: seen.append(options))
+    monkeypatch.setattr("npipe.cli.output.prepare", lambda: None)  # the streams are pytest's here
     main()
     assert seen[0]["windows_expand_args"] is False
 

@@ -15,6 +15,7 @@ from typing import IO, Any, Final
 import click
 import msgspec
 
+import npipe
 from npipe.errors import ConnectionLost, ProtocolError, RPCError
 
 __all__ = [
@@ -43,13 +44,8 @@ class LoadError(Exception):
 
 
 def version() -> str:
-    """Return npipe's version; "0" when it runs from sources that were never installed."""
-    from importlib import metadata  # slow, and few commands want it
-
-    try:
-        return metadata.version("npipe")
-    except metadata.PackageNotFoundError:
-        return "0"
+    """Return npipe's version."""
+    return npipe.__version__
 
 
 def one_line(text: str) -> str:

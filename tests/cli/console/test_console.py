@@ -9,7 +9,8 @@ import pytest
 
 from npipe import rpc
 from npipe.cli.console.catalog import discover
-from npipe.cli.console.console import Console, split_expressions
+from npipe.cli.console.console import Console
+from npipe.cli.console.expression import split_expressions
 
 
 class Eth:

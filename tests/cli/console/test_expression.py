@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npipe.cli.console.expression import Command, Invocation, Request, is_complete, parse, pick
+from npipe.cli.console.expression import (
+    Command,
+    Invocation,
+    Request,
+    is_complete,
+    parse,
+    pick,
+    split_expressions,
+)
 
 
 @pytest.mark.parametrize(
@@ -122,9 +130,9 @@ def test_parameters_that_are_json_are_that_json(params: list[Any]) -> None:
 
 
 def test_enter_opens_another_line_while_something_is_open() -> None:
-    for text in ("a.b(", '{"a":', "a.b('x", 'a.b("\\"'):
+    for text in ("a.b(", '{"a":', "a.b('x',", 'a.b("\\"",'):
         assert not is_complete(text)
-    for text in ("a.b()", "", "a.b(')')", "a)"):
+    for text in ("a.b()", "", "a.b(')')", "a)", "a.b('x", 'a.b("\\"'):
         assert is_complete(text)
 
 
@@ -133,3 +141,52 @@ def test_pick_takes_a_part() -> None:
     for path in (("x",), ("a", 7), ("a", "b"), ("a", 0, "c")):
         with pytest.raises(ValueError, match="no part"):
             pick({"a": [1]}, path)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "eth.chainId // it's the id",
+        "// what's this (\neth.chainId",
+        "# don't [\neth.chainId",
+        "eth.chainId /* it's {( */",
+        "/* one\ntwo's ( */ eth.chainId",
+        "\ufeffeth.chainId",
+        "eth.chainId\r",
+        "  # a 'comment'\r\neth.chainId\r\n",
+    ],
+)
+def test_g1_a_comment_swallows_nothing(line: str) -> None:
+    assert is_complete(line)
+    assert parse(line) == Invocation("eth_chainId", [], (), True)
+
+
+@pytest.mark.parametrize("line", ["// it's", "# (", "/* ' */", "  ", "\ufeff"])
+def test_g1_a_comment_alone_asks_for_nothing(line: str) -> None:
+    assert is_complete(line)
+    assert parse(line) is None
+
+
+def test_g1_a_string_holds_what_looks_like_a_comment() -> None:
+    assert parse("a.b('http://x', \"/*\", '#')") == Invocation(
+        "a_b", ["http://x", "/*", "#"], (), True
+    )
+
+
+def test_an_open_string_is_an_error_of_its_line_and_swallows_no_other() -> None:
+    assert is_complete("a.b('c\n")
+    with pytest.raises(ValueError, match="expected"):
+        parse("a.b('c\n")
+
+
+def test_an_open_comment_goes_on_in_the_next_line() -> None:
+    assert not is_complete("/* eth.chainId\n")
+
+
+def test_semicolons_in_comments_and_strings_split_nothing() -> None:
+    assert split_expressions("a.b(';'); c.d // ;\n; /* ; */") == ["a.b(';')", " c.d // ;\n"]
+
+
+def test_an_assignment_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="no variables"):
+        parse("x = 1")

@@ -207,7 +207,7 @@ def serve(
         ):
 
             def ready(at: object, metrics_at: str = "") -> None:
-                told = _ready(str(at), access, offer, metrics_at)
+                told = _ready(address, str(at), access, offer, metrics_at)
                 click.echo(dump(told.record(), pretty=False) if as_json else told.text())
                 sys.stdout.flush()
 
@@ -319,7 +319,7 @@ def _tape_offer(tape: str, limits: rpc.Limits) -> Offer:
     return Offer(rpc.Proxy(playback, limits=limits), modules, notes=(note,))
 
 
-def _ready(address: str, access: str | int, offer: Offer, metrics: str) -> Ready:
+def _ready(given: str, address: str, access: str | int, offer: Offer, metrics: str) -> Ready:
     from npipe.cli.serving.banner import Ready
     from npipe.ethereum.chain.accounts import MNEMONIC
 
@@ -336,6 +336,12 @@ def _ready(address: str, access: str | int, offer: Offer, metrics: str) -> Ready
         keys=[each.key_hex for each in accounts] if public else [],
         balance=f"{chain.balance / ETHER:,.6g} ETH" if chain is not None else "",
         chain_id=chain.chain_id if accounts and chain is not None else None,
-        notes=offer.notes,
+        notes=(*offer.notes, *_hint(given)),
         metrics=metrics,
     )
+
+
+def _hint(given: str) -> Iterator[str]:
+    """Explain a bare name that looks like the name of a file."""
+    if sys.platform != "win32" and "/" not in given and given.endswith((".ipc", ".sock")):
+        yield f"{given} is a name in your runtime directory; for a file here give ./{given}"

@@ -1,4 +1,4 @@
-"""What the console does with a line: calls, batches, subscriptions. No terminal in here.
+"""Execute a line of the console: calls, batches, subscriptions. No terminal in here.
 
 ``attach.py`` reads lines and gives a ``Screen``; a test gives a list.
 """
@@ -12,8 +12,16 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from npipe.cli.common import as_object, explain, one_line
 from npipe.cli.console.aliases import translate
-from npipe.cli.console.expression import Command, Invocation, Request, is_complete, parse, pick
-from npipe.errors import ProtocolError, RPCError
+from npipe.cli.console.expression import (
+    Command,
+    Invocation,
+    Request,
+    parse,
+    pick,
+    split_expressions,
+)
+from npipe.cli.console.units import FUNCTIONS
+from npipe.errors import ConnectionLost, ProtocolError, RPCError
 
 if TYPE_CHECKING:
     from npipe.cli.console.catalog import Catalog
@@ -29,7 +37,8 @@ eth.getBlock("latest").hash        a part of the result
 eth.getBalance(eth.accounts[0])    a parameter that is asked for first
 {"method": "eth_call", ...}        a request written out; [{...}, {...}] is a batch
 .batch eth.blockNumber; eth.chainId
-.subscribe eth newHeads            print what comes, until Ctrl-C
+.subscribe eth newHeads            print what is pushed, until Ctrl-C; eth.subscribe("newHeads") too
+web3.fromWei("0x..", "ether")      convert an amount; web3.toWei(1.5, "ether") back
 .modules                           what the server offers
 .help [METHOD]                     this, or the parameters of a method
 .exit                              leave; so does Ctrl-D
@@ -78,6 +87,8 @@ class Console:
             self._exit("")
             return
         match parse(line):
+            case Invocation(method, [name, *params]) if method.endswith("_subscribe"):
+                self._follow(method.removesuffix("_subscribe"), name, params)
             case Invocation() as call:
                 self._show(lambda: pick(self._call(call), call.path))
             case Request(body):
@@ -94,6 +105,9 @@ class Console:
 
     def _call(self, call: Invocation) -> Any:
         call = self._resolve(call)
+        local = FUNCTIONS.get(call.method) if call.dotted else None
+        if local is not None:
+            return local(*call.params)
         return self._client.call(call.method, *call.params)
 
     def _resolve(self, call: Invocation) -> Invocation:
@@ -134,6 +148,10 @@ class Console:
         if not isinstance(words, Invocation) or len(words.params) < 2:
             raise ValueError("usage: .subscribe eth newHeads [PARAM]...")
         namespace, name, *params = words.params
+        self._follow(namespace, name, params)
+
+    def _follow(self, namespace: str, name: str, params: list[Any]) -> None:
+        """Print what a subscription pushes, until Ctrl-C."""
         params = [self._evaluate(value) for value in params]
         began = time.monotonic()
         try:
@@ -142,6 +160,8 @@ class Console:
                     self._screen.result(item, time.monotonic() - began)
         except KeyboardInterrupt:
             self._screen.text("")  # the terminal has put ^C where the prompt would be
+        except ConnectionLost:
+            raise ValueError(f"the subscription ended: {self._address} closed it") from None
 
     def _modules(self, _rest: str) -> None:
         self._show(lambda: dict(sorted(self._catalog().modules.items())))
@@ -164,16 +184,6 @@ def _entry(request: dict[str, Any]) -> tuple[str, list[Any] | dict[str, Any]]:
     if not isinstance(params, list | dict):
         raise ValueError('"params" of a request is an array or an object')
     return request["method"], params
-
-
-def split_expressions(text: str) -> list[str]:
-    """Split at the semicolons that stand outside of brackets and strings."""
-    parts, start = [], 0
-    for at, char in enumerate(text):
-        if char == ";" and is_complete(text[start:at]):
-            parts.append(text[start:at])
-            start = at + 1
-    return [part for part in (*parts, text[start:]) if part.strip()]
 
 
 def _outcomes(results: list[Any]) -> list[Any]:

@@ -1,6 +1,6 @@
-"""A line of the console to a call. Pure: no terminal, no connection.
+"""Parse a line of the console to a call. Pure: no terminal, no connection.
 
-What is understood, with its meaning::
+The language is a small part of JavaScript, as geth's console has it, and of the shell::
 
     eth_blockNumber                      the method's own name
     eth.blockNumber                      the same, as a JavaScript console has it
@@ -10,6 +10,7 @@ What is understood, with its meaning::
     eth.getBalance(eth.accounts[0])      a parameter that is asked for first
     {"method": "eth_call", ...}          a whole request, and [...] a batch of them
     .help                                a command to the console itself
+    // ... and /* ... */                 comments; a line that begins with # is one too
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["Command", "Invocation", "Request", "is_complete", "parse", "pick"]
+__all__ = ["Command", "Invocation", "Request", "is_complete", "parse", "pick", "split_expressions"]
 
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
     """A method with parameters, and the path of the wanted part inside the result.
 
-    What stands among the parameters may be an Invocation itself: its result is meant.
+    A parameter may be an Invocation itself, which stands for its result.
     """
 
     method: str
@@ -67,9 +68,19 @@ _DEPTH: Final = 64  # of brackets; what a person types never comes near it
 
 
 def parse(text: str) -> Invocation | Command | Request | None:
-    """Return what ``text`` asks for, None if it asks for nothing. Raises ValueError."""
-    text = text.strip()
-    if not text or text.startswith(("//", "#")):
+    """Parse one expression.
+
+    Args:
+        text: The expression, of one line or several, with or without comments.
+
+    Returns:
+        What it asks for, or None where it holds nothing but blanks and comments.
+
+    Raises:
+        ValueError: It is none; the message says what was expected.
+    """
+    text = _without_comments(text.removeprefix("\ufeff")).strip()  # editors add a byte order mark
+    if not text:
         return None
     if text.startswith("."):
         name, _, rest = text[1:].partition(" ")
@@ -227,6 +238,8 @@ class _Parser:
 
     def _expected(self, wanted: str) -> ValueError:
         rest = self._text[self._at :].strip()
+        if rest[:1] == "=":
+            return ValueError("the console has no variables: it evaluates one call at a time")
         return ValueError(f"expected {wanted} at {rest[:20]!r}" if rest else f"expected {wanted}")
 
 
@@ -251,22 +264,47 @@ def _requote(match: re.Match[str]) -> str:
     return "'" if match[1] == "'" else match[0] if match[1] else '\\"'
 
 
+# Finds brackets and semicolons, with comments and strings skipped as a whole. A string ends on its
+# line, as in JavaScript; an open one is an error that ``parse`` reports.
+_LEXEME: Final = re.compile(
+    r"""(?P<comment>//[^\n]*|^[^\S\n]*\#[^\n]*|/\*.*?\*/)
+      | (?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')
+      | (?P<broken>["'])
+      | (?P<open>/\*)
+      | (?P<bracket>[][(){}])
+      | (?P<end>;)""",
+    re.VERBOSE | re.DOTALL | re.MULTILINE,
+)
+
+
+def _without_comments(text: str) -> str:
+    """Return ``text`` with a blank for each comment."""
+    return _LEXEME.sub(lambda found: " " if found["comment"] else found[0], text)
+
+
 def is_complete(text: str) -> bool:
-    """Tell whether Enter ends ``text``, or opens another line: brackets or a string are open."""
-    depth, quote, skip = 0, "", False
-    for char in text:
-        if skip:
-            skip = False
-        elif quote:
-            skip = char == "\\"
-            quote = "" if char == quote else quote
-        elif char in "\"'":
-            quote = char
-        elif char in "([{":
-            depth += 1
-        elif char in ")]}":
-            depth -= 1
-    return depth <= 0 and not quote
+    """Tell whether Enter ends ``text``, or opens another line: a bracket or a comment is open."""
+    depth = 0
+    for found in _LEXEME.finditer(text):
+        if found["open"]:
+            return False
+        if found["broken"]:
+            return True
+        if found["bracket"]:
+            depth += 1 if found[0] in "([{" else -1
+    return depth <= 0
+
+
+def split_expressions(text: str) -> list[str]:
+    """Split at the semicolons outside brackets, strings and comments; leave out what is blank."""
+    parts, start, depth = [], 0, 0
+    for found in _LEXEME.finditer(text):
+        if found["bracket"]:
+            depth += 1 if found[0] in "([{" else -1
+        elif found["end"] and depth <= 0:
+            parts.append(text[start : found.start()])
+            start = found.end()
+    return [part for part in (*parts, text[start:]) if _without_comments(part).strip()]
 
 
 def pick(result: Any, path: tuple[str | int, ...]) -> Any:

@@ -69,16 +69,16 @@ class Ready:
     def _connect(self) -> str:
         path = self.address
         method = next((m for m in SAMPLES if m.partition("_")[0] in self.modules), SAMPLES[-1])
-        return "\n".join(
-            [
-                "Connect",
-                "=======",
-                f"shell    npipe call {_shell(path)} {method}",
-                f"npipe    npipe.rpc.connect({path!r}).call({method!r})",
-                f"web3.py  Web3(Web3.IPCProvider({path!r}))",
-                f"ethers   new ethers.IpcSocketProvider({_javascript(path)})",
-            ]
-        )
+        lines = [
+            "Connect",
+            "=======",
+            f"shell    npipe call {_shell(path)} {method}",
+            f"npipe    npipe.rpc.connect({path!r}).call({method!r})",
+        ]
+        if {"eth", "web3"} & set(self.modules):
+            lines.append(f"web3.py  Web3(Web3.IPCProvider({path!r}))")
+            lines.append(f"ethers   new ethers.IpcSocketProvider({_javascript(path)})")
+        return "\n".join(lines)
 
 
 def _shell(path: str) -> str:

@@ -65,7 +65,8 @@ def load(module: str, path: str) -> Any:
             found = getattr(found, name)
         return found() if isinstance(found, type) else found
     except Exception as error:
-        raise LoadError(f"cannot load {module}:{path}: {_explain(error)}") from error
+        target = f"{module}:{path}" if path else module
+        raise LoadError(f"cannot load {target}: {_explain(error)}") from error
 
 
 def _explain(error: Exception) -> str:

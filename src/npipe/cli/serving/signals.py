@@ -1,10 +1,11 @@
-"""Run until somebody stops it: Ctrl-C, SIGTERM, or Ctrl-Break.
+"""Run until a signal asks the process to end: Ctrl-C, SIGTERM, SIGHUP, or Ctrl-Break.
 
-The first signal asks to end, the second one insists: it raises KeyboardInterrupt.
+The first signal asks to end; a second one raises KeyboardInterrupt. SIGHUP counts, since a terminal
+that is closed sends it: what a server keeps in memory is saved then, too.
 
 The waiting is done on a socket that the signal itself writes to. A ``threading.Event`` would do
 until the signal comes in the moment in which the event holds its own lock: then setting it hangs
-for ever. And on Windows nothing interrupts a wait for a lock.
+forever. And on Windows nothing interrupts a wait for a lock.
 """
 
 from __future__ import annotations
@@ -44,6 +45,11 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 
 def _handle(handler: Callable[[int, Any], None]) -> None:
-    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
-        if hasattr(signal, name):
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
+        if hasattr(signal, name) and not _is_ignored(name):
             signal.signal(getattr(signal, name), handler)
+
+
+def _is_ignored(name: str) -> bool:
+    """Tell whether nohup started this process: SIGHUP then stays ignored."""
+    return name == "SIGHUP" and signal.getsignal(getattr(signal, name)) is signal.SIG_IGN
