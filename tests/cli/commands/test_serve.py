@@ -297,3 +297,18 @@ def test_wrong_metrics_options(address: str, run: Run) -> None:
     assert (done.returncode, "no port 99999" in done.stderr) == (2, True)
     done = run("serve", address, "--upstream", "x", "--log-calls")
     assert (done.returncode, "--log-calls" in done.stderr) == (2, True)
+
+
+@pytest.mark.skipif(WINDOWS, reason="a bare name is a pipe there, and no file")
+@pytest.mark.parametrize(("given", "is_explained"), [("p.ipc", True), ("./p.ipc", False)])
+def test_a_bare_name_that_looks_like_a_file_is_explained(
+    given: str, is_explained: bool, start: Start, directory: Path
+) -> None:
+    process = start("serve", given, "--modules", "rpc")
+    assert process.stdout is not None
+    banner = ""
+    while not banner.endswith("stops it.\n"):
+        line = process.stdout.readline()
+        assert line, process.communicate()[1]
+        banner += line
+    assert ("for a file here give ./p.ipc" in banner) is is_explained

@@ -341,7 +341,9 @@ def _ready(given: str, address: str, access: str | int, offer: Offer, metrics: s
     )
 
 
-def _hint(given: str) -> Iterator[str]:
+def _hint(given: str) -> tuple[str, ...]:
     """Explain a bare name that looks like the name of a file."""
-    if sys.platform != "win32" and "/" not in given and given.endswith((".ipc", ".sock")):
-        yield f"{given} is a name in your runtime directory; for a file here give ./{given}"
+    on_windows = sys.platform == "win32"
+    if on_windows or "/" in given or not given.endswith((".ipc", ".sock")):
+        return ()
+    return (f"{given} is a name in your runtime directory; for a file here give ./{given}",)
