@@ -2,7 +2,8 @@
 
 ``src/npipe/a/b.py`` is tested by ``tests/a/test_b.py``, and a package by ``tests/a/test_init.py``
 where its ``__init__.py`` defines something. ``conformance``, ``peers`` and ``fuzz`` hold tests that
-run across modules. ``make lint`` calls this; it prints what is missing and exits with 1.
+run across modules, and ``real`` those of a whole backend on a real kernel. ``make lint``
+calls this; it prints what is missing and exits with 1.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE, TESTS = ROOT / "src" / "npipe", ROOT / "tests"
-ACROSS_MODULES = {"conformance", "peers", "fuzz", "tools"}
+ACROSS_MODULES = {"conformance", "peers", "fuzz", "real", "tools"}
 
 # Test files about the project as a whole: its documents, its list of bugs.
 WITHOUT_A_MODULE = {"test_documents.py", "test_guide.py", "test_bugs_of_the_seed.py"}

@@ -26,7 +26,7 @@ from typing import Literal
 
 from npipe.record import Record
 
-__all__ = ["Address", "parse", "runtime_directory"]
+__all__ = ["Address", "parse", "require_plain_name", "runtime_directory"]
 
 # What fits sockaddr_un.sun_path beside its closing NUL: 108 bytes on Linux, 104 on macOS and BSD.
 _LONGEST_SOCKET_LINUX = 107
@@ -136,14 +136,41 @@ def _as_pipe(text: str, windows: bool) -> tuple[str, str] | None:
 def _pipe(text: str, host: str, name: str, windows: bool) -> Address:
     if not name.strip("\\"):
         raise _bad(text, r"no name follows \pipe" + "\\", windows)
+    if why := _changed_by_windows(name):
+        raise _bad(text, why, windows)
     path = rf"\\{host}\pipe" + "\\" + name
     if len(path.encode("utf-16-le", "surrogatepass")) > 2 * _LONGEST_PIPE:
         raise _bad(text, f"it is longer than {_LONGEST_PIPE} characters", windows)
+    if host == "?":  # the form without normalisation, as Node writes it
+        host, path = ".", r"\\.\pipe" + "\\" + name
     if host != ".":
         return Address("pipe", path, host)
     if not windows:
         raise _bad(text, "there are no Windows pipes on this system", windows)
     return Address("pipe", path)
+
+
+def require_plain_name(address: Address) -> None:
+    r"""Raise ValueError if Windows would take the path of a pipe for another one.
+
+    Win32 drops trailing dots and spaces and evaluates ``..``, so that ``\\.\pipe\..\C:\x`` is a
+    file (Microsoft page "Naming Files, Paths, and Namespaces"); a NUL would end the path.
+    """
+    name = address.path.lower().partition("\\pipe\\")[2]
+    if why := _changed_by_windows(name):
+        raise ValueError(f"bad address {address.path!r}: {why}")
+
+
+def _changed_by_windows(name: str) -> str | None:
+    """Return why Windows would not take a name of a pipe literally, if so."""
+    if "\0" in name:
+        return "it contains a NUL character"
+    parts = name.split("\\")
+    if "" in parts or "." in parts or ".." in parts:
+        return "Windows evaluates an empty part, '.' and '..' in a name"
+    if any(part.endswith((".", " ")) for part in parts):
+        return "Windows drops a dot or space at the end of a name"
+    return None
 
 
 def _windows_name(text: str, rest: str) -> Address:

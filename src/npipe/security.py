@@ -126,14 +126,38 @@ _SYSTEM = "S-1-5-18"
 _ADMINISTRATORS = "S-1-5-32-544"
 
 
-def descriptor_for(access: str | int, user: str, group: str) -> str:
-    """Return the security descriptor, as SDDL, that the option ``access`` asks for on Windows.
+def descriptor_for(
+    access: str | int,
+    user: str,
+    group: str,
+    *,
+    elevated: bool = False,
+    administrator: bool = False,
+) -> str:
+    """Return the security descriptor that the option ``access`` asks for on Windows.
 
-    ``user`` and ``group`` are SIDs. The user, who makes the later instances too, and the system
-    may do everything. ``user`` is named as the owner, for clients that verify it: left alone,
-    Windows makes the Administrators the owner of what an elevated program creates.
-    Raises ValueError for anything else, a POSIX mode above all.
+    The user, who makes the later instances too, and the system may do everything. The owner is
+    named, for clients that verify it. An elevated program with "owner" admits no ordinary program
+    of the same user: full access goes to the Administrators, which the token of such a program
+    holds for denials only, and a high integrity label refuses reads and writes from below
+    (Microsoft pages "Security Identifiers", "Mandatory Integrity Control").
+
+    Args:
+        access: "owner", "group", "everyone" or a descriptor in SDDL.
+        user: The SID of the server's user.
+        group: The SID of its primary group.
+        elevated: Whether the server runs elevated.
+        administrator: Whether its token has the Administrators group enabled.
+
+    Returns:
+        SDDL (Microsoft page "Security Descriptor String Format").
+
+    Raises:
+        ValueError: Anything else, a POSIX mode above all.
     """
+    if access == "owner" and elevated:
+        full = _ADMINISTRATORS if administrator else user
+        return f"O:{full}D:P(A;;FA;;;{full})(A;;FA;;;SY)S:(ML;;NRNW;;;HI)"
     own = f"O:{user}D:P(A;;FA;;;{user})(A;;FA;;;SY)"
     if access == "owner":
         return own
@@ -150,5 +174,5 @@ def descriptor_for(access: str | int, user: str, group: str) -> str:
 
 
 def owner_is_trusted(owner: str | None, user: str) -> bool:
-    """Say whether a pipe of this owner was made by the user, or by one who could be any user."""
+    """Tell whether a pipe of this owner was made by the user, or by one who could be any user."""
     return bool(owner) and owner in (user, _SYSTEM, _ADMINISTRATORS)

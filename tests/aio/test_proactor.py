@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -15,8 +16,10 @@ if sys.platform != "win32":
 
 from asyncio import proactor_events, windows_utils
 
+from npipe.address import parse
 from npipe.aio.proactor import Pipe
-from npipe.transport.windows.winerror import ERROR_OPERATION_ABORTED
+from npipe.transport.windows import connect as windows_connect
+from npipe.transport.windows.kernel32 import Kernel32, load
 
 
 async def keep(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -130,22 +133,24 @@ async def test_peer_has_a_sid_once_something_was_read(address):
 
 
 @pytest.mark.parametrize("end", ["timeout", "cancel"])
-async def test_b30_slow_computer_can_be_given_up(monkeypatch, end):
-    """Opening a remote pipe blocks in the system: in a thread, which does not outlive the call."""
-    opening, given_up = asyncio.Event(), threading.Event()
+async def test_b30_w13_slow_computer_can_be_given_up(monkeypatch, end):
+    """Opening a remote pipe blocks in the system: in a thread, which is not waited for."""
+    opening, answers, closed = asyncio.Event(), threading.Event(), threading.Event()
     loop = asyncio.get_running_loop()
+    api = load()
 
     def open_client(*_: object) -> tuple[int, int]:
         loop.call_soon_threadsafe(opening.set)
-        assert given_up.wait(60)
-        return ERROR_OPERATION_ABORTED, 0
+        assert answers.wait(60)
+        return api.CreateEvent()  # stands for the handle of the pipe
 
-    def cut_thread(thread: threading.Thread, _: object) -> None:
-        given_up.set()
-        thread.join()
+    def close(handle: int) -> int:
+        code = Kernel32.CloseHandle(api, handle)
+        closed.set()
+        return code
 
-    monkeypatch.setattr("npipe.transport.windows.handles.open_client", open_client)
-    monkeypatch.setattr("npipe.aio.windows.cut_thread", cut_thread)
+    monkeypatch.setattr("npipe.transport.windows.connect.open_client", open_client)
+    monkeypatch.setattr(api, "CloseHandle", close, raising=False)
     remote = r"\\slow-computer\pipe\x"
     connecting = asyncio.ensure_future(
         npipe.aio.open_connection(remote, timeout=0.05 if end == "timeout" else None)
@@ -155,6 +160,89 @@ async def test_b30_slow_computer_can_be_given_up(monkeypatch, end):
         connecting.cancel()
     with pytest.raises(TimeoutError if end == "timeout" else asyncio.CancelledError):
         await connecting
+    assert not closed.is_set()
+    answers.set()
+    assert closed.wait(60)
+
+
+async def test_w06_a_client_that_wrote_and_left_before_it_was_listened_to_is_served(address):
+    got: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        got.set_result(await reader.read())
+        writer.close()
+
+    server = await npipe.aio.start_server(take, address, start_serving=False)
+    async with server:
+        with windows_connect.connect(parse(address)) as client:
+            client.write(b"fire and forget")
+        await server.start_serving()
+        assert await asyncio.wait_for(got, 30) == b"fire and forget"
+
+
+async def test_messages_keep_their_boundaries(address):
+    """Each write is one message, also those that wait to be written; one read gets at most one."""
+    messages = [b"a" * size for size in (1, 50_000, 3, 65_536, 2, 60_000, 60_000, 5)]
+
+    async def send(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for message in messages:
+            writer.write(message)  # most of them have to wait: nobody reads yet
+        await reader.read(1)
+        writer.close()
+
+    async with await npipe.aio.start_server(send, address, message_mode=True, buffer_size=4096):
+        loop = asyncio.get_running_loop()
+        with ThreadPoolExecutor(1) as thread, windows_connect.connect(parse(address)) as client:
+            for message in messages:
+                assert await loop.run_in_executor(thread, client.read, 65536) == message
+            client.write(b"x")
+
+
+async def test_one_data_received_gets_at_most_one_message(address):
+    got: list[bytes] = []
+    ended = asyncio.Event()
+
+    class Collect(asyncio.Protocol):
+        def data_received(self, data: bytes) -> None:
+            got.append(data)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            ended.set()
+
+    async with await npipe.aio.create_server(Collect, address, message_mode=True):
+        with windows_connect.connect(parse(address)) as client:
+            for message in (b"one", b"two", b"three"):
+                client.write(message)
+        await asyncio.wait_for(ended.wait(), 30)
+    assert got == [b"one", b"two", b"three"]
+
+
+async def test_w10_a_big_write_goes_in_parts(address, monkeypatch):
+    """The kernel copies what one call writes to memory that is never paged out."""
+    sizes: list[int] = []
+    proactor = asyncio.get_running_loop()._proactor
+    send = proactor.send
+    monkeypatch.setattr(
+        proactor, "send", lambda pipe, data: sizes.append(len(data)) or send(pipe, data)
+    )
+    total = (3 << 20) + 17
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        data = await reader.read()
+        assert data == bytes(total)
+        done.set()
+        writer.close()
+
+    done = asyncio.Event()
+    async with await npipe.aio.start_server(take, address):
+        _, writer = await npipe.aio.open_connection(address)
+        writer.write(bytes(total))
+        assert writer.transport.get_write_buffer_size() > 1 << 20
+        await writer.drain()
+        writer.close()
+        await asyncio.wait_for(done.wait(), 60)
+    assert max(sizes) <= 1 << 20
+    assert sum(sizes) >= total
 
 
 async def test_no_room_for_the_next_instance_keeps_the_client_waiting(address, reported):

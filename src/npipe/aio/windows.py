@@ -12,8 +12,6 @@ assert sys.platform == "win32"  # mypy then skips the file elsewhere
 
 import asyncio
 import contextlib
-import errno
-import threading
 import time
 from asyncio import trsock
 from collections.abc import Callable
@@ -23,14 +21,16 @@ from typing import Any, TypeVar
 from npipe.address import Address
 from npipe.aio.proactor import Pipe, proactor_loop
 from npipe.aio.server import Backoff, Client
+from npipe.transport.connecting import Attempts
 from npipe.transport.windows import handles
+from npipe.transport.windows.connect import is_refused, reason, remote_open
+from npipe.transport.windows.identity import require_verify, verify
 from npipe.transport.windows.kernel32 import Kernel32, load
-from npipe.transport.windows.overlapped import cut_thread
-from npipe.transport.windows.winerror import ERROR_OPERATION_ABORTED, ERROR_PIPE_BUSY, error
+from npipe.transport.windows.winerror import error
 
 __all__ = ["connect", "listen"]
 
-INSTANCES = 4  # seats kept free for clients
+INSTANCES = 4  # kept free for clients
 FEWEST_INSTANCES = 2  # one may be in use while the next is made
 
 ProtocolT = TypeVar("ProtocolT", bound=asyncio.BaseProtocol)
@@ -47,12 +47,12 @@ async def connect(
 ) -> tuple[asyncio.Transport, ProtocolT]:
     """See ``npipe.aio.create_connection``."""
     proactor_loop()
-    handles.require_verify(verify_server)
+    require_verify(verify_server)
     api = load()
     handle = await dial(address, impersonation, api, timeout=timeout, wait=wait)
     pipe = Pipe(handle, address, api, server_end=False)
     try:
-        handles.verify(handle, address, verify_server, api)
+        verify(handle, address, verify_server, api)
         pipe.message_mode = handles.prepare_client(handle, api)
         protocol = protocol_factory()
         return await pipe.open(protocol), protocol
@@ -68,56 +68,54 @@ async def dial(
     *,
     timeout: float | None,
     wait: bool,
+    mode: handles.Mode = "rw",
 ) -> int:
     """Return the handle of a connected pipe. Opening a local one never blocks."""
     handles.require_impersonation(impersonation)
-    due = None if timeout is None else time.monotonic() + timeout
-    for pause in handles.pauses():
+    attempts = Attempts(address, timeout)
+    start = time.monotonic()
+    while True:
         if address.host is None:
-            code, handle = handles.open_client(address, impersonation, api)
+            code, handle = handles.open_client(address, impersonation, api, mode)
         else:
-            code, handle = await open_remote(address, impersonation, api, due)
+            code, handle = await open_remote(address, impersonation, api, attempts.deadline, mode)
         if not code:
             return handle
-        if not handles.may_retry(code, wait):
+        if not handles.may_retry(code, wait) or is_refused(address, code, attempts.deadline, start):
             raise error(code, address.path)
-        left = pause if due is None else due - time.monotonic()
-        if left <= 0:
-            why = "the server stayed busy" if code == ERROR_PIPE_BUSY else "no server came"
-            raise TimeoutError(errno.ETIMEDOUT, f"{why} within {timeout} s", address.path)
-        await asyncio.sleep(min(pause, left))
-    raise AssertionError("the pauses never end")
+        await asyncio.sleep(attempts.pause(reason(address, code)))
 
 
 async def open_remote(
-    address: Address, impersonation: handles.Impersonation, api: Kernel32, due: float | None
+    address: Address,
+    impersonation: handles.Impersonation,
+    api: Kernel32,
+    due: float | None,
+    mode: handles.Mode = "rw",
 ) -> tuple[int, int]:
     """Try once, in a thread: to reach another computer, or to give it up, can take a minute.
 
-    The thread has ended when this returns or raises, whatever the reason.
+    A thread that goes on after that is left behind; it closes what it opens.
     """
     loop = asyncio.get_running_loop()
     done = asyncio.Event()
-    result = (ERROR_OPERATION_ABORTED, 0)
 
-    def aside() -> None:
-        nonlocal result
-        result = handles.open_client(address, impersonation, api)
-        loop.call_soon_threadsafe(done.set)
+    def ended() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(done.set)
 
-    thread = threading.Thread(target=aside, name="npipe-connect", daemon=True)
-    thread.start()
+    opening = remote_open(address, impersonation, api, mode, ended)
+    opening.start()
     try:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(None if due is None else due - time.monotonic()):
                 await done.wait()
+        return opening.finish(patience=0)  # it may have succeeded at the last moment
     except BaseException:
-        cut_thread(thread, api)
-        if not result[0]:
-            api.CloseHandle(result[1])
+        code, handle = opening.finish(patience=0)
+        if not code:
+            api.CloseHandle(handle)
         raise
-    cut_thread(thread, api)
-    return result  # it may have succeeded at the last moment
 
 
 async def listen(
@@ -129,7 +127,10 @@ async def listen(
     reject_remote: bool,
     buffer_size: int,
 ) -> PipeAcceptor:
-    """Claim the name; clients can connect from here on."""
+    """Claim the name; clients can connect from here on.
+
+    Waits about a second where clients of a server that is gone still hold the name.
+    """
     proactor_loop()
     if backlog is None:
         backlog = INSTANCES
@@ -142,7 +143,16 @@ async def listen(
         reject_remote=reject_remote,
         buffer_size=buffer_size,
     )
-    return PipeAcceptor(maker, max(backlog, FEWEST_INSTANCES))
+    for pause in handles.claim_pauses():
+        try:
+            return PipeAcceptor(maker, max(backlog, FEWEST_INSTANCES))
+        except handles.NameHeld:
+            await asyncio.sleep(pause)
+    try:
+        return PipeAcceptor(maker, max(backlog, FEWEST_INSTANCES))
+    except handles.NameHeld:
+        maker.close()
+        raise
 
 
 class PipeAcceptor:
@@ -161,6 +171,8 @@ class PipeAcceptor:
         try:
             for _ in range(instances):
                 self._waiting[self._make()] = None
+        except handles.NameHeld:
+            raise  # the first instance could not be made; the maker can be tried again
         except BaseException:
             self.close()
             raise
@@ -179,7 +191,8 @@ class PipeAcceptor:
         waiting, self._waiting = self._waiting, {}
         for pipe, operation in waiting.items():
             if operation is not None:
-                operation.cancel()
+                with contextlib.suppress(RuntimeError):  # the loop is closed
+                    operation.cancel()
             pipe.close()
         self._maker.close()
 
@@ -191,6 +204,7 @@ class PipeAcceptor:
             maker.api,
             server_end=True,
             message_mode=maker.message_mode,
+            proven_sid=maker.proven_sid,
         )
 
     def _wait(self, pipe: Pipe) -> None:
@@ -213,9 +227,9 @@ class PipeAcceptor:
         elif pipe.has_gone():
             self._again(pipe, BrokenPipeError())
         else:
-            self._seat(pipe)
+            self._serve(pipe)
 
-    def _seat(self, pipe: Pipe) -> None:
+    def _serve(self, pipe: Pipe) -> None:
         """Make the next instance and give this one to the server.
 
         While the system has no room for another, the client waits.
@@ -225,7 +239,7 @@ class PipeAcceptor:
         try:
             successor = self._make()
         except OSError as problem:
-            self._waiting[pipe] = self._backoff.failed(problem, partial(self._seat, pipe))
+            self._waiting[pipe] = self._backoff.failed(problem, partial(self._serve, pipe))
             return
         self._backoff.clear()
         del self._waiting[pipe]
@@ -234,7 +248,13 @@ class PipeAcceptor:
         self._arrived(pipe)
 
     def _again(self, pipe: Pipe, problem: BaseException) -> None:
-        """Wait anew: the client came and went (EPIPE), or something is wrong."""
+        """Wait anew: the client came and went (EPIPE), or something is wrong.
+
+        A client that left something to read before it went is served all the same.
+        """
+        if isinstance(problem, BrokenPipeError) and pipe.has_data():
+            self._serve(pipe)
+            return
         pipe.disconnect()
         if isinstance(problem, BrokenPipeError):
             self._loop.call_soon(self._wait, pipe)

@@ -1,9 +1,9 @@
 """Windows named pipes, for threads: ``connect``, ``listen``, ``exists``, ``list_pipes``.
 
-Beside it: ``windows_connection.py`` and ``windows_listener.py`` (the two objects),
-``overlapped.py`` (one operation and its end), ``windows_handles.py`` (handles with the right
-options), ``kernel32.py`` (bindings), ``winerror.py`` (what an error code becomes). Each function
-takes the bindings as ``api``, for tests; everybody else leaves it out.
+Beside it: ``connection.py`` and ``listener.py`` (the two objects), ``overlapped.py`` (one
+operation and its end), ``handles.py`` (handles with the right options), ``kernel32.py``
+(bindings), ``winerror.py`` (exceptions for error codes). Each function takes the bindings as
+``api``, for tests; other callers leave it out.
 """
 
 from __future__ import annotations
@@ -11,29 +11,33 @@ from __future__ import annotations
 import errno
 import threading
 import time
+from collections.abc import Callable
+from typing import Final
 
 from npipe.address import Address
+from npipe.transport.base import require_mode
+from npipe.transport.connecting import Attempts
+from npipe.transport.windows import handles
 from npipe.transport.windows.connection import WindowsConnection
 from npipe.transport.windows.handles import (
     Impersonation,
+    Mode,
     PipeMaker,
-    Verify,
-    exists,
     list_pipes,
-    may_retry,
     open_client,
-    pauses,
-    prepare_client,
-    require_impersonation,
-    require_verify,
-    verify,
 )
+from npipe.transport.windows.identity import Verify, require_verify, verify
 from npipe.transport.windows.kernel32 import Kernel32, load
 from npipe.transport.windows.listener import WindowsListener
-from npipe.transport.windows.overlapped import cut_thread, milliseconds
+from npipe.transport.windows.overlapped import ThreadCall
 from npipe.transport.windows.winerror import ERROR_OPERATION_ABORTED, ERROR_PIPE_BUSY, error
 
-__all__ = ["connect", "exists", "list_pipes", "listen"]
+__all__ = ["connect", "exists", "is_refused", "list_pipes", "listen", "reason", "remote_open"]
+
+# Seconds after which a busy pipe of another computer is reported where there is no timeout: what
+# a server answers whose pipe refuses remote clients is not documented, and "busy" is possible.
+BUSY_REMOTE_LIMIT: Final = 1.0
+_EXISTS_LIMIT: Final = 10.0  # seconds to ask another computer whether it serves a pipe
 
 
 def connect(
@@ -43,66 +47,128 @@ def connect(
     wait: bool = False,
     verify_server: Verify = None,
     impersonation: Impersonation = "identification",
+    mode: Mode = "rw",
+    cancel: threading.Event | None = None,
     api: Kernel32 | None = None,
 ) -> WindowsConnection:
     """Connect; see ``npipe.connect``."""
     api = load() if api is None else api
-    require_impersonation(impersonation)
+    handles.require_impersonation(impersonation)
     require_verify(verify_server)
-    due = None if timeout is None else time.monotonic() + timeout
-    for pause in pauses():
+    require_mode(mode)
+    attempts = Attempts(address, timeout, cancel)
+    start = time.monotonic()
+    while True:
         if address.host is None:
-            code, handle = open_client(address, impersonation, api)
+            code, handle = open_client(address, impersonation, api, mode)
         else:
-            code, handle = _open_remote(address, impersonation, api, due)
+            opening = remote_open(address, impersonation, api, mode)
+            code, handle = _run(opening, attempts.deadline, cancel, api)
         if not code:
             break
-        if not may_retry(code, wait):
+        if not handles.may_retry(code, wait) or is_refused(address, code, attempts.deadline, start):
             raise error(code, address.path)
-        left = pause if due is None else due - time.monotonic()
-        if left <= 0:
-            raise _timed_out(address, code, timeout)
-        time.sleep(min(pause, left))
+        attempts.sleep(reason(address, code))
     try:
         verify(handle, address, verify_server, api)
-        message_mode = prepare_client(handle, api)
-        return WindowsConnection(api, handle, address, server_end=False, message_mode=message_mode)
+        message_mode = handles.prepare_client(handle, api)
+        return WindowsConnection(
+            api, handle, address, server_end=False, message_mode=message_mode, mode=mode
+        )
     except BaseException:
         api.CloseHandle(handle)
         raise
 
 
-def _open_remote(
-    address: Address, impersonation: Impersonation, api: Kernel32, due: float | None
-) -> tuple[int, int]:
-    """Try once, in a thread: to reach another computer, or to give it up, can take a minute."""
-    result = (ERROR_OPERATION_ABORTED, 0)
+def is_refused(address: Address, code: int, due: float | None, start: float) -> bool:
+    """Tell whether to give up a pipe of another computer that stays busy."""
+    if address.host is None or code != ERROR_PIPE_BUSY or due is not None:
+        return False
+    return time.monotonic() >= start + BUSY_REMOTE_LIMIT
 
-    def aside() -> None:
-        nonlocal result
-        result = open_client(address, impersonation, api)
 
-    thread = threading.Thread(target=aside, name="npipe-connect", daemon=True)
-    thread.start()
-    try:
-        while thread.is_alive() and (due is None or time.monotonic() < due):
-            thread.join(milliseconds(due) / 1000)
-    except BaseException:
-        cut_thread(thread, api)
+def remote_open(
+    address: Address,
+    impersonation: Impersonation,
+    api: Kernel32,
+    mode: Mode = "rw",
+    done: Callable[[], object] = lambda: None,
+) -> ThreadCall:
+    """Return the opening of another computer's pipe, not yet started: it can take a minute.
+
+    Args:
+        address: The pipe's.
+        impersonation: The level that is granted to the server.
+        api: The bindings.
+        mode: "r", "w" or "rw".
+        done: Called in the thread of the call when it has ended.
+    """
+
+    def close(result: tuple[int, int]) -> None:
         if not result[0]:
             api.CloseHandle(result[1])
+
+    return ThreadCall(
+        lambda: open_client(address, impersonation, api, mode),
+        "npipe-connect",
+        api,
+        done=done,
+        unwanted=close,
+    )
+
+
+def _run(
+    opening: ThreadCall, due: float | None, cancel: threading.Event | None, api: Kernel32
+) -> tuple[int, int]:
+    """Try once, at most until ``due``; return (Windows error code, handle)."""
+    opening.start()
+    try:
+        opening.wait(due, cancel)
+        return opening.finish(patience=0)  # it may have succeeded at the last moment
+    except BaseException:
+        code, handle = opening.finish(patience=0)
+        if not code:
+            api.CloseHandle(handle)
         raise
-    cut_thread(thread, api)
-    return result  # it may have succeeded at the last moment
 
 
-def _timed_out(address: Address, code: int, timeout: float | None) -> TimeoutError:
-    why = "no server came"
+def reason(address: Address, code: int) -> str:
+    """Return why an attempt that ended with this error code failed."""
+    if code == ERROR_PIPE_BUSY and address.host is not None:
+        return "the server was busy all the time (one that refuses remote clients may look so)"
     if code == ERROR_PIPE_BUSY:
-        why = "the server stayed busy"
-    elif code == ERROR_OPERATION_ABORTED:
-        why = "the computer did not answer"
-    return TimeoutError(errno.ETIMEDOUT, f"{why} within {timeout} s", address.path)
+        return "the server stayed busy"
+    if code == ERROR_OPERATION_ABORTED:
+        return "the computer did not answer"
+    return "no server came"
+
+
+def exists(address: Address, *, api: Kernel32 | None = None) -> bool:
+    """Tell whether a server listens; see ``npipe.exists``.
+
+    Raises:
+        TimeoutError: Another computer did not answer within ten seconds.
+        OSError: Windows does not tell.
+    """
+    api = load() if api is None else api
+    if address.host is None:
+        return handles.exists(address, api=api)
+    answer: list[bool] = []
+
+    def ask() -> tuple[int, int]:
+        answer.append(handles.exists(address, api=api))
+        return 0, 0
+
+    asking = ThreadCall(ask, "npipe-exists", api)
+    asking.start()
+    asking.wait(time.monotonic() + _EXISTS_LIMIT)
+    asking.finish(patience=0)
+    if answer:
+        return answer[0]
+    if asking.failure:
+        raise asking.failure
+    text = f"the computer did not answer within {_EXISTS_LIMIT:g} s"
+    raise TimeoutError(errno.ETIMEDOUT, text, address.path)
 
 
 def listen(
@@ -113,6 +179,7 @@ def listen(
     message_mode: bool = False,
     reject_remote: bool = True,
     buffer_size: int = 65536,
+    mode: Mode = "rw",
     api: Kernel32 | None = None,
 ) -> WindowsListener:
     """Serve; see ``npipe.listen``. ``backlog`` is the number of instances that wait for clients."""
@@ -122,6 +189,7 @@ def listen(
         message_mode=message_mode,
         reject_remote=reject_remote,
         buffer_size=buffer_size,
+        mode=mode,
         api=api,
     )
     return WindowsListener(maker, backlog=backlog)

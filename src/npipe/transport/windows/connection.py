@@ -1,8 +1,8 @@
-"""A connection over a Windows pipe: what the bytes mean, on top of two lanes (``overlapped.py``).
+"""A connection over a Windows pipe: what the bytes mean, on top of two ``Direction`` objects.
 
-Here is decided what the end of the stream is, what becomes of bytes whose reader was interrupted,
-and what may be said of a write that was cut. How an operation runs and ends is the lane's matter,
-and how the handle was made ``windows_handles.py``'s.
+This module decides what ends the stream, what becomes of bytes whose reader was interrupted, and
+what can be reported of a write that was cut. How an operation runs and ends is in
+``overlapped.py``, and how the handle was made in ``handles.py``.
 """
 
 from __future__ import annotations
@@ -11,14 +11,16 @@ import contextlib
 import errno
 import io
 import threading
+import time
 import warnings
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from npipe.address import Address
 from npipe.errors import ClosedError
 from npipe.security import PeerIdentity
-from npipe.transport.base import Connection
-from npipe.transport.windows.handles import peer_of, pipe_type, prepare_client
+from npipe.transport.base import Connection, duration
+from npipe.transport.windows.handles import pipe_type, prepare_client
+from npipe.transport.windows.identity import peer_of
 from npipe.transport.windows.kernel32 import Kernel32, address_of, load
 from npipe.transport.windows.overlapped import REFUSED, Direction, new_event
 from npipe.transport.windows.winerror import (
@@ -27,19 +29,24 @@ from npipe.transport.windows.winerror import (
     ERROR_OPERATION_ABORTED,
     ERROR_PIPE_NOT_CONNECTED,
     error,
+    transfer_error,
 )
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-__all__ = ["WindowsConnection"]
+__all__ = ["LONGEST_REMOTE_WRITE", "WRITE_SIZE", "WindowsConnection"]
 
 _CUT: Final = (REFUSED, ERROR_OPERATION_ABORTED)
 # The other end has closed; the server has disconnected us, as some do where others close.
 _END: Final = (ERROR_BROKEN_PIPE, ERROR_PIPE_NOT_CONNECTED)
-_READ_SIZE: Final = 65536
-# One WriteFile pins its buffer and may have it copied to memory that is never paged out.
-_WRITE_SIZE: Final = 1 << 20
+_READ_SIZE: Final = 65536  # bytes
+_LONGEST_READ: Final = 1 << 30  # bytes; ReadFile takes a DWORD
+# One WriteFile has its buffer copied to memory that is never paged out: so 1 MiB at a time.
+WRITE_SIZE: Final = 1 << 20
+# "Pipe write operations across a network are limited to 65,535 bytes" (Microsoft page
+# "WriteFileEx").
+LONGEST_REMOTE_WRITE: Final = 65535
 _POISON: Final = (
     "an earlier write was cut while it waited for the other end to read, and Windows does not say "
     "how much of it arrived: close this connection"
@@ -47,7 +54,12 @@ _POISON: Final = (
 
 
 class WindowsConnection(Connection):
-    """One end of a pipe. Made by ``connect``, ``Listener.accept`` or ``adopt``."""
+    """One end of a pipe. Made by ``connect``, ``Listener.accept`` or ``adopt``.
+
+    On a pipe of the message type (``message_mode``) one ``write`` is one message, and one read
+    returns at most one message: a longer message comes in parts. The end of the stream is there
+    a message of no bytes.
+    """
 
     counts_partial_writes = False  # CancelIoEx may leave any part of a write sent
 
@@ -59,23 +71,41 @@ class WindowsConnection(Connection):
         *,
         server_end: bool,
         message_mode: bool,
+        mode: str = "rw",
         event: int = 0,
+        proven_sid: str | None = None,
     ) -> None:
-        """Own ``handle`` (opened for overlapped I/O) and ``event``, unless this raises."""
+        """Own ``handle`` (opened for overlapped I/O) and ``event``, unless this raises.
+
+        Args:
+            api: The bindings.
+            handle: Of the pipe.
+            address: The server's.
+            server_end: Whether the handle was made by CreateNamedPipe.
+            message_mode: Whether the pipe is of the message type.
+            mode: "r" if this end only reads, "w" if it only writes, else "rw".
+            event: A manual-reset event; 0 to make one.
+            proven_sid: The only user whom the access list of the pipe admits: the peer's SID
+                as long as its token does not tell.
+        """
         self._api = api
         self._handle = handle
         self._address = address
         self._server_end = server_end
         self._message_mode = message_mode
+        self.mode = mode
+        self._proven_sid = proven_sid
         self._peer: PeerIdentity | None = None
         self._guard = threading.RLock()  # for calls that only ask the handle, and its end
         self._closed = False
         self._released = False
-        self._held = b""  # read, but the reader was interrupted or timed out before the end
+        self._detached = False
+        self._held = b""  # read, but not yet returned to a caller
         self._spare: bytearray | None = None  # the last read's buffer, for the next one
         self._read_ended = False
         self._write_ended = False
         self._poison: str | None = None
+        self._part = _part_size(address, message_mode)
         reading = event or new_event(api)
         try:
             writing = new_event(api)
@@ -90,8 +120,10 @@ class WindowsConnection(Connection):
     def adopt(cls, handle: int, address: Address, *, api: Kernel32 | None = None) -> Self:
         """Take over a connected pipe's handle: it is this connection's, unless this raises.
 
-        Raises ValueError if it was not opened with FILE_FLAG_OVERLAPPED: a read would then keep
-        every write waiting. Raises OSError if it is no pipe.
+        Raises:
+            ValueError: It was not opened with FILE_FLAG_OVERLAPPED: a read would then keep
+                every write waiting.
+            OSError: It is no pipe.
         """
         api = load() if api is None else api
         server_end, _ = pipe_type(handle, api)
@@ -143,23 +175,44 @@ class WindowsConnection(Connection):
             if self._closed:
                 self._release()
 
-    def _read(self, view: memoryview | bytearray) -> int:
-        """Read into ``view``; 0 at the end. The turn is held."""
-        lane = self._reader
+    def wait_readable(self, timeout: float | None = None) -> bool:
+        timeout = duration(timeout)
+        due = None if timeout is None else time.monotonic() + timeout
+        with self._turn(self._reader):
+            if reason := self._reader.refusal():
+                raise reason
+            if self._held or self._read_ended:
+                return True
+            buffer = bytearray(_READ_SIZE)
+            try:
+                count = self._read(buffer, due)
+            except TimeoutError:
+                if self._reader.refusal():
+                    raise  # the read deadline, not this call's timeout
+                return False
+            self._held = bytes(memoryview(buffer)[:count])
+            return True
+
+    def _read(self, view: memoryview | bytearray, due: float | None = None) -> int:
+        """Read into ``view``; return the number of bytes, 0 at the end. The turn is held."""
+        if "r" not in self.mode:
+            raise io.UnsupportedOperation("read: this end of a one-way pipe only writes")
+        direction = self._reader
         if not view or self._held or self._read_ended:
             return self._read_held(view)
+        size = min(len(view), _LONGEST_READ)
         code, count = REFUSED, 0
         while code in _CUT:
             pointer = address_of(view)
-            lane.interrupted = (REFUSED, 0)
+            direction.forget()
             try:
-                code, count = lane.transfer(self._api.ReadFile, pointer, len(view))
+                code, count = direction.transfer(self._api.ReadFile, pointer, size, due)
             except BaseException:
-                self._held = bytes(view[: lane.interrupted[1]])
+                self._held = bytes(view[: direction.result[1]])
                 raise
             finally:
                 del pointer  # it pins the buffer
-            if code in _CUT and (reason := lane.refusal()):
+            if code in _CUT and (reason := direction.refusal(due)):
                 raise reason
         # A message longer than the buffer is not cut: its rest comes with the next read. A message
         # of no bytes is how the other end says, on a message pipe, that it writes no more.
@@ -167,7 +220,7 @@ class WindowsConnection(Connection):
             self._read_ended = True
             return 0
         if code not in (0, ERROR_MORE_DATA):
-            raise error(code)
+            raise transfer_error(code)
         return count
 
     def _read_held(self, view: memoryview | bytearray) -> int:
@@ -197,49 +250,54 @@ class WindowsConnection(Connection):
         size = len(view)
         if not size:  # a message of no bytes would say that nothing follows
             return 0
-        if size <= _WRITE_SIZE or self._message_mode:  # one call is one message
+        if self._message_mode and size > self._part:  # one call is one message
+            text = f"a message of {size} bytes: this pipe takes at most {self._part} in one write"
+            raise _counted(OSError(errno.EMSGSIZE, text), 0)
+        if size <= self._part:
             self._write_part(view, 0)
         else:
-            for start in range(0, size, _WRITE_SIZE):
-                self._write_part(view[start : start + _WRITE_SIZE], start)
+            for start in range(0, size, self._part):
+                self._write_part(view[start : start + self._part], start)
         return size
 
     def _write_part(self, view: memoryview | bytes, before: int) -> None:
         """Write ``view`` whole; ``before`` bytes of the caller's data have gone already."""
-        lane, size = self._writer, len(view)
+        direction, size = self._writer, len(view)
         code, count = REFUSED, 0
         while code == REFUSED:
             # bytes go as they are; ctypes takes the address of other memory only if it is writable.
             pointer = view if isinstance(view, bytes) else _pointer(view)
-            lane.interrupted = (REFUSED, 0)
+            direction.forget()
             try:
-                code, count = lane.transfer(self._api.WriteFile, pointer, size)
+                code, count = direction.transfer(self._api.WriteFile, pointer, size)
             except BaseException:
-                if lane.interrupted not in ((0, size), (REFUSED, 0)):
+                if direction.result not in ((0, size), (REFUSED, 0)):
                     self._poison = _POISON
                 raise
             finally:
                 del pointer  # it pins the buffer
-            if code == REFUSED and (reason := lane.refusal()):
-                raise _told(reason, before)
+            if code == REFUSED and (reason := direction.refusal()):
+                raise _counted(reason, before)
         if code in (0, ERROR_OPERATION_ABORTED) and count < size:
             # Cut. The kernel says that 0 bytes went, and drops the rest, also when the other end
             # has read half of it.
             self._poison = _POISON
-            raise _told(lane.refusal() or error(ERROR_OPERATION_ABORTED), None)
+            raise _counted(direction.refusal() or error(ERROR_OPERATION_ABORTED), None)
         if code:
-            raise _told(error(code), before)
+            raise _counted(transfer_error(code), before)
 
     def _require_writable(self) -> None:
+        if "w" not in self.mode:
+            raise io.UnsupportedOperation("write: this end of a one-way pipe only reads")
         if reason := self._writer.refusal():
-            raise _told(reason, 0)
+            raise _counted(reason, 0)
         if self._write_ended:
-            raise _told(ClosedError("write side of the connection"), 0)
+            raise _counted(ClosedError("write side of the connection"), 0)
         if self._poison:
-            raise _told(BrokenPipeError(errno.EPIPE, self._poison), 0)
+            raise _counted(BrokenPipeError(errno.EPIPE, self._poison), 0)
 
     def close_write(self) -> None:
-        with self._turn(self._writer) as lane:
+        with self._turn(self._writer) as direction:
             if self._closed:
                 raise ClosedError
             if not self._message_mode:
@@ -252,11 +310,11 @@ class WindowsConnection(Connection):
             self._require_writable()
             code = REFUSED
             while code in _CUT:  # an empty message goes whole or not at all
-                code, _ = lane.transfer(self._api.WriteFile, b"", 0)
-                if code in _CUT and (reason := lane.refusal()):
+                code, _ = direction.transfer(self._api.WriteFile, b"", 0)
+                if code in _CUT and (reason := direction.refusal()):
                     raise reason
             if code:
-                raise error(code)
+                raise transfer_error(code)
             self._write_ended = True
 
     def has_gone(self) -> bool:
@@ -267,16 +325,21 @@ class WindowsConnection(Connection):
             return bool(gone) and not left
 
     def flush(self) -> None:
-        with self._turn(self._writer) as lane:
+        with self._turn(self._writer) as direction:
+            if reason := direction.refusal():
+                raise reason
+            # The end mark of a message pipe uses no quota, so the quota does not tell of it.
+            if not (self._write_ended or self.has_gone() or self._api.has_unread(self._handle)):
+                return
             code = REFUSED
             while code in _CUT:
-                code = lane.run_aside(
+                code = direction.run_aside(
                     lambda: self._api.FlushFileBuffers(self._handle), "npipe-flush"
                 )
-                if code in _CUT and (reason := lane.refusal()):
+                if code in _CUT and (reason := direction.refusal()):
                     raise reason
             if code:
-                raise error(code)
+                raise transfer_error(code)
 
     # -- deadlines and the end
 
@@ -296,8 +359,32 @@ class WindowsConnection(Connection):
         self._writer.close()
         self._release()
 
+    def detach(self) -> int:
+        """Give the handle away and return it; this object is closed afterwards.
+
+        Calls in flight end with ClosedError first.
+
+        Raises:
+            ClosedError: The connection is closed.
+            ValueError: Bytes were read that no call has returned yet: read them first.
+            RuntimeError: The calling thread is in the middle of a read or write (this is a
+                signal handler).
+        """
+        with self._guard:
+            if self._closed:
+                raise ClosedError
+            if self._held:
+                raise ValueError(f"{len(self._held)} bytes were read and not taken: read them")
+            self._detached = True
+        self.close()
+        with self._reader.turn, self._writer.turn:  # until the last call has ended
+            if self._released:
+                return self._handle
+            self._detached = False
+        raise RuntimeError("a signal handler cannot detach a connection that it interrupted")
+
     def _release(self) -> None:
-        """Give the handles back once no operation uses them. The last one out does it."""
+        """Give the handles back once no operation uses them. The last thread out does it."""
         with self._reader.turn, self._writer.turn, self._guard:
             # Begun: this is a signal handler, in the middle of that very operation.
             if self._released or self._reader.begun or self._writer.begun:
@@ -305,21 +392,22 @@ class WindowsConnection(Connection):
             self._released = True
             self._spare = None
             # No DisconnectNamedPipe: it would take from the other end what it has not read yet.
-            self._api.CloseHandle(self._handle)
+            if not self._detached:
+                self._api.CloseHandle(self._handle)
             self._reader.release()
             self._writer.release()
 
     @contextlib.contextmanager
-    def _turn(self, lane: Direction) -> Any:
+    def _turn(self, direction: Direction) -> Any:
         """Hold the turn; afterwards do what a close in the meantime left to do."""
         try:
-            with lane.turn:
-                yield lane
+            with direction.turn:
+                yield direction
         finally:
             if self._closed:
                 self._release()
 
-    # -- who
+    # -- identity
 
     @property
     def local_address(self) -> Address:
@@ -331,13 +419,21 @@ class WindowsConnection(Connection):
 
     @property
     def peer(self) -> PeerIdentity:
-        """Who is at the other end; ``sid`` may become known only after the first read."""
+        """The identity of the other end.
+
+        At the server's end the SID of some clients is None until something that they sent was
+        read (Microsoft page "ImpersonateNamedPipeClient"). It is asked for again until the token
+        of the client tells it.
+        """
         with self._guard:
-            if self._peer is None or self._peer.sid is None:
-                if self._closed:
-                    raise ClosedError
-                self._peer = peer_of(self._handle, self._api, server_end=self._server_end)
-            return self._peer
+            peer = self._peer
+            if not self._closed and (peer is None or peer.sid is None):
+                peer = self._peer = peer_of(self._handle, self._api, server_end=self._server_end)
+            if peer is None:
+                raise ClosedError
+            if peer.sid is None and self._proven_sid:
+                return PeerIdentity(pid=peer.pid, sid=self._proven_sid, session=peer.session)
+            return peer
 
     def fileno(self) -> int:
         """Return the handle. It stays this object's to close."""
@@ -352,8 +448,17 @@ class WindowsConnection(Connection):
     def __del__(self, _warn: Any = warnings.warn) -> None:
         if not hasattr(self, "_writer") or self._closed:
             return
-        _warn(f"unclosed {self!r}", ResourceWarning, source=self)
-        self.close()
+        try:
+            _warn(f"unclosed {self!r}", ResourceWarning, source=self)
+        finally:  # -W error makes the warning an exception
+            self.close()
+
+
+def _part_size(address: Address, message_mode: bool) -> int:
+    """Return how many bytes one WriteFile may take."""
+    if address.host is not None:
+        return LONGEST_REMOTE_WRITE
+    return _LONGEST_READ if message_mode else WRITE_SIZE
 
 
 def _let_go(view: memoryview) -> None:
@@ -367,8 +472,8 @@ def _pointer(view: memoryview) -> Any:
     return bytes(view) if view.readonly else address_of(view)
 
 
-def _told(exc: Exception, written: int | None) -> Exception:
-    """Say in the exception how many bytes went; say nothing where the system does not tell."""
+def _counted(exc: Exception, written: int | None) -> Exception:
+    """Report in the exception how many bytes went; nothing where the system does not tell."""
     if written is not None:
         exc.characters_written = written  # type: ignore[attr-defined]  # every OSError has it
     return exc

@@ -1,17 +1,19 @@
-"""Bindings to the Windows calls that named pipes need. No policy: what to call when is elsewhere.
+"""Bindings to the Windows calls that named pipes need. They hold no policy.
 
-The one place in npipe that touches ctypes. ``Kernel32`` holds one method per Windows call; each
-returns what the call is for, or the Windows error code (0: it worked), so that nobody else asks
-for the thread's last error. A test puts another object with the same methods in its place.
+This is the only module of npipe that imports ctypes. ``Kernel32`` has one method per Windows
+call; each returns what the call is for, or the Windows error code (0 for success), so that no
+other module asks for the thread's last error. A test substitutes another object with the same
+methods (``tests/transport/windows/fake_kernel32``).
 
 The module can be imported on any system, for type checks and for that test; ``load()`` works on
-Windows only. Names are Microsoft's, so that its documentation can be searched for them.
+Windows only. Names are Microsoft's: each is the title of its page in the Windows API reference.
 """
 
 from __future__ import annotations
 
 import ctypes
 import functools
+import re
 from collections.abc import Callable
 from ctypes import POINTER, Structure, byref, c_size_t, c_void_p, wintypes
 from typing import TYPE_CHECKING, Any, Final
@@ -25,6 +27,8 @@ INVALID_HANDLE_VALUE: Final = (1 << (8 * ctypes.sizeof(c_void_p))) - 1
 INFINITE: Final = 0xFFFFFFFF
 
 # CreateNamedPipe: open mode, pipe mode, instances
+PIPE_ACCESS_INBOUND: Final = 0x1  # the server reads
+PIPE_ACCESS_OUTBOUND: Final = 0x2  # the server writes
 PIPE_ACCESS_DUPLEX: Final = 0x3
 FILE_FLAG_FIRST_PIPE_INSTANCE: Final = 0x00080000
 FILE_FLAG_OVERLAPPED: Final = 0x40000000
@@ -44,6 +48,7 @@ SECURITY_ANONYMOUS: Final = 0x00000
 SECURITY_IDENTIFICATION: Final = 0x10000
 SECURITY_IMPERSONATION: Final = 0x20000
 SECURITY_DELEGATION: Final = 0x30000
+SECURITY_CONTEXT_TRACKING: Final = 0x40000
 
 # WaitNamedPipe; 0 would mean "the server's default" and 0xFFFFFFFF "for ever"
 NMPWAIT_NOWAIT: Final = 1
@@ -56,15 +61,24 @@ THREAD_TERMINATE: Final = 0x1  # what CancelSynchronousIo asks of the thread's h
 # NtQueryInformationFile
 FILE_MODE_INFORMATION: Final = 16
 FILE_SYNCHRONOUS_IO: Final = 0x10 | 0x20  # ..._ALERT, ..._NONALERT
+FILE_PIPE_LOCAL_INFORMATION: Final = 24
 
 # tokens and security descriptors
+TOKEN_IMPERSONATE: Final = 0x4
 TOKEN_QUERY: Final = 0x8
 TOKEN_USER: Final = 1
 TOKEN_PRIMARY_GROUP: Final = 5
+TOKEN_ELEVATION: Final = 20
 SE_KERNEL_OBJECT: Final = 6
+ERROR_NO_TOKEN: Final = 1008  # OpenThreadToken: the thread acts as its process
 OWNER_SECURITY_INFORMATION: Final = 0x1
 DACL_SECURITY_INFORMATION: Final = 0x4
+LABEL_SECURITY_INFORMATION: Final = 0x10
 SDDL_REVISION_1: Final = 1
+ADMINISTRATORS: Final = "S-1-5-32-544"
+MEDIUM_LEVEL: Final = 0x2000  # the integrity level of an object without a label
+HIGH_LEVEL: Final = 0x3000
+_LEVELS: Final = {"LW": 0x1000, "ME": MEDIUM_LEVEL, "HI": HIGH_LEVEL, "SI": 0x4000}
 
 # They exist on Windows only.
 _format_message: Final[Callable[[int], str]] = getattr(ctypes, "FormatError", str)
@@ -72,7 +86,7 @@ _last_error: Final[Callable[[], int]] = getattr(ctypes, "get_last_error", lambda
 
 
 def format_error(code: int) -> str:
-    """Return the system's own words for an error code."""
+    """Return the system's text for an error code."""
     return _format_message(code).rstrip(". \r\n")
 
 
@@ -80,7 +94,7 @@ def format_error(code: int) -> str:
 
 
 class OVERLAPPED(Structure):
-    """What the kernel writes to when an operation ends: it must outlive the operation."""
+    """The memory that the kernel writes to when an operation ends. It outlives the operation."""
 
     _fields_ = (
         ("Internal", c_size_t),  # the status: STATUS_PENDING until the operation has ended
@@ -157,6 +171,9 @@ _SIGNATURES: Final[dict[str, dict[str, tuple[Any, tuple[Any, ...]]]]] = {
     "advapi32": {
         "ImpersonateNamedPipeClient": (_BOOL, (_HANDLE,)),
         "RevertToSelf": (_BOOL, ()),
+        "SetThreadToken": (_BOOL, (_VOID, _HANDLE)),
+        "CheckTokenMembership": (_BOOL, (_HANDLE, _VOID, POINTER(_BOOL))),
+        "ConvertStringSidToSidW": (_BOOL, (_TEXT, _VOID_P)),
         "OpenThreadToken": (_BOOL, (_HANDLE, _DWORD, _BOOL, _HANDLE_P)),
         "OpenProcessToken": (_BOOL, (_HANDLE, _DWORD, _HANDLE_P)),
         "GetTokenInformation": (_BOOL, (_HANDLE, _INT, _VOID, _DWORD, _DWORD_P)),
@@ -180,8 +197,8 @@ _SIGNATURES: Final[dict[str, dict[str, tuple[Any, tuple[Any, ...]]]]] = {
 class Kernel32:
     """The calls. Handles are ints; a code is a Windows error code, with 0 for success.
 
-    The functions are found when they are first used: Wine and old Windows lack some, and only
-    who uses one needs to hear of it (AttributeError).
+    A function is looked up when it is first used: Wine and old Windows lack some, and only their
+    use raises AttributeError.
     """
 
     def __getattr__(self, name: str) -> Any:
@@ -236,11 +253,11 @@ class Kernel32:
         return 0 if done else _last_error(), available.value
 
     def ReadFile(self, handle: int, buffer: Any, size: int, overlapped: Any) -> int:
-        """The count is in ``OVERLAPPED.InternalHigh`` once the operation has ended."""
+        """Begin to read. The count is in ``OVERLAPPED.InternalHigh`` after the end."""
         return 0 if self._ReadFile(handle, buffer, size, None, overlapped) else _last_error()
 
     def WriteFile(self, handle: int, buffer: Any, size: int, overlapped: Any) -> int:
-        """The count is in ``OVERLAPPED.InternalHigh`` once the operation has ended."""
+        """Begin to write. The count is in ``OVERLAPPED.InternalHigh`` after the end."""
         return 0 if self._WriteFile(handle, buffer, size, None, overlapped) else _last_error()
 
     def GetOverlappedResult(self, handle: int, overlapped: Any, wait: bool) -> tuple[int, int]:
@@ -254,7 +271,7 @@ class Kernel32:
         return 0 if self._CancelIoEx(handle, overlapped) else _last_error()
 
     def FlushFileBuffers(self, handle: int) -> int:
-        """Blocks until the other end has read everything; CancelSynchronousIo ends it."""
+        """Block until the other end has read everything; CancelSynchronousIo ends it."""
         return 0 if self._FlushFileBuffers(handle) else _last_error()
 
     def GetNamedPipeInfo(self, handle: int) -> tuple[int, int, int, int]:
@@ -278,9 +295,9 @@ class Kernel32:
         return _number(call, handle)
 
     def is_overlapped(self, handle: int) -> bool:
-        """Say whether the handle was opened with FILE_FLAG_OVERLAPPED. True if it cannot be told.
+        """Tell whether the handle was opened with FILE_FLAG_OVERLAPPED. True if unknown.
 
-        Read and write would wait for each other on a handle that was not.
+        A read and a write wait for each other on a handle that was not.
         """
         status = (c_size_t * 2)()
         mode = wintypes.DWORD()
@@ -288,6 +305,20 @@ class Kernel32:
             handle, status, byref(mode), ctypes.sizeof(mode), FILE_MODE_INFORMATION
         )
         return bool(failed) or not mode.value & FILE_SYNCHRONOUS_IO
+
+    def has_unread(self, handle: int) -> bool:
+        """Tell whether the other end may have something to read still. True if unknown.
+
+        Asks for the quotas of the pipe (Microsoft page "FILE_PIPE_LOCAL_INFORMATION"). A read that
+        waits at the other end may use quota too, so only False is certain.
+        """
+        status = (c_size_t * 2)()
+        # Type, configuration, instances (2), inbound quota, data, outbound quota, room, state, end.
+        facts = (wintypes.DWORD * 10)()
+        failed = self._NtQueryInformationFile(
+            handle, status, facts, ctypes.sizeof(facts), FILE_PIPE_LOCAL_INFORMATION
+        )
+        return bool(failed) or facts[7] < max(facts[4], facts[6])
 
     # -- handles, events, threads
 
@@ -357,9 +388,22 @@ class Kernel32:
         return 0, sid
 
     def pipe_dacl(self, handle: int) -> tuple[int, str]:
-        """Return (code, who may do what with the pipe, as SDDL)."""
+        """Return (code, the access list of the pipe as SDDL)."""
+        return self._security_text(handle, DACL_SECURITY_INFORMATION)
+
+    def pipe_level(self, handle: int) -> tuple[int, int]:
+        """Return (code, integrity level of the pipe): 0x2000 is medium, 0x3000 high.
+
+        An object without a label counts as medium (Microsoft page "Mandatory Integrity Control").
+        """
+        code, sddl = self._security_text(handle, LABEL_SECURITY_INFORMATION)
+        label = re.search(r"\(ML;[^)]*;([\w-]+)\)", sddl)
+        if not label:
+            return code, MEDIUM_LEVEL
+        return code, _LEVELS.get(label[1]) or int(label[1].rpartition("-")[2])
+
+    def _security_text(self, handle: int, what: int) -> tuple[int, str]:
         descriptor, text = c_void_p(), c_void_p()
-        what = DACL_SECURITY_INFORMATION
         code = self._GetSecurityInfo(
             handle, SE_KERNEL_OBJECT, what, None, None, None, None, byref(descriptor)
         )
@@ -382,14 +426,42 @@ class Kernel32:
         self._CloseHandle(token)
         return user_code or group_code, user, group
 
+    def is_elevated(self) -> bool:
+        """Tell whether this process runs elevated (Microsoft page "TOKEN_ELEVATION")."""
+        token, elevated, size = wintypes.HANDLE(), wintypes.DWORD(), wintypes.DWORD()
+        if not self._OpenProcessToken(self._GetCurrentProcess(), TOKEN_QUERY, byref(token)):
+            return False
+        what = (TOKEN_ELEVATION, byref(elevated), ctypes.sizeof(elevated), byref(size))
+        known = self._GetTokenInformation(token, *what)
+        self._CloseHandle(token)
+        return bool(known and elevated.value)
+
+    def is_administrator(self) -> bool:
+        """Tell whether the Administrators group is enabled in the caller's token."""
+        sid, member = c_void_p(), wintypes.BOOL()
+        if not self._ConvertStringSidToSidW(ADMINISTRATORS, byref(sid)):
+            return False
+        known = self._CheckTokenMembership(None, sid, byref(member))
+        self._LocalFree(sid)
+        return bool(known and member.value)
+
     def client_sid(self, handle: int) -> tuple[int, str]:
         """Return (code, SID of the user at the client's end), asked of its token.
 
-        The thread acts as that user between the first call and the last. Whatever ends this in
-        between, Ctrl-C included, ends that too. So all that can be done before is done before.
+        The thread acts as that user between the first call and the last, and afterwards as
+        whoever it acted as before. An exception in between (KeyboardInterrupt) ends the
+        impersonation too. So everything that can be done before is done before.
+
+        Raises:
+            SystemError: The impersonation could not be ended.
         """
         impersonate, revert = self._ImpersonateNamedPipeClient, self._RevertToSelf
         open_token, thread = self._OpenThreadToken, self._GetCurrentThread()
+        set_token, before = self._SetThreadToken, wintypes.HANDLE()
+        if not open_token(thread, TOKEN_QUERY | TOKEN_IMPERSONATE, True, byref(before)):
+            code = _last_error()
+            if code not in (0, ERROR_NO_TOKEN):  # whom to act as afterwards is not known
+                return code, ""
         token = wintypes.HANDLE()
         acting = True  # until it is known that it never began
         try:
@@ -398,9 +470,11 @@ class Kernel32:
                 opened = open_token(thread, TOKEN_QUERY, True, byref(token))
             code = 0 if opened else _last_error()
         finally:
-            if acting and not revert():
+            if acting and not (set_token(None, before) if before else revert()):
                 # Going on would run the rest of the program as somebody else.
-                raise SystemError("RevertToSelf failed after ImpersonateNamedPipeClient")
+                raise SystemError("cannot end the impersonation of a client of a named pipe")
+            if before:
+                self._CloseHandle(before)
         if not opened:
             return code, ""
         code, sid = self._token_sid(token, TOKEN_USER)
@@ -438,5 +512,5 @@ def _library(name: str) -> Any:
 
 @functools.cache
 def load() -> Kernel32:
-    """Return the real thing."""
+    """Return the bindings of this process."""
     return Kernel32()

@@ -1,8 +1,8 @@
-"""The server's end of a Windows pipe: instances that wait for clients, and who gets the next one.
+"""The server's end of a Windows pipe: instances that wait for clients, and which thread gets one.
 
-An instance is one seat for one client. The listener keeps several free, so that a client finds
-one while another is being seated, and makes the next before it gives one away, so that the name
-never vanishes.
+One pipe instance serves one client. The listener keeps several free, so that a client finds one
+while another is being accepted, and makes the next before it hands one out, so that the name
+never vanishes (Microsoft pages "CreateNamedPipe", "ConnectNamedPipe").
 """
 
 from __future__ import annotations
@@ -15,22 +15,13 @@ from typing import Any, Final
 
 from npipe.address import Address
 from npipe.errors import ClosedError
-from npipe.transport.base import Listener
+from npipe.transport.base import Listener, deadline, duration
 from npipe.transport.windows.connection import WindowsConnection
-from npipe.transport.windows.handles import PipeMaker
-from npipe.transport.windows.kernel32 import STATUS_PENDING, Kernel32, overlapped
+from npipe.transport.windows.handles import NameHeld, PipeMaker, claim_pauses
+from npipe.transport.windows.instance import Instance
+from npipe.transport.windows.kernel32 import WAIT_TIMEOUT
 from npipe.transport.windows.overlapped import milliseconds, new_event
-from npipe.transport.windows.winerror import (
-    ERROR_BROKEN_PIPE,
-    ERROR_IO_PENDING,
-    ERROR_NETNAME_DELETED,
-    ERROR_NO_DATA,
-    ERROR_OPERATION_ABORTED,
-    ERROR_PIPE_CONNECTED,
-    ERROR_PIPE_NOT_CONNECTED,
-    SHORTAGE,
-    error,
-)
+from npipe.transport.windows.winerror import SHORTAGE
 
 __all__ = ["WindowsListener"]
 
@@ -38,95 +29,41 @@ _INSTANCES: Final = 4
 _FEWEST_INSTANCES: Final = 2
 # WaitForMultipleObjects takes 64 handles, and one of them is for waking up.
 _MOST_INSTANCES: Final = 63
-_CAME: Final = (0, ERROR_PIPE_CONNECTED)
-_CAME_AND_WENT: Final = (
-    ERROR_NO_DATA,
-    ERROR_BROKEN_PIPE,
-    ERROR_PIPE_NOT_CONNECTED,
-    ERROR_NETNAME_DELETED,
-)
 # Seconds between two tries to make an instance when the system is full: at first, at most.
 _FIRST_PAUSE: Final = 0.01
 _LONGEST_PAUSE: Final = 1.0
 
 
-class _Instance:
-    """One seat. Clients can take it from its creation on; ``watch`` is how we hear of one."""
-
-    __slots__ = ("_api", "_overlapped", "_reference", "_watched", "event", "handle", "taken")
-
-    def __init__(self, api: Kernel32, handle: int, event: int) -> None:
-        self._api = api
-        self.handle = handle
-        self.event = event
-        self._overlapped, self._reference = overlapped(event)
-        self._watched = False  # the kernel holds the OVERLAPPED
-        self.taken = False  # a client sits here
-
-    def watch(self) -> None:
-        """Have the event set when a client comes; or find that one is here: ``taken``."""
-        while not (self._watched or self.taken):
-            code = self._api.ConnectNamedPipe(self.handle, self._reference)
-            if code == ERROR_IO_PENDING:
-                self._watched = True
-            else:
-                self._settle(code)
-
-    def look(self) -> None:
-        """See whether a client has come. Afterwards the seat is taken, or watched again."""
-        if not self._watched or self._overlapped.Internal == STATUS_PENDING:
-            return
-        code, _ = self._api.GetOverlappedResult(self.handle, self._reference, False)
-        self._watched = False
-        # Aborted: the thread that began to watch has ended, and Windows ends its operations.
-        if code != ERROR_OPERATION_ABORTED:
-            self._settle(code)
-        self.watch()
-
-    def _settle(self, code: int) -> None:
-        """Decide by the result of ConnectNamedPipe whether a client is here; else clear the seat.
-
-        A client that came and went is nobody, unless it left something to read.
-        """
-        if code not in _CAME and code not in _CAME_AND_WENT:
-            raise error(code)
-        gone, left = self._api.PeekNamedPipe(self.handle)
-        if left or (code in _CAME and not gone):
-            self.taken = True
-        else:
-            self._api.DisconnectNamedPipe(self.handle)
-
-    def close(self) -> None:
-        """Cancel, see the end of it, and only then give the memory and the handles up."""
-        if self._watched:
-            self._api.CancelIoEx(self.handle, self._reference)
-            self._api.GetOverlappedResult(self.handle, self._reference, True)
-        self._api.CloseHandle(self.handle)
-        self._api.CloseHandle(self.event)
-
-
 class WindowsListener(Listener[WindowsConnection]):
-    """Threads that accept take turns: one waits for all instances, the others wait for the turn."""
+    """Accepts from several threads: one waits for all instances, the others for their turn.
+
+    Invariant: ``_instances`` changes only in the thread that holds ``_turn``, and is never empty
+    between the first claim of the name and ``close``.
+    """
 
     def __init__(self, maker: PipeMaker, *, backlog: int | None = None) -> None:
-        """Own ``maker``, claim its name and make ``backlog`` instances.
+        """Own ``maker``, claim its name and make ``backlog`` instances (2 to 63).
 
-        At least 2 and at most 63 are made. Raises OSError: EADDRINUSE when the name is served,
-        also by a connection that an earlier listener accepted and that still lives.
+        Raises:
+            OSError: EADDRINUSE: the name is served, also by a connection that an earlier listener
+                accepted and that still lives.
+            ValueError: ``backlog`` is no number of clients.
         """
         self._maker = maker
         self._api = maker.api
         # Re-entrant: a signal handler may close the listener in the middle of this thread's accept.
         self._turn = threading.RLock()
         self._accepting = False
-        self._guard = threading.RLock()  # for the flag below, set once
+        self._guard = threading.RLock()  # for the next two
+        self._deadline: float | None = None
         self._closed = False
         self._released = False
-        self._instances: list[_Instance] = []
+        self._instances: list[Instance] = []
         self._wake = 0
         try:
             self._backlog = _instances(backlog)
             self._wake = new_event(self._api)
+            self._claim()
             while len(self._instances) < self._backlog:
                 self._add()
         except BaseException:
@@ -139,10 +76,9 @@ class WindowsListener(Listener[WindowsConnection]):
         return self._maker.address
 
     def accept(self, timeout: float | None = None) -> WindowsConnection:
+        timeout = duration(timeout)
         due = None if timeout is None else time.monotonic() + timeout
-        patience = -1 if timeout is None else min(max(timeout, 0), threading.TIMEOUT_MAX)
-        if not self._turn.acquire(timeout=patience):
-            raise _no_client()
+        self._take_turn(due)
         try:
             if self._accepting:
                 raise RuntimeError("a signal handler cannot accept while its thread accepts")
@@ -156,6 +92,13 @@ class WindowsListener(Listener[WindowsConnection]):
             if self._closed:
                 self._release()
 
+    def set_deadline(self, when: float | None) -> None:
+        with self._guard:
+            if self._closed:
+                raise ClosedError("listener")
+            self._deadline = deadline(when)
+            self._api.SetEvent(self._wake)
+
     def close(self) -> None:
         with self._guard:
             if not self._closed:
@@ -163,21 +106,44 @@ class WindowsListener(Listener[WindowsConnection]):
                 self._api.SetEvent(self._wake)
         self._release()
 
+    def _claim(self) -> None:
+        """Make the first instance; wait a second for clients of a dead server to leave."""
+        for pause in claim_pauses():
+            try:
+                self._add()
+            except NameHeld:
+                time.sleep(pause)
+            else:
+                return
+        self._add()
+
+    def _take_turn(self, due: float | None) -> None:
+        """Acquire the turn. Ctrl-C does not end that on Windows: wait in pieces that let it in."""
+        while True:
+            # The thread that has the turn goes by the deadline too, and then passes the turn on.
+            piece = min(milliseconds(due) / 1000, threading.TIMEOUT_MAX)
+            if self._turn.acquire(timeout=piece):
+                return
+            if due is not None and time.monotonic() >= due:
+                raise _no_client()
+
     # -- with the turn held
 
-    def _accept(self, due: float | None) -> WindowsConnection:
+    def _accept(self, timeout_due: float | None) -> WindowsConnection:
         pause = _FIRST_PAUSE
         late = False
         while not self._closed:
+            due = _earlier(timeout_due, self._deadline)
             full = self._fill()
-            taken = self._next_taken()
-            # The last seat is not given away: without it the name would vanish.
+            taken, armed = self._next_taken()
+            # The last instance is not given away: without it the name would vanish.
             if taken and len(self._instances) > 1 and (connection := self._give(taken)):
                 return connection
-            if late:
+            late_now = due is not None and time.monotonic() >= due
+            if late and late_now:  # a client that came at the last moment was looked for
                 raise _no_client()
-            late = due is not None and time.monotonic() >= due
-            if full and not taken:
+            late = late_now
+            if full and armed and not taken:
                 self._wait(due)
             else:
                 soon = time.monotonic() + pause
@@ -185,23 +151,47 @@ class WindowsListener(Listener[WindowsConnection]):
                 pause = min(2 * pause, _LONGEST_PAUSE)
         raise ClosedError("listener")
 
-    def _next_taken(self) -> _Instance | None:
-        """Return an instance that a client has taken; watch the others."""
-        for instance in self._instances:
-            instance.watch()
-            if instance.taken:
-                return instance
-        return None
+    def _next_taken(self) -> tuple[Instance | None, bool]:
+        """Return (an instance that a client has taken, all others are armed).
+
+        One that cannot be armed does not block the rest. Where the system lacks resources it is
+        kept, since a client may have taken it; on another error it is closed, unless it is the
+        last. That error is raised if no client has come.
+        """
+        failure: OSError | None = None
+        armed = True
+        for instance in list(self._instances):
+            try:
+                instance.arm()
+            except OSError as problem:
+                armed = False
+                if not _is_shortage(problem):
+                    failure = failure or problem
+                    if len(self._instances) > 1:
+                        self._instances.remove(instance)
+                        instance.close()
+            else:
+                if instance.taken:
+                    return instance, armed
+        if failure:
+            raise failure
+        return None, armed
 
     def _wait(self, due: float | None) -> None:
         """Wait until a client comes, the listener is closed or the time is due."""
         waiting = [instance for instance in self._instances if not instance.taken]
         events = [self._wake, *(instance.event for instance in waiting)]
-        self._api.WaitForMultipleObjects(events, milliseconds(due))
+        woken = self._api.WaitForMultipleObjects(events, milliseconds(due))
+        if 0 < woken < WAIT_TIMEOUT:
+            waiting[woken - 1].settle_event()
+        elif woken == 0:
+            with self._guard:
+                if not self._closed:  # a new deadline
+                    self._api.ResetEvent(self._wake)
         for instance in waiting:
             instance.look()
 
-    def _give(self, instance: _Instance) -> WindowsConnection | None:
+    def _give(self, instance: Instance) -> WindowsConnection | None:
         """Make another instance, then a connection of this one; None: the system is too full."""
         self._instances.remove(instance)
         try:
@@ -212,7 +202,9 @@ class WindowsListener(Listener[WindowsConnection]):
                 self.address,
                 server_end=True,
                 message_mode=self._maker.message_mode,
+                mode=self._maker.mode,
                 event=instance.event,
+                proven_sid=self._maker.proven_sid,
             )
         except BaseException as exc:
             self._instances.append(instance)
@@ -234,14 +226,14 @@ class WindowsListener(Listener[WindowsConnection]):
     def _add(self) -> None:
         handle = self._maker.create()
         try:
-            self._instances.append(_Instance(self._api, handle, new_event(self._api)))
+            self._instances.append(Instance(self._api, handle, new_event(self._api)))
         except BaseException:
             self._api.CloseHandle(handle)
             raise
 
     def _release(self) -> None:
-        """Give everything back once nobody accepts. The last one out does it."""
-        with self._turn, self._guard:  # nor while the one who closes is about to set the event
+        """Give everything back once no thread accepts. The last thread out does it."""
+        with self._turn, self._guard:  # nor while the closing thread is about to set the event
             # Accepting: this is a signal handler, in the middle of this thread's accept.
             if self._released or self._accepting:
                 return
@@ -259,8 +251,14 @@ class WindowsListener(Listener[WindowsConnection]):
     def __del__(self, _warn: Any = warnings.warn) -> None:
         if getattr(self, "_closed", True):
             return
-        _warn(f"unclosed {self!r}", ResourceWarning, source=self)
-        self.close()
+        try:
+            _warn(f"unclosed {self!r}", ResourceWarning, source=self)
+        finally:  # -W error makes the warning an exception
+            self.close()
+
+
+def _earlier(one: float | None, other: float | None) -> float | None:
+    return one if other is None else other if one is None else min(one, other)
 
 
 def _instances(backlog: int | None) -> int:

@@ -1,4 +1,7 @@
-"""Windows error codes and the exception that each becomes. The one such table in npipe."""
+"""Windows error codes and the exception that each becomes. npipe has no other such table.
+
+Source of the codes: Microsoft page "System Error Codes".
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ ERROR_FILE_NOT_FOUND: Final = 2
 ERROR_PATH_NOT_FOUND: Final = 3
 ERROR_ACCESS_DENIED: Final = 5
 ERROR_INVALID_HANDLE: Final = 6
+ERROR_BAD_NETPATH: Final = 53
+ERROR_UNEXP_NET_ERR: Final = 59
 ERROR_NETNAME_DELETED: Final = 64
 ERROR_INVALID_PARAMETER: Final = 87
 ERROR_BROKEN_PIPE: Final = 109
@@ -25,12 +30,28 @@ ERROR_PIPE_NOT_CONNECTED: Final = 233
 ERROR_MORE_DATA: Final = 234
 ERROR_PIPE_CONNECTED: Final = 535
 ERROR_PIPE_LISTENING: Final = 536
+ERROR_VC_DISCONNECTED: Final = 240
+ERROR_NETWORK_UNREACHABLE: Final = 1231
+ERROR_CONNECTION_ABORTED: Final = 1236
 ERROR_OPERATION_ABORTED: Final = 995
 ERROR_IO_INCOMPLETE: Final = 996
 ERROR_IO_PENDING: Final = 997
 ERROR_NOT_FOUND: Final = 1168  # CancelIoEx: nothing is pending
 ERROR_CANT_OPEN_ANONYMOUS: Final = 1347
 ERROR_CANNOT_IMPERSONATE: Final = 1368
+
+# What a read or write on a pipe of another computer fails with when the network fails.
+_NETWORK_LOST: Final = frozenset(
+    {
+        ERROR_BAD_NETPATH,
+        ERROR_UNEXP_NET_ERR,
+        ERROR_NETNAME_DELETED,
+        ERROR_SEM_TIMEOUT,
+        ERROR_VC_DISCONNECTED,
+        ERROR_NETWORK_UNREACHABLE,
+        ERROR_CONNECTION_ABORTED,
+    }
+)
 
 # The system is full: too many open files, no memory, no quota, no resources, no commit charge.
 SHORTAGE: Final = frozenset({4, 8, 1450, 1455, 1816})
@@ -61,18 +82,36 @@ _ERRORS: Final[dict[int, tuple[type[OSError], int, str]]] = {
 
 
 def error(code: int, name: str | None = None) -> Exception:
-    """Return the exception for a Windows error code; ``name`` is the pipe that it is about.
+    """Return the exception for the error code of a call that opens, makes or asks a pipe.
 
-    An OSError with ``winerror`` set, whatever its class; ValueError where the name is at fault.
-    Codes outside the table are CPython's to map.
+    Args:
+        code: A Windows error code. CPython maps those outside the table.
+        name: The path of the pipe that the call was about.
+
+    Returns:
+        An OSError with ``winerror`` set, whatever its class; a ValueError where the name is
+        at fault.
     """
     if code in (ERROR_INVALID_NAME, ERROR_BAD_PATHNAME):
         return ValueError(f"bad address {name!r}: Windows takes no such name for a pipe")
     if code in _ERRORS:
         kind, number, text = _ERRORS[code]
-        exc = kind(number, text, name) if name else kind(number, text)
-        exc.winerror = code  # type: ignore[attr-defined,unused-ignore]
-        return exc
-    exc = OSError(errno.EIO, f"{format_error(code)} (Windows error {code})", name, code)
-    exc.winerror = code  # type: ignore[attr-defined,unused-ignore]  # elsewhere it is not taken
+        return _coded(kind(number, text, name) if name else kind(number, text), code)
+    text = f"{format_error(code)} (Windows error {code})"
+    return _coded(OSError(errno.EIO, text, name, code), code)
+
+
+def transfer_error(code: int) -> Exception:
+    """Return the exception for the error code of a read or a write.
+
+    ERROR_SEM_TIMEOUT there is a lost network link, not an expired deadline: raised as
+    TimeoutError it would be taken for silence of the other end.
+    """
+    if code in _NETWORK_LOST:
+        return _coded(ConnectionResetError(errno.ECONNRESET, "the network link was lost"), code)
+    return error(code)
+
+
+def _coded(exc: OSError, code: int) -> OSError:
+    exc.winerror = code  # type: ignore[attr-defined,unused-ignore]  # an attribute on Windows only
     return exc

@@ -1,0 +1,82 @@
+"""Identity over a Windows pipe: the owner of a pipe, the user of a client, the check of a server.
+
+Microsoft pages: ImpersonateNamedPipeClient, "Impersonation Levels", GetSecurityInfo, "Mandatory
+Integrity Control".
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Callable
+from typing import Final, Literal
+
+from npipe.address import Address
+from npipe.security import PeerIdentity, owner_is_trusted
+from npipe.transport.windows.kernel32 import HIGH_LEVEL, Kernel32
+from npipe.transport.windows.winerror import ERROR_CANNOT_IMPERSONATE, ERROR_CANT_OPEN_ANONYMOUS
+
+__all__ = ["Verify", "peer_of", "require_verify", "verify"]
+
+Verify = Literal["owner"] | Callable[[PeerIdentity], object] | None
+
+_log: Final = logging.getLogger("npipe.transport")
+
+
+def require_verify(check: Verify) -> None:
+    if check is not None and check != "owner" and not callable(check):
+        raise ValueError(f'verify_server={check!r}: give "owner", a function or None')
+
+
+def verify(handle: int, address: Address, check: Verify, api: Kernel32) -> None:
+    """Check the server behind a pipe that a client has opened, before a byte is sent.
+
+    "owner" accepts a pipe of the current user, of the system or of the Administrators. A program
+    that runs elevated does not accept a pipe that an ordinary program of its user may have made:
+    it wants one of the system, of the Administrators, or with a high integrity label.
+
+    Raises:
+        PermissionError: It is not the server that is wanted.
+        ValueError: ``check`` is not one of the possible values.
+    """
+    if check is None:
+        return
+    require_verify(check)
+    if check == "owner":
+        code, owner = api.pipe_owner(handle)
+        user = "" if code else api.process_sids()[1]
+        if api.is_elevated() and api.pipe_level(handle)[1] < HIGH_LEVEL:
+            if owner_is_trusted(owner, ""):
+                return
+            why = f"this program is elevated, and {owner or 'its maker'} need not be"
+        else:
+            if owner_is_trusted(owner, user):
+                return
+            why = f"it belongs to {owner or 'an unknown user'}, not to this user"
+    else:
+        if check(peer_of(handle, api, server_end=False)):
+            return
+        why = "verify_server turned it down"
+    text = f"not the server that is wanted: {why} (verify_server=None turns this check off)"
+    raise PermissionError(errno.EACCES, text, address.path)
+
+
+def peer_of(handle: int, api: Kernel32, *, server_end: bool) -> PeerIdentity:
+    """Return the identity of the other end of the pipe.
+
+    At the server's end ``sid`` is the user of the client's token. It is None for a client that
+    stays anonymous and, for most clients, until something that they sent was read. At the
+    client's end it is the owner of the pipe. An unexpected error of Windows leaves it None.
+    """
+    if server_end:
+        code, sid = api.client_sid(handle)
+        if code not in (0, ERROR_CANNOT_IMPERSONATE, ERROR_CANT_OPEN_ANONYMOUS):
+            _log.debug("the client of a pipe cannot be identified: Windows error %d", code)
+    else:
+        code, owner = api.pipe_owner(handle)
+        sid = owner or ""
+    return PeerIdentity(
+        pid=api.GetNamedPipeProcessId(handle, server=not server_end),
+        sid=sid or None,
+        session=api.GetNamedPipeSessionId(handle, server=not server_end),
+    )
