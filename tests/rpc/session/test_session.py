@@ -199,7 +199,9 @@ def test_calls_over_the_limit_wait(make_wire: Callable[..., Wire], api: API) -> 
     first, second = session.next_call(), session.next_call()
     assert first is not None and second is not None
     assert session.next_call() is None
-    assert session.full  # two run, two wait, two more do as bytes; nothing more is to be read
+    assert (
+        not session.may_read
+    )  # two run, two wait, two more do as bytes; nothing more is to be read
     assert session.in_flight == 6
     first.run()
     third = session.next_call()

@@ -24,7 +24,7 @@ class Answers:
 
 @pytest.fixture
 def connection(monkeypatch: pytest.MonkeyPatch) -> Answers:
-    monkeypatch.setattr("npipe.rpc.threads.spin_read._cores", lambda: 2)
+    monkeypatch.setattr("npipe.rpc.threads.spin_read.cores", lambda: 2)
     return Answers()
 
 
@@ -72,7 +72,7 @@ def test_one_at_a_time_looks(connection: Answers) -> None:
 
 
 def test_on_one_core_nobody_looks(connection: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("npipe.rpc.threads.spin_read._cores", lambda: 1)
+    monkeypatch.setattr("npipe.rpc.threads.spin_read.cores", lambda: 1)
     reads = SpinReader(threading.Lock())
     assert all(read(reads, connection) is None for _ in range(1000))
     assert not connection.looked

@@ -151,7 +151,7 @@ class Driver(asyncio.Protocol):
         self.session = session = _Session(
             self._dispatcher,
             limits=self.limits,
-            wrap=self._framing.wrap,
+            framing=self._framing,
             connection_id=self._connection_id,
             peer=transport.get_extra_info("peer"),
             on_subscription=self._subscribed,
@@ -166,23 +166,27 @@ class Driver(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.bytes_in += len(data)
-        framing = self._framing
+        framing, queue = self._framing, self.session.send_queue
+        queue.on_put = None  # what is answered at once is written by ``pump``, and wakes nobody
         try:
-            messages = framing.feed(data)
+            complete = self.session.feed(data)
         except ProtocolError as error:
             self._violated(error)
             return
-        if messages:
-            self.session.receive(messages)
+        if complete:
             self.pump()
-        self._clock.has_read(bool(messages), framing.pending)
+        else:
+            queue.on_put = self.wake
+            if queue.messages:  # queued meanwhile by another thread
+                self.wake()
+        self._clock.has_read(complete, framing.pending)
         if framing.error is not None:
             self._violated(framing.error)
 
     def eof_received(self) -> bool:
         """The other end sends no more. It still gets its replies, unless it is gone."""
         try:
-            self.session.receive(self._framing.eof())
+            self.session.feed_eof()
         except ProtocolError as error:
             self._reason = f"protocol error: {error}"
             self.session.refuse(error)
@@ -228,14 +232,14 @@ class Driver(asyncio.Protocol):
 
     def hold(self) -> None:
         """Begin nothing. What is read meanwhile is kept, for a call must have its turn as soon as
-        there is room, before pushes fill it again; see ``Session.full``."""
-        self.session.blocked = True
+        there is room, before pushes fill it again; see ``Session.may_read``."""
+        self.session.flow.hold(True)
 
     def _update_hold(self) -> None:
         # What a proxy reads from upstream does not go back there: its own writes hold up nothing.
         upstream = self._is_client and self.session.is_proxy
         peer_driver = self.peer_driver is not None and self.peer_driver.crowded
-        self.session.blocked = peer_driver or self.held or (self.crowded and not upstream)
+        self.session.flow.hold(peer_driver or self.held or (self.crowded and not upstream))
 
     def _release(self) -> None:
         """Go on, unless there is another cause not to."""
@@ -274,7 +278,7 @@ class Driver(asyncio.Protocol):
         self._executor.settle()
         if self.transport.is_closing():  # nothing can be written any more, so nothing is begun
             return
-        session, begin = self.session, self._executor.begin
+        session, flow, begin = self.session, self.session.flow, self._executor.begin
         self.pumping = True
         # A thread that sees these has queued its message before the last look, in ``flush``.
         session.send_queue.on_put = None
@@ -282,16 +286,16 @@ class Driver(asyncio.Protocol):
             while True:
                 while (call := session.next_call()) is not None:
                     begin(call)
-                if session.blocked or not session.stalled or self.transport.is_closing():
+                if flow.held or not flow.deferred or self.transport.is_closing():
                     break  # in the last case nothing leaves any more
-                session.stalled = False
+                flow.resume()
                 self.flush()
         finally:
             self.pumping = False
             session.send_queue.on_put = self.wake
             self.flush()
             self._executor.resume()
-        self._set_reading(not session.full)
+        self._set_reading(session.may_read)
         if (self._at_end or self._draining) and session.idle:
             self.close(self._reason)
 
@@ -340,7 +344,7 @@ class Driver(asyncio.Protocol):
     @property
     def behind(self) -> bool:
         """True while so much waits to leave that no call should be made or begun. Any thread."""
-        return self._room is not None or self.session.send_queue.crowded
+        return self._room is not None or self.session.send_queue.above_high_water
 
     @property
     def crowded(self) -> bool:
@@ -352,7 +356,7 @@ class Driver(asyncio.Protocol):
         while not self.transport.is_closing():
             if self._room is not None:
                 await asyncio.shield(self._room)
-            elif self.session.send_queue.crowded:  # many tasks call at the same time
+            elif self.session.send_queue.above_high_water:  # many tasks call at the same time
                 self.flush()
             else:
                 return

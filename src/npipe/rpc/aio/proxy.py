@@ -55,7 +55,7 @@ class Proxy(Server):
         super()._opened(link)
         if link.transport.is_closing():  # refused
             return
-        link.session.is_proxy = True
+        link.session.become_proxy()
         link.hold()  # nothing is begun before there is somewhere to pass it on to
         task = link.loop.create_task(self._join(link))
         self._joining.add(task)

@@ -120,7 +120,7 @@ class Spread(Server):
             dial = partial(self._dial, link)
             self._spreading[link] = Spreading(link.session, self._balancer, dial)
             return
-        link.session.is_proxy = True
+        link.session.become_proxy()
         link.hold()  # nothing is begun before there is somewhere to pass it on to
         self._run(self._bind(link))
 

@@ -36,7 +36,8 @@ decode_cancel = msgspec.json.Decoder(_Cancel).decode
 
 def join_sessions(one: Session, other: Session) -> None:
     """Have each pass on to the other the calls and notifications that it receives."""
-    one.is_proxy = other.is_proxy = True
+    one.become_proxy()
+    other.become_proxy()
     one.forward = Relay(one, other)
     other.forward = Relay(other, one)
 

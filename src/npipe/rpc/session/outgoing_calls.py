@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count, islice
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
@@ -25,6 +25,7 @@ from npipe.rpc.session.pending_calls import (
 from npipe.rpc.session.served_subscriptions import Push
 from npipe.rpc.wire.messages import (
     ABSENT,
+    BAD_JSON,
     MalformedReply,
     Message,
     UndecodableReply,
@@ -45,6 +46,16 @@ Members = Callable[[], Mapping[str, str]]
 OnPush = Callable[[Push | Exception], object]
 
 
+class _Result(msgspec.Struct, gc=False):
+    """A reply to a call of a batch that succeeded, as they mostly come: all in order."""
+
+    jsonrpc: Literal["2.0"]
+    id: int
+    result: Raw
+    error: None = None
+    method: None = None
+
+
 class _Progress(msgspec.Struct, gc=False):
     token: Raw
     value: Raw = ABSENT
@@ -57,6 +68,7 @@ class _Request(msgspec.Struct, gc=False):
     params: Sequence[Any] | Mapping[str, Any] | UnsetType
 
 
+_decode_results = msgspec.json.Decoder(list[_Result]).decode
 _decode_progress = msgspec.json.Decoder(_Progress).decode
 _decode_push = msgspec.json.Decoder(Push).decode
 
@@ -70,19 +82,22 @@ class OutgoingCalls:
         self._send = send
         self._ids = count(1)  # next() is one step for every thread
         self._pending: dict[bytes, Pending] = {}
+        # Batches of which no call has been answered by itself, by the numbers of their first calls.
+        # Their calls are not in ``_pending``: a batch is in the one table or the other.
+        self._batches: dict[int, PendingBatch] = {}
         self.unsent: list[Pending] = []  # queued, and not taken yet
         self._subscribers: dict[bytes, OnPush] = {}
         self._ended = ""  # why there will be no more replies
         self.violation: ProtocolError | None = None  # by which the other end made it so
 
     def __len__(self) -> int:
-        """How many calls wait for an answer."""
-        return len(self._pending)
+        """How many calls wait for an answer; a batch counts as one while it is whole."""
+        return len(self._pending) + len(self._batches)
 
     @property
     def awaiting(self) -> bool:
         """True while the other end has something to send us: replies, or what it pushes."""
-        return bool(self._pending or self._subscribers)
+        return bool(self._pending or self._batches or self._subscribers)
 
     @property
     def subscribed(self) -> bool:
@@ -126,10 +141,15 @@ class OutgoingCalls:
                 for number, (method, params) in zip(numbers, entries, strict=True)
             ]
         )
-        group = PendingBatch([b"%d" % number for number in numbers], on_reply)
-        self._expect(group)
+        batch = PendingBatch(numbers, on_reply)
+        if self._ended:
+            raise ConnectionLost(self._ended, maybe_executed=False)
+        self._batches[numbers[0]] = batch
+        self.unsent.append(batch)
+        if self._ended:  # just now, by another thread, which may have missed this one
+            self.fail_all(self._ended)
         self._send(text)
-        return group
+        return batch
 
     def _traced_batch(self, entries: Sequence[Entry], numbers: Sequence[int]) -> bytes:
         """Encode a batch each of whose requests has the further members; empty without any."""
@@ -166,6 +186,9 @@ class OutgoingCalls:
 
     def cancel(self, pending: Pending) -> None:
         """Give a call up: tell the other end, drop its reply should it still come."""
+        if type(pending) is PendingBatch:
+            pending.given_up = True  # first: the thread that splits it looks at this after that
+            self._split(pending)
         for id in pending.ids:
             if self._pending.pop(id, None) is not None:
                 self._send(request("$/cancelRequest", b'{"id":' + id + b"}"))
@@ -184,6 +207,8 @@ class OutgoingCalls:
         that wait while the other end breaks the framing, in its ``violation``."""
         self._ended = self._ended or reason
         self._end_subscriptions()
+        for batch in tuple(self._batches.values()):
+            self._split(batch)
         while self._pending:
             try:
                 id, pending = self._pending.popitem()
@@ -200,9 +225,57 @@ class OutgoingCalls:
                 return
             on_push(self.violation or ConnectionLost(self._ended, maybe_executed=True))
 
+    def settle_whole(self, data: bytes) -> bool:
+        """Take the reply to a batch, as it mostly comes: each call succeeded, and all in order.
+
+        Args:
+            data: A message that begins with a bracket.
+
+        Returns:
+            False: it is not like that, and nothing has been done.
+        """
+        if not self._batches:
+            return False
+        try:
+            if not data.isascii():
+                data.decode()  # msgspec does not look inside a Raw
+            replies = _decode_results(data)
+        except BAD_JSON:
+            return False
+        batch = self._batches.get(replies[0].id) if replies else None
+        if batch is None or [reply.id for reply in replies] != batch.numbers:
+            return False
+        if self._batches.pop(replies[0].id, None) is not batch:  # given up just now
+            return False
+        batch.settle_all([reply.result for reply in replies])
+        return True
+
+    def _split(self, batch: PendingBatch) -> None:
+        """Enter each call of a batch by itself, if that has not been done."""
+        if self._batches.pop(batch.numbers[0], None) is not batch:
+            return
+        self._pending.update(dict.fromkeys(batch.ids, batch))
+        # Another thread may have looked for the calls just before they were entered.
+        if self._ended:
+            self.fail_all(self._ended)
+        elif batch.given_up:
+            self.cancel(batch)
+
+    def _find(self, id: bytes) -> Pending | None:
+        """Return what a reply with this id answers. A batch is split for that."""
+        pending = self._pending.get(id)
+        if pending is None and self._batches:
+            for batch in tuple(self._batches.values()):
+                if id in batch:
+                    self._split(batch)
+                    return batch
+        return pending
+
     def settle(self, reply: Message) -> None:
         """Take a reply."""
         id = bytes(reply.id)
+        if self._batches:
+            self._find(id)
         pending = self._pending.pop(id, None)
         if pending is None:
             self._settle_stray(reply)
@@ -211,6 +284,8 @@ class OutgoingCalls:
 
     def settle_batch(self, replies: list[Message]) -> None:
         """Take the reply to a batch; what it lacks will not come any more."""
+        for reply in replies:
+            self._find(bytes(reply.id))
         if self._settle_in_order(replies):
             return
         groups: dict[int, PendingBatch] = {}
@@ -227,7 +302,7 @@ class OutgoingCalls:
         False: it is not like that, and nothing has been done."""
         ids = [bytes(reply.id) for reply in replies]
         group = self._pending.get(ids[0])
-        if type(group) is not PendingBatch or group.ids != ids:
+        if type(group) is not PendingBatch or list(group.ids) != ids:
             return False
         taken = {id for id in ids if self._pending.pop(id, None) is group}
         outcomes = [
@@ -259,11 +334,12 @@ class OutgoingCalls:
     def take_progress(self, params: Raw) -> None:
         """Take a ``$/progress``. Raises what msgspec raises on bad params."""
         progress = _decode_progress(params)
-        pending = self._pending.get(bytes(progress.token))
-        if pending is None:
-            self.unmatched += 1
-        elif pending.on_progress is not None:
+        token = bytes(progress.token)
+        pending = self._pending.get(token)
+        if pending is not None and pending.on_progress is not None:
             pending.on_progress(progress.value)
+        elif pending is None and not any(token in batch for batch in tuple(self._batches.values())):
+            self.unmatched += 1
 
     def _expect(self, pending: Pending) -> None:
         if self._ended:
@@ -275,6 +351,8 @@ class OutgoingCalls:
 
     def _settle_all(self, pending: Pending, outcome: Outcome) -> None:
         """End what still waits of it."""
+        if type(pending) is PendingBatch:
+            self._split(pending)
         for id in pending.ids:
             if self._pending.pop(id, None) is not None:
                 pending.settle(id, outcome)
@@ -283,7 +361,7 @@ class OutgoingCalls:
         """A reply to nothing. An error without an id answers what could not be read: where only
         one thing waits, it is meant for that."""
         self.unmatched += 1
-        waiting = list(self._pending.values())
+        waiting: list[Pending] = [*self._pending.values(), *self._batches.values()]
         if bytes(reply.id) not in (b"", b"null") or not reply.error or not waiting:
             return
         if all(pending is waiting[0] for pending in waiting):

@@ -22,7 +22,9 @@ OnBatch = Callable[[list[Outcome]], object]
 class Pending(Protocol):
     """``sent``: some of its bytes may have left."""
 
-    ids: Sequence[bytes]
+    @property
+    def ids(self) -> Sequence[bytes]: ...
+
     on_progress: Callable[[Raw], object] | None
     sent: bool
 
@@ -50,15 +52,39 @@ class PendingCall:
 class PendingBatch:
     """The calls of a batch. ``on_reply`` gets all outcomes in order, once the last one is in."""
 
-    __slots__ = ("_count", "_on_reply", "_outcomes", "ids", "on_progress", "sent")
+    __slots__ = (
+        "_count",
+        "_ids",
+        "_on_reply",
+        "_outcomes",
+        "given_up",
+        "numbers",
+        "on_progress",
+        "sent",
+    )
 
-    def __init__(self, ids: list[bytes], on_reply: OnBatch) -> None:
-        self.ids: Sequence[bytes] = ids
+    def __init__(self, numbers: list[int], on_reply: OnBatch) -> None:
+        """``numbers`` are the ids of the calls, in ascending order."""
+        self.numbers = numbers
+        self.given_up = False
+        self._ids: list[bytes] = []
         self.on_progress: Callable[[Raw], object] | None = None
         self.sent = False
         self._on_reply = on_reply
         self._outcomes: dict[bytes, Outcome] = {}
         self._count = count(1)  # next() is one step for every thread
+
+    @property
+    def ids(self) -> Sequence[bytes]:
+        """The ids as JSON. Mostly nothing asks for them."""
+        if not self._ids:
+            self._ids = [b"%d" % number for number in self.numbers]
+        return self._ids
+
+    def __contains__(self, id: bytes) -> bool:
+        """Return whether a reply with this id answers one of the calls."""
+        first, last = self.numbers[0], self.numbers[-1]
+        return len(id) <= 20 and id.isdigit() and first <= int(id) <= last and id in self.ids
 
     def settle(self, id: bytes, outcome: Outcome) -> None:
         """Take how one of the calls ended."""

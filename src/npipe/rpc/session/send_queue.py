@@ -29,12 +29,12 @@ class Pushing(Protocol):
 class SendQueue:
     """A queue of messages, and the subscriptions that have something to be sent."""
 
-    __slots__ = ("_pushing", "_wrap", "closed", "mark", "messages", "on_put", "size")
+    __slots__ = ("_pushing", "_wrap", "closed", "high_water", "messages", "on_put", "size")
 
-    def __init__(self, wrap: Callable[..., bytes], mark: int) -> None:
-        """``wrap`` frames messages; ``mark`` is in bytes."""
+    def __init__(self, wrap: Callable[..., bytes], high_water: int) -> None:
+        """``wrap`` frames messages; ``high_water`` is in bytes."""
         self._wrap = wrap
-        self.mark = mark
+        self.high_water = high_water
         self.closed = False
         self.on_put: Callable[[], object] | None = None  # called, from any thread, after ``put``
         self.messages: list[bytes] = []  # not empty: there is something to be taken
@@ -46,8 +46,9 @@ class SendQueue:
         if not self.closed:
             self.messages.append(message)
             self.size += len(message)
-            if self.on_put is not None:
-                self.on_put()
+            on_put = self.on_put  # read once: another thread may take it away in between
+            if on_put is not None:
+                on_put()
 
     def put_pushes(self, subscription: Pushing) -> bool:
         """Note that a subscription has something to be taken, and had nothing. False: closed."""
@@ -61,12 +62,12 @@ class SendQueue:
         return bool(self._pushing)
 
     @property
-    def crowded(self) -> bool:
-        """True while more than ``mark`` bytes of messages wait to be taken. (Each subscription has
-        a limit of its own.)"""
-        if self.size > self.mark:  # rarely: count
+    def above_high_water(self) -> bool:
+        """True while more than ``high_water`` bytes of messages wait to be taken. (Each
+        subscription has a limit of its own.)"""
+        if self.size > self.high_water:  # rarely: count
             self.size = sum(map(len, self.messages[:]))
-        return self.size > self.mark
+        return self.size > self.high_water
 
     def take(self, *, pushes: bool = False) -> bytes:
         """Return all bytes to be written, each message framed; with ``pushes`` also some of what

@@ -3,15 +3,15 @@
 Sans-I/O: no socket, no thread, no clock. Both ends are alike, each may call and serve. A shell
 (threads: ``link``; asyncio: ``aio``) drives it:
 
-    session.receive(framing.feed(data))       # what arrived
+    session.feed(data)                        # what arrived
     while call := session.next_call():        # everything else has been answered by now
         ...run it: call.run() here or in a thread, await call.run_async() in a task...
     write(session.take())                     # once for all that one read brought
     while session.has_pushes: write(session.take(pushes=True))  # what subscriptions have, in turn
 
 Where the other end reads more slowly than it asks, ``next_call`` gives out nothing and the session
-is ``stalled``: what is queued has to leave first. It may be read from even so, until it is
-``full``: what must not wait behind calls is found and done.
+is deferred (see ``flow_control``): what is queued has to leave first. It may be read from even so,
+as long as it ``may_read``: what must not wait behind calls is found and done.
 
 Threads: any method may be called from any thread at any time, except that ``take`` and what
 follows it needs the shell's write lock. There is no lock in here: each shared thing is changed in
@@ -42,6 +42,7 @@ from npipe.rpc.limits import Limits
 from npipe.rpc.service.api import Method
 from npipe.rpc.service.dispatcher import CANCELLED, TOO_LARGE, Dispatcher, ToThread
 from npipe.rpc.session.call_log import log_call
+from npipe.rpc.session.flow_control import FlowControl
 from npipe.rpc.session.outgoing_calls import OutgoingCalls
 from npipe.rpc.session.pending_calls import Pending
 from npipe.rpc.session.receive_queue import ReceiveQueue
@@ -49,6 +50,8 @@ from npipe.rpc.session.send_queue import SendQueue
 from npipe.rpc.session.served_calls import ServedBatch, ServedCall
 from npipe.rpc.session.served_subscriptions import ServedSubscription, ServedSubscriptions
 from npipe.rpc.session.timing import BOUNDS, OTHER, Timing
+from npipe.rpc.wire.framing import Framing
+from npipe.rpc.wire.json_stream import JSONStream
 from npipe.rpc.wire.messages import (
     BAD_JSON,
     InvalidMessage,
@@ -57,6 +60,7 @@ from npipe.rpc.wire.messages import (
     encode,
     error_reply,
     parse,
+    parse_one,
     result_reply,
     trace_members,
 )
@@ -87,15 +91,25 @@ class Session:
         dispatcher: Dispatcher,
         *,
         limits: Limits | None = None,
-        wrap: Callable[..., bytes] = lambda *messages: b"\n".join((*messages, b"")),
+        framing: Framing | None = None,
         connection_id: int = 0,
         peer: PeerIdentity | None = None,
         on_subscription: Callable[[ServedSubscription], object] | None = None,
         on_pushes: Callable[[], object] | None = None,
     ) -> None:
-        """``wrap`` frames messages to be sent. ``on_subscription`` is told of each subscription
-        once its id is on the way: the shell then runs it. ``on_pushes()`` is called, from any
-        thread, when ``has_pushes`` becomes true."""
+        """Begin a session.
+
+        Args:
+            dispatcher: What is served.
+            limits: Of everything that the peer controls.
+            framing: Tells messages apart in the bytes that are fed, and frames those that are
+                taken; None: a JSON stream.
+            connection_id: The number of the connection in the log.
+            peer: Who is at the other end.
+            on_subscription: Called with each subscription once its id is on the way; it has to
+                run it.
+            on_pushes: Called, from any thread, when ``has_pushes`` becomes true.
+        """
         self.dispatcher = dispatcher
         self.limits = limits or Limits()
         self.connection_id = connection_id
@@ -104,9 +118,9 @@ class Session:
         self.is_proxy = False  # a proxy's: all keeps its order, and goes out elsewhere
         self.forwarded_calls: Sized = ()  # the calls that it took and has not answered
         self.closed = False
-        self.blocked = False  # set by a shell while what it took does not leave: begin nothing
-        self.stalled = False  # something was not begun since too much waits to leave
-        self.send_queue = SendQueue(wrap, self.limits.queue_bytes)
+        self.framing = framing or JSONStream(self.limits.message_bytes, self.limits.depth)
+        self.send_queue = SendQueue(self.framing.wrap, self.limits.queue_bytes)
+        self.flow = FlowControl(self.send_queue)
         self.send = self.send_queue.put  # queue a message to be written
         self.subscriptions = ServedSubscriptions(
             self, on_subscription or (lambda subscription: None)
@@ -126,6 +140,58 @@ class Session:
 
     # What arrives
 
+    def feed(self, data: bytes) -> bool:
+        """Take bytes that were read. ``next_call`` then works on what they complete.
+
+        Messages that can be answered at once are answered here, if nothing waits before them.
+
+        Args:
+            data: What was read; not empty. One thread at a time may feed.
+
+        Returns:
+            Whether a message was complete.
+
+        Raises:
+            ProtocolError: The peer broke a limit, and no message came before that.
+        """
+        queue = self._receive_queue
+        if not (queue.new or queue.later or self._ready) and data.isascii():
+            lines = self.framing.guess(data)
+            taken = self._take_guesses(lines) if lines else 0
+            if taken:
+                if taken == len(lines):
+                    return True
+                data = b"\n".join(lines[taken:]) + b"\n"
+                queue.new.extend(self.framing.feed(data))
+                return True
+        messages = self.framing.feed(data)
+        queue.new.extend(messages)
+        return bool(messages)
+
+    def feed_eof(self) -> None:
+        """Note that no more bytes will come; a last message may be complete only now.
+
+        Raises:
+            ProtocolError: The bytes ended in the middle of a message.
+        """
+        self._receive_queue.new.extend(self.framing.eof())
+
+    def _take_guesses(self, lines: list[bytes]) -> int:
+        """Do what messages ask until one has to be run, or is none; return how many were taken."""
+        taken, flow, queue = 0, self.flow, self.send_queue
+        for line in lines:
+            if queue.size > queue.high_water or flow.blocked or flow.held:
+                break
+            message = parse_one(line)
+            if message is None:
+                break
+            call = self._take(message, None)
+            taken += 1
+            if call is not None:
+                self._ready.append(call)
+                break
+        return taken
+
     def receive(self, messages: Iterable[bytes]) -> None:
         """Take complete messages, as framing found them. ``next_call`` then works on them."""
         self._receive_queue.new.extend(messages)
@@ -133,8 +199,8 @@ class Session:
     def next_call(self) -> ServedCall | None:
         """Answer what can be answered at once; return the next call that has to be run, if any.
 
-        None also when as many calls are in flight as may be, or when it is ``stalled``: ask again
-        when one has ended, or when what is queued has left.
+        None also when as many calls are in flight as may be, or when back-pressure defers them:
+        ask again when one has ended, or when what is queued has left.
         """
         limit = self.limits.calls
         new, later, given_up = (
@@ -143,9 +209,12 @@ class Session:
             self._receive_queue.given_up,
         )
         ready, active = self._ready, self._active
-        send_queue = self.send_queue
+        send_queue, flow = self.send_queue, self.flow
         call: ServedCall | None
-        while not (self.blocked or (send_queue.size > send_queue.mark and self._is_behind())):
+        # The first half is the second, quicker, in the state OPEN.
+        while (
+            send_queue.size <= send_queue.high_water and not (flow.blocked or flow.held)
+        ) or flow.may_begin_call:
             try:
                 if ready and len(active) < limit:
                     call = ready.popleft()
@@ -153,11 +222,7 @@ class Session:
                     self._receive_queue.look_ahead(self._take_other)
                     return None
                 elif new or later:
-                    message = parse(later.popleft() if later else new.popleft())
-                    if type(message) is not Message:
-                        self._take_other(message)
-                        continue
-                    call = self._take(message, None)
+                    call = self._take_data(later.popleft() if later else new.popleft())
                     if call is None:  # answered: the common case
                         continue
                 else:
@@ -171,9 +236,19 @@ class Session:
                 ready.append(call)
             else:
                 return self._begin(call)
-        self.stalled = bool(new or later or ready)
+        flow.defer(bool(new or later or ready))
         if not self.is_proxy:
             self._receive_queue.look_ahead(self._take_other)
+        return None
+
+    def _take_data(self, data: bytes) -> ServedCall | None:
+        """Do what a message asks, or return the call that does."""
+        if data[:1] == b"[" and self.outgoing_calls.settle_whole(data):
+            return None
+        message = parse(data)
+        if type(message) is Message:
+            return self._take(message, None)
+        self._take_other(message)
         return None
 
     def _begin(self, call: ServedCall) -> ServedCall:
@@ -182,14 +257,6 @@ class Session:
             call.cancel()
         return call
 
-    def _is_behind(self) -> bool:
-        return self.send_queue.crowded and not self.is_proxy
-
-    @property
-    def crowded(self) -> bool:
-        """True while so much waits to leave that no call should be made or begun."""
-        return self.blocked or self.send_queue.crowded
-
     @property
     def awaiting(self) -> bool:
         """True while the other end owes something. Then it must be read from, however slowly it
@@ -197,10 +264,10 @@ class Session:
         return self.outgoing_calls.awaiting and not self.is_proxy
 
     @property
-    def full(self) -> bool:
-        """True when nothing more should be read before a call has ended, or may begin."""
-        return bool(self._receive_queue.new) and (
-            self.crowded or len(self._ready) >= self.limits.calls
+    def may_read(self) -> bool:
+        """False when nothing more should be read before a call has ended, or may begin."""
+        return not self._receive_queue.new or not (
+            self.flow.must_wait or len(self._ready) >= self.limits.calls
         )
 
     @property
@@ -395,6 +462,17 @@ class Session:
     def has_pushes(self) -> bool:
         """True when a subscription has something to be taken."""
         return self.send_queue.has_pushes
+
+    def nothing_sent(self) -> None:
+        """Note that the write of what was taken last failed before its first byte: the calls in it
+        may be made again."""
+        for pending in self.in_write:
+            pending.sent = False
+
+    def become_proxy(self) -> None:
+        """Keep the order of everything, for it goes out on another connection."""
+        self.is_proxy = True
+        self.flow.forward()
 
     def measure(self, method: Method, seconds: float, call: ServedCall | None = None) -> None:
         """Add one call to the statistics. (Two threads at once may lose one: they are no bill.)"""

@@ -157,7 +157,7 @@ class Spreading:
         self._subscriptions: dict[bytes, _Subscription] = {}  # by the id that the client has
         self._count = 0  # calls without an answer: two may have the same id
         self._closed = False
-        source.is_proxy = True
+        source.become_proxy()
         source.forward = self
         source.forwarded_calls = self
 
@@ -200,7 +200,7 @@ class Spreading:
 
     def opened(self, upstream: Upstream, session: Session) -> None:
         """Note that an upstream is connected: what waited for that is sent."""
-        session.is_proxy = True
+        session.become_proxy()
         session.forward = _FromServer(self, upstream, session, self._source)
         upstream.session = session
         waiting, upstream.waiting = upstream.waiting, []

@@ -14,7 +14,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from npipe.errors import ClosedError, ProtocolError
 from npipe.rpc.session.served_calls import ServedCall
@@ -24,15 +24,30 @@ from npipe.rpc.threads.slow_calls import ConcurrencyLimits, SlowCallMonitor, sta
 from npipe.rpc.threads.spin_read import SpinReader
 from npipe.rpc.threads.waiter import ReplyWaiter
 from npipe.rpc.threads.writer import Writer
-from npipe.rpc.wire.framing import Framing
 from npipe.transport.base import Connection
 
-__all__ = ["Driver"]
+__all__ = ["ConnectionDriver", "Driver"]
 
 log = logging.getLogger("npipe.rpc")
 
 READ_SIZE = 65536  # bytes; what a Unix socket holds by default is about three times that
 GONE_SECONDS = 0.05  # between two looks whether a half-closed other end has gone for good
+
+
+class ConnectionDriver(Protocol):
+    """What a caller needs of a driver, be it ``Driver`` or on the event loop of a server."""
+
+    session: Session
+
+    @property
+    def closed(self) -> bool: ...
+    def await_room(self, until: float | None) -> bool: ...
+    def flush(self, until: float | None = None) -> None: ...
+    def flush_aside(self) -> None: ...
+    def push_soon(self) -> None: ...
+    def wait(self, reply: ReplyWaiter[Any], until: float | None) -> bool: ...
+    def interrupted(self) -> None: ...
+    def close(self, reason: str) -> None: ...
 
 
 class Driver:
@@ -42,7 +57,6 @@ class Driver:
         self,
         connection: Connection,
         session: Session,
-        framing: Framing,
         watch: SlowCallMonitor,
         concurrency: ConcurrencyLimits,
         *,
@@ -52,10 +66,9 @@ class Driver:
         """``on_close(link, reason)`` is called once. ``run_async`` starts an ``async def`` call."""
         self.connection = connection
         self.session = session
-        self.progress = 0  # calls ended in the reading thread; stands still while one is slow
+        self.progress = 0  # odd while the reading thread runs a call
         self.peer_driver: Driver | None = None  # in a proxy: where what is read here goes
         self.bytes_in = 0
-        self._framing = framing
         self._watch = watch
         self._on_close = on_close
         self._writer = Writer(
@@ -75,6 +88,7 @@ class Driver:
         self._state_lock = threading.Lock()
         self._reader: object = None  # who reads: a token, compared by identity
         self._current: ServedCall | None = None
+        self._seen = 0  # ``progress`` at the monitor's last look
         self._spin_reader = SpinReader(watch.looking)
         self._at_end = False  # the other end has finished sending
         self._closed = False
@@ -109,7 +123,7 @@ class Driver:
         try:
             while self._work(token):
                 self._answer()
-                if self.session.stalled and self._executor.catch_up():
+                if self.session.flow.deferred and self._executor.catch_up():
                     continue
                 if self.peer_driver is not None:
                     self.peer_driver.flush()
@@ -121,10 +135,10 @@ class Driver:
 
     def _read_once(self) -> bool:
         """Read, and hand over what has come. False: nothing more will. Raises as reading does."""
-        framing, session = self._framing, self.session
+        framing, session = self.session.framing, self.session
         if framing.error is not None:  # what came before it has been answered
             raise framing.error
-        if session.full:
+        if not session.may_read:
             self._wait_for_room()
             self._anew = True
         if self._partial or framing.pending:
@@ -133,10 +147,8 @@ class Driver:
         if not data:
             return False
         self.bytes_in += len(data)
-        messages = framing.feed(data)
-        session.receive(messages)
-        self._anew = bool(messages)
-        self._blank = not (messages or framing.pending)
+        self._anew = session.feed(data)
+        self._blank = not (self._anew or framing.pending)
         return True
 
     def _fail(self, error: Exception) -> None:
@@ -177,7 +189,7 @@ class Driver:
 
     def _watch_partial(self) -> None:
         """Give the rest of a message its time; take the deadline away once it is whole."""
-        partial = self._framing.pending > 0
+        partial = self.session.framing.pending > 0
         if partial != self._partial or (partial and self._anew):
             self._partial = partial
             seconds = self.session.limits.message_timeout
@@ -187,10 +199,10 @@ class Driver:
     def _wait_for_room(self, until: float | None = None) -> None:
         """Read no further while more calls wait than may. Raises TimeoutError."""
         room = self._executor.room
-        while self.session.full and not self._closed:
+        while not (self.session.may_read or self._closed):
             room.clear()
             left = None if until is None else max(0, until - time.monotonic())
-            if self.session.full and not room.wait(left):
+            if not self.session.may_read and not room.wait(left):
                 raise TimeoutError
 
     # Calls
@@ -203,41 +215,55 @@ class Driver:
             return True
         all_async = session.all_async
         watch = self._watch
-        watch.busy.add(self)
-        if not watch.awake:
-            watch.wake()
+        watch.add(self)
         while call is not None:
             method = call.method
             if method.is_async or all_async or method.slow or method.own_thread:
                 self._executor.start(call)
             else:
                 self._current = call
+                self.progress += 1
                 call.run()
                 with self._state_lock:  # or take_over could make a second reader meanwhile
-                    self._current = None
-                    self.progress += 1
                     taken_over = self._reader is not token
+                    if not taken_over:
+                        self._current = None
+                        self.progress += 1
                 if taken_over:
                     self._executor.after_call()
                     return False
             call = session.next_call()
-        watch.busy.discard(self)
+        watch.discard(self)
         return True
 
-    def take_over(self, progress: int) -> None:
-        """Let a fresh thread read: the present one is still in the call that it was in."""
+    @property
+    def busy(self) -> bool:
+        """True while the reading thread runs a call."""
+        return bool(self.progress & 1)
+
+    def look(self) -> None:
+        """Have a fresh thread read if the present one is in the same call as at the last look."""
+        progress = self.progress
+        if progress & 1 and progress == self._seen:
+            self._take_over(progress)
+        self._seen = progress
+
+    def _take_over(self, progress: int) -> None:
         with self._state_lock:
-            call = self._current
+            call, before = self._current, self._reader
             if progress != self.progress or call is None or self._closed:
                 return
-            before = self._reader, call
+            # All of it before the thread starts, which may run the next call at once.
             self._reader, self._current = object(), None
-            self._watch.busy.discard(self)
+            self.progress += 1
+            self._watch.discard(self)
             call.method.slow = True
             try:
                 start_thread(self._read_as, self._thread_name, self._reader)
             except RuntimeError:  # no thread to be had: what waits goes on waiting
-                self._reader, self._current = before
+                self._reader, self._current = before, call
+                self.progress += 1  # odd again
+                self._watch.add(self)
 
     # Writing
 
@@ -252,7 +278,7 @@ class Driver:
         writer = self._writer
         if until is None:
             writer.flush()
-        elif (writer.keeps_time and not self.session.crowded) or not writer.flush_soon():
+        elif (writer.keeps_time and not self.session.flow.must_wait) or not writer.flush_soon():
             writer.flush(wait=False, until=until)
 
     def flush_aside(self) -> None:
@@ -270,7 +296,7 @@ class Driver:
 
     def await_room(self, until: float | None) -> bool:
         """Wait until one more call may be queued. False: it took too long."""
-        return not self.session.crowded or self._writer.await_room(until)
+        return not self.session.flow.must_wait or self._writer.await_room(until)
 
     def _answer(self) -> None:
         """Write the replies to what the reading thread has run. One that must read on, or read for
@@ -291,12 +317,12 @@ class Driver:
     def _finish(self, token: object) -> None:
         """The other end has finished sending. It still gets its replies, unless it is gone."""
         try:
-            self.session.receive(self._framing.eof())
+            self.session.feed_eof()
         except ProtocolError as error:
             self._complain(error)
         if not self._work(token):
             return  # the other thread will find the end again
-        if self.session.stalled and not self._executor.hold():
+        if self.session.flow.deferred and not self._executor.hold():
             self._executor.after_call()
         self._writer.flush()
         self._at_end = True
@@ -326,7 +352,7 @@ class Driver:
             if self._closed:
                 return
             self._closed = True
-        self._watch.busy.discard(self)
+        self._watch.discard(self)
         with contextlib.suppress(OSError):
             self.connection.close()
         with self._writer.lock:  # see _finish; every write ends at once now

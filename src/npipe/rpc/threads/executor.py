@@ -24,6 +24,8 @@ QUICK = 0.001  # seconds; a call of a slow method that takes less clears its nam
 class CallExecutor:
     """Runs calls. Its methods may be called from any thread."""
 
+    writes_may_wait = True
+
     def __init__(
         self,
         session: Session,
@@ -82,10 +84,10 @@ class CallExecutor:
                 else:
                     call.run()
                 writer.flush_replies()
-            elif not session.stalled or session.closed:
+            elif not session.flow.deferred or session.closed:
                 break
             else:
-                session.stalled = False
+                session.flow.resume()
                 writer.catch_up(None)
             self.room.set()
         self._on_pause()
@@ -107,7 +109,7 @@ class CallExecutor:
         """Wait a moment for what is queued to leave, since nothing is begun before. False: it takes
         longer, or must not be waited for. So read on: ``resume`` begins what waits."""
         session, writer = self._session, self._writer
-        session.stalled = False
+        session.flow.resume()
         if not session.awaiting and writer.can_cut and writer.catch_up(time.monotonic() + PATIENCE):
             return True
         if self.hold():

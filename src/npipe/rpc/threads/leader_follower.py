@@ -94,14 +94,14 @@ class LeaderFollowerDriver(Driver):
         """Read once and do what it asks for. False: the end."""
         if self._closed:
             return False
+        session = self.session
+        taken = session.calls + session.errors
         if not self._read_once():
             self._finish(None)
             return False
-        session = self.session
-        taken = session.calls + session.errors
         self._work(None)
-        if session.stalled:
-            session.stalled = False
+        if session.flow.deferred:
+            session.flow.resume()
             self._executor.hold()
         if taken != session.calls + session.errors:  # it may have made a reply to something
             self.flush_aside()
@@ -162,7 +162,7 @@ class LeaderFollowerDriver(Driver):
         super()._wait_for_room(self._leader_end)
 
     def _watch_partial(self) -> None:
-        partial = self._framing.pending > 0
+        partial = self.session.framing.pending > 0
         if partial != self._partial or (partial and self._anew):
             self._partial = partial
             seconds = self.session.limits.message_timeout if partial else None

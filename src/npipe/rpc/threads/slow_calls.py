@@ -1,4 +1,4 @@
-"""What the links of one server or client share: who takes long, and how many may run at a time."""
+"""Calls that take long, and limits on how many run at a time: shared by all connections."""
 
 from __future__ import annotations
 
@@ -14,56 +14,84 @@ __all__ = ["PATIENCE", "ConcurrencyLimits", "SlowCallMonitor", "start_thread"]
 PATIENCE = 0.010  # seconds; a switch of threads costs a hundredth of it
 
 
-class MonitoredDriver(Protocol):
-    """A link, as the watch sees it."""
+IDLE_ROUNDS = 100  # looks in vain, after which the monitor sleeps
 
-    progress: int
 
-    def take_over(self, progress: int) -> None: ...
+class Monitored(Protocol):
+    """Something that runs calls in a thread that others wait for."""
+
+    @property
+    def busy(self) -> bool:
+        """True while it has to be looked at."""
+
+    def look(self) -> object:
+        """Find out whether the same call runs as at the last look, ``PATIENCE`` ago, and act."""
 
 
 class SlowCallMonitor:
-    """Finds the calls that take long. One thread for all links of a server; asleep while idle."""
+    """Finds the calls that take long. One thread for all connections; asleep while nothing runs.
+
+    Two rules lose no wake-up:
+
+    * a thread that begins a call makes ``busy`` true first, and calls ``wake`` then if ``awake`` is
+      false;
+    * the monitor makes ``awake`` false first, and looks at ``busy`` then. From the one to the
+      moment at which it sleeps it holds ``_changed``, which ``wake`` needs.
+
+    So either the thread sees that the monitor goes to sleep, and wakes it, or the monitor sees the
+    call.
+    """
 
     def __init__(self) -> None:
-        self.busy: set[MonitoredDriver] = set()  # links that run a call in their reading thread
         self.awake = False
-        self.looking = threading.Lock()  # held by who looks for a message without sleeping
-        self._wake = threading.Event()
-        self._lock = threading.Lock()
+        self.looking = threading.Lock()  # held by the one connection that polls
+        self._running: set[Monitored] = set()
+        self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._stopped = False
 
+    def add(self, one: Monitored) -> None:
+        """Look at a driver from now on."""
+        self._running.add(one)
+        if not self.awake:
+            self.wake()
+
+    def discard(self, one: Monitored) -> None:
+        """Look at a driver no more."""
+        self._running.discard(one)
+
     def wake(self) -> None:
-        """Look at ``busy`` from now on. Cheap enough to be called for any link that adds itself
-        while ``awake`` is false."""
-        with self._lock:
+        """Look at everything from now on. Call it where ``awake`` is false."""
+        with self._changed:
             self.awake = True
             if self._thread is None and not self._stopped:
-                self._thread = start_thread(self._run, "npipe-watch")
-        self._wake.set()
+                self._thread = start_thread(self._run, "npipe-monitor")
+            self._changed.notify()
 
     def stop(self) -> None:
-        self._stopped = True
-        self._wake.set()
+        """End the thread."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify()
 
     def _run(self) -> None:
-        seen: dict[MonitoredDriver, int] = {}
-        idle_rounds = 0
+        idle = 0
         while not self._stopped:
             time.sleep(PATIENCE)
-            now = {link: link.progress for link in tuple(self.busy)}
-            for link, progress in now.items():
-                if seen.get(link) == progress:
-                    link.take_over(progress)
-            seen = now
-            idle_rounds = 0 if now else idle_rounds + 1
-            if idle_rounds > 100:  # a second without a call: sleep until the next
-                self.awake = False
-                self._wake.clear()
-                if not self.busy:
-                    self._wake.wait()
-                self.awake = True
+            busy = [one for one in tuple(self._running) if one.busy]
+            for one in busy:
+                one.look()
+            idle = 0 if busy else idle + 1
+            if idle > IDLE_ROUNDS:
+                self._sleep()
+
+    def _sleep(self) -> None:
+        """Wait for ``wake``, unless something is busy."""
+        with self._changed:
+            self.awake = False
+            if not (self._stopped or any(one.busy for one in tuple(self._running))):
+                self._changed.wait()
+            self.awake = True
 
 
 class ConcurrencyLimits:

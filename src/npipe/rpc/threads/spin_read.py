@@ -14,7 +14,7 @@ import threading
 
 from npipe.transport.base import Connection
 
-__all__ = ["SpinReader"]
+__all__ = ["SpinReader", "cores"]
 
 SECONDS = 50e-6  # twice what an answer from another core takes, and less than a wake-up there
 LONGEST_REST = 63  # reads after a failure: where it never pays it costs a microsecond a read
@@ -31,7 +31,7 @@ class SpinReader:
         self._turn = turn
         self._failures = 0
         # So many reads are left to sleep. All of them on one core: who looks keeps the other out.
-        self._rest = 0 if _cores() > 1 else sys.maxsize
+        self._rest = 0 if cores() > 1 else sys.maxsize
 
     def read(self, connection: Connection, size: int) -> bytes | None:
         """Return at most ``size`` bytes that come at once. None: read as usual."""
@@ -50,7 +50,7 @@ class SpinReader:
         return data
 
 
-def _cores() -> int:
+def cores() -> int:
     """Say on how many cores this process may run."""
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))

@@ -90,7 +90,7 @@ class Writer:
         """Write what is queued, or leave it to who writes now unless that is much already."""
         send_queue = self._session.send_queue
         if send_queue.messages:
-            self.flush(wait=self._session.blocked or send_queue.size > send_queue.mark)
+            self.flush(wait=self._session.flow.must_wait)
 
     def catch_up(self, until: float | None) -> bool:
         """Wait until what is queued has left. False: that took longer than ``until``."""
@@ -102,7 +102,7 @@ class Writer:
         finally:
             self._waiting.pop()
         self.flush(wait=False, until=until)  # it looks once more after it has let go of the lock
-        return not self._session.crowded
+        return not self._session.flow.must_wait
 
     def flush_soon(self) -> bool:
         """Have everything written, what subscriptions have queued too, by a thread that does
@@ -117,7 +117,7 @@ class Writer:
         session, room = self._session, threading.Event()
         self._for_room.append(room)
         try:
-            while session.crowded and not self._closed:
+            while session.flow.must_wait and not self._closed:
                 if not self.flush_soon():  # who queued it may have been interrupted before
                     self.flush(until=until)
                 left = None if until is None else max(0, until - time.monotonic())
@@ -136,12 +136,10 @@ class Writer:
 
     def _write_output(self, pushes: bool, until: float | None) -> None:
         session = self._session
-        send_queue = session.send_queue
         # First, or it would seem that there is room, and nothing to be written. What a proxy is
         # asked goes out elsewhere: that does not wait for this.
         self.writing = True
-        if send_queue.size > send_queue.mark and not session.is_proxy:
-            session.blocked = True
+        session.flow.write_begins()
         try:
             data = self._rest or session.take(pushes=pushes)
             if data:
@@ -152,11 +150,13 @@ class Writer:
             self._on_failure("the other end reads too slowly" if slow else str(error))
         except BaseException:  # KeyboardInterrupt: this may be half a message, so nothing follows
             self._rest = b""
-            self.writing = session.blocked = False
+            self.writing = False
+            session.flow.write_ends()
             self._on_failure("interrupted while writing")
             raise
         if not self._rest:
-            session.blocked = self.writing = False
+            session.flow.write_ends()
+            self.writing = False
             if self._for_room:
                 self._make_room()
 
@@ -200,8 +200,7 @@ class Writer:
 
     def _note_unsent(self) -> None:
         """Not one byte has left: who called may call again."""
-        for pending in self._session.in_write:
-            pending.sent = False
+        self._session.nothing_sent()
 
     def _make_room(self) -> None:
         for room in tuple(self._for_room):

@@ -47,6 +47,17 @@ class Framing(Protocol):
         the offence are returned first: then ``error`` is set, and the next call raises it.
         """
 
+    def guess(self, data: bytes) -> list[bytes]:
+        """Return the lines of ``data`` if each probably is one message, within every limit.
+
+        The caller parses them in order. A line that is JSON is one message: what separates messages
+        is known then without a scan. From the first line that is none, or that the caller does
+        not want to parse now, it has to ``feed`` everything. Nothing is kept here.
+
+        Returns:
+            Lines without their newline; empty where ``data`` has to be fed.
+        """
+
     def eof(self) -> list[bytes]:
         """Say that nothing more will come; return a last message that only now is complete.
 
@@ -102,6 +113,9 @@ class Auto(Reader):
             kind = ContentLength if data[0] in b"Cc" else JSONStream
             self._chosen = kind(self._max_bytes, self._max_depth)
         return self._chosen.feed(data)
+
+    def guess(self, data: bytes) -> list[bytes]:
+        return self._chosen.guess(data) if self._chosen else []
 
     def eof(self) -> list[bytes]:
         return self._chosen.eof() if self._chosen else []

@@ -65,6 +65,9 @@ class Reader:
                 raise
         return messages
 
+    def guess(self, data: bytes) -> list[bytes]:
+        return []
+
     def eof(self) -> list[bytes]:
         if self._error is not None:
             raise self._error
@@ -76,6 +79,8 @@ class Reader:
         raise Truncated(f"the stream ended in the middle of a message, after {len(held)} bytes")
 
     def wrap(self, *messages: bytes) -> bytes:
+        if len(messages) == 1 and messages[0].find(b"\n") < 0:  # mostly
+            return messages[0] + b"\n"
         lines = b"\n".join((*messages, b""))
         if lines.count(b"\n") == len(messages):
             return lines
@@ -112,6 +117,17 @@ class JSONStream(Reader):
     _open: Container | Word | None = None
     _begun = False  # a message, or a part of one, has been seen
     _shape = b""  # the outline of the last message that came alone in its chunk
+
+    def guess(self, data: bytes) -> list[bytes]:
+        if self._open is not None or self._error is not None or data[-1:] != b"\n":
+            return []
+        # Text of n bytes nests n / 2 deep at most, so a short line is within the limit of depth.
+        short = min(self._max_bytes, 2 * self._max_depth)
+        if data.find(b"\n") == len(data) - 1:
+            return [data[:-1]] if len(data) <= short else []
+        lines = data.split(b"\n")
+        lines.pop()
+        return lines if max(map(len, lines)) <= short else []
 
     def feed(self, data: bytes) -> list[bytes]:
         # The hot path: nothing held, and a batch of lines with one message each.

@@ -145,6 +145,19 @@ def parse(data: bytes) -> Parsed:
     return _parse_slowly(data)
 
 
+def parse_one(data: bytes) -> Message | None:
+    """Decode one message that is sound and not a batch; None: ``parse`` says what it is.
+
+    Args:
+        data: Bytes of ASCII, be they JSON or not.
+    """
+    try:
+        message = _decode_message(data)
+    except BAD_JSON:
+        return None
+    return message if _is_sound(message) else None
+
+
 def _is_sound(message: Message) -> bool:
     # A message is a request or a reply, never both; an id is a string, a number or null.
     if (message.result is ABSENT is message.error) is (message.method is UNSET):
