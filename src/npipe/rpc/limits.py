@@ -44,7 +44,7 @@ class Limits:
     write_timeout: float | None = 30.0
     """Seconds in which the other end must take something of what is being written. Longer: the
     connection is dropped, for a message half written can be followed by nothing. One that reads is
-    never dropped. (Bytes leave in portions: on Linux, of up to 160 KiB; with asyncio on Windows,
+    never dropped. (Bytes leave in portions: on Linux, of up to 32 KiB; with asyncio on Windows,
     all that is given to the loop at once is one, so a reply of 20 MiB needs 0.7 MiB a second.)"""
     message_timeout: float | None = 30.0
     """Seconds from the first to the last byte of a message."""

@@ -13,7 +13,7 @@ from msgspec import Raw
 from npipe.errors import ConnectionLost, ProtocolError, RPCError
 from npipe.rpc.session.outgoing_calls import Entry
 from npipe.rpc.session.pending_calls import Outcome, Pending
-from npipe.rpc.threads.driver import Driver
+from npipe.rpc.threads.driver import ConnectionDriver
 from npipe.rpc.threads.subscription import ClientSubscription
 from npipe.rpc.threads.waiter import ReplyWaiter
 from npipe.rpc.wire.messages import BAD_JSON, encode
@@ -28,7 +28,9 @@ QUEUE_SIZE = 20_000  # items that a subscription holds for a slow program; geth'
 class Caller:
     """Makes calls over one link. Any number of threads may use it at once."""
 
-    def __init__(self, link: Callable[[], Driver], *, timeout: float | None = None) -> None:
+    def __init__(
+        self, link: Callable[[], ConnectionDriver], *, timeout: float | None = None
+    ) -> None:
         """``link()`` gives the link to use."""
         self._get_link = link
         self._timeout = timeout
@@ -60,7 +62,7 @@ class Caller:
         hear = None if on_progress is None else _hear(on_progress)
         deadline = Deadline(self._timeout if timeout is None else timeout)
 
-        def send(link: Driver) -> list[Outcome]:
+        def send(link: ConnectionDriver) -> list[Outcome]:
             reply: ReplyWaiter[Outcome] = ReplyWaiter()
             _await_room(link, deadline)
             pending = link.session.outgoing_calls.call(method, text, reply, hear)
@@ -95,7 +97,7 @@ class Caller:
             return []
         deadline = Deadline(self._timeout if timeout is None else timeout)
 
-        def send(link: Driver) -> list[Outcome]:
+        def send(link: ConnectionDriver) -> list[Outcome]:
             reply: ReplyWaiter[list[Outcome]] = ReplyWaiter()
             _await_room(link, deadline)
             pending = link.session.outgoing_calls.batch(calls, reply)
@@ -156,7 +158,7 @@ class Caller:
             return self.call("modules", timeout=timeout, result_type=dict[str, str])  # type: ignore[no-any-return]
 
     def _exchange(
-        self, send: Callable[[Driver], list[Outcome]], *, idempotent: bool
+        self, send: Callable[[ConnectionDriver], list[Outcome]], *, idempotent: bool
     ) -> list[Outcome]:
         """Send over the link and return what became of it. Here a client decides to send again."""
         return send(self._get_link())
@@ -170,13 +172,15 @@ class Deadline:
         self.end = None if seconds is None else time.monotonic() + seconds
 
 
-def _await_room(link: Driver, deadline: Deadline) -> None:
+def _await_room(link: ConnectionDriver, deadline: Deadline) -> None:
     """Wait until the other end has read what was sent before. Raises TimeoutError."""
     if not link.await_room(deadline.end):
         raise TimeoutError(f"could not be sent within {deadline.seconds} seconds")
 
 
-def _await(link: Driver, reply: ReplyWaiter[T], pending: Pending, deadline: Deadline) -> T:
+def _await(
+    link: ConnectionDriver, reply: ReplyWaiter[T], pending: Pending, deadline: Deadline
+) -> T:
     """Send what was queued, wait for the reply. When it does not come in time: cancel it, raise
     TimeoutError."""
     try:
@@ -194,7 +198,7 @@ def _await(link: Driver, reply: ReplyWaiter[T], pending: Pending, deadline: Dead
     return reply.outcome
 
 
-def _give_up(link: Driver, pending: Pending) -> None:
+def _give_up(link: ConnectionDriver, pending: Pending) -> None:
     link.session.outgoing_calls.cancel(pending)
     link.flush_aside()
 

@@ -19,7 +19,7 @@ from npipe.rpc.service.dispatcher import Dispatcher
 from npipe.rpc.session.outgoing_calls import Members
 from npipe.rpc.session.pending_calls import Outcome
 from npipe.rpc.threads.caller import Caller
-from npipe.rpc.threads.driver import Driver
+from npipe.rpc.threads.driver import ConnectionDriver, Driver
 from npipe.rpc.threads.endpoints import Endpoint, open_endpoint
 from npipe.rpc.threads.leader_follower import LeaderFollowerDriver
 from npipe.rpc.threads.runtime import Runtime
@@ -143,7 +143,7 @@ class Client(Caller):
         return link
 
     def _exchange(
-        self, send: Callable[[Driver], list[Outcome]], *, idempotent: bool
+        self, send: Callable[[ConnectionDriver], list[Outcome]], *, idempotent: bool
     ) -> list[Outcome]:
         pause, give_up = FIRST_PAUSE, 0.0
         while True:

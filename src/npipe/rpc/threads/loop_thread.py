@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from npipe.rpc.handlers.coroutine_feed import run_subscription_async
 
@@ -20,9 +20,19 @@ if TYPE_CHECKING:
     from npipe.rpc.service.api import Method
     from npipe.rpc.session.served_calls import ServedCall
     from npipe.rpc.session.served_subscriptions import ServedSubscription
-    from npipe.rpc.threads.executor import CallExecutor
 
 __all__ = ["LoopThread"]
+
+
+class Owner(Protocol):
+    """What a call belongs to."""
+
+    @property
+    def writes_may_wait(self) -> bool:
+        """True where ``after_async_call`` may have to wait for a peer that reads slowly."""
+
+    def after_async_call(self) -> None:
+        """Write the reply, and begin what had to wait for that."""
 
 
 class LoopThread:
@@ -35,7 +45,7 @@ class LoopThread:
         self._concurrency: dict[str, asyncio.Semaphore] = {}  # the loop's thread's
         self._stopped = False
 
-    def run_call(self, executor: CallExecutor, call: ServedCall) -> None:
+    def run_call(self, owner: Owner, call: ServedCall) -> None:
         """Start a call; its reply is written when it ends. Cancelling it cancels the task."""
 
         import asyncio
@@ -46,7 +56,10 @@ class LoopThread:
                     await call.run_async()
             finally:
                 call.fail(asyncio.CancelledError())  # if it was, while it waited at its gate
-                await _apart(executor.after_async_call)
+                if owner.writes_may_wait:
+                    await _in_executor(owner.after_async_call)
+                else:
+                    owner.after_async_call()
 
         if not self._start(call, run):
             call.fail(asyncio.CancelledError())
@@ -134,7 +147,7 @@ async def _cancel_all() -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _apart(function: Any) -> None:
+async def _in_executor(function: Callable[[], object]) -> None:
     """Run what may wait for a slow reader where it does not hold up the loop."""
     import asyncio
 

@@ -12,7 +12,7 @@ from npipe.rpc.session.forwarding import join_sessions
 from npipe.rpc.threads.driver import Driver
 from npipe.rpc.threads.endpoints import Endpoint, open_endpoint
 from npipe.rpc.threads.runtime import Runtime
-from npipe.rpc.threads.server import Server
+from npipe.rpc.threads.server import Server, ServerDriver
 from npipe.rpc.threads.slow_calls import start_thread
 from npipe.transport.base import Connection
 
@@ -68,7 +68,7 @@ class Proxy(Server):
         other.start()
         link.start()
 
-    def _closed(self, link: Driver, reason: str) -> None:
+    def _closed(self, link: ServerDriver, reason: str) -> None:
         super()._closed(link, reason)
-        if link.peer_driver is not None:
+        if isinstance(link, Driver) and link.peer_driver is not None:
             link.peer_driver.close(reason)

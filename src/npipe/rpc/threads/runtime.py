@@ -1,10 +1,13 @@
-"""What all links of one server, or of one client, have in common, and how one is put together."""
+"""What all connections of one server, or of one client, share, and how a driver is put together."""
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections.abc import Callable
 from functools import partial
 
+from npipe.rpc.handlers import concurrency
 from npipe.rpc.handlers.thread_feed import start_subscription
 from npipe.rpc.handlers.to_thread import run_in_thread
 from npipe.rpc.limits import Limits
@@ -12,7 +15,11 @@ from npipe.rpc.service.dispatcher import Dispatcher
 from npipe.rpc.session.served_subscriptions import ServedSubscription
 from npipe.rpc.session.session import Session
 from npipe.rpc.threads.caller import Caller
-from npipe.rpc.threads.driver import Driver
+from npipe.rpc.threads.driver import ConnectionDriver, Driver
+from npipe.rpc.threads.loop.driver import LoopDriver
+from npipe.rpc.threads.loop.executor import LoopExecutor
+from npipe.rpc.threads.loop.leader import ServerLoop
+from npipe.rpc.threads.loop.pool import ThreadPool
 from npipe.rpc.threads.loop_thread import LoopThread
 from npipe.rpc.threads.slow_calls import ConcurrencyLimits, SlowCallMonitor, start_thread
 from npipe.rpc.wire import framing as framings
@@ -26,16 +33,18 @@ def _start(job: Callable[[], None]) -> None:
 
 
 class Runtime:
-    """Makes links that serve one dispatcher. ``stop`` ends the threads that they share."""
+    """Makes drivers that serve one dispatcher. ``stop`` ends the threads that they share."""
 
     def __init__(self, dispatcher: Dispatcher, limits: Limits | None, framing: str) -> None:
         framings.make(framing)  # a wrong name is an error here, not at the first client
         self.limits = limits or Limits()
         self._dispatcher = dispatcher
         self._framing = framing
-        self._watch = SlowCallMonitor()
+        self._monitor = SlowCallMonitor()
         self._concurrency = ConcurrencyLimits()
-        self._loop = LoopThread()
+        self._async_calls = LoopThread()
+        self._lock = threading.Lock()
+        self._loop: tuple[ServerLoop, LoopExecutor, ThreadPool] | None = None
 
     def open(
         self,
@@ -45,17 +54,65 @@ class Runtime:
         *,
         kind: type[Driver] = Driver,
     ) -> Driver:
-        """Put a link of this kind together. It reads only once it is started."""
+        """Put together a driver that has threads of its own. It reads only once it is started.
 
-        def on_subscription(subscription: ServedSubscription) -> None:
-            if subscription.is_async:
-                self._loop.run_subscription(subscription)
-            else:
-                start_subscription(subscription)
+        Args:
+            connection: Any connection.
+            id: Its number in the log.
+            on_close: Called once as ``on_close(driver, reason)``.
+            kind: The class of the driver.
+        """
+        session = self._new_session(connection, id, lambda: driver)
+        driver = kind(
+            connection,
+            session,
+            self._monitor,
+            self._concurrency,
+            on_close=on_close,
+            run_async=self._async_calls.run_call,
+        )
+        return driver
 
-        def on_pushes() -> None:
-            link.push_soon()
+    def start_loop(self) -> bool:
+        """Start the event loop that serves all connections of a server. Idempotent.
 
+        Returns:
+            False where there is none: on Windows.
+
+        Raises:
+            OSError: No descriptor is to be had.
+            RuntimeError: No thread is to be had.
+        """
+        if sys.platform == "win32":
+            return False
+        with self._lock:
+            if self._loop is None:
+                pool = ThreadPool(self._monitor.wake)
+                loop = ServerLoop(pool, self._monitor)
+                limits = concurrency.ConcurrencyLimits()
+                self._loop = loop, LoopExecutor(pool, limits, self._async_calls.run_call), pool
+            self._loop[0].start()
+        return True
+
+    def open_on_loop(
+        self, connection: Connection, id: int, on_close: Callable[[LoopDriver, str], object]
+    ) -> LoopDriver:
+        """Put together a driver on the event loop, which must have been started.
+
+        Args:
+            connection: A connection that is ``selectable``.
+            id: Its number in the log.
+            on_close: Called once as ``on_close(driver, reason)``.
+        """
+        assert self._loop is not None
+        loop, executor, _ = self._loop
+        session = self._new_session(connection, id, lambda: driver)
+        driver = LoopDriver(connection, session, loop, executor, on_close=on_close)
+        return driver
+
+    def _new_session(
+        self, connection: Connection, id: int, get_driver: Callable[[], ConnectionDriver]
+    ) -> Session:
         limits = self.limits
         framing = framings.make(
             self._framing, max_bytes=limits.message_bytes, max_depth=limits.depth
@@ -63,27 +120,28 @@ class Runtime:
         session = Session(
             self._dispatcher,
             limits=limits,
-            wrap=framing.wrap,
+            framing=framing,
             connection_id=id,
             peer=connection.peer,
-            on_subscription=on_subscription,
-            on_pushes=on_pushes,
+            on_subscription=self._run_subscription,
+            on_pushes=lambda: get_driver().push_soon(),
         )
         session.to_thread = partial(run_in_thread, _start)
-        run_async = self._loop.run_call
-        link = kind(
-            connection,
-            session,
-            framing,
-            self._watch,
-            self._concurrency,
-            on_close=on_close,
-            run_async=run_async,
-        )
-        session.remote = Caller(lambda: link)
-        return link
+        session.remote = Caller(get_driver)
+        return session
+
+    def _run_subscription(self, subscription: ServedSubscription) -> None:
+        if subscription.is_async:
+            self._async_calls.run_subscription(subscription)
+        else:
+            start_subscription(subscription)
 
     def stop(self) -> None:
-        """End what the links share. Idempotent."""
-        self._watch.stop()
-        self._loop.stop()
+        """End what the drivers share. Idempotent."""
+        self._monitor.stop()
+        self._async_calls.stop()
+        with self._lock:
+            if self._loop is not None:
+                loop, _, pool = self._loop
+                loop.stop()
+                pool.stop()

@@ -8,14 +8,14 @@ import threading
 import time
 from collections.abc import Iterable
 from itertools import count
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from npipe.address import Address
 from npipe.errors import ClosedError, InternalError
 from npipe.rpc.limits import Limits
 from npipe.rpc.service.api import API
 from npipe.rpc.service.dispatcher import Dispatcher, Middleware
-from npipe.rpc.session.server_stats import Stats
+from npipe.rpc.session.server_stats import Counted, Stats
 from npipe.rpc.threads.driver import Driver
 from npipe.rpc.threads.runtime import Runtime
 from npipe.rpc.threads.slow_calls import start_thread
@@ -28,6 +28,15 @@ __all__ = ["Server"]
 log = logging.getLogger("npipe.rpc")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.005, 1.0  # seconds between tries to accept, when it fails
+
+
+class ServerDriver(Counted, Protocol):
+    """What a server needs of a driver."""
+
+    @property
+    def idle(self) -> bool: ...
+    def start(self) -> None: ...
+    def close(self, reason: str) -> None: ...
 
 
 class Server:
@@ -68,7 +77,7 @@ class Server:
         self._runtime = Runtime(dispatcher, limits, framing)
         self.limits = self._runtime.limits
         self._listeners: list[Listener[Connection]] = []
-        self._links: set[Driver] = set()
+        self._links: set[ServerDriver] = set()
         self._ids = count(1)
         self._lock = threading.Lock()
         self._change = threading.Condition(self._lock)  # a link has ended
@@ -96,12 +105,18 @@ class Server:
         the server closes it."""
         with self._lock:
             self._listeners.append(listener)
+        self._runtime.start_loop()  # now: later there may be no descriptor left for it
         log.info("JSON-RPC service started (%s)", listener.address)
         start_thread(self._accept, f"npipe-accept {listener.address}", listener)
 
     def serve_connection(self, connection: Connection) -> None:
         """Serve one connection that you have made yourself; return at once."""
-        self._open(connection).start()
+        if not (connection.selectable and self._runtime.start_loop()):
+            self._open(connection).start()
+            return
+        driver = self._runtime.open_on_loop(connection, next(self._ids), self._closed)
+        self._enter(driver)
+        driver.start()
 
     def serve_stdio(self) -> None:
         """Serve whoever started this program, over standard input and output, until its end.
@@ -183,17 +198,21 @@ class Server:
                 connection.close()
 
     def _open(self, connection: Connection) -> Driver:
-        link = self._runtime.open(connection, next(self._ids), self._closed)
-        with self._lock:
-            self._links.add(link)
-        self._stats.connections += 1
-        session = link.session
-        log.debug("connection %06d opened by %s", session.connection_id, connection.peer)
-        if self._stopped.is_set():
-            link.close("server stopped")
-        return link
+        """Put together a driver with threads of its own."""
+        driver = self._runtime.open(connection, next(self._ids), self._closed)
+        self._enter(driver)
+        return driver
 
-    def _closed(self, link: Driver, reason: str) -> None:
+    def _enter(self, driver: ServerDriver) -> None:
+        with self._lock:
+            self._links.add(driver)
+        self._stats.connections += 1
+        session = driver.session
+        log.debug("connection %06d opened by %s", session.connection_id, session.peer)
+        if self._stopped.is_set():
+            driver.close("server stopped")
+
+    def _closed(self, link: ServerDriver, reason: str) -> None:
         log.debug("connection %06d closed (%s)", link.session.connection_id, reason)
         with self._change:
             self._links.discard(link)

@@ -1,0 +1,53 @@
+"""``@rpc.method(concurrency=n)``: how many calls of a method run at a time, for both flavours."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from npipe.rpc.service.api import Method
+
+__all__ = ["ConcurrencyLimits"]
+
+Run = Callable[[], object]
+
+
+class ConcurrencyLimits:
+    """Counts the running calls of each method over all connections of a server.
+
+    A call that has to wait needs no thread and no task for that. ``_lock`` guards both tables; no
+    call is begun under it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: dict[Method, int] = {}
+        self._waiting: dict[Method, deque[Run]] = {}
+
+    def enter(self, method: Method, run: Run) -> None:
+        """Begin a call now, or when one of the method's calls has ended.
+
+        Args:
+            method: The method that is called.
+            run: Called without arguments, perhaps by the thread that calls ``leave``; it must not
+                block.
+        """
+        with self._lock:
+            running = self._running.get(method, 0)
+            if running >= (method.options.concurrency or sys.maxsize):
+                self._waiting.setdefault(method, deque()).append(run)
+                return
+            self._running[method] = running + 1
+        run()
+
+    def leave(self, method: Method) -> None:
+        """Note that a call of the method has ended, and begin the next that waits."""
+        with self._lock:
+            waiting = self._waiting.get(method)
+            if not waiting:
+                self._running[method] -= 1
+                return
+            run = waiting.popleft()
+        run()

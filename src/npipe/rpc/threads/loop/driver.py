@@ -1,0 +1,454 @@
+"""One connection on the event loop of a server: bytes in, calls, bytes out. It never waits.
+
+Who may do what:
+
+* Only the leader of the loop reads, feeds the session and runs timers: ``on_event``, ``pump``,
+  ``on_timer``, and the attributes ``_eof`` and those of the time limits.
+* Any thread may write. The thread that gets ``_write_lock`` writes for all; a thread that does not
+  get it leaves its bytes to the holder, which looks again after it has let go. A write never
+  waits: what the system does not take stays in ``_unsent``, and the leader goes on with it when
+  the connection takes more.
+* ``_interest_lock`` guards what the loop waits for. That follows from the state, so whoever
+  changes the state calls ``_settle`` afterwards, and the last one to do so sees all changes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from npipe.errors import ClosedError, ProtocolError
+from npipe.rpc.threads.loop.poller import READ, WRITE
+
+if TYPE_CHECKING:
+    from npipe.rpc.session.session import Session
+    from npipe.rpc.threads.loop.executor import LoopExecutor
+    from npipe.rpc.threads.loop.leader import ServerLoop, Token
+    from npipe.rpc.threads.waiter import ReplyWaiter
+    from npipe.transport.base import Connection
+
+__all__ = ["LoopDriver"]
+
+log = logging.getLogger("npipe.rpc")
+
+READ_SIZE = 65536  # bytes
+GONE_SECONDS = 0.05  # between two looks whether a half-closed peer has gone for good
+
+
+class LoopDriver:
+    """Moves bytes between a connection and its session, and begins the session's calls."""
+
+    writes_may_wait = False
+
+    def __init__(
+        self,
+        connection: Connection,
+        session: Session,
+        loop: ServerLoop,
+        executor: LoopExecutor,
+        *,
+        on_close: Callable[[LoopDriver, str], object],
+    ) -> None:
+        """Put a driver together; it does nothing before ``start``.
+
+        Args:
+            connection: A connection that is ``selectable``.
+            session: Its state.
+            loop: Waits for the connection.
+            executor: Runs what the leader does not.
+            on_close: Called once as ``on_close(driver, reason)``.
+        """
+        self.connection = connection
+        self.session = session
+        self.fd = connection.fileno()
+        self.bytes_in = self.bytes_out = 0
+        self._loop = loop
+        self._executor = executor
+        self._on_close = on_close
+        self._closed = False
+        self._eof = False  # the peer has finished sending
+        self._at_end = False  # ... and the session knows
+        self._close_reason = ""  # close once everything has been written
+        self._write_lock = threading.Lock()
+        self._writing = False  # what was taken has not left yet
+        self._unsent: bytes | memoryview = b""
+        self._waiting_for_room: list[threading.Event] = []
+        self._interest_lock = threading.RLock()
+        self._interest = 0
+        # Time limits, by time.monotonic()
+        self._message_end: float | None = None  # for the rest of a message
+        self._write_end = 0.0  # for the peer to take something
+        self._active_at = 0.0  # when something was read or written last
+        self._resumed_at = 0.0  # when reading went on last
+        self._scheduled: float | None = None  # the next call of ``on_timer``
+
+    def start(self) -> None:
+        """Serve the connection from now on."""
+        self._loop.add(self)
+        limits = self.session.limits
+        if limits.idle_timeout is not None:
+            self._active_at = time.monotonic()
+            self._schedule(self._active_at + limits.idle_timeout)
+        self._update_interest()
+
+    # Reading: the leader's
+
+    def on_event(self, event: int, token: Token) -> bool:
+        """Deal with what the loop reports.
+
+        Returns:
+            False: another thread leads by now.
+        """
+        interest = self._interest
+        if event & ~READ and interest & WRITE:
+            self._flush(unsent=True)
+            if not self.pump(token):
+                return False
+        if event & ~WRITE and interest & READ:
+            try:
+                came = self._read()
+            except Exception as error:
+                self._fail(error)
+                return True
+            return not came or self.pump(token)
+        return True
+
+    def _read(self) -> bool:
+        """Read once. Return whether there may be something to do."""
+        data = self.connection.read_now(READ_SIZE)
+        if data is None:
+            return False
+        session = self.session
+        if data:
+            self.bytes_in += len(data)
+            self._note_read(session.feed(data))
+        else:
+            self._eof = True
+            try:
+                session.feed_eof()
+            except ProtocolError as error:
+                session.refuse(error)
+        return True
+
+    def _note_read(self, complete: bool) -> None:
+        """Keep the time limits: ``complete`` says that a message was."""
+        limits = self.session.limits
+        partial = self.session.framing.pending > 0
+        if not partial:
+            self._message_end = None
+        elif limits.message_timeout is not None and (complete or self._message_end is None):
+            self._message_end = time.monotonic() + limits.message_timeout
+            self._schedule(self._message_end)
+        if limits.idle_timeout is not None and (complete or partial):
+            self._active_at = time.monotonic()
+
+    def _fail(self, error: Exception) -> None:
+        """Close the connection, since reading failed."""
+        if isinstance(error, ProtocolError):
+            self._violated(error)
+        elif isinstance(error, ClosedError):
+            self.close("closed")
+        elif isinstance(error, OSError):
+            self.close(str(error))
+        else:
+            log.error("connection %06d: reading", self.session.connection_id, exc_info=error)
+            self.close("internal error")
+
+    def _violated(self, error: ProtocolError) -> None:
+        """Tell the peer what it did wrong, and close after that."""
+        self._close_reason = f"protocol error: {error}"
+        self.session.refuse(error)
+        self.flush()
+
+    # Calls
+
+    def pump(self, token: Token) -> bool:
+        """Begin what may begin, and write what that gave. The leader's.
+
+        Returns:
+            False: another thread leads by now, and this one has to leave.
+        """
+        try:
+            if not self._begin_calls(token):
+                self.after_call()
+                return False
+            if self.session.framing.error is not None and not (self._close_reason or self._eof):
+                self._violated(self.session.framing.error)
+            if self._eof and not self._at_end:
+                self._finish()
+            self._settle()
+        except Exception as error:  # a bug of ours costs this connection and no other
+            self._fail(error)
+        return True
+
+    def _begin_calls(self, token: Token) -> bool:
+        session, executor = self.session, self._executor
+        while not (self._close_reason or self._closed):
+            call = session.next_call()
+            if call is None:
+                self._flush()
+                if not session.flow.take_deferred():
+                    break
+            elif executor.belongs_elsewhere(call):
+                executor.start(self, call)
+            elif not self._loop.run_here(self, call, token):
+                return False
+        return True
+
+    def after_call(self) -> None:
+        """Write the reply of a call that this thread ran, and go on with what waited for that.
+
+        For threads of the pool: the functions run here.
+        """
+        session, flow, executor = self.session, self.session.flow, self._executor
+        while not self._close_reason:
+            self._flush()
+            call = session.next_call()
+            if call is None:
+                if not flow.take_deferred():
+                    break
+            elif executor.belongs_elsewhere(call):
+                executor.start(self, call)
+            else:
+                executor.run(self, call)
+        self._settle()
+
+    def after_async_call(self) -> None:
+        """Write the reply of a call; the leader goes on with what waited for that.
+
+        For threads in which no function may run: the event loop's, a generator's.
+        """
+        self.flush()
+        if self.session.has_waiting:
+            self._loop.request(self)
+
+    # Writing: any thread
+
+    def flush(self, until: float | None = None) -> None:
+        """Write what is queued, as far as the connection takes it.
+
+        Args:
+            until: Without meaning here: this never waits.
+        """
+        self._flush()
+        if self.session.flow.deferred and self.session.flow.may_begin_call:
+            self._loop.request(self)
+        self._settle()
+
+    flush_aside = flush  # as drivers that may have to wait do
+    push_soon = flush
+
+    def _flush(self, *, unsent: bool = False) -> None:
+        """Write what is queued; with ``unsent``, once, also what did not leave before."""
+        send_queue = self.session.send_queue
+        pushes = True  # once: a generator may be quicker than the peer, without an end
+        while (unsent or not self._unsent) and not self._closed:
+            if not (send_queue.messages or self._unsent or (pushes and send_queue.has_pushes)):
+                return
+            if not self._write_lock.acquire(blocking=False):
+                return  # the holder looks again after it has let go
+            try:
+                failure = self._write() if unsent or not self._unsent else ""
+            finally:
+                self._write_lock.release()
+            if failure:
+                self.close(failure)
+            unsent = pushes = False
+
+    def _write(self) -> str:
+        """Write once. Return why it failed; empty: it did not. Needs the write lock."""
+        session, begun = self.session, bool(self._unsent)
+        self._writing = True  # first: what is taken is no longer queued
+        session.flow.write_begins()
+        data = self._unsent or session.take(pushes=True)
+        try:
+            sent = self.connection.write_now(data) if data else 0
+        except OSError as error:
+            self._unsent = b""
+            if not begun:
+                session.nothing_sent()
+            return str(error)
+        if sent == len(data):
+            self._unsent = b""
+            self._wrote(sent)
+            session.flow.write_ends()
+            self._writing = False
+            self._make_room()
+        else:
+            self._unsent = memoryview(data)[sent:]
+            if sent or not begun:
+                self._wrote(sent)
+                if session.limits.write_timeout is not None:
+                    self._write_end = time.monotonic() + session.limits.write_timeout
+                    self._schedule(self._write_end)
+        return ""
+
+    def _wrote(self, sent: int) -> None:
+        self.bytes_out += sent
+        if self.session.limits.idle_timeout is not None:
+            self._active_at = time.monotonic()
+
+    def _make_room(self) -> None:
+        for room in tuple(self._waiting_for_room):
+            room.set()
+
+    def await_room(self, until: float | None) -> bool:
+        """Wait until one more call may be queued.
+
+        Args:
+            until: A ``time.monotonic()`` value; None: without a limit.
+
+        Returns:
+            False: it took too long.
+        """
+        flow = self.session.flow
+        if not flow.must_wait:
+            return True
+        room = threading.Event()
+        self._waiting_for_room.append(room)
+        try:
+            while flow.must_wait and not self._closed:
+                self.flush()  # the thread that queued it may have been interrupted before
+                if not flow.must_wait:
+                    break
+                if not room.wait(None if until is None else max(0, until - time.monotonic())):
+                    return False
+                room.clear()
+        finally:
+            self._waiting_for_room.remove(room)
+        return True
+
+    # Waiting for replies, for ``Caller``
+
+    def wait(self, reply: ReplyWaiter[Any], until: float | None) -> bool:
+        """Wait for the reply to a call over this connection. False: it has not come in time."""
+        return reply.wait(until)
+
+    def interrupted(self) -> None:
+        """Note that an exception (KeyboardInterrupt) ended ``wait``."""
+
+    # Time limits: the leader's
+
+    def _schedule(self, when: float) -> None:
+        if self._scheduled is None or when < self._scheduled:
+            self._scheduled = when
+            self._loop.schedule(self, when)
+
+    def on_timer(self, now: float) -> None:
+        """Enforce the time limits; nothing came that is not dealt with.
+
+        Args:
+            now: The moment, by ``time.monotonic()``.
+        """
+        self._scheduled = None
+        reason, ends = self._check_time(now) if not self._closed else ("", [])
+        if reason:
+            self.close(reason)
+        elif ends:
+            self._schedule(min(ends))
+
+    def _check_time(self, now: float) -> tuple[str, list[float]]:
+        """Return why to close, or when to look again."""
+        limits = self.session.limits
+        ends: list[float] = []
+        if self._at_end:
+            if _has_gone(self.connection):
+                return "the other end has gone", ends
+            ends.append(now + GONE_SECONDS)
+        if self._unsent and limits.write_timeout is not None:
+            if now >= self._write_end:
+                self._flush(unsent=True)  # a slow reader may have made less room than is reported
+            if self._unsent and now >= self._write_end:
+                return "the other end reads too slowly", ends
+            ends.append(self._write_end)
+        if self._message_end is not None and limits.message_timeout is not None:
+            end = max(self._message_end, self._resumed_at + limits.message_timeout)
+            if not self._interest & READ:  # it cannot be read: its time begins when it can
+                end = now + limits.message_timeout
+            if now >= end:
+                return "no complete message in time", ends
+            ends.append(end)
+        elif limits.idle_timeout is not None and not self._at_end:
+            busy = not self.idle or bool(self.session.subscriptions)
+            end = (now if busy else self._active_at) + limits.idle_timeout
+            if now >= end:
+                return "idle for too long", ends
+            ends.append(end)
+        return "", ends
+
+    # What the loop waits for, and the end
+
+    def _settle(self) -> None:
+        """Go by the state that the connection is in now. From any thread, after any change."""
+        if self._close_reason and not self._writing and not self.session.has_output:
+            self.close(self._close_reason)
+        elif self._at_end and self.idle:
+            self.close("the other end closed it")
+        else:
+            self._update_interest()
+
+    def _update_interest(self) -> None:
+        interest = self._wanted()
+        if interest == self._interest:
+            return
+        with self._interest_lock:
+            interest = 0 if self._closed else self._wanted()
+            before, self._interest = self._interest, interest
+            if interest != before:
+                if interest & ~before & READ:
+                    self._resumed_at = time.monotonic()
+                self._loop.change(self.fd, before, interest)
+
+    def _wanted(self) -> int:
+        interest = 0
+        if not (self._eof or self._close_reason or not self.session.may_read):
+            interest = READ
+        if self._unsent or self.session.send_queue.has_pushes:
+            interest |= WRITE
+        return interest
+
+    def _finish(self) -> None:
+        """Tell the session that the peer has finished sending. It still gets its replies."""
+        with self._write_lock:  # a write in progress first finds out whether it wrote anything
+            self._at_end = True
+            self.session.receive_eof()
+        self._flush()
+        self._schedule(time.monotonic() + GONE_SECONDS)
+
+    def close(self, reason: str) -> None:
+        """End the connection and everything on it. Idempotent; from any thread."""
+        with self._interest_lock:
+            if self._closed:
+                return
+            self._closed = True
+            before, self._interest = self._interest, 0
+            self._loop.remove(self)
+            if before:
+                self._loop.change(self.fd, before, 0)
+        with contextlib.suppress(OSError):
+            self.connection.close()
+        with self._write_lock:
+            self._unsent = b""
+            self.session.close(reason)
+        self._make_room()
+        self._on_close(self, reason)
+
+    @property
+    def idle(self) -> bool:
+        """True when the peer has all that it asked for."""
+        return self.session.idle and not self._writing
+
+    @property
+    def closed(self) -> bool:
+        """True once nothing can be sent any more."""
+        return self._closed or self._at_end
+
+
+def _has_gone(connection: Connection) -> bool:
+    with contextlib.suppress(OSError):
+        return connection.has_gone()
+    return True

@@ -1,0 +1,105 @@
+"""Where the calls of a server run that its leader does not run: the thread pool, the event loop."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from npipe.rpc.threads.loop.pool import ThreadPool
+
+if TYPE_CHECKING:
+    from npipe.rpc.handlers.concurrency import ConcurrencyLimits
+    from npipe.rpc.session.served_calls import ServedCall
+    from npipe.rpc.session.session import Session
+
+__all__ = ["LoopExecutor"]
+
+log = logging.getLogger("npipe.rpc")
+
+QUICK = 0.001  # seconds; a call of a slow method that takes less clears its name
+
+
+class Owner(Protocol):
+    """The connection that a call belongs to."""
+
+    writes_may_wait: bool
+
+    @property
+    def session(self) -> Session: ...
+
+    def after_call(self) -> None:
+        """Write the reply, and go on with what waited for that; functions may run here."""
+
+    def after_async_call(self) -> None:
+        """Write the reply; what waited for that goes on elsewhere."""
+
+
+class LoopExecutor:
+    """Runs calls of all connections of one server. Its methods may be called from any thread."""
+
+    def __init__(
+        self,
+        pool: ThreadPool,
+        limits: ConcurrencyLimits,
+        run_async: Callable[[Owner, ServedCall], object],
+    ) -> None:
+        """Put an executor together.
+
+        Args:
+            pool: Its threads run plain functions.
+            limits: Keep ``concurrency=n``.
+            run_async: Starts an ``async def`` call.
+        """
+        self._pool = pool
+        self._limits = limits
+        self._run_async = run_async
+
+    def belongs_elsewhere(self, call: ServedCall) -> bool:
+        """Say whether a call must not run in the thread that found it."""
+        method = call.method
+        return (
+            method.is_async or method.slow or method.own_thread or call.session.dispatcher.is_async
+        )
+
+    def start(self, driver: Owner, call: ServedCall) -> None:
+        """Run a call elsewhere: here only where no thread is to be had."""
+        method = call.method
+        if method.is_async or call.session.dispatcher.is_async:
+            self._run_async(driver, call)
+        elif method.options.concurrency is None:
+            self._start(driver, call, self._run_slow)
+        else:
+            self._limits.enter(method, lambda: self._start(driver, call, self._run_limited))
+
+    def run(self, driver: Owner, call: ServedCall) -> None:
+        """Run a call here. Never raises."""
+        try:
+            call.run()
+        except BaseException:  # SystemExit and the like: answered, and not our business
+            log.exception("connection %06d: a function", driver.session.connection_id)
+
+    def _start(
+        self,
+        driver: Owner,
+        call: ServedCall,
+        run: Callable[[Owner, ServedCall], None],
+    ) -> None:
+        try:
+            self._pool.start(partial(run, driver, call))
+        except RuntimeError:  # no thread to be had
+            run(driver, call)
+
+    def _run_slow(self, driver: Owner, call: ServedCall) -> None:
+        started = time.perf_counter()
+        self.run(driver, call)
+        if time.perf_counter() - started < QUICK:
+            call.method.slow = False
+        driver.after_call()
+
+    def _run_limited(self, driver: Owner, call: ServedCall) -> None:
+        self.run(driver, call)
+        self._limits.leave(call.method)
+        driver.after_call()

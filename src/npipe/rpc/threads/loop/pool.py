@@ -1,0 +1,155 @@
+"""Threads for calls that take long, shared by all connections of one server.
+
+Up to ``COMMON`` threads are started as they are needed. Above that a job waits for a thread, and
+one more is started only when no job could begin for a whole period of the monitor: functions that
+block for minutes, or wait for each other, then cannot keep the others from running.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+
+__all__ = ["ThreadPool"]
+
+log = logging.getLogger("npipe.rpc")
+
+COMMON = 32  # threads that are started at once
+MOST = 1024  # threads, whatever happens
+IDLE_SECONDS = 10.0  # after so long without a job a thread ends
+
+Job = Callable[[], object]
+
+
+class ThreadPool:
+    """Runs jobs in daemon threads. Its methods may be called from any thread.
+
+    ``_changed`` guards every attribute. A job is taken by exactly one thread; a job that is
+    queued has an idle thread that was woken for it, or waits for a busy one.
+    """
+
+    def __init__(
+        self,
+        on_wait: Callable[[], object] = lambda: None,
+        *,
+        common: int = COMMON,
+        most: int = MOST,
+    ) -> None:
+        """Make a pool without threads.
+
+        Args:
+            on_wait: Called when a job has to wait: ``look`` has to be called from now on.
+            common: Number of threads that are started as soon as jobs need them.
+            most: Number of threads that are never exceeded.
+        """
+        self._changed = threading.Condition()
+        self._jobs: deque[Job] = deque()
+        self._threads = self._idle = 0
+        self._begun = self._seen = 0  # jobs begun: ever, and when ``look`` was called last
+        self._on_wait = on_wait
+        self._common = common
+        self._most = most
+        self._stopped = False
+
+    def start(self, job: Job) -> None:
+        """Have a job run by a thread.
+
+        Args:
+            job: Called without arguments. What it raises is logged.
+
+        Raises:
+            RuntimeError: There is no thread, and the system gives none.
+        """
+        with self._changed:
+            self._jobs.append(job)
+            has_thread = self._find_thread()
+        if not has_thread:
+            self._on_wait()
+
+    def start_now(self, job: Job) -> None:
+        """Have a job run at once, before those that wait.
+
+        Raises:
+            RuntimeError: The system gives no more threads; the job is not run.
+        """
+        with self._changed:
+            self._jobs.appendleft(job)
+            if self._idle >= len(self._jobs):
+                self._changed.notify()
+                return
+            try:
+                self._add()
+            except RuntimeError:
+                self._jobs.remove(job)
+                raise
+
+    @property
+    def waiting(self) -> bool:
+        """True while jobs wait for a thread."""
+        return bool(self._jobs)
+
+    def look(self) -> None:
+        """Start one more thread if jobs wait and none has begun since the last look."""
+        with self._changed:
+            if self._jobs and self._begun == self._seen and self._threads < self._most:
+                try:
+                    self._add()
+                except RuntimeError:  # they wait for those that there are
+                    log.warning("no thread to be had: %d calls wait", len(self._jobs))
+            self._seen = self._begun
+
+    def stop(self) -> None:
+        """End the idle threads; the others end after their job. Jobs that wait still run."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def _find_thread(self) -> bool:
+        """Find a thread for the last job; False: it has to wait for one."""
+        if self._idle >= len(self._jobs):
+            self._changed.notify()
+            return True
+        if self._threads >= self._common:
+            return False
+        try:
+            self._add()
+        except RuntimeError:
+            if not self._threads:
+                self._jobs.pop()
+                raise
+            return False
+        return True
+
+    def _add(self) -> None:
+        thread = threading.Thread(target=self._run, name="npipe-worker", daemon=True)
+        self._threads += 1
+        try:
+            thread.start()
+        except RuntimeError:
+            self._threads -= 1
+            raise
+
+    def _run(self) -> None:
+        while (job := self._next()) is not None:
+            try:
+                job()
+            except BaseException:  # SystemExit and the like: not the pool's business
+                log.exception("a call in a thread")
+
+    def _next(self) -> Job | None:
+        """Return the next job; None when the thread has to end."""
+        with self._changed:
+            while not self._jobs:
+                if self._stopped:
+                    self._threads -= 1
+                    return None
+                self._idle += 1
+                woken = self._changed.wait(IDLE_SECONDS)
+                self._idle -= 1
+                if not woken and not self._jobs:
+                    self._threads -= 1
+                    return None
+            self._begun += 1
+            return self._jobs.popleft()

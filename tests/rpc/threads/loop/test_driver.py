@@ -1,0 +1,322 @@
+"""Tests of npipe.rpc.threads.loop.driver, over real sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+if sys.platform == "win32":
+    pytest.skip("Windows has a completion port", allow_module_level=True)
+
+import npipe
+from npipe import rpc
+
+SECONDS = 60
+LARGE = 5_000_000
+
+
+class Service:
+    def __init__(self) -> None:
+        self.entered, self.release = threading.Semaphore(0), threading.Event()
+        self.threads: set[str] = set()
+
+    @rpc.method(inline=True)
+    def quick(self, value: Any) -> Any:
+        return value
+
+    def plain(self, value: Any) -> Any:
+        self.threads.add(threading.current_thread().name)
+        return value
+
+    def large(self, size: int) -> str:
+        return "x" * size
+
+    def block(self) -> str:
+        self.entered.release()
+        assert self.release.wait(SECONDS)
+        return "released"
+
+    def leave(self) -> None:
+        sys.exit("not the server's business")
+
+    async def task(self, value: Any) -> Any:
+        return value
+
+    def back(self, context: rpc.Context, value: str) -> Any:
+        return context.remote.call("home_own", value)
+
+    def loud(self, context: rpc.Context, size: int) -> None:
+        """Notify the client until it is told to stop."""
+        while not (context.cancelled or self.release.is_set()):
+            context.remote.notify("home_own", "y" * size)
+
+    @rpc.subscription
+    def flood(self) -> Iterator[str]:
+        while True:
+            yield "z" * 1000
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    service = Service()
+    yield service
+    service.release.set()
+
+
+Serve = Callable[..., rpc.Server]
+
+
+@pytest.fixture
+def serve(service: Service, address: str) -> Iterator[Serve]:
+    api = rpc.API()
+    api.register("t", service)
+    with contextlib.ExitStack() as stack:
+
+        def start(**limits: Any) -> rpc.Server:
+            server = stack.enter_context(rpc.Server(api, limits=rpc.Limits(**limits)))
+            server.serve(address)
+            return server
+
+        yield start
+        service.release.set()
+
+
+def request(id: int, method: str, *params: Any) -> bytes:
+    message = {"jsonrpc": "2.0", "id": id, "method": f"t_{method}", "params": params}
+    return json.dumps(message).encode() + b"\n"
+
+
+def replies(connection: npipe.Connection, count: int) -> dict[int, Any]:
+    data = b""
+    connection.set_read_deadline(time.monotonic() + SECONDS)
+    while data.count(b"\n") < count:
+        more = connection.read(1 << 20)
+        assert more, "the server has closed"
+        data += more
+    return {m["id"]: m.get("result") for m in map(json.loads, data.splitlines())}
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    waited = threading.Event()
+    for _ in range(SECONDS * 200):
+        if condition():
+            return
+        waited.wait(0.005)
+    raise AssertionError("it did not happen in time")
+
+
+def test_a_connection_costs_one_descriptor_and_no_thread(serve: Serve, address: str) -> None:
+    serve()
+    with rpc.connect(address) as client:
+        assert client.call("t_plain", 1) == 1
+    threads, descriptors = threading.active_count(), len(os.listdir("/dev/fd"))
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(npipe.connect(address)) for _ in range(100)]
+        for connection in connections:
+            connection.write(request(1, "plain", 7))
+            assert replies(connection, 1) == {1: 7}
+        assert threading.active_count() <= threads + 2
+        # One at each end; ours has another to be woken by while it waits.
+        assert len(os.listdir("/dev/fd")) <= descriptors + 3 * len(connections)
+
+
+def test_the_leader_runs_plain_functions_until_one_is_slow(
+    serve: Serve, service: Service, address: str
+) -> None:
+    serve()
+    with npipe.connect(address) as connection:
+        for id in range(20):
+            connection.write(request(id, "plain", id))
+            assert replies(connection, 1) == {id: id}
+        assert len(service.threads) == 1
+
+
+def test_a_slow_call_holds_up_neither_its_own_connection_nor_others(
+    serve: Serve, service: Service, address: str
+) -> None:
+    serve()
+    with npipe.connect(address) as one, npipe.connect(address) as other:
+        # In one write: what comes after the slow call is in the session when the lead changes.
+        one.write(request(1, "block") + request(2, "plain", 2) + request(3, "task", 3))
+        assert service.entered.acquire(timeout=SECONDS)
+        other.write(request(1, "plain", 1))
+        assert replies(other, 1) == {1: 1}
+        assert replies(one, 2) == {2: 2, 3: 3}
+        service.release.set()
+        assert replies(one, 1) == {1: "released"}
+
+
+def test_more_blocking_calls_than_the_pool_has_threads_hold_up_nothing(
+    serve: Serve, service: Service, address: str
+) -> None:
+    serve()
+    with npipe.connect(address) as one, npipe.connect(address) as other:
+        one.write(b"".join(request(id, "block") for id in range(50)))
+        for _ in range(50):
+            assert service.entered.acquire(timeout=SECONDS)
+        other.write(request(1, "plain", 1) + request(2, "block"))
+        assert replies(other, 1) == {1: 1}
+        assert service.entered.acquire(timeout=SECONDS)
+        service.release.set()
+        assert len(replies(one, 50)) == 50
+        assert replies(other, 1) == {2: "released"}
+
+
+def test_the_end_of_input_while_a_call_has_the_lead_taken_from_it(
+    serve: Serve, service: Service, address: str
+) -> None:
+    server = serve()
+    with npipe.connect(address) as connection:
+        connection.write(request(1, "block") + request(2, "quick", 2))
+        connection.close_write()
+        assert service.entered.acquire(timeout=SECONDS)
+        assert replies(connection, 1) == {2: 2}
+        service.release.set()
+        assert replies(connection, 1) == {1: "released"}
+        assert connection.read(10) == b""
+    wait_until(lambda: server.stats()["connections"]["open"] == 0)
+
+
+def test_a_broken_stream_after_a_slow_call_ends_the_connection_with_an_error(
+    serve: Serve, service: Service, address: str
+) -> None:
+    serve(message_bytes=1000)
+    with npipe.connect(address) as connection:
+        connection.write(request(1, "block") + b'{"' + b"x" * 2000)
+        data = b""
+        while more := connection.read(1000):
+            data += more
+        assert b"-32700" in data
+
+
+def test_a_reply_that_nobody_reads_holds_up_nothing_and_is_complete(
+    serve: Serve, address: str
+) -> None:
+    serve()
+    with npipe.connect(address) as one, npipe.connect(address) as other:
+        one.write(request(1, "large", LARGE) + request(2, "quick", 2))
+        assert one.read(1) == b"{"
+        other.write(request(1, "plain", 1))
+        assert replies(other, 1) == {1: 1}
+        data = b"{"
+        while data.count(b"\n") < 2:
+            data += one.read(1 << 20)
+        results = {m["id"]: m["result"] for m in map(json.loads, data.splitlines())}
+        assert results == {1: "x" * LARGE, 2: 2}
+
+
+def test_reading_stops_while_too_much_waits_and_goes_on_after_that(
+    serve: Serve, service: Service, address: str
+) -> None:
+    serve(calls=2, message_bytes=10_000)
+    count, sent = 3000, threading.Event()
+    with npipe.connect(address) as connection:
+
+        def send() -> None:
+            for id in range(count):
+                connection.write(request(id, "block") if id < 2 else request(id, "plain", "v" * 90))
+            sent.set()
+
+        sending = threading.Thread(target=send)
+        sending.start()
+        for _ in range(2):
+            assert service.entered.acquire(timeout=SECONDS)
+        assert not sent.wait(0.3)  # 400 KB do not fit into the socket
+        service.release.set()
+        assert len(replies(connection, count)) == count
+        sending.join(SECONDS)
+
+
+def test_a_flood_of_pushes_leaves_the_others_their_turn(serve: Serve, address: str) -> None:
+    serve()
+    with npipe.connect(address) as flooded, npipe.connect(address) as other:
+        flooded.write(request(1, "subscribe", "flood"))
+        reading = threading.Event()
+
+        def read() -> None:
+            with contextlib.suppress(OSError):
+                while flooded.read(1 << 20):
+                    reading.set()
+
+        threading.Thread(target=read, daemon=True).start()
+        assert reading.wait(SECONDS)
+        for id in range(50):
+            other.write(request(id, "plain", id))
+            assert replies(other, 1) == {id: id}
+        flooded.write(request(2, "quick", 2))  # and its own calls
+
+
+def test_what_a_function_raises_ends_nothing(serve: Serve, address: str) -> None:
+    serve()
+    with rpc.connect(address, timeout=SECONDS) as client:
+        for _ in range(3):
+            with pytest.raises(rpc.RPCError):
+                client.call("t_leave")
+        assert client.call("t_plain", 1) == 1
+
+
+class Home:
+    @rpc.method(inline=True)
+    def own(self, value: str) -> str:
+        return value
+
+
+def home() -> rpc.API:
+    api = rpc.API()
+    api.register("home", Home())
+    return api
+
+
+def test_a_function_in_the_leader_may_call_its_client(serve: Serve, address: str) -> None:
+    serve()
+    with rpc.connect(address, api=home(), timeout=SECONDS) as client:
+        for number in range(10):
+            assert client.call("t_back", str(number)) == str(number)
+
+
+def test_a_function_that_calls_a_client_that_does_not_read_waits_and_holds_up_nothing(
+    serve: Serve, service: Service, address: str
+) -> None:
+    server = serve(write_timeout=1.0)
+    with npipe.connect(address) as one, rpc.connect(address, timeout=SECONDS) as other:
+        one.write(request(1, "loud", 10_000))
+        assert one.read(1) == b"{"
+        assert other.call("t_plain", 1) == 1
+        # It is dropped, and the function is told.
+        wait_until(lambda: server.stats()["connections"]["open"] == 1)
+        assert other.call("t_plain", 2) == 2
+    service.release.set()
+
+
+def test_a_client_that_goes_while_nothing_is_read_from_it_ends_its_calls(
+    serve: Serve, service: Service, address: str
+) -> None:
+    server = serve(calls=1, message_bytes=1000)
+    with npipe.connect(address) as connection:
+        connection.write(b"".join(request(id, "block") for id in range(100)))
+        assert service.entered.acquire(timeout=SECONDS)
+    service.release.set()
+    wait_until(lambda: server.stats()["connections"]["open"] == 0)
+
+
+def test_a_slow_reader_that_takes_a_little_is_kept(serve: Serve, address: str) -> None:
+    # Linux says that there is room once 160 KiB have been read, and takes more after 32 KiB.
+    serve(write_timeout=0.6)
+    with npipe.connect(address) as connection:
+        connection.write(request(1, "large", LARGE))
+        got, end = 0, time.monotonic() + 2.0
+        while time.monotonic() < end:
+            got += len(connection.read(16384))
+            time.sleep(0.1)  # it is this that is tested: some kilobytes a second
+        while got < LARGE:
+            more = connection.read(1 << 20)
+            assert more, "it was dropped"
+            got += len(more)

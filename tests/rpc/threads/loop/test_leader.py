@@ -1,0 +1,373 @@
+"""Tests of npipe.rpc.threads.loop.leader: each interleaving of a call's end and a hand-over."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+if sys.platform == "win32":
+    pytest.skip("Windows has a completion port", allow_module_level=True)
+
+from npipe.rpc.threads.loop.leader import ServerLoop, SpinWait, Waker
+from npipe.rpc.threads.loop.poller import READ, make_poller
+from npipe.rpc.threads.loop.pool import ThreadPool
+from npipe.rpc.threads.slow_calls import SlowCallMonitor
+
+SECONDS = 60
+
+
+class Pool:
+    """A pool whose threads begin when the test says so."""
+
+    waiting = False
+
+    def __init__(self) -> None:
+        self.jobs: list[Callable[[], object]] = []
+        self.on_start: Callable[[Callable[[], object]], object] = self.jobs.append
+
+    def start_now(self, job: Callable[[], object]) -> None:
+        self.on_start(job)
+
+    def look(self) -> None:
+        pass
+
+
+class Call:
+    def __init__(self, run: Callable[[], object] = lambda: None) -> None:
+        self.run = run
+        self.method = SimpleNamespace(slow=False)
+
+
+class Driver:
+    """A connection, as the loop sees it."""
+
+    fd = -1
+    session = SimpleNamespace(connection_id=7)
+
+    def __init__(self) -> None:
+        self.pumped: list[object] = []
+        self.timers: list[float] = []
+        self.events: list[int] = []
+        self.happened = threading.Semaphore(0)
+        self.leads = True
+        self.on_pump: Callable[[object], bool] = lambda token: True
+
+    def pump(self, token: object) -> bool:
+        self.pumped.append(token)
+        self.happened.release()
+        return self.on_pump(token)
+
+    def on_event(self, event: int, token: object) -> bool:
+        self.events.append(event)
+        self.happened.release()
+        return True
+
+    def on_timer(self, now: float) -> None:
+        self.timers.append(now)
+        self.happened.release()
+
+    def wait(self) -> None:
+        assert self.happened.acquire(timeout=SECONDS)
+
+
+@pytest.fixture
+def pool() -> Pool:
+    return Pool()
+
+
+@pytest.fixture
+def loop(pool: Pool) -> Iterator[Any]:
+    """A loop that leads in no thread: its steps are those of the test."""
+    monitor = SlowCallMonitor()
+    monitor.awake = True
+    loop = ServerLoop(pool, monitor)  # type: ignore[arg-type]
+    loop._leader = loop.token = object()  # type: ignore[attr-defined]
+    yield loop
+    monitor.stop()
+
+
+# The end of a call, and the monitor
+
+
+def test_a_call_that_ends_between_two_looks_keeps_the_lead(loop: Any, pool: Pool) -> None:
+    call = Call(loop.look)
+    assert loop.run_here(Driver(), call, loop.token)
+    loop.look()
+    assert not (pool.jobs or call.method.slow or loop.busy)
+
+
+def test_two_looks_within_one_call_hand_the_lead_over(loop: Any, pool: Pool) -> None:
+    driver = Driver()
+
+    def run() -> None:
+        loop.look()
+        assert loop.busy
+        loop.look()
+        loop.look()  # handed over once
+
+    call = Call(run)
+    assert not loop.run_here(driver, call, loop.token)
+    (lead,) = pool.jobs
+    assert call.method.slow
+    assert not loop.busy
+    loop.stop()
+    lead()  # what came after the call is dealt with first
+    assert driver.pumped == [loop._leader]
+    assert driver.pumped != [loop.token]
+
+
+def test_looks_in_two_calls_are_no_sign_of_a_slow_one(loop: Any, pool: Pool) -> None:
+    for _ in range(5):
+        assert loop.run_here(Driver(), Call(loop.look), loop.token)
+    assert not pool.jobs
+
+
+def test_a_hand_over_just_before_the_call_notes_its_end(loop: Any, pool: Pool) -> None:
+    lock = loop._lock
+
+    class Hooked:
+        def __enter__(self) -> None:
+            loop._lock = lock
+            loop.look()  # the second: the call has returned, and has not said so
+            lock.acquire()
+
+        def __exit__(self, *exc: object) -> None:
+            lock.release()
+
+    def run() -> None:
+        loop.look()
+        loop._lock = Hooked()
+
+    assert not loop.run_here(Driver(), Call(run), loop.token)
+    assert len(pool.jobs) == 1
+
+
+def test_a_hand_over_just_after_the_call_noted_its_end(loop: Any, pool: Pool) -> None:
+    lock, driver = loop._lock, Driver()
+
+    class Hooked:
+        """The monitor has seen the same call twice, and waits for the lock."""
+
+        def __enter__(self) -> None:
+            loop._lock = lock
+            with lock:
+                loop._running = None
+                loop.progress += 1
+            lock.acquire()
+
+        def __exit__(self, *exc: object) -> None:
+            lock.release()
+
+    call = Call()
+    loop._running, loop.progress = (driver, call), 1
+    loop.look()
+    loop._lock = Hooked()
+    loop.look()
+    assert not (pool.jobs or call.method.slow)
+
+
+def test_the_next_call_begins_before_the_monitor_has_finished_the_hand_over(
+    loop: Any, pool: Pool
+) -> None:
+    # What the monitor wrote after it had started the thread was what the thread had written.
+    driver, begun, end = Driver(), threading.Event(), threading.Event()
+
+    def run_next() -> None:
+        begun.set()
+        assert end.wait(SECONDS)
+
+    threads: list[threading.Thread] = []
+
+    def start(lead: Callable[[], object]) -> None:
+        driver.on_pump = lambda token: loop.run_here(driver, following, token)
+        threads.append(threading.Thread(target=lead))
+        threads[0].start()
+        assert begun.wait(SECONDS)
+
+    def run() -> None:
+        loop.look()
+        loop.look()
+
+    following = Call(run_next)
+    pool.on_start = start
+    assert not loop.run_here(driver, Call(run), loop.token)
+    assert loop._running == (driver, following)
+    assert loop.busy
+    loop._stopped = True
+    end.set()
+    threads[0].join(SECONDS)
+    assert (loop._running, loop.busy) == (None, False)
+
+
+def test_without_a_thread_to_be_had_the_leader_leads_on(loop: Any, pool: Pool) -> None:
+    def none(lead: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    def run() -> None:
+        for _ in range(3):
+            loop.look()
+        assert loop.busy
+
+    pool.on_start = none
+    call = Call(run)
+    assert loop.run_here(Driver(), call, loop.token)
+    assert not loop.busy
+
+
+def test_a_call_wakes_the_monitor(loop: Any) -> None:
+    loop._monitor.awake = False
+    assert loop.run_here(Driver(), Call(), loop.token)
+    assert loop._monitor.awake
+
+
+@pytest.mark.parametrize("error", [SystemExit("a function"), KeyboardInterrupt(), ValueError()])
+def test_what_a_call_raises_does_not_end_the_loop(loop: Any, error: BaseException) -> None:
+    def run() -> None:
+        raise error
+
+    assert loop.run_here(Driver(), Call(run), loop.token)
+    assert not loop.busy
+
+
+# The loop in a thread of its own
+
+
+@pytest.fixture
+def running() -> Iterator[ServerLoop]:
+    monitor = SlowCallMonitor()
+    pool = ThreadPool(monitor.wake)
+    loop = ServerLoop(pool, monitor)
+    loop.start()
+    loop.start()  # nothing more
+    yield loop
+    loop.stop()
+    monitor.stop()
+    pool.stop()
+
+
+def test_a_connection_is_served_when_it_is_ready(running: ServerLoop) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        driver = Driver()
+        driver.fd = ours.fileno()
+        running.add(driver)  # type: ignore[arg-type]
+        running.change(driver.fd, 0, READ)
+        theirs.send(b"x")
+        driver.wait()
+        assert driver.events[0] & READ
+        running.remove(driver)  # type: ignore[arg-type]
+        running.change(driver.fd, READ, 0)
+
+
+def test_requests_and_deadlines_of_other_threads_wake_the_leader(running: ServerLoop) -> None:
+    driver = Driver()
+    now = time.monotonic()
+    running.schedule(driver, now + 1000)  # type: ignore[arg-type]
+    running.request(driver)  # type: ignore[arg-type]
+    driver.wait()
+    assert (len(driver.pumped), driver.timers) == (1, [])
+    running.schedule(driver, now)  # type: ignore[arg-type]
+    driver.wait()
+    assert len(driver.timers) == 1
+
+
+def test_deadlines_are_kept_in_their_order(running: ServerLoop) -> None:
+    driver, later = Driver(), Driver()
+    now = time.monotonic()
+    running.schedule(later, now + 0.02)  # type: ignore[arg-type]
+    running.schedule(driver, now + 0.01)  # type: ignore[arg-type]
+    later.wait()
+    assert driver.timers <= later.timers
+    assert later.timers[0] >= now + 0.02
+
+
+def test_stop_closes_its_descriptors() -> None:
+    monitor = SlowCallMonitor()
+    pool = ThreadPool()
+    loop = ServerLoop(pool, monitor)
+    loop.start()
+    assert loop._waker is not None
+    fd = loop._waker.fd
+    os.fstat(fd)
+    ident = wait_for_leader(loop)
+    thread = next(t for t in threading.enumerate() if t.ident == ident)
+    loop.stop()
+    pool.stop()
+    thread.join(SECONDS)
+    with pytest.raises(OSError):
+        os.fstat(fd)
+    loop.stop()
+    loop.wake()
+    loop.start()
+    assert loop._waker is None
+    monitor.stop()
+
+
+def wait_for_leader(loop: ServerLoop) -> int:
+    driver = Driver()
+    loop.request(driver)  # type: ignore[arg-type]
+    driver.wait()
+    return loop._leader_id
+
+
+# Its parts
+
+
+def test_a_waker_is_ready_until_it_is_drained() -> None:
+    waker, poller = Waker(), make_poller()
+    poller.change(waker.fd, 0, READ)
+    for _ in range(2):
+        waker.wake()
+        waker.wake()
+        assert poller.wait(0) == [(waker.fd, READ)]
+        waker.drain()
+        assert poller.wait(0) == []
+    for _ in range(100_000):  # more than a pipe holds
+        waker.wake()
+    poller.close()
+    waker.close()
+    waker.wake()
+
+
+class Polled:
+    """A poller that reports events when it is asked for the n-th time."""
+
+    def __init__(self, *answers: bool) -> None:
+        self.answers = list(answers)
+        self.asked = 0
+
+    def wait(self, seconds: float | None) -> list[tuple[int, int]]:
+        assert seconds == 0
+        self.asked += 1
+        return [(3, READ)] if self.answers and self.answers.pop(0) else []
+
+
+def test_polling_returns_what_comes_soon() -> None:
+    poller = Polled(False, False, True)
+    assert SpinWait(SECONDS).poll(poller, None) == [(3, READ)]  # type: ignore[arg-type]
+    assert poller.asked == 3
+
+
+def test_polling_in_vain_is_done_less_and_less() -> None:
+    poller, spin = Polled(), SpinWait(1e-9)
+    polled = []
+    for _ in range(12):
+        before = poller.asked
+        assert spin.poll(poller, None) == []  # type: ignore[arg-type]
+        polled.append(poller.asked > before)
+    assert [at for at, yes in enumerate(polled) if yes] == [0, 2, 6]
+
+
+def test_no_polling_on_a_single_core_nor_where_nothing_is_to_be_waited_for() -> None:
+    poller = Polled(True)
+    assert SpinWait(0).poll(poller, None) == []  # type: ignore[arg-type]
+    assert SpinWait(1).poll(poller, 0) == []  # type: ignore[arg-type]
+    assert poller.asked == 0
