@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import sys
@@ -53,21 +52,17 @@ def unix() -> Pair:
 
 
 def unix_portable() -> Pair:
-    """What runs on macOS and BSD: no short blocking in the kernel, no eventfd."""
-    from npipe.transport.posix import connection as posix_connection
-    from npipe.transport.posix import waiting as wake
+    """What runs on macOS and BSD: no eventfd."""
+    from npipe.transport.posix import waiting
 
-    as_elsewhere = contextlib.ExitStack()
-    for where, name, instead in (
-        (posix_connection, "_set_patience", lambda sock: sock.setblocking(False)),
-        (wake, "Waker", functools.partial(wake.Waker, eventfd=False)),
-    ):
-        as_elsewhere.enter_context(mock.patch.object(where, name, instead))
+    without_eventfd = functools.partial(waiting.Waker, eventfd=False)
+    as_elsewhere = mock.patch.object(waiting, "Waker", without_eventfd)
+    as_elsewhere.start()
     client, server, stop = unix()
 
     def stop_and_restore() -> None:
         stop()
-        as_elsewhere.close()
+        as_elsewhere.stop()
 
     return client, server, stop_and_restore
 

@@ -24,10 +24,10 @@ from typing import Any, TypeVar
 from npipe.address import Address
 from npipe.aio.extra_info import Introducer
 from npipe.aio.server import Backoff, Client
+from npipe.transport.connecting import Attempts
 from npipe.transport.posix import connect as posix
 from npipe.transport.posix import files as unix_files
 from npipe.transport.posix.connect import Verifier
-from npipe.transport.posix.waiting import timed_out
 
 __all__ = ["connect", "listen"]
 
@@ -78,16 +78,9 @@ async def dial(address: Address, *, timeout: float | None, wait: bool) -> socket
 
     Not ``loop.sock_connect``: asyncio's takes a full backlog for a connection.
     """
-    deadline = None if timeout is None else time.monotonic() + timeout
-    delays = posix.retry_delays()
+    attempts = Attempts(address, timeout)
     while (sock := posix.try_connect(address, wait=wait)) is None:
-        delay = next(delays)
-        if deadline is not None:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise timed_out()
-            delay = min(delay, left)
-        await asyncio.sleep(delay)
+        await asyncio.sleep(attempts.pause(posix.NOT_YET))
     return sock
 
 

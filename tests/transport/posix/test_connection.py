@@ -55,8 +55,7 @@ def test_b02_setting_a_deadline_wakes_the_call_in_flight(
     assert isinstance(reading.exception(60), TimeoutError)
 
 
-def test_b02_the_short_blocking_call_is_short(pair: Pair, threads: ThreadPoolExecutor) -> None:
-    # A read that began a moment ago blocks in the kernel, where no one wakes it; not for long.
+def test_b02_a_deadline_set_at_any_moment_is_seen(pair: Pair, threads: ThreadPoolExecutor) -> None:
     client, _ = pair
     for _ in range(20):
         client.set_read_deadline(None)
@@ -185,14 +184,38 @@ def test_b07_a_descriptor_is_not_closed_under_its_user(
     theirs.close()
 
 
-def test_b09_a_lack_of_descriptors_fails_one_read_and_no_more(
-    monkeypatch: pytest.MonkeyPatch,
+def test_t11_a_connection_for_which_no_other_descriptor_is_left_is_served_and_woken(
+    monkeypatch: pytest.MonkeyPatch, threads: ThreadPoolExecutor
 ) -> None:
     ours, theirs = socket_pair()
-    with monkeypatch.context() as patch:
-        patch.setattr("npipe.transport.posix.waiting.Waker", no_descriptor)
-        with pytest.raises(OSError, match="Too many open files"):
-            ours.read(1)
+    monkeypatch.setattr("npipe.transport.posix.waiting.Waker", no_descriptor)
+    for end in ("data", "deadline", "close"):
+        reading = threads.submit(ours.read, 1)
+        while not ours._in.busy:
+            time.sleep(0)
+        if end == "data":
+            theirs.send(b"x")
+            assert reading.result(60) == b"x"
+        elif end == "deadline":
+            ours.set_read_deadline(time.monotonic() - 1)
+            assert isinstance(reading.exception(60), TimeoutError)
+            ours.set_read_deadline(None)
+        else:
+            ours.close()
+            assert isinstance(reading.exception(60), ClosedError)
+    theirs.close()
+
+
+def test_an_error_other_than_a_lack_of_descriptors_is_raised(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken() -> None:
+        raise OSError(errno.EPERM, "no eventfd here")
+
+    ours, theirs = socket_pair()
+    monkeypatch.setattr("npipe.transport.posix.waiting.Waker", broken)
+    with pytest.raises(OSError, match="no eventfd here"):
+        ours.read(1)
     theirs.send(b"x")
     assert ours.read(1) == b"x"
     ours.close()
@@ -378,9 +401,9 @@ def watch_waits(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     waiting = threading.Event()
     left = Direction._left
 
-    def seen(self: Direction) -> float | None:
+    def seen(self: Direction, until: float | None) -> float | None:
         waiting.set()
-        return left(self)
+        return left(self, until)
 
     monkeypatch.setattr(Direction, "_left", seen)
     return waiting
@@ -495,7 +518,7 @@ def test_read_now_and_write_now_leave_a_call_in_another_thread_alone(
     connection, other = socket_pair()
     with other:
         reading = threads.submit(connection.read, 10)
-        while not connection._in.lock.locked():
+        while not connection._in.busy:
             time.sleep(0)
         assert connection.read_now(10) is None
         other.send(b"its")

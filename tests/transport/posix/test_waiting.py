@@ -1,4 +1,4 @@
-"""npipe.transport.posix.waiting: waiting, waking, and who switches off the light."""
+"""npipe.transport.posix.waiting: waiting, waking, and closing at the right moment."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Ends:
     def __init__(self) -> None:
         near, self.far = socket.socketpair()
         self.descriptor = SharedSocket(near, (POLLIN, POLLOUT), "thing")
-        self.reading, self.writing = self.descriptor.lanes
+        self.reading, self.writing = self.descriptor.directions
 
 
 @pytest.fixture
@@ -36,17 +36,17 @@ def ends() -> Iterator[Ends]:
 
 
 @pytest.mark.parametrize("eventfd", [True, False] if sys.platform == "linux" else [False])
-def test_a_bell_rings_until_hushed(eventfd: bool) -> None:
-    bell = Waker(eventfd=eventfd)
-    bell.hush()  # there is nothing to hush: no matter
+def test_a_waker_is_readable_until_drained(eventfd: bool) -> None:
+    waker = Waker(eventfd=eventfd)
+    waker.drain()  # there is nothing to drain
     for _ in range(100_000 if not eventfd else 10):
-        bell.ring()  # never blocks, though nobody listens
-    bell.hush()
-    bell.ring()
-    os.read(bell.reader, 8)
-    bell.close()
+        waker.wake()  # never blocks
+    waker.drain()
+    waker.wake()
+    os.read(waker.reader, 8)
+    waker.close()
     with pytest.raises(OSError):
-        os.fstat(bell.reader)
+        os.fstat(waker.reader)
 
 
 def test_wait_returns_when_ready(ends: Ends) -> None:
@@ -55,19 +55,19 @@ def test_wait_returns_when_ready(ends: Ends) -> None:
     ends.writing.wait()
 
 
-def test_a_ring_long_before_the_wait_costs_one_more_look(ends: Ends) -> None:
+def test_a_wake_up_long_before_the_wait_costs_one_more_look(ends: Ends) -> None:
     ends.reading.prepare()
-    ends.reading._waits = True  # as if a wait were ending at this moment
-    ends.reading.ring()
+    ends.reading._waiting = True  # as if a wait were ending at this moment
+    ends.reading.wake()
     ends.reading.deadline = time.monotonic() + 0.01
     with pytest.raises(TimeoutError):
         ends.reading.wait()
 
 
-def test_nobody_waits_nobody_is_rung_for(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_waiting_nobody_is_rung_for(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
     ends.reading.prepare()
-    monkeypatch.setattr(Waker, "ring", lambda self: pytest.fail("it rang"))
-    ends.reading.ring()
+    monkeypatch.setattr(Waker, "wake", lambda self: pytest.fail("it woke"))
+    ends.reading.wake()
 
 
 def test_no_change_is_missed(ends: Ends, threads: ThreadPoolExecutor) -> None:
@@ -78,13 +78,13 @@ def test_no_change_is_missed(ends: Ends, threads: ThreadPoolExecutor) -> None:
         for _ in range(random.randrange(50)):
             pass
         ends.reading.deadline = 0
-        ends.reading.ring()
+        ends.reading.wake()
         assert isinstance(waiting.exception(60), TimeoutError)
 
 
 def test_pause_ends_early_when_closed(ends: Ends, threads: ThreadPoolExecutor) -> None:
     pausing = threads.submit(ends.reading.pause, 3600)
-    while not ends.reading._waits:
+    while not ends.reading._waiting:
         time.sleep(0)
     ends.descriptor.shut()
     pausing.result(60)
@@ -99,49 +99,52 @@ def test_pause_keeps_the_deadline(ends: Ends) -> None:
         ends.reading.pause(3600)
 
 
-def test_shut_closes_at_once_if_nobody_is_in(ends: Ends) -> None:
+def test_shut_closes_at_once_if_no_call_is_in_progress(ends: Ends) -> None:
     ends.reading.prepare()
-    bell = ends.reading._bell
-    assert bell is not None
+    waker = ends.reading._waker
+    assert waker is not None
     ends.descriptor.shut()
     assert ends.descriptor.socket.fileno() == -1
     with pytest.raises(OSError):
-        os.fstat(bell.reader)
+        os.fstat(waker.reader)
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_the_last_to_leave_closes(ends: Ends, order: tuple[int, int]) -> None:
-    lanes = ends.descriptor.lanes
-    for lane in lanes:
-        lane.lock.acquire()
+def test_the_last_call_to_leave_closes(ends: Ends, order: tuple[int, int]) -> None:
+    directions = ends.descriptor.directions
+    for direction in directions:
+        direction.busy = True  # as in a signal handler, in the middle of both
     ends.descriptor.shut()
     for number in order:
         assert ends.descriptor.socket.fileno() != -1
-        lanes[number].lock.release()
+        directions[number].busy = False
         ends.descriptor.release()
     assert ends.descriptor.socket.fileno() == -1
     ends.descriptor.release()
     ends.descriptor.shut()
 
 
-def test_of_many_that_leave_at_once_one_closes(threads: ThreadPoolExecutor) -> None:
+def test_of_many_calls_that_leave_at_once_one_closes(threads: ThreadPoolExecutor) -> None:
     for _ in range(200):
         ends = Ends()
         barrier = threading.Barrier(3)
 
-        def call(lane: Direction, ends: Ends, barrier: threading.Barrier) -> None:
+        def call(direction: Direction, ends: Ends, barrier: threading.Barrier) -> None:
             try:
-                with lane.lock:
+                with direction.lock:
                     barrier.wait()
-                    lane.wait()
-                    lane.wait()
+                    direction.wait()
+                    direction.wait()
             except ClosedError:
                 pass
             finally:
-                if lane.closed:
+                if direction.closed:
                     ends.descriptor.release()
 
-        calls = [threads.submit(call, lane, ends, barrier) for lane in ends.descriptor.lanes]
+        calls = [
+            threads.submit(call, direction, ends, barrier)
+            for direction in ends.descriptor.directions
+        ]
         barrier.wait()
         ends.descriptor.shut()
         for each in calls:

@@ -12,19 +12,21 @@ import os
 import socket
 import stat
 import sys
-import time
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable
 
 assert sys.platform != "win32"  # mypy then skips the rest there
 
 from npipe.address import Address, runtime_directory
 from npipe.security import PeerIdentity, peer_is_user
-from npipe.transport.posix.connection import PosixConnection, peer_of
+from npipe.transport import base
+from npipe.transport.connecting import Attempts
+from npipe.transport.posix.connection import PosixConnection, peer_of, prepare_socket
 from npipe.transport.posix.files import BoundSocket, check_runtime_directory, is_served
 from npipe.transport.posix.listener import PosixListener, admits, bind, check_size, listen
-from npipe.transport.posix.waiting import timed_out
 
 __all__ = [
+    "NOT_YET",
     "BoundSocket",
     "PosixConnection",
     "PosixListener",
@@ -37,11 +39,11 @@ __all__ = [
     "list_pipes",
     "listen",
     "peer_of",
-    "retry_delays",
     "try_connect",
     "verify",
 ]
 
+NOT_YET = "no server accepted the connection"  # completed by "within N s"
 _REFUSES_WHEN_BUSY = sys.platform != "linux"
 _ACCEPTS = 1 << 16  # __SO_ACCEPTCON among the flags of /proc/net/unix: it listens
 _IMPERSONATION = ("anonymous", "identification", "impersonation", "delegation")
@@ -55,24 +57,20 @@ def connect(
     wait: bool = False,
     verify_server: Verifier = None,
     impersonation: str = "identification",
+    mode: str = "rw",
+    cancel: threading.Event | None = None,
 ) -> PosixConnection:
     """Connect; see ``npipe.connect``. A Unix socket lets no server act as its client, so
     ``impersonation`` is true of it whatever it says.
     """
     check_options(verify_server, impersonation)
-    deadline = None if timeout is None else time.monotonic() + timeout
-    delays = retry_delays()
+    base.require_mode(mode)
+    attempts = Attempts(address, timeout, cancel)
     while (sock := try_connect(address, wait=wait)) is None:
-        delay = next(delays)
-        if deadline is not None:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise timed_out()
-            delay = min(delay, left)
-        time.sleep(delay)
+        attempts.sleep(NOT_YET)
     try:
         verify(sock, address, verify_server)
-        return PosixConnection(sock, address)
+        return PosixConnection(prepare_socket(sock), address, mode)
     except BaseException:
         sock.close()
         raise
@@ -89,7 +87,7 @@ def check_options(verify_server: Verifier, impersonation: str) -> None:
 
 
 def try_connect(address: Address, *, wait: bool = False) -> socket.socket | None:
-    """Try once, without blocking. None: not now; try again after the next of ``retry_delays``.
+    """Try once, without blocking. None: not now; try again later.
 
     "Not now" is a server whose backlog is full and, with ``wait``, one that is not there yet.
     Every other failure is raised. The socket returned is connected and non-blocking.
@@ -117,14 +115,6 @@ def try_connect(address: Address, *, wait: bool = False) -> socket.socket | None
 def _is_only_busy(address: Address) -> bool:
     """Say whether a refusal may mean a full backlog: never on Linux, which has EAGAIN for that."""
     return _REFUSES_WHEN_BUSY and address.kind == "unix" and is_served(address.path)
-
-
-def retry_delays() -> Iterator[float]:
-    """Yield how many seconds to let pass between tries: soon at first, then 20 times a second."""
-    delay = 0.001
-    while True:
-        yield delay
-        delay = min(2 * delay, 0.05)
 
 
 def verify(sock: socket.socket, address: Address, verify_server: Verifier) -> None:

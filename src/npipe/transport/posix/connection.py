@@ -1,8 +1,9 @@
-"""A connection over a Unix socket: the contract of ``base.Connection``, kept with poll().
+"""One connection over a Unix socket: the contract of ``base.Connection``, kept with poll().
 
-A call tries first and waits in poll() only when it could do nothing. On Linux the try itself may
-block for a moment (``Direction.may_block``). ``connect.py`` and ``listener.py`` open, accept and
-verify the socket; ``waiting.py`` explains how a wait is woken.
+A call tries first, without blocking (MSG_DONTWAIT), and waits in poll() when it got nowhere: a
+read that finds data is one system call. Only the first read after a write waits first, because
+the answer is seldom there already. How a wait is woken is in ``waiting.py``; connecting is in
+``connect.py``, accepting in ``listener.py``.
 """
 
 from __future__ import annotations
@@ -15,31 +16,33 @@ import socket
 import struct
 import sys
 import warnings
+from collections.abc import Iterator
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 assert sys.platform != "win32"  # mypy then skips the rest there
 
 from npipe.errors import ClosedError
 from npipe.security import PeerIdentity
 from npipe.transport import base
-from npipe.transport.posix.waiting import PATIENCE, POLLIN, POLLOUT, SharedSocket
+from npipe.transport.posix.waiting import POLLIN, POLLOUT, Direction, SharedSocket
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
     from npipe.address import Address
 
-__all__ = ["PosixConnection", "adopted_socket", "peer_of"]
+__all__ = ["PosixConnection", "adopted_socket", "peer_of", "prepare_socket"]
 
-# A program that resets SIGPIPE to its default, as `| head` invites, must not die of a write here.
-_NO_SIGPIPE = getattr(socket, "MSG_NOSIGNAL", 0)
-_SO_NOSIGPIPE = 0x1022  # macOS has no such flag on send() but this option on the socket
 _DONTWAIT = socket.MSG_DONTWAIT
-# What one system call moves at most. A send that may block does so for each part of the kernel's
-# choosing (32 KiB on Linux), so its length bounds for how long it cannot be woken.
-_CHUNK = 65536
-_LARGEST_READ = 1 << 20  # recv() makes room for all it is asked for, and the kernel holds less
+# A program that resets SIGPIPE to its default, as `| head` invites, must not die of a write here.
+_SEND_FLAGS = _DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)
+_SO_NOSIGPIPE = 0x1022  # macOS has no such flag on send() but this option on the socket
+_CHUNK = 65536  # bytes that a read to the end asks for at once
+# recv() makes room for all that it is asked for, and the kernel holds less; macOS refuses to move
+# more than INT_MAX bytes at once.
+_LARGEST = 1 << 20
+_INTERRUPTED = "an earlier write was interrupted, and how much of it was sent is unknown"
 
 
 class PosixConnection(base.Connection):
@@ -47,19 +50,30 @@ class PosixConnection(base.Connection):
 
     selectable = True
 
-    def __init__(self, sock: socket.socket, address: Address) -> None:
-        """Own ``sock``, a connected stream socket; ``address`` is the server's."""
-        _set_patience(sock)
-        self._descriptor = SharedSocket(sock, (POLLIN, POLLOUT), "connection")
-        self._in, self._out = self._descriptor.lanes
+    def __init__(self, sock: socket.socket, address: Address, mode: str = "rw") -> None:
+        """Own ``sock``, a connected stream socket. None of its options and flags is changed.
+
+        Args:
+            sock: The socket.
+            address: The address of the server.
+            mode: "r", "w" or "rw". The other half is shut, for both ends.
+        """
+        self._socket = SharedSocket(sock, (POLLIN, POLLOUT), "connection")
+        self._in, self._out = self._socket.directions
         self._recv, self._send = sock.recv, sock.send
         self._recv_into = sock.recv_into
         self._address = address
         self._peer = peer_of(sock)
-        self._held = b""  # what a read-until-the-end had got when its deadline passed
+        self._unread = bytearray()  # what a read to the end had got when its deadline passed
         self._write_shut = False
-        if sys.platform == "darwin":
-            sock.setsockopt(socket.SOL_SOCKET, _SO_NOSIGPIPE, 1)
+        self._sending = False  # a send was begun, and how much was sent is not known (yet)
+        self._answer_due = False  # something was written since the last read
+        self.mode = mode
+        self._in.refused = "r" not in mode
+        self._out.refused = "w" not in mode
+        if mode != "rw":
+            with contextlib.suppress(OSError):  # macOS: ENOTCONN when the peer is gone
+                sock.shutdown(socket.SHUT_WR if mode == "r" else socket.SHUT_RD)
 
     @classmethod
     def adopt(cls, handle: int, address: Address) -> PosixConnection:
@@ -68,178 +82,173 @@ class PosixConnection(base.Connection):
     def read(self, size: int | None = -1, /) -> bytes:
         if size is None or size < 0:
             return self.readall()
-        lane = self._in
+        reading = self._in
         try:
-            with lane.lock:
-                # The quick way, for the conversation that goes well. All others: _receive.
-                if (
-                    0 < size <= _CHUNK
-                    and not self._held
-                    and ((lane.deadline is None and not lane.closed) or lane.may_block())
-                ):
-                    try:
-                        return self._recv(size)
-                    except BlockingIOError:
-                        pass
-                    except ConnectionResetError:
-                        return b""
-                return self._receive(size)
+            with reading.lock:
+                if reading.busy:
+                    raise reading.reentered()
+                reading.busy = True
+                try:
+                    if self._unread or not size:
+                        reading.check()
+                        return self._take_unread(size)
+                    return self._receive(size if size < _LARGEST else _LARGEST)
+                finally:
+                    reading.busy = False
         finally:
-            if lane.closed:
-                self._descriptor.release()
+            if reading.closed:
+                self._socket.release()
 
     def poll_read(self, size: int, seconds: float, /) -> bytes | None:
-        lane, until = self._in, monotonic() + seconds
-        try:
-            with lane.lock:
-                if self._held:
-                    return self._receive(size)
-                while True:
-                    lane.check()
-                    try:
-                        return self._recv(size, _DONTWAIT)
-                    except BlockingIOError:
-                        if monotonic() >= until:
-                            return None
-                        os.sched_yield()  # the other end may want this very core
-                    except ConnectionResetError:
-                        return b""
-        finally:
-            if lane.closed:
-                self._descriptor.release()
+        until = monotonic() + seconds
+        with self._call(self._in) as reading:
+            while True:
+                reading.check()
+                if self._unread:
+                    return self._take_unread(size)
+                try:
+                    return self._recv(min(size, _LARGEST), _DONTWAIT)
+                except BlockingIOError:
+                    if monotonic() >= until:
+                        return None
+                    os.sched_yield()  # the other end may want this very core
+                except ConnectionResetError:
+                    return b""
 
     def read_now(self, size: int, /) -> bytes | None:
-        lane = self._in
-        if not lane.lock.acquire(blocking=False):
-            if lane.closed:
+        reading = self._in
+        if not reading.lock.acquire(blocking=False):
+            if reading.closed:
                 raise ClosedError
             return None
         try:
-            if lane.closed:
+            if reading.busy:
+                raise reading.reentered()
+            if reading.closed:
                 raise ClosedError
-            if self._held:
-                data, self._held = self._held[:size], self._held[size:]
-                return data
-            return self._recv(min(size, _LARGEST_READ), _DONTWAIT)
+            if self._unread:
+                return self._take_unread(size)
+            return self._recv(min(size, _LARGEST), _DONTWAIT)
         except BlockingIOError:
             return None
         except ConnectionResetError:
             return b""
         finally:
-            lane.lock.release()
-            if lane.closed:
-                self._descriptor.release()
+            reading.lock.release()
+            if reading.closed:
+                self._socket.release()
+
+    def readall(self) -> bytes:
+        with self._call(self._in) as reading:
+            reading.check()
+            while part := self._receive(_CHUNK):
+                self._unread += part
+            whole, self._unread = self._unread, bytearray()
+            return bytes(whole)
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        with self._call(self._in) as reading, memoryview(buffer) as view:
+            if not view.nbytes:  # one of several dimensions cannot be cast
+                reading.check()
+                return 0
+            with view.cast("B") as flat:
+                return self._receive_into(flat)
+
+    def wait_readable(self, timeout: float | None = None) -> bool:
+        timeout = base.duration(timeout)
+        until = None if timeout is None else monotonic() + timeout
+        with self._call(self._in) as reading:
+            reading.check()
+            return bool(self._unread) or reading.wait(until)
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        writing = self._out
+        try:
+            with writing.lock:
+                if writing.busy:
+                    raise _counted(writing.reentered(), 0)
+                writing.busy = True
+                try:
+                    if type(data) is bytes:
+                        return self._send_all(data)
+                    with memoryview(data) as view:
+                        if not view.nbytes:  # one of several dimensions cannot be cast
+                            return self._send_all(b"")
+                        with view.cast("B") as flat:
+                            return self._send_all(flat)
+                finally:
+                    writing.busy = False
+        finally:
+            if writing.closed:
+                self._socket.release()
 
     def write_now(self, data: ReadableBuffer, /) -> int:
-        lane = self._out
-        if not lane.lock.acquire(blocking=False):
-            if lane.closed:
+        writing = self._out
+        if not writing.lock.acquire(blocking=False):
+            if writing.closed:
                 raise ClosedError
             return 0
         try:
-            if lane.closed or self._write_shut:
-                raise ClosedError("connection's write side" if self._write_shut else "connection")
-            return self._send(data, _NO_SIGPIPE | _DONTWAIT)
+            if writing.busy:
+                raise writing.reentered()
+            if writing.closed or self._write_shut or self._sending:
+                self._require_writable()
+            return self._send(data, _SEND_FLAGS)
         except BlockingIOError:
             return 0
         except OSError as error:
-            raise _cut(error, 0) from None
+            raise _counted(_explained(error), 0) from None
         finally:
-            lane.lock.release()
-            if lane.closed:
-                self._descriptor.release()
-
-    def readall(self) -> bytes:
-        lane = self._in
-        try:
-            with lane.lock:
-                parts = []
-                try:
-                    while part := self._receive(_CHUNK):
-                        parts.append(part)
-                except BaseException:
-                    self._held = b"".join(parts) + self._held
-                    raise
-                return b"".join(parts)
-        finally:
-            if lane.closed:
-                self._descriptor.release()
-
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
-        view = memoryview(buffer).cast("B")
-        lane = self._in
-        try:
-            with lane.lock:
-                return self._receive_into(view)
-        finally:
-            if lane.closed:
-                self._descriptor.release()
-
-    def write(self, data: ReadableBuffer, /) -> int:
-        lane, sent = self._out, 0
-        try:
-            with lane.lock:
-                # The quick way, as in read. All others: _send_rest.
-                if type(data) is bytes and len(data) <= _CHUNK and not self._write_shut:
-                    try:
-                        if (lane.deadline is None and not lane.closed) or lane.may_block():
-                            sent = self._send(data, _NO_SIGPIPE)
-                    except BlockingIOError:
-                        pass
-                    except OSError as error:
-                        raise _cut(error, 0) from None
-                    if sent == len(data):
-                        return sent
-                return self._send_rest(memoryview(data).cast("B"), sent)
-        finally:
-            if lane.closed:
-                self._descriptor.release()
+            writing.lock.release()
+            if writing.closed:
+                self._socket.release()
 
     def close_write(self) -> None:
-        lane = self._out
-        try:
-            with lane.lock:
-                lane.check()
-                if not self._write_shut:
-                    self._write_shut = True
-                    with contextlib.suppress(OSError):  # macOS: ENOTCONN when the peer is gone
-                        self._descriptor.socket.shutdown(socket.SHUT_WR)
-        finally:
-            if lane.closed:
-                self._descriptor.release()
+        with self._call(self._out) as writing:
+            writing.check()
+            if not self._write_shut:
+                self._write_shut = True
+                with contextlib.suppress(OSError):  # macOS: ENOTCONN when the peer is gone
+                    self._socket.socket.shutdown(socket.SHUT_WR)
 
     def has_gone(self) -> bool:
-        poll = select.poll()
         try:
-            poll.register(self.fileno(), 0)  # HUP and ERR are always told
-        except OSError:
+            with self._socket.in_use() as descriptor:
+                poll = select.poll()
+                poll.register(descriptor, 0)  # a hang-up and an error are always reported
+                return bool(poll.poll(0))
+        except ClosedError:
             return True
-        return bool(poll.poll(0))
 
     def flush(self) -> None:
         self._out.check()
 
     def close(self) -> None:
-        self._descriptor.shut()
+        self._socket.shut()
+
+    def detach(self) -> int:
+        if self._unread:
+            raise ValueError("bytes that a read kept when it timed out have not been read yet")
+        return self._socket.detach()
 
     @property
     def closed(self) -> bool:
         return self._in.closed
 
     def fileno(self) -> int:
-        """Return the descriptor, which stays this object's to close, block or read."""
+        """Return the descriptor, which stays this object's to close and to read."""
         self._require_open()
-        return self._descriptor.socket.fileno()
+        return self._socket.socket.fileno()
 
     def set_read_deadline(self, when: float | None) -> None:
         self._require_open()
         self._in.deadline = base.deadline(when)
-        self._in.ring()
+        self._in.wake()
 
     def set_write_deadline(self, when: float | None) -> None:
         self._require_open()
         self._out.deadline = base.deadline(when)
-        self._out.ring()
+        self._out.wake()
 
     @property
     def local_address(self) -> Address:
@@ -257,86 +266,146 @@ class PosixConnection(base.Connection):
         if self._in.closed:
             raise ClosedError
 
+    def _require_writable(self) -> None:
+        try:
+            self._out.check()
+            if self._write_shut:
+                raise ClosedError("connection's write side")
+            if self._sending:
+                raise BrokenPipeError(errno.EPIPE, f"{os.strerror(errno.EPIPE)}: {_INTERRUPTED}")
+        except OSError as error:
+            raise _counted(error, 0) from None
+
+    @contextlib.contextmanager
+    def _call(self, direction: Direction) -> Iterator[Direction]:
+        """Hold a direction for one call, and close the socket afterwards if that is due.
+
+        ``read`` and ``write`` have this written out, for speed.
+        """
+        try:
+            with direction.lock:
+                if direction.busy:
+                    raise direction.reentered()
+                direction.busy = True
+                try:
+                    yield direction
+                finally:
+                    direction.busy = False
+        finally:
+            if direction.closed:
+                self._socket.release()
+
+    def _take_unread(self, size: int) -> bytes:
+        data = bytes(self._unread[:size])
+        del self._unread[:size]  # a bytearray moves its start: the rest is not copied
+        return data
+
     def _receive(self, size: int) -> bytes:
-        """Return at most ``size`` bytes; wait for the first. Needs the read lock."""
-        lane = self._in
-        flags = 0 if lane.may_block() else _DONTWAIT
-        if self._held or not size:
-            data, self._held = self._held[:size], self._held[size:]
-            return data
-        size = min(size, _LARGEST_READ)
+        """Return at most ``size`` bytes from the socket; wait for the first."""
+        reading = self._in
+        if self._answer_due:
+            if reading.refused:
+                reading.check()
+            self._answer_due = False
+            reading.wait()
+        elif reading.deadline is not None or reading.closed or reading.refused:
+            reading.check()
         while True:
             try:
-                return self._recv(size, flags)
+                return self._recv(size, _DONTWAIT)
             except BlockingIOError:
-                lane.wait()
-                flags = _DONTWAIT
+                reading.wait()
             except ConnectionResetError:
                 return b""  # it closed without reading all of ours; all of its own has come
 
-    def _receive_into(self, view: memoryview) -> int:
-        """Like ``_receive``, into a buffer. Needs the read lock."""
-        lane = self._in
-        flags = 0 if lane.may_block() else _DONTWAIT
-        if self._held or not view:
-            data = self._receive(len(view))
-            view[: len(data)] = data
+    def _receive_into(self, flat: memoryview) -> int:
+        """Like ``_receive``, into a buffer. What a timed-out read kept comes first."""
+        reading = self._in
+        reading.check()
+        if self._unread:
+            data = self._take_unread(len(flat))
+            flat[: len(data)] = data
             return len(data)
         while True:
             try:
-                return self._recv_into(view, 0, flags)
+                return self._recv_into(flat, min(len(flat), _LARGEST), _DONTWAIT)
             except BlockingIOError:
-                lane.wait()
-                flags = _DONTWAIT
+                reading.wait()
             except ConnectionResetError:
                 return 0
 
-    def _send_rest(self, data: memoryview, sent: int) -> int:
-        """Write what follows the first ``sent`` bytes of ``data``; return its whole length.
+    def _send_all(self, data: bytes | memoryview) -> int:
+        """Write all of ``data``; return its length.
 
-        Needs the write lock.
+        ``_sending`` is true from before a send until its result has been added up. An exception
+        that a signal handler raises in between leaves it true: see ``_require_writable``.
         """
-        lane = self._out
+        writing, sent, size = self._out, 0, len(data)
+        if writing.deadline is not None or writing.closed or self._write_shut or self._sending:
+            self._require_writable()
+        elif writing.refused:
+            writing.check()
+        self._answer_due = True
         try:
-            lane.check()
-            if self._write_shut:
-                raise ClosedError("connection's write side")
-            while sent < len(data):
-                flags = _NO_SIGPIPE if lane.may_block() else _NO_SIGPIPE | _DONTWAIT
+            while sent < size:
+                self._sending = True
                 try:
-                    sent += self._send(data[sent : sent + _CHUNK], flags)
+                    # No slice gets a name: the frames of a traceback would keep it.
+                    if sent or size > _LARGEST:
+                        sent += self._send(memoryview(data)[sent : sent + _LARGEST], _SEND_FLAGS)
+                    else:
+                        sent = self._send(data, _SEND_FLAGS)
                 except BlockingIOError:
-                    lane.wait()
+                    pass
+                self._sending = False
+                if sent < size:
+                    writing.wait()
         except OSError as error:
-            raise _cut(error, sent) from None
+            if error.errno is not None:  # the system's error: that send has sent nothing
+                self._sending = False
+            raise self._cut(_explained(error), sent) from None
+        except BaseException as error:
+            self._cut(error, sent)
+            raise
         return sent
 
+    def _cut(self, error: ErrorT, sent: int) -> ErrorT:
+        return error if self._sending else _counted(error, sent)
+
     def __repr__(self) -> str:
-        state = "closed" if self.closed else f"fd={self._descriptor.socket.fileno()}"
+        state = "closed" if self.closed else f"fd={self._socket.socket.fileno()}"
         return f"<{type(self).__name__} {self._address} {state}>"
 
     def __del__(self, _warn: Any = warnings.warn) -> None:
         if not hasattr(self, "_write_shut") or self.closed:
             return
-        _warn(f"unclosed {self!r}", ResourceWarning, source=self)
-        self.close()
+        try:
+            _warn(f"unclosed {self!r}", ResourceWarning, source=self)
+        finally:  # also where warnings are errors
+            self.close()
 
 
-def _set_patience(sock: socket.socket) -> None:
-    """Let a call without _DONTWAIT block for PATIENCE at most; not at all where it is unknown how
-    a system other than Linux counts.
-    """
-    sock.setblocking(sys.platform == "linux")
-    if sys.platform == "linux":
-        patience = struct.pack("ll", 0, int(PATIENCE * 1e6))  # a struct timeval
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, patience)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, patience)
+def prepare_socket(sock: socket.socket) -> socket.socket:
+    """Make a socket that this process has just made what other programs expect one to be."""
+    sock.setblocking(True)
+    if sys.platform == "darwin":
+        sock.setsockopt(socket.SOL_SOCKET, _SO_NOSIGPIPE, 1)
+    return sock
 
 
 def adopted_socket(handle: int, *, listening: bool) -> socket.socket:
-    """Return the socket with this descriptor; raise ValueError if it is not of the kind wanted."""
+    """Return the socket with this descriptor, its options and flags as they were.
+
+    Raises:
+        ValueError: It is not of the kind wanted.
+        OSError: It is not connected. In any case the descriptor stays the caller's.
+    """
+    blocking = os.get_blocking(handle)
     sock = socket.socket(fileno=handle)
     try:
+        if socket.getdefaulttimeout() is not None:  # it is a flag of the descriptor by now
+            sock.setblocking(True)
+            os.set_blocking(handle, blocking)
         if (sock.family, sock.type) != (socket.AF_UNIX, socket.SOCK_STREAM):
             raise ValueError(f"descriptor {handle} is no Unix stream socket")
         if bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)) != listening:
@@ -384,10 +453,18 @@ def _peer_of_bsd(sock: socket.socket) -> PeerIdentity:
     return PeerIdentity(pid=pid, uid=uid, gid=gid if groups else None)
 
 
-def _cut(error: OSError, sent: int) -> OSError:
-    """Return the error of a write that ended after ``sent`` bytes."""
+ErrorT = TypeVar("ErrorT", bound=BaseException)
+
+
+def _explained(error: OSError) -> OSError:
+    """Return the error of a send, in words about a connection."""
     if isinstance(error, ConnectionResetError | BrokenPipeError):
         text = f"{os.strerror(errno.EPIPE)}: the other end has closed"
-        error = BrokenPipeError(errno.EPIPE, text)
-    error.characters_written = sent  # type: ignore[attr-defined]  # every OSError has it
+        return BrokenPipeError(errno.EPIPE, text)
+    return error
+
+
+def _counted(error: ErrorT, sent: int) -> ErrorT:
+    """Return ``error`` with the number of bytes that were sent before it."""
+    error.characters_written = sent  # type: ignore[attr-defined]
     return error

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import io
 import os
 import socket
 import stat
@@ -44,10 +45,24 @@ class BoundSocket:
         self._guard = threading.RLock()  # of two threads that release, one removes the file
 
     def claim(self) -> None:
-        """Remember the file just bound, to be removed by ``release``."""
-        path = os.path.abspath(self.address.path)  # the program may change its directory
-        made = os.lstat(path)
-        self._file = (path, made.st_dev, made.st_ino, os.getpid())
+        """Have the file removed by ``release`` in this process.
+
+        The file that the parent process bound, or else the one that stands at the address now.
+        """
+        if self.address.kind != "unix":
+            raise io.UnsupportedOperation("an abstract socket has no file")
+        with self._guard:
+            if self._file is not None:
+                self._file = (*self._file[:3], os.getpid())
+                return
+            path = os.path.abspath(self.address.path)  # the program may change its directory
+            made = os.lstat(path)
+            self._file = (path, made.st_dev, made.st_ino, os.getpid())
+
+    def disclaim(self) -> None:
+        """Leave the file alone from now on."""
+        with self._guard:
+            self._file = None
 
     def release(self) -> None:
         """Remove the socket's file if it is still ours. Idempotent.

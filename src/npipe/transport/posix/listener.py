@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import select
@@ -18,18 +19,21 @@ from npipe.address import Address
 from npipe.errors import ClosedError
 from npipe.security import mode_admits, mode_for
 from npipe.transport import base
+from npipe.transport.connecting import accept_backoff
 from npipe.transport.posix import files as unix_files
-from npipe.transport.posix.connection import PosixConnection, adopted_socket, peer_of
+from npipe.transport.posix.connection import (
+    PosixConnection,
+    adopted_socket,
+    peer_of,
+    prepare_socket,
+)
 from npipe.transport.posix.files import BoundSocket
-from npipe.transport.posix.waiting import POLLIN, SharedSocket, timed_out
+from npipe.transport.posix.waiting import POLLIN, SHORTAGE, SharedSocket, timed_out
 
 __all__ = ["PosixListener", "admits", "bind", "check_size", "listen"]
 
-# No descriptor or memory for one more connection: wait until others are closed.
-_SHORTAGE = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 # The client was there and has gone: take the next one.
 _CAME_AND_WENT = {errno.ECONNABORTED, errno.EPROTO}
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 1.0  # seconds
 
 
 def bind(
@@ -76,13 +80,18 @@ def listen(
     message_mode: bool = False,
     reject_remote: bool = True,
     buffer_size: int = 65536,
+    mode: str = "rw",
 ) -> PosixListener:
-    """Serve ``address``; see ``npipe.listen``, whose last three options concern Windows only."""
+    """Serve ``address``; see ``npipe.listen``.
+
+    ``message_mode``, ``reject_remote`` and ``buffer_size`` concern Windows only.
+    """
+    base.require_mode(mode)
     check_size(buffer_size)
     del message_mode, reject_remote, buffer_size  # each is true of a Unix socket as it is
     bound = bind(address, access=access, backlog=backlog)
     try:
-        return PosixListener(bound)
+        return PosixListener(bound, mode)
     except BaseException:
         bound.release()
         bound.socket.close()
@@ -98,31 +107,55 @@ def check_size(buffer_size: int) -> None:
 class PosixListener(base.Listener[PosixConnection]):
     """A listening Unix socket. Made by ``listen`` or ``adopt``."""
 
-    def __init__(self, bound: BoundSocket) -> None:
-        """Own the socket, unless this raises."""
+    def __init__(self, bound: BoundSocket, mode: str = "rw", *, unblock: bool = False) -> None:
+        """Own the socket, unless this raises.
+
+        Args:
+            bound: The socket and the claim on its file. Nothing about it is changed: it must be
+                non-blocking.
+            mode: The mode of the connections accepted.
+            unblock: Make the socket a blocking one when it is closed.
+        """
         self._bound = bound
-        self._descriptor = SharedSocket(bound.socket, (POLLIN,), "listener")
-        (lane,) = self._descriptor.lanes
-        lane.prepare()  # now: later there may be no descriptor left to make a bell of
-        self._lane = lane
+        self._mode = mode
+        self._adopted = unblock
+        self._socket = SharedSocket(bound.socket, (POLLIN,), "listener", unblock=unblock)
+        (self._direction,) = self._socket.directions
+        with contextlib.suppress(OSError):  # later there may be no descriptor left for a waker
+            self._direction.prepare()
 
     @classmethod
     def adopt(cls, handle: int, address: Address) -> PosixListener:
+        blocking = os.get_blocking(handle)
         sock = adopted_socket(handle, listening=True)
         try:
+            # No flag makes a single accept() non-blocking, as MSG_DONTWAIT does for the rest.
             sock.setblocking(False)
-            return cls(BoundSocket(sock, address, mode_for("owner")))
+            return cls(BoundSocket(sock, address, mode_for("owner")), unblock=blocking)
         except BaseException:
             sock.detach()
+            os.set_blocking(handle, blocking)
             raise
 
     def share(self) -> PosixListener:
-        sock = self._bound.socket.dup()
+        with self._socket.in_use():
+            sock = self._bound.socket.dup()
         try:
-            return PosixListener(BoundSocket(sock, self._bound.address, self._bound.mode))
+            sock.setblocking(False)
+            return PosixListener(BoundSocket(sock, self.address, self._bound.mode), self._mode)
         except BaseException:
             sock.close()
             raise
+
+    def claim(self) -> None:
+        with self._socket.in_use():
+            self._bound.claim()
+
+    def detach(self) -> int:
+        descriptor = self._socket.detach()
+        self._bound.disclaim()
+        os.set_blocking(descriptor, True)
+        return descriptor
 
     @property
     def address(self) -> Address:
@@ -130,61 +163,99 @@ class PosixListener(base.Listener[PosixConnection]):
 
     def fileno(self) -> int:
         """Return the descriptor, which stays this object's to close."""
-        if self._lane.closed:
+        if self._direction.closed:
             raise ClosedError("listener")
         return self._bound.socket.fileno()
 
+    def set_deadline(self, when: float | None) -> None:
+        if self._direction.closed:
+            raise ClosedError("listener")
+        self._direction.deadline = base.deadline(when)
+        self._direction.wake()
+
     def accept(self, timeout: float | None = None) -> PosixConnection:
-        deadline = None if timeout is None else time.monotonic() + timeout
-        lane = self._lane
-        patience = -1 if timeout is None else min(max(timeout, 0), threading.TIMEOUT_MAX)
-        if not lane.lock.acquire(timeout=patience):
+        timeout = base.duration(timeout)
+        until = None if timeout is None else time.monotonic() + timeout
+        accepting = self._direction
+        patience = -1 if timeout is None else min(timeout, threading.TIMEOUT_MAX)
+        if not accepting.lock.acquire(timeout=patience):
             raise timed_out()
         try:
-            lane.deadline = deadline
-            return self._next()
+            if accepting.busy:
+                raise accepting.reentered()
+            accepting.busy = True
+            try:
+                return self._next(until)
+            finally:
+                accepting.busy = False
         finally:
-            lane.lock.release()
-            if lane.closed:
-                self._descriptor.release()
+            accepting.lock.release()
+            if accepting.closed:
+                self._socket.release()
 
     def close(self) -> None:
         self._bound.release()  # first, while the inode cannot be another's
-        self._descriptor.shut()
+        self._socket.shut()
 
-    def _next(self) -> PosixConnection:
-        """Wait for a client that is still there and may be served. Needs the lock.
+    @property
+    def closed(self) -> bool:
+        """Whether it has been closed or detached."""
+        return self._direction.closed
 
-        Who is there already is taken also when the deadline has passed: a timeout of 0 asks.
+    def _next(self, until: float | None) -> PosixConnection:
+        """Wait for a client that is still there and may be served.
+
+        One that is there already is taken also when the time is up: a timeout of 0 asks.
         """
-        pause = _FIRST_PAUSE
-        while not self._lane.closed:
+        accepting, backoff = self._direction, accept_backoff()
+        while not accepting.closed:
             try:
+                if self._adopted:  # another program may have made it a blocking one again
+                    self._bound.socket.setblocking(False)
                 sock, _ = self._bound.socket.accept()
             except BlockingIOError:
-                self._lane.wait()
+                if not accepting.wait(until):
+                    raise timed_out() from None
             except OSError as error:
-                if error.errno in _SHORTAGE:
-                    self._lane.pause(pause)
-                    pause = min(2 * pause, _LONGEST_PAUSE)
+                if error.errno in SHORTAGE:
+                    pause = backoff.failed()
+                    accepting.pause(pause if until is None else min(pause, _left(until)))
                 elif error.errno not in _CAME_AND_WENT:
                     raise
             else:
-                if not _has_gone(sock) and admits(self._bound, sock):
-                    return PosixConnection(sock, self.address)
+                try:
+                    if not _has_gone(sock) and admits(self._bound, sock):
+                        return PosixConnection(prepare_socket(sock), self.address, self._mode)
+                except BaseException:
+                    sock.close()
+                    raise
                 sock.close()
-                self._lane.check()
+                accepting.check()
         raise ClosedError("listener")
 
     def __repr__(self) -> str:
-        state = "closed" if self._lane.closed else "listening"
+        state = "closed" if self.closed else "listening"
         return f"<{type(self).__name__} {self.address} {state}>"
 
     def __del__(self, _warn: Any = warnings.warn) -> None:
-        if not hasattr(self, "_lane") or self._lane.closed:
+        if not hasattr(self, "_direction") or self.closed:
             return
-        _warn(f"unclosed {self!r}", ResourceWarning, source=self)
-        self.close()
+        try:
+            _warn(f"unclosed {self!r}", ResourceWarning, source=self)
+        finally:  # also where warnings are errors
+            self.close()
+
+
+def _left(until: float) -> float:
+    """Return the seconds until then.
+
+    Raises:
+        TimeoutError: There are none.
+    """
+    seconds = until - time.monotonic()
+    if seconds <= 0:
+        raise timed_out()
+    return seconds
 
 
 def _has_gone(sock: socket.socket) -> bool:

@@ -1,207 +1,364 @@
-"""Wait for a descriptor in a way that any other thread can end. POSIX only.
+"""Waiting for a socket in a way that any other thread can end. POSIX only.
 
-A ``Direction`` is one direction of a connection (or the accepting of a listener): its lock, its
-deadline, and the ``Waker`` by which other threads make it look again. It moves no byte.
+A ``Direction`` is the reading side or the writing side of a connection, or the accepting of a
+listener: its lock, its deadline, and the ``Waker`` by which other threads end its wait. Bytes are
+not moved here.
 
-Two rules make it right:
+Every wait is a ``poll`` of the socket and the waker; the calls that move bytes never block. So
+nothing of the socket is changed: SO_RCVTIMEO, SO_SNDTIMEO and O_NONBLOCK belong to the open file
+description, which a child process or another library may share. These rules make it right:
 
-* A thread that changes what a waiter depends on (the deadline, ``closed``) changes it first and
-  wakes the waiter then; a waiter first announces that it waits and looks at those values then.
-  So either the waiter sees the new value or it is woken.
-* A descriptor is closed only when no call is using it, or its number could by then belong to
-  another file. ``close`` does not wait for that, because a signal handler may call it in the
-  middle of the very call it ends: the last call to return closes it (``SharedSocket``).
+* A thread that changes what a wait goes by (deadline, closed) changes it first and wakes then; a
+  wait sets ``_waiting`` first and looks at them then. So either the wait sees the new value or it
+  is woken.
+* A descriptor is closed only when no call uses it, or its number could by then be another file's.
+  ``close`` does not wait for that, because a signal handler may call it in the middle of the very
+  call that it ends: the last call to leave closes the descriptor (``SharedSocket``).
+* ``lock`` is an RLock, so that a signal handler that runs in the middle of a call does not wait
+  for its own thread. ``busy`` then says that there is such a call: an error, and not a wait.
+* After ``os.fork`` the child makes locks and wakers of its own. A waker inherited from the parent
+  would take wake-ups that are meant for the parent.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import select
 import socket
 import sys
 import threading
+import time
+import weakref
+from collections.abc import Iterator
 from time import monotonic
 
 assert sys.platform != "win32"  # mypy then skips the rest there
 
 from npipe.errors import ClosedError
 
-__all__ = ["PATIENCE", "POLLIN", "POLLOUT", "Direction", "SharedSocket", "timed_out"]
+__all__ = ["POLLIN", "POLLOUT", "SHORTAGE", "Direction", "SharedSocket", "timed_out"]
 
 POLLIN = select.POLLIN
 POLLOUT = select.POLLOUT
-PATIENCE = 0.01  # seconds: see Direction.may_block
+SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""No descriptor or memory is left for one more: wait until others are closed."""
 _LONGEST_POLL = 1e6  # seconds: poll() takes an int of milliseconds
+_SLICE = 0.02  # seconds: how long a wait without a waker goes on before it looks
 
 
 class Direction:
-    """One direction. Hold ``lock`` to ``wait`` and to use the descriptor; anyone may ``ring``."""
+    """One direction of a socket.
+
+    Hold ``lock`` and set ``busy`` to ``wait`` and to use the socket. Any thread may ``wake``.
+
+    Attributes:
+        lock: Held by the call in progress.
+        busy: Whether a call is in progress. Only the holder of ``lock`` reads and writes it.
+        deadline: The ``time.monotonic()`` value at which waits end; None means never.
+        closed: Every call fails.
+        refused: The connection was opened without this direction.
+    """
 
     __slots__ = (
-        "_bell",
         "_events",
         "_fd",
-        "_gate",
+        "_guard",
         "_poll",
-        "_waits",
+        "_waiting",
+        "_waker",
         "_what",
+        "busy",
         "closed",
         "deadline",
         "lock",
+        "refused",
     )
 
-    def __init__(self, fd: int, events: int, gate: threading.RLock, what: str) -> None:
-        self.lock = threading.Lock()
+    def __init__(self, fd: int, events: int, guard: threading.RLock, what: str) -> None:
+        self.lock = threading.RLock()
+        self.busy = False
         self.deadline: float | None = None
         self.closed = False
+        self.refused = False
         self._fd = fd
         self._events = events
-        self._gate = gate
+        self._guard = guard  # held while the waker is used, made or closed
         self._what = what
-        self._poll: select.poll | None = None  # made at the first wait, as is the bell:
-        self._bell: Waker | None = None  # an idle connection costs one descriptor
-        self._waits = False
+        self._poll: select.poll | None = None  # made at the first wait, as is the waker:
+        self._waker: Waker | None = None  # an idle connection costs one descriptor
+        self._waiting = False
+
+    def reentered(self) -> RuntimeError:
+        """Return the error of a call made by a signal handler during a call of the same kind."""
+        return RuntimeError(
+            f"this thread is in the middle of a call on the same {self._what}: a signal handler "
+            f"cannot make another one"
+        )
 
     def check(self) -> None:
-        """Raise ClosedError or TimeoutError if it is closed or past its deadline."""
+        """Raise the error of a direction that is closed, refused or past its deadline."""
         if self.closed:
             raise ClosedError(self._what)
+        if self.refused:
+            does = "writes" if self._events == POLLIN else "reads"
+            raise io.UnsupportedOperation(f"this end of the {self._what} only {does}")
         if self.deadline is not None and monotonic() >= self.deadline:
             raise timed_out()
 
-    def may_block(self) -> bool:
-        """Say whether a call may block in the kernel for PATIENCE; raise as ``check`` does.
+    def prepare(self) -> None:
+        """Make what the first ``wait`` would make, while there are descriptors for it.
 
-        In a conversation the answer mostly comes soon, and then one blocking call is quicker than
-        poll() and a call. It cannot be woken, so it is kept short; only after it comes ``wait``.
+        Raises:
+            OSError: There is no descriptor left.
+        """
+        with self._guard:
+            if self.closed:  # discard() has run, or soon will: make nothing that it would miss
+                raise ClosedError(self._what)
+            if self._waker is None:
+                waker = Waker()
+                self._poll = self._new_poll()
+                self._poll.register(waker.reader, POLLIN)
+                self._waker = waker
+
+    def wait(self, until: float | None = None) -> bool:
+        """Wait until the socket is ready, and return True.
+
+        Args:
+            until: The ``time.monotonic()`` value at which to return False; it looks once in any
+                case.
+
+        Raises:
+            ClosedError: The direction has been closed.
+            TimeoutError: Its deadline has passed.
+        """
+        self._waiting = True
+        try:
+            while True:
+                left = self._left(until)
+                if self._poll_once(self._poll or self._poll_for_wait(), left):
+                    return True
+                if left == 0:
+                    return False
+        finally:
+            self._waiting = False
+
+    def pause(self, seconds: float) -> None:
+        """Let at most ``seconds`` pass, whatever comes. It is woken as ``wait`` is.
+
+        Raises:
+            ClosedError: The direction has been closed.
+            TimeoutError: Its deadline has passed.
+        """
+        self._waiting = True
+        try:
+            left = self._left(monotonic() + seconds)
+            waker = self._waker
+            if left and waker is not None:
+                poll = select.poll()
+                poll.register(waker.reader, POLLIN)
+                if poll.poll(left):
+                    waker.drain()
+            elif left:
+                time.sleep(min(left / 1000, _SLICE))
+        finally:
+            self._waiting = False
+
+    def wake(self) -> None:
+        """Make a wait look again. Call it after the change that the wait should see."""
+        if self._waiting:
+            with self._guard:
+                if self._waker is not None:
+                    self._waker.wake()
+
+    def discard(self) -> None:
+        """Close the waker. Only with ``lock`` held, when closed, or in a forked child."""
+        with self._guard:
+            waker, self._waker, self._poll = self._waker, None, None
+            if waker is not None:
+                waker.close()
+
+    def after_fork(self) -> None:
+        """Take nothing from the parent, whose threads may have held the lock."""
+        if self.lock.acquire(blocking=False):  # it is free, or this thread forks during a call
+            self.lock.release()
+        else:
+            self.lock = threading.RLock()
+            self.busy = False
+        self.discard()
+
+    def _new_poll(self) -> select.poll:
+        poll = select.poll()
+        poll.register(self._fd, self._events)
+        return poll
+
+    def _poll_for_wait(self) -> select.poll:
+        """Return a poll of the socket and the waker, or of the socket if there can be no waker."""
+        try:
+            self.prepare()
+        except OSError as error:
+            if error.errno not in SHORTAGE:
+                raise
+        return self._poll or self._new_poll()
+
+    def _poll_once(self, poll: select.poll, left: float | None) -> bool:
+        """Return whether the socket got ready within ``left`` milliseconds."""
+        if self._waker is None:
+            left = _SLICE * 1000 if left is None else min(left, _SLICE * 1000)
+        ready = poll.poll(left)
+        if len(ready) == 1 and ready[0][0] == self._fd:
+            return True
+        if ready and self._waker is not None:
+            self._waker.drain()
+        return False
+
+    def _left(self, until: float | None) -> float | None:
+        """Return the milliseconds to the deadline or ``until``, as poll() wants them.
+
+        Returns:
+            0 when ``until`` has passed, None when there is neither.
         """
         if self.closed:
             raise ClosedError(self._what)
-        if self.deadline is None:
-            return True
-        left = self.deadline - monotonic()
-        if left <= 0:
-            raise timed_out()
-        return left > PATIENCE
-
-    def prepare(self) -> select.poll:
-        """Make now what the first ``wait`` would make: descriptors may be short by then."""
-        if self.closed:  # discard() has been here, or soon will: make nothing that it would miss
-            raise ClosedError(self._what)
-        if self._poll is None:
-            bell = Waker()
-            poll = select.poll()
-            poll.register(self._fd, self._events)
-            poll.register(bell.reader, POLLIN)
-            self._bell, self._poll = bell, poll
-        return self._poll
-
-    def wait(self) -> None:
-        """Return when the descriptor is ready. Raises ClosedError, TimeoutError."""
-        poll = self._poll or self.prepare()
-        self._waits = True
-        try:
-            while True:
-                ready = poll.poll(self._left())
-                if len(ready) == 1 and ready[0][0] == self._fd:
-                    return
-                if ready:
-                    self._hush()
-        finally:
-            self._waits = False
-
-    def pause(self, seconds: float) -> None:
-        """Let time pass, at most ``seconds``; be woken as ``wait`` is."""
-        self.prepare()
-        assert self._bell is not None
-        poll = select.poll()
-        poll.register(self._bell.reader, POLLIN)
-        self._waits = True
-        try:
-            left = self._left()
-            if poll.poll(seconds * 1000 if left is None else min(left, seconds * 1000)):
-                self._hush()
-        finally:
-            self._waits = False
-
-    def ring(self) -> None:
-        """Make whoever waits look again. Call it after the change that it should see."""
-        if self._waits:
-            with self._gate:
-                if self._bell is not None:
-                    self._bell.ring()
-
-    def discard(self) -> None:
-        """Close the bell. Only with ``lock`` held, when closed."""
-        with self._gate:
-            bell, self._bell, self._poll = self._bell, None, None
-            if bell is not None:
-                bell.close()
-
-    def _left(self) -> float | None:
-        """Return the milliseconds to the deadline, as poll() wants them; raise as ``check``."""
-        if self.closed:
-            raise ClosedError(self._what)
-        if self.deadline is None:
+        if self.deadline is None and until is None:
             return None
-        left = self.deadline - monotonic()
-        if left <= 0:
+        now = monotonic()
+        if self.deadline is not None and now >= self.deadline:
             raise timed_out()
+        ends = (end for end in (self.deadline, until) if end is not None)
+        left = max(min(ends) - now, 0)
         return min(left, _LONGEST_POLL) * 1000
-
-    def _hush(self) -> None:
-        if self._bell is not None:
-            self._bell.hush()
 
 
 class SharedSocket:
-    """A socket and its lanes; closes it exactly once, when no lane is in use any more."""
+    """A socket and its directions; closed exactly once, when no call uses it any more."""
 
-    __slots__ = ("_done", "_gate", "_lanes", "socket")
+    __slots__ = ("__weakref__", "_done", "_guard", "_unblock", "_users", "directions", "socket")
 
-    def __init__(self, sock: socket.socket, events: tuple[int, ...], what: str) -> None:
+    def __init__(
+        self, sock: socket.socket, events: tuple[int, ...], what: str, *, unblock: bool = False
+    ) -> None:
+        """Own ``sock``.
+
+        Args:
+            sock: The socket.
+            events: A direction is made for each of these poll() events.
+            what: The word for it in errors.
+            unblock: Make the socket a blocking one before it is closed or given away.
+        """
         self.socket = sock
-        self._gate = threading.RLock()
-        self._lanes = tuple(Direction(sock.fileno(), each, self._gate, what) for each in events)
+        self._guard = threading.RLock()
+        self.directions = tuple(
+            Direction(sock.fileno(), each, self._guard, what) for each in events
+        )
         self._done = False
-
-    @property
-    def lanes(self) -> tuple[Direction, ...]:
-        """One for each of the events it was made with."""
-        return self._lanes
+        self._unblock = unblock
+        self._users = 0
+        _open_sockets.add(self)
 
     def shut(self) -> None:
         """Fail every call in flight and every later one. Idempotent."""
-        with self._gate:
-            for lane in self._lanes:
-                lane.closed = True
-                lane.ring()
+        with self._guard:
+            for direction in self.directions:
+                direction.closed = True
+                direction.wake()
         self.release()
 
     def release(self) -> None:
-        """Close the socket if it is shut and no call is using it. Each call that leaves a closed
-        lane calls this, with the lane's lock released: the last one finds all locks free.
+        """Close the socket if it is shut and no call uses it.
+
+        Each call that leaves a closed direction calls this once it has released the lock, so the
+        last of them finds all locks free.
         """
-        held: list[Direction] = []
-        with self._gate:
-            try:
-                for lane in self._lanes:
-                    if self._done or not lane.lock.acquire(blocking=False):
-                        return
-                    held.append(lane)
-                self._done = True
-                for lane in self._lanes:
-                    lane.discard()
-                self.socket.close()
-            finally:
-                for lane in held:
-                    lane.lock.release()
+        with contextlib.ExitStack() as held, self._guard:
+            for direction in self.directions:
+                if self._done or self._users or not direction.lock.acquire(blocking=False):
+                    return
+                held.callback(direction.lock.release)
+                if direction.busy:  # this is a signal handler, in the middle of that call
+                    return
+            self._done = True
+            for direction in self.directions:
+                direction.discard()
+            self._restore()
+            self.socket.close()
+
+    def detach(self) -> int:
+        """Fail every call, wait until they have left, and return the descriptor.
+
+        Raises:
+            ClosedError: It is closed already.
+            RuntimeError: This thread is in the middle of a call.
+        """
+        with self._guard:
+            if self._done or self.directions[0].closed:
+                raise ClosedError(self.directions[0]._what)
+            for direction in self.directions:
+                if direction.lock.acquire(blocking=False):
+                    busy = direction.busy
+                    direction.lock.release()
+                    if busy:
+                        raise direction.reentered()
+            self._done = True  # so that release() leaves the descriptor open
+        self.shut()
+        for direction in self.directions:
+            with direction.lock:
+                direction.discard()
+        while self._users:
+            time.sleep(0)
+        self._restore()
+        return self.socket.detach()
+
+    @contextlib.contextmanager
+    def in_use(self) -> Iterator[int]:
+        """Keep the descriptor open meanwhile, without waiting for calls in flight.
+
+        Raises:
+            ClosedError: It is closed.
+        """
+        with self._guard:
+            if self._done or self.directions[0].closed:
+                raise ClosedError(self.directions[0]._what)
+            self._users += 1
+        try:
+            yield self.socket.fileno()
+        finally:
+            with self._guard:
+                self._users -= 1
+            if self.directions[0].closed:
+                self.release()
+
+    def after_fork(self) -> None:
+        """Take nothing from the parent but the descriptor."""
+        self._guard = threading.RLock()
+        self._users = 0
+        for direction in self.directions:
+            direction._guard = self._guard
+            direction.after_fork()
+
+    def _restore(self) -> None:
+        if self._unblock:
+            with contextlib.suppress(OSError):
+                self.socket.setblocking(True)
+
+
+# The one thing of the module that changes: fork is an event of the whole process, and there is no
+# other way to hear of it. Only ``SharedSocket`` adds to it.
+_open_sockets: weakref.WeakSet[SharedSocket] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for shared in list(_open_sockets):
+        shared.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 class Waker:
-    """A descriptor that poll() sees as readable once ``ring`` was called, until ``hush``."""
+    """A descriptor that poll() sees as readable once ``wake`` was called, until ``drain``."""
 
     __slots__ = ("_writer", "reader")
 
@@ -213,11 +370,11 @@ class Waker:
             os.set_blocking(self.reader, False)
             os.set_blocking(self._writer, False)
 
-    def ring(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # it is full: it rings already
+    def wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # it is full: it is readable already
             os.write(self._writer, b"\1\0\0\0\0\0\0\0")  # eventfd takes 8 bytes, a pipe any
 
-    def hush(self) -> None:
+    def drain(self) -> None:
         with contextlib.suppress(BlockingIOError):
             os.read(self.reader, 4096)
 

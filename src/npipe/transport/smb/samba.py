@@ -80,7 +80,7 @@ class SambaConnection(PosixConnection):
             return
         left = None
         with contextlib.suppress(OSError):  # no descriptor left: then a tail may be lost
-            left = self._descriptor.socket.dup()
+            left = self._socket.socket.dup()
         super().close()
         if left is not None:
             linger(left, self._written)
@@ -88,7 +88,7 @@ class SambaConnection(PosixConnection):
     def hand_over(self) -> socket.socket:
         """Return the socket, to be used by something else; this object is closed."""
         self._require_open()
-        taken = self._descriptor.socket.dup()
+        taken = self._socket.socket.dup()
         super().close()
         return taken
 
