@@ -236,7 +236,7 @@ def language_server(home: Path) -> Iterator[None]:
     """The guide's own language server, in a file."""
     (home / "server.py").write_text(next(program for kind, program in found() if kind == "editor"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(ROOT / "src"))
+        patch.setenv("PYTHONPATH", str(ROOT / "src"), prepend=os.pathsep)
         yield
 
 
@@ -253,7 +253,8 @@ def found() -> list[tuple[str, str]]:
 
 @contextmanager
 def program_running(program: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONUTF8": "1"}
+    places = [str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places), "PYTHONUTF8": "1"}
     command = [sys.executable, "-c", program, *arguments]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as process:
         try:
