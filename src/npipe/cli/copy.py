@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
+import sys
+import threading
 from collections.abc import Callable
 from typing import Final
 
-__all__ = ["CHUNK", "copy"]
+from npipe.errors import ClosedError
+from npipe.transport.base import Connection
+
+__all__ = ["CHUNK", "copy", "copy_streams"]
 
 CHUNK: Final = 65536  # bytes in one read: the buffer of a pipe on both systems
 
@@ -14,3 +22,43 @@ def copy(read: Callable[[int], bytes], write: Callable[[bytes], object]) -> None
     """Copy until ``read`` returns nothing more."""
     while data := read(CHUNK):
         write(data)
+
+
+def copy_streams(connection: Connection, *, until_eof: bool = False) -> None:
+    """Copy standard input to ``connection``, and it to standard output, until it ends.
+
+    Args:
+        connection: The connection.
+        until_eof: Whether the end of standard input closes the connection, and not only its write
+            side: then the program cannot outlive the one that started it.
+
+    Raises:
+        OSError: The connection is lost.
+    """
+    # A daemon: nothing can wake a read of a terminal when the other end has closed.
+    threading.Thread(target=_send, args=(connection, until_eof), daemon=True).start()
+    with contextlib.suppress(ClosedError):  # by the end of standard input
+        copy(connection.read, _print)
+
+
+def _send(connection: Connection, until_eof: bool) -> None:
+    try:
+        copy(lambda size: os.read(sys.stdin.fileno(), size), connection.write)
+        if until_eof:
+            connection.flush()
+            connection.close()
+        else:
+            connection.close_write()
+    except io.UnsupportedOperation:  # a Windows pipe has no half-close: its end is the close
+        pass
+    except OSError:  # the other end is gone, which reading shows as well
+        pass
+
+
+def _print(data: bytes) -> None:
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:  # as of `npipe cat NAME | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python reports it
+        raise SystemExit(0) from None

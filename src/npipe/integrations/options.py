@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from npipe.security import PeerIdentity
+
+if TYPE_CHECKING:
+    from npipe import Smb
 
 __all__ = ["ConnectOptions", "ListenOptions", "split"]
 
@@ -16,6 +19,7 @@ class ConnectOptions(TypedDict, total=False):
     wait: bool
     verify_server: str | Callable[[PeerIdentity], object] | None
     impersonation: str
+    remote: Smb | None
 
 
 class ListenOptions(TypedDict, total=False):

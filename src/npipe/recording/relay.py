@@ -7,6 +7,7 @@ import io
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from npipe import transport
@@ -18,6 +19,7 @@ from npipe.transport.base import Connection, Listener
 __all__ = ["Relay"]
 
 CHUNK: Final = 65536  # bytes in one read: the buffer of a pipe on both systems
+WATCH: Final = 1.0  # seconds between two looks whether an end that has stopped writing has gone
 
 
 class Relay:
@@ -30,6 +32,7 @@ class Relay:
         self,
         target: str,
         *,
+        dial: Callable[[], Connection] | None = None,
         recorder: Recorder | None = None,
         timeout: float | None = 5.0,
         on_refused: Callable[[OSError], object] = lambda error: None,
@@ -38,13 +41,13 @@ class Relay:
 
         Args:
             target: The address of the server.
+            dial: Connects to the server, in place of what ``target`` and ``timeout`` say.
             recorder: Sees everything that passes.
             timeout: Seconds to wait for the server to accept.
             on_refused: Called with the error where the server cannot be reached.
         """
-        self._target = target
+        self._dial = dial or partial(transport.connect, target, timeout=timeout)
         self._recorder = recorder
-        self._timeout = timeout
         self._on_refused = on_refused
         self._open: set[Connection] = set()  # the clients' ends
         self._changed = threading.Condition()
@@ -98,7 +101,7 @@ class Relay:
     def _serve(self, client: Connection) -> None:
         recording = None if self._recorder is None else self._recorder.open(client.peer)
         try:
-            server = transport.connect(self._target, timeout=self._timeout)
+            server = self._dial()
         except OSError as error:
             self._refuse(client, recording, error)
             return
@@ -108,9 +111,9 @@ class Relay:
     def _refuse(self, client: Connection, recording: Recording | None, error: OSError) -> None:
         if recording is not None:
             recording.refused(str(error))
+        self._on_refused(error)  # first: a client that reads its end may end this program
         client.close()
         self._forget(client)
-        self._on_refused(error)
 
     def _forget(self, client: Connection) -> None:
         with self._changed:
@@ -120,8 +123,9 @@ class Relay:
 
 def _exchange(client: Connection, server: Connection, recording: Recording | None) -> None:
     """Carry bytes both ways until both ends have ended; close both connections."""
+    ended = {"client": threading.Event(), "server": threading.Event()}
 
-    def carry(source: Connection, sink: Connection, side: Side) -> None:
+    def carry(source: Connection, sink: Connection, side: Side, other: Side) -> None:
         try:
             while data := source.read(CHUNK):
                 if recording is not None:
@@ -129,18 +133,35 @@ def _exchange(client: Connection, server: Connection, recording: Recording | Non
                 sink.write(data)
             if recording is not None:
                 recording.data(side, b"")
+            ended[side].set()
             _finish(sink)
+            _watch(source, ended[other])
         except OSError:  # one of the two is gone, and so is the exchange
-            if recording is not None:
+            if recording is not None and not ended[side].is_set():
                 recording.data(side, b"")
             client.close()
             server.close()
+        finally:
+            ended[side].set()
 
-    back = _start(carry, server, client, "server")
-    carry(client, server, "client")
+    back = _start(carry, server, client, "server", "client")
+    carry(client, server, "client", "server")
     back.join()
     client.close()
     server.close()
+
+
+def _watch(source: Connection, ended: threading.Event) -> None:
+    """Wait until the other direction has ended.
+
+    Raises:
+        ConnectionResetError: ``source`` takes nothing any more. Without this the connection to a
+            server that says nothing, or a program started for a client, would outlive the client.
+    """
+    while not ended.is_set():
+        if source.has_gone():
+            raise ConnectionResetError
+        ended.wait(WATCH)
 
 
 def _finish(connection: Connection) -> None:

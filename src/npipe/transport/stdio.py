@@ -74,6 +74,10 @@ class StdioConnection(base.Connection):
             self._writer.flush()
         return memoryview(data).nbytes
 
+    def has_gone(self) -> bool:
+        """Whether the program has ended."""
+        return self._process is not None and self._process.poll() is not None
+
     def close_write(self) -> None:
         self._writer.close()
 

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -115,3 +116,32 @@ def test_relay_leaves_no_file_behind(
     process.send_signal(number)
     assert process.wait(60) == 0
     assert os.listdir(directory) == []
+
+
+def test_cat_ends_with_its_input_if_asked(address: str, start: Start) -> None:
+    """Else it would outlive the program that started it, where the server says nothing."""
+    with npipe.listen(address) as listener:
+        process = start("cat", "--until-eof", address)
+        with listener.accept(60) as server:
+            process.stdin.write("last")  # type: ignore[union-attr]
+            process.stdin.close()  # type: ignore[union-attr]
+            process.stdin = None
+            assert server.read(20) == b"last"
+            assert process.wait(60) == 0
+
+
+@pytest.mark.skipif(WINDOWS, reason="a broken pipe is told otherwise there")
+def test_cat_ends_quietly_when_nobody_reads_its_output(address: str, start: Start) -> None:
+    with npipe.listen(address) as listener:
+        process = start("cat", address)
+        process.stdout.close()  # type: ignore[union-attr]
+        process.stdout = None
+        with listener.accept(60) as server:
+            server.write(b"text")
+            assert process.communicate(timeout=60) == (None, "")
+        assert process.returncode == 0
+
+
+def test_cat_of_a_program(run: Run) -> None:
+    done = run("cat", f'exec:"{sys.executable}" -c "print(7)"')
+    assert (done.returncode, done.stdout.strip()) == (0, "7")

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import subprocess
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import npipe
 from cli.conftest import WINDOWS, Run, Start
 from npipe import rpc
+from npipe.cli import endpoints
 
 Serve = Callable[..., tuple[Any, dict[str, Any]]]
 
@@ -128,3 +133,118 @@ def test_bad_tapes(shop: str, directory: Path, run: Run) -> None:
     done = run("relay", f"{shop}2", shop, "--record", str(tape))
     assert (done.returncode, "exists" in done.stderr) == (1, True)
     assert tape.read_text() == "{}\n"
+
+
+# Endpoints that are no pipes.
+
+
+def where(process: subprocess.Popen[str]) -> str:
+    """Start nothing; return what the relay said it listens at."""
+    line = process.stdout.readline()  # type: ignore[union-attr]
+    assert " -> " in line, process.communicate()
+    return line.partition(" -> ")[0]
+
+
+ECHO = "import sys, os\nwhile data := os.read(0, 65536): os.write(1, data.upper())"
+#: Reads nothing of its input's end, as a program that waits for something else.
+DEAF = "import os, sys, time\nos.write(1, b'%d ' % os.getpid())\ntime.sleep(600)"
+
+
+def program(directory: Path, text: str) -> str:
+    path = directory / "program.py"
+    path.write_text(text)
+    return f'exec:"{sys.executable}" "{path}"' if WINDOWS else f"exec:{sys.executable} {path}"
+
+
+def test_a_relay_to_a_program_started_for_each_client(
+    address: str, directory: Path, start: Start
+) -> None:
+    relay(start, address, program(directory, ECHO))
+    large = b"x" * 300_000
+    with npipe.connect(address, timeout=60) as one, npipe.connect(address, timeout=60) as other:
+        for client in (one, other):
+            client.write(b"hello")
+            assert io.BufferedReader(client).read(5) == b"HELLO"
+    with npipe.connect(address, timeout=60) as client:  # both ways at once
+        sender = threading.Thread(target=client.write, args=(large,))
+        sender.start()
+        assert io.BufferedReader(client).read(len(large)) == large.upper()
+        sender.join()
+
+
+@pytest.mark.skipif(WINDOWS, reason="os.kill(pid, 0) ends a process there")
+def test_a_program_does_not_outlive_its_client(address: str, directory: Path, start: Start) -> None:
+    """The trap of relays for WSL: a process left behind for each connection."""
+    relay(start, address, program(directory, DEAF))
+    with npipe.connect(address, timeout=60) as client:
+        pid = int(client.read(20))
+    with pytest.raises(ProcessLookupError):
+        for _ in range(600):
+            os.kill(pid, 0)
+            threading.Event().wait(0.1)
+
+
+def test_a_relay_from_a_port(address: str, start: Start) -> None:
+    process = start("relay", "tcp:0", address)
+    front = where(process)
+    assert front.startswith("tcp:127.0.0.1:")
+    with npipe.listen(address) as listener, endpoints.dial(front, timeout=30) as client:
+        with listener.accept(60) as server:
+            client.write(b"question")
+            assert server.read(20) == b"question"
+            server.write(b"answer")
+            assert client.read(20) == b"answer"
+        assert client.read(20) == b""
+
+
+def test_a_relay_to_a_port(address: str, start: Start) -> None:
+    with endpoints.listen("tcp:0") as listener:
+        relay(start, address, str(listener.address))
+        with npipe.connect(address, timeout=60) as client, listener.accept(60) as server:
+            client.write(b"question")
+            assert server.read(20) == b"question"
+            server.write(b"answer")
+            assert client.read(20) == b"answer"
+
+
+def test_a_relay_between_standard_streams_and_a_pipe(address: str, start: Start) -> None:
+    with npipe.listen(address) as listener:
+        process = start("relay", "-", address)
+        with listener.accept(60) as server:
+            process.stdin.write("question")  # type: ignore[union-attr]
+            process.stdin.flush()  # type: ignore[union-attr]
+            assert server.read(20) == b"question"
+            server.write(b"answer")
+        assert process.stdout.read() == "answer"  # type: ignore[union-attr]
+        assert process.wait(60) == 0
+
+
+def test_a_relay_of_one_client_to_standard_streams(address: str, start: Start) -> None:
+    process = start("relay", address, "-")
+    with npipe.connect(address, timeout=60, wait=True) as client:
+        client.write(b"letter")
+    assert process.communicate(timeout=60)[0] == "letter"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("-", "-"), "only one"),
+        (("-", "x", "--record", "f"), "--record needs"),
+        (("exec:x", "y"), "target"),
+        (("x", "tcp:example.org:80"), "loopback"),
+        (("x", "exec:"), "needs a command"),
+        (("x", "y", "--access", "nobody"), "access"),
+    ],
+)
+def test_wrong_usage_of_relay(arguments: tuple[str, ...], words: str, run: Run) -> None:
+    done = run("relay", *arguments)
+    assert (done.returncode, words in done.stderr) == (2, True), done.stderr
+
+
+def test_a_relay_waits_for_its_target(address: str, start: Start) -> None:
+    relay(start, address, f"{address}2", "--wait", "--timeout", "60")
+    with npipe.connect(address, timeout=60) as client:
+        client.write(b"early")
+        with npipe.listen(f"{address}2") as listener, listener.accept(60) as server:
+            assert server.read(20) == b"early"

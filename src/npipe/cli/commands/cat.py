@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import io
-import os
-import sys
-import threading
-
 import click
 
-import npipe
+from npipe.cli import endpoints
 from npipe.cli.common import failures
-from npipe.cli.copy import copy
-from npipe.transport.base import Connection
+from npipe.cli.copy import copy_streams
 
 __all__ = ["cat"]
 
@@ -27,39 +21,26 @@ __all__ = ["cat"]
     help="Give up connecting, or waiting for the client, after this long.",
 )
 @click.option("--wait", is_flag=True, help="Wait for a server to appear.")
-def cat(address: str, listen: bool, timeout: float | None, wait: bool) -> None:
+@click.option("--until-eof", is_flag=True, help="Close all when standard input ends.")
+def cat(address: str, listen: bool, timeout: float | None, wait: bool, until_eof: bool) -> None:
     """Copy standard input to ADDRESS, and what comes back to standard output.
 
     It ends when the other end closes. The end of standard input is passed on, where the system
-    has a half-close: a Windows pipe has none.
+    has a half-close: a Windows pipe has none. With --until-eof it ends the command.
+
+    ADDRESS may also be tcp:PORT, a port of this computer, or exec:COMMAND, a program.
 
     \b
     Examples:
       echo '{"jsonrpc":"2.0","id":1,"method":"rpc_modules"}' | npipe cat npipe
       npipe cat --listen ./inbox > letter
+      npipe cat --until-eof //./pipe/openssh-ssh-agent
     """
     with failures(address, listening=listen):
         if listen:
-            with npipe.listen(address) as listener:
+            with endpoints.listen(address) as listener:
                 connection = listener.accept(timeout)
         else:
-            connection = npipe.connect(address, timeout=timeout, wait=wait)
+            connection = endpoints.dial(address, timeout=timeout, wait=wait)
         with connection:
-            # A daemon: nothing can wake a read of a terminal when the other end has closed.
-            threading.Thread(target=_send, args=(connection,), daemon=True).start()
-            copy(connection.read, _print)
-
-
-def _send(connection: Connection) -> None:
-    try:
-        copy(lambda size: os.read(sys.stdin.fileno(), size), connection.write)
-        connection.close_write()
-    except io.UnsupportedOperation:  # a Windows pipe has no half-close: its end is the close
-        pass
-    except OSError:  # the other end is gone; reading it tells so as well
-        pass
-
-
-def _print(data: bytes) -> None:
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+            copy_streams(connection, until_eof=until_eof)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import partial
 
 import click
 
-import npipe
+from npipe.cli import endpoints
 from npipe.cli.common import failures
+from npipe.cli.copy import copy_streams
 from npipe.cli.serving.signals import Stop
+from npipe.transport.base import Connection
 
 __all__ = ["relay"]
+
+STREAMS = "-"  # in place of an address: standard input and output
 
 
 @click.command()
@@ -24,30 +30,88 @@ __all__ = ["relay"]
     metavar="SECONDS",
     help="Give up connecting to the target after this long.",
 )
+@click.option("--wait", is_flag=True, help="Wait so long for a target that is not there yet.")
+@click.option(
+    "--access",
+    default="owner",
+    show_default=True,
+    metavar="WHO",
+    help="Which users may connect: owner, group, everyone.",
+)
 @click.option(
     "--record",
     type=click.Path(dir_okay=False),
     metavar="FILE",
     help="Write the JSON-RPC messages that pass to this new file.",
 )
-def relay(address: str, target: str, timeout: float, record: str | None) -> None:
+def relay(
+    address: str, target: str, *, timeout: float, wait: bool, access: str, record: str | None
+) -> None:
     """Listen at ADDRESS, and connect each client there to TARGET.
+
+    \b
+    Each of the two is
+      an address        a pipe or a Unix socket
+      tcp:PORT          a port of this computer, which any program here may use
+      -                 standard input and output, for one connection
+    and TARGET may be
+      exec:COMMAND      a program's standard input and output, started for each client
 
     \b
     Examples, until Ctrl-C:
       npipe relay geth ~/.ethereum/geth.ipc
+      npipe relay tcp:2375 docker_engine
       npipe relay ./front.ipc ./node.ipc --record session.jsonl
+    In WSL, the agent of Windows:
+      npipe relay ~/.ssh/agent "exec:npipe.exe cat --until-eof //./pipe/openssh-ssh-agent"
     """
+    with failures(target):
+        if target != STREAMS:
+            endpoints.check(target)
+    dial = partial(endpoints.dial, target, timeout=timeout, wait=wait)
+    if STREAMS not in (address, target):
+        _serve(address, target, dial=dial, access=access, record=record)
+    elif record is not None:
+        raise click.UsageError("--record needs an address to listen at, and another to connect to")
+    elif address == target:
+        raise click.UsageError("only one of the two can be standard input and output")
+    else:
+        _streams(address, target, dial=dial, access=access)
+
+
+def _streams(address: str, target: str, *, dial: Callable[[], Connection], access: str) -> None:
+    if address == STREAMS:
+        with failures(target), dial() as connection:
+            copy_streams(connection)
+        return
+    with failures(address, listening=True):
+        with endpoints.listen(address, access=access) as listener:
+            connection = listener.accept()
+        with connection:
+            copy_streams(connection)
+
+
+def _serve(
+    address: str,
+    target: str,
+    *,
+    dial: Callable[[], Connection],
+    access: str,
+    record: str | None,
+) -> None:
     from npipe.cli.serving.record import recording
     from npipe.recording import Relay
 
     def refused(error: OSError) -> None:
         click.echo(f"npipe: {target}: {error}", err=True)
 
-    with failures(address, listening=True), npipe.listen(address) as listener:
+    with (
+        failures(address, listening=True),
+        endpoints.listen(address, access=access) as listener,
+    ):
         stop = Stop()
         with recording(record, target, show=None) as recorder:
-            relay = Relay(target, recorder=recorder, timeout=timeout, on_refused=refused)
+            relay = Relay(target, dial=dial, recorder=recorder, on_refused=refused)
             relay.serve(listener)
             click.echo(f"{listener.address} -> {target}")
             sys.stdout.flush()
