@@ -4,7 +4,7 @@
 
 On this Python and, at the same time, on CPython for Windows where Wine is installed
 (tools/wine.py). With ``--pythons`` instead, the tests of all that depends on the Python version,
-on each other version that is found. ``make test`` and ``make test-pythons`` run it in the
+on each other version that is found. ``make test`` and ``make pythons`` run it in the
 project's venv.
 """
 

@@ -1,21 +1,24 @@
-"""What npipe raises, beyond Python's own exceptions.
+"""The exceptions of npipe, beyond Python's own.
 
-Where a builtin is exact, the builtin is raised and nothing stands here:
+Where a builtin exception is exact, the builtin is raised:
 
 =====================================================  ============================
-no such pipe or socket                                 FileNotFoundError
-a socket file with nobody behind it                    ConnectionRefusedError
-you may not connect; the server is not whose you asked PermissionError
-the name is served already                             OSError (EADDRINUSE)
-a deadline passed                                      TimeoutError
-the other end is gone, and you write                   BrokenPipeError
-the link was lost                                      ConnectionResetError
-this kind of connection cannot do that                 io.UnsupportedOperation
-a bad address                                          ValueError
+Situation                                              Exception
+=====================================================  ============================
+There is no such pipe or socket                        FileNotFoundError
+A socket file exists and no process serves it          ConnectionRefusedError
+The client may not connect                             PermissionError
+The server does not run as the expected user           PermissionError
+The name is served already                             OSError (EADDRINUSE)
+A deadline passed                                      TimeoutError
+A write, and the peer has closed the connection        BrokenPipeError
+The connection was lost                                ConnectionResetError
+This kind of connection cannot do that                 io.UnsupportedOperation
+An address that is none                                ValueError
 =====================================================  ============================
 
-The other end closing while you read is no error: ``read`` returns ``b""``.
-This module imports nothing of npipe.
+A read after the peer has closed is no error: ``read`` returns ``b""``. This module imports nothing
+of npipe.
 """
 
 from __future__ import annotations

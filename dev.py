@@ -1,0 +1,156 @@
+"""Set up and run the project's commands, the same on every system. Needs Python 3.11 or newer.
+
+    python dev.py run      start the JSON-RPC service and drive its clients
+    python dev.py test     run every test (CPython for Windows too, where Wine is installed)
+    python dev.py pythons  run the tests of transports and asyncio on each other Python found
+    python dev.py peers    install what `test` installs first: programs to talk to
+    python dev.py lint     run ruff, mypy for three systems, the import contracts and the checks
+    python dev.py docs     build the documentation into build/docs; a warning is an error
+    python dev.py bench    measure npipe and its peers side by side
+    python dev.py clean    remove all that these commands made
+
+On Windows write `py` for `python`. `make run` and so on do the same. Arguments after the command
+are handed on: `python dev.py test -k deadline`. Everything is installed inside the checkout.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+PACKAGES = (".[console,ethereum,integrations,smb]",)
+GROUPS = ("test", "peers", "integrations", "lint", "docs")
+MADE = (
+    *(".venv", ".wine", ".peers", ".test-results", "build", "dist"),
+    *(".pytest_cache", ".mypy_cache", ".ruff_cache", ".import_linter_cache", ".hypothesis"),
+)
+
+
+def python(*arguments: object, **environment: str) -> None:
+    """Run the environment's Python in the checkout; end with its exit status if it fails."""
+    command = [str(PYTHON), *map(str, arguments)]
+    status = subprocess.call(command, cwd=ROOT, env={**os.environ, **environment})
+    if status:
+        sys.exit(status)
+
+
+def module(name: str, *arguments: object, **environment: str) -> None:
+    """Run a module of the environment."""
+    python("-m", name, *arguments, **environment)
+
+
+def pip(*arguments: object) -> None:
+    """Install into the environment."""
+    module("pip", "install", "--quiet", "--disable-pip-version-check", *arguments)
+
+
+def prepare() -> None:
+    """Make the virtual environment, unless it stands as pyproject.toml wants it."""
+    wanted = hashlib.sha256()
+    for part in ((ROOT / "pyproject.toml").read_bytes(), __file__, sys.version, GROUPS):
+        wanted.update(repr(part).encode())
+    stamp = VENV / ".stamp"
+    if stamp.is_file() and stamp.read_text() == wanted.hexdigest():
+        return
+    subprocess.check_call([sys.executable, "-m", "venv", str(VENV)])
+    pip("--upgrade", "pip>=25.1")  # the one that comes with Python 3.11 knows no dependency groups
+    pip("--editable", *PACKAGES, *(f"--group={group}" for group in GROUPS))
+    stamp.write_text(wanted.hexdigest())
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Show the service and its clients at work."""
+    python("tools/demo.py", *arguments)
+
+
+def test(arguments: Sequence[str]) -> None:
+    """Run every test of this system, and under Wine those of Windows."""
+    if sys.platform == "win32":
+        module("pytest", *arguments)
+    else:
+        python("tools/suite.py", *arguments)
+
+
+def pythons(arguments: Sequence[str]) -> None:
+    """Run the tests that depend on the interpreter on each other version of it."""
+    python("tools/suite.py", "--pythons", *arguments)
+
+
+def peers(_arguments: Sequence[str]) -> None:
+    """Install programs to talk to, and CPython for Windows where Wine is installed."""
+    python("tools/install_peers.py")
+    if sys.platform != "win32" and shutil.which("wine"):
+        python("tools/wine.py", "setup")
+
+
+def lint(_arguments: Sequence[str]) -> None:
+    """Check the code's style, types, directions between folders, tests and docstrings."""
+    module("ruff", "check", ".")
+    module("ruff", "format", "--check", ".")
+    for platform in ("linux", "darwin", "win32"):
+        module("mypy", "--platform", platform)
+    tools = sorted(path.relative_to(ROOT) for path in (ROOT / "tools").glob("*.py"))
+    module("mypy", *tools, "dev.py", MYPYPATH="tools")
+    python("-c", "from importlinter.cli import lint_imports_command as main; main()")
+
+
+def docs(arguments: Sequence[str]) -> None:
+    """Build the documentation."""
+    module("sphinx", "-W", "--keep-going", "-q", "docs", "build/docs", *arguments)
+    print(f"the documentation is in {ROOT / 'build' / 'docs' / 'index.html'}")
+
+
+def bench(arguments: Sequence[str]) -> None:
+    """Measure npipe and its peers side by side."""
+    pip("--group=bench")
+    python("tools/install_peers.py")
+    module("bench", "--output", "docs/benchmarks.md", *arguments)
+
+
+def clean(_arguments: Sequence[str]) -> None:
+    """Remove all that the other commands made."""
+    if sys.platform != "win32" and (ROOT / ".wine").is_dir():
+        subprocess.call([sys.executable, str(ROOT / "tools" / "wine.py"), "stop"])
+    made = [ROOT / name for name in MADE] + list(ROOT.glob(".venv-3.*"))
+    made += [path for top in ("src", "tests", "tools", "bench") for path in
+             (ROOT / top).rglob("__pycache__")]  # fmt: skip
+    for path in made:
+        if path.is_symlink():
+            path.unlink()
+        else:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
+    command.__name__: command for command in (run, test, pythons, peers, lint, docs, bench, clean)
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command.
+
+    Returns:
+        The exit status: 2 if the command is unknown or this Python too old.
+    """
+    if sys.version_info < (3, 11):  # noqa: UP036  # it may be started by any Python
+        print(f"npipe needs Python 3.11 or newer, and this is {sys.version.split()[0]}")
+        return 2
+    if not arguments or arguments[0] not in COMMANDS:
+        print(__doc__)
+        return 0 if arguments[:1] in (["-h"], ["--help"]) else 2
+    if arguments[0] != "clean":
+        prepare()
+    COMMANDS[arguments[0]](arguments[1:])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

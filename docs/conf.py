@@ -1,0 +1,40 @@
+"""Settings of the documentation: Sphinx, MyST for Markdown, furo for the theme."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "src"))
+
+import npipe  # noqa: E402
+
+project = "npipe"
+author = "the npipe developers"
+release = version = npipe.__version__
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_click",
+    "sphinx_copybutton",
+]
+exclude_patterns: list[str] = []
+html_theme = "furo"
+html_title = f"npipe {release}"
+html_copy_source = False
+html_theme_options = {"navigation_with_keys": True}
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+autodoc_default_options = {"members": True, "show-inheritance": True}
+napoleon_numpy_docstring = False
+napoleon_google_docstring = True
+napoleon_use_rtype = False
+copybutton_prompt_text = r"\$ |>>> "
+copybutton_prompt_is_regexp = True
+# The README and the changelog link to files of the repository, which are no pages here.
+suppress_warnings = ["myst.xref_missing", "autosectionlabel.*"]
