@@ -26,7 +26,7 @@ async def main() -> None:
     api.register("clock", Clock())
     async with aio.Server(api) as server:
         await server.serve(ADDRESS)
-        async with await aio.connect(ADDRESS) as client:
+        async with aio.connect(ADDRESS) as client:
             print(await asyncio.gather(*(client.call("clock_echo", word) for word in "abc")))
             ticks = await client.subscribe("clock", "ticks", 3)
             print([tick async for tick in ticks])

@@ -71,13 +71,19 @@ class Address(Record):
         return "@" + self.path if self.kind == "abstract" else self.path
 
 
-def parse(text: str, *, abstract: bool = False, platform: str = sys.platform) -> Address:
+def parse(
+    text: str | os.PathLike[str], *, abstract: bool = False, platform: str = sys.platform
+) -> Address:
     """Read an address as this module's table says, by the rules of ``platform``.
+
+    A path (``os.PathLike``) is that of a file, also where it has no slash in it.
 
     Raises ValueError, which says what is wrong with the text and what would be right.
     """
+    if isinstance(text, os.PathLike):
+        text = _text_of_path(text)
     if not isinstance(text, str):
-        raise TypeError(f"an address is a str or an Address, not {type(text).__name__}")
+        raise TypeError(f"an address is a str, a path or an Address, not {type(text).__name__}")
     windows = platform == "win32"
     rest = text.removeprefix("ipc:")
     if not rest:
@@ -115,6 +121,13 @@ def runtime_directory(
     if sys.platform != "win32":
         uid = os.getuid()
     return f"{temporary.rstrip('/')}/npipe-{uid}"
+
+
+def _text_of_path(path: os.PathLike[str]) -> str:
+    text = os.fspath(path)
+    if not isinstance(text, str) or "/" in text or "\\" in text:
+        return text
+    return f"./{text}"
 
 
 def _as_pipe(text: str, windows: bool) -> tuple[str, str] | None:

@@ -24,6 +24,7 @@ half-close           ``write_eof`` on POSIX; where ``can_write_eof()`` is false 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -48,7 +49,7 @@ Verifier = str | Callable[[PeerIdentity], object] | None
 
 
 async def open_connection(
-    address: str | Address,
+    address: str | os.PathLike[str] | Address,
     *,
     limit: int = LIMIT,
     timeout: float | None = None,
@@ -79,7 +80,7 @@ async def open_connection(
 
 async def create_connection(
     protocol_factory: Callable[[], ProtocolT],
-    address: str | Address,
+    address: str | os.PathLike[str] | Address,
     *,
     timeout: float | None = None,
     wait: bool = False,
@@ -118,7 +119,7 @@ async def start_server(
     client_connected_cb: Callable[
         [asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None] | None
     ],
-    address: str | Address | Listener[Any],
+    address: str | os.PathLike[str] | Address | Listener[Any],
     *,
     limit: int = LIMIT,
     access: str | int = "owner",
@@ -157,7 +158,7 @@ async def start_server(
 
 async def create_server(
     protocol_factory: Callable[[], asyncio.BaseProtocol],
-    address: str | Address | Listener[Any],
+    address: str | os.PathLike[str] | Address | Listener[Any],
     *,
     access: str | int = "owner",
     backlog: int | None = None,
@@ -171,7 +172,7 @@ async def create_server(
     Options and errors are those of ``start_server``.
     """
     acceptor: Acceptor
-    if isinstance(address, str | Address):
+    if isinstance(address, str | os.PathLike | Address):
         where = _resolve(address)
         acceptor = await backend.listen(
             where,
@@ -193,7 +194,7 @@ async def create_server(
     return server
 
 
-def _resolve(address: str | Address) -> Address:
+def _resolve(address: str | os.PathLike[str] | Address) -> Address:
     return address if isinstance(address, Address) else parse(address)
 
 

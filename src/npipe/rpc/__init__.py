@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 try:
-    import msgspec  # noqa: F401
+    from msgspec import Raw
 except ModuleNotFoundError as missing:
     raise ModuleNotFoundError(
         'npipe.rpc needs msgspec: pip install "npipe[rpc]"', name=missing.name
@@ -34,9 +34,14 @@ from npipe.errors import (
 from npipe.rpc.limits import Limits
 from npipe.rpc.service.api import API, method, subscription
 from npipe.rpc.service.context import Context
-from npipe.rpc.threads.client import GAP, Client, connect
+from npipe.rpc.session.outgoing_calls import Entry
+from npipe.rpc.session.subscription_queue import GAP, Gap
+from npipe.rpc.threads.caller import Caller
+from npipe.rpc.threads.client import Client, connect
+from npipe.rpc.threads.endpoints import Endpoint
 from npipe.rpc.threads.proxy import Proxy
 from npipe.rpc.threads.server import Server
+from npipe.rpc.threads.subscription import ClientSubscription, ResilientSubscription
 
 if TYPE_CHECKING:
     from npipe.rpc.spread import Spread
@@ -44,9 +49,14 @@ if TYPE_CHECKING:
 __all__ = [
     "API",
     "GAP",
+    "Caller",
     "Client",
+    "ClientSubscription",
     "ConnectionLost",
     "Context",
+    "Endpoint",
+    "Entry",
+    "Gap",
     "InternalError",
     "InvalidParams",
     "InvalidRequest",
@@ -56,6 +66,8 @@ __all__ = [
     "ProtocolError",
     "Proxy",
     "RPCError",
+    "Raw",
+    "ResilientSubscription",
     "Server",
     "Spread",
     "connect",

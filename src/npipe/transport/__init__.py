@@ -6,6 +6,7 @@ so that ``import npipe`` stays quick.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from io import UnsupportedOperation
@@ -24,7 +25,7 @@ __all__ = ["adopt_connection", "adopt_listener", "connect", "exists", "list_pipe
 
 
 def connect(
-    address: str | Address,
+    address: str | os.PathLike[str] | Address,
     *,
     timeout: float | None = None,
     wait: bool = False,
@@ -89,7 +90,7 @@ def connect(
 
 
 def listen(
-    address: str | Address,
+    address: str | os.PathLike[str] | Address,
     *,
     access: str | int = "owner",
     backlog: int | None = None,
@@ -133,7 +134,7 @@ def listen(
     return listener
 
 
-def exists(address: str | Address, *, remote: Smb | None = None) -> bool:
+def exists(address: str | os.PathLike[str] | Address, *, remote: Smb | None = None) -> bool:
     """Return whether ``address`` is served, without disturbing the server.
 
     With ``remote``, of a pipe of another computer: SMB has no way to ask but to open it, so that
@@ -184,7 +185,7 @@ def _given(mode: str = "rw", cancel: threading.Event | None = None) -> dict[str,
     return options
 
 
-def _address(address: str | Address) -> Address:
+def _address(address: str | os.PathLike[str] | Address) -> Address:
     return address if isinstance(address, Address) else parse(address)
 
 

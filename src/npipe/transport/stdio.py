@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from npipe.address import Address
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-__all__ = ["EXIT_SECONDS", "StdioConnection"]
+__all__ = ["EXIT_SECONDS", "StdioConnection", "spawn", "standard_streams"]
 
 EXIT_SECONDS = 1.0  # that a program has to read what is left, and then to exit
 
@@ -136,3 +138,22 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     except TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def standard_streams() -> StdioConnection:
+    """Return a connection over the standard input and output of this program."""
+    return StdioConnection(sys.stdin.buffer, sys.stdout.buffer)
+
+
+def spawn(command: Sequence[str]) -> StdioConnection:
+    """Start a program, and connect to its standard input and output.
+
+    Raises:
+        OSError: The program cannot be started.
+    """
+    import subprocess  # slow to import, and seldom needed
+
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    return StdioConnection(process.stdout, process.stdin, process)

@@ -21,7 +21,7 @@ async def lose(here: Any, client: aio.Client) -> None:
     """Cut the connection at the server, and wait until the client knows."""
     for link in tuple(here.server._links):
         link.abort("cut by the test")
-    await asyncio.wait_for(client._link.wait_closed(), 60)
+    await asyncio.wait_for(client._driver.wait_closed(), 60)
 
 
 @on_each_loop
@@ -78,7 +78,7 @@ def test_the_server_is_waited_for_but_not_for_ever(run: Run) -> None:
     async def main() -> None:
         async with running() as here, await here.connect(reconnect=0.05) as client:
             await here.server.stop()
-            await asyncio.wait_for(client._link.wait_closed(), 60)
+            await asyncio.wait_for(client._driver.wait_closed(), 60)
             with pytest.raises(TimeoutError):
                 await client.call("test_add", 1)
             api = rpc.API()
@@ -132,7 +132,7 @@ def test_a_subscription_that_nobody_reads_ends(run: Run) -> None:
         async with running() as here, await here.connect() as client:
             ticks = await client.subscribe("test", "count", 100, queue_size=10)
             async with asyncio.timeout(60):
-                while not ticks._over:
+                while not ticks._queue._over:
                     await asyncio.sleep(0.001)
             assert [await anext(ticks) for _ in range(10)] == list(range(10))
             with pytest.raises(rpc.RPCError, match="more than 10 items"):

@@ -118,11 +118,14 @@ def test_what_is_no_reply_to_it_leaves_it_waiting_or_ends_it_in_an_error(
     assert len(client.calls) == 0
 
 
-def test_a_reply_that_is_not_utf8_is_none(client: Client) -> None:
+def test_a_reply_that_is_not_utf8_ends_its_call_in_an_error(client: Client) -> None:
     client.batch(1)
+    client.sent()
     client.session.feed(b'[{"jsonrpc":"2.0","id":1,"result":"\xff"}]\n')
     assert client.session.next_call() is None
-    assert not client.batches
+    ((outcome,),) = client.batches
+    assert isinstance(outcome, ProtocolError)
+    assert client.sent() == []
 
 
 def test_an_error_without_an_id_ends_the_only_batch(client: Client) -> None:

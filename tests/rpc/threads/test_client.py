@@ -43,7 +43,7 @@ class Peer:
 
     def __init__(self) -> None:
         ours, self.connection = memory_pair()
-        self.client = rpc.Client(lambda again: ours, timeout=60)
+        self.client = rpc.connect(ours, timeout=60)
         self._rest = b""
 
     def read(self) -> Any:
@@ -259,7 +259,8 @@ class Dialled:
         self.ours: list[npipe.Connection] = []
         self.client = rpc.Client(self._dial, timeout=60, reconnect=10.0)
 
-    def _dial(self, again: bool) -> npipe.Connection:
+    def _dial(self, timeout: float | None) -> npipe.Connection:
+        again = bool(self.ends)
         ours, theirs = memory_pair()
         self.ends.append(theirs)
         self.ours.append(ours)
@@ -306,7 +307,7 @@ def test_a_call_that_may_have_happened_is_sent_again_only_if_marked(idempotent: 
 def test_a_server_that_hangs_up_on_everybody_is_given_up() -> None:
     dials: list[int] = []
 
-    def dial(again: bool) -> npipe.Connection:
+    def dial(timeout: float | None) -> npipe.Connection:
         ours, theirs = memory_pair()
         theirs.close()
         dials.append(1)

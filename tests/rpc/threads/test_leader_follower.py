@@ -19,7 +19,7 @@ from rpc.threads.test_client import Peer
 
 def readers(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the threads that read for the client, as they start to."""
-    connection = peer.client._link.connection
+    connection = peer.client._driver.connection
     read, names = connection.read, list[str]()
 
     def noted(size: int) -> bytes:
@@ -94,7 +94,7 @@ def test_a_leader_that_times_out_leaves_the_reading_to_others() -> None:
 
 def interrupt_once(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Have the next caller that reads be interrupted once ``go`` is set."""
-    connection, go = peer.client._link.connection, threading.Event()
+    connection, go = peer.client._driver.connection, threading.Event()
     read = connection.read
 
     def interrupted(size: int) -> bytes:
@@ -167,7 +167,7 @@ def test_what_is_pushed_unasked_is_heard_while_nobody_calls() -> None:
 def test_the_end_is_noticed_while_nobody_calls() -> None:
     peer = Peer()
     peer.connection.close()
-    link = peer.client._link
+    link = peer.client._driver
     deadline = time.monotonic() + 10
     while not link.closed and time.monotonic() < deadline:
         time.sleep(GRACE)  # nobody is told of it: that is the point
@@ -180,7 +180,7 @@ def test_the_end_is_noticed_while_nobody_calls() -> None:
 def test_the_keeper_sleeps_while_a_caller_waits_long(monkeypatch: pytest.MonkeyPatch) -> None:
     peer = Peer()
     names = readers(peer, monkeypatch)
-    wanted = peer.client._link._wanted  # type: ignore[attr-defined]
+    wanted = peer.client._driver._wanted  # type: ignore[attr-defined]
     parked, wait = threading.Event(), wanted.wait
 
     def noted(timeout: float | None) -> bool:
@@ -201,8 +201,8 @@ def test_the_keeper_sleeps_while_a_caller_waits_long(monkeypatch: pytest.MonkeyP
 
 def test_a_client_that_serves_always_reads_in_its_own_thread() -> None:
     ours, theirs = memory_pair()
-    with rpc.Client(lambda again: ours, api=rpc.API()) as client:
-        assert type(client._link).__name__ == "Driver"
+    with rpc.connect(ours, api=rpc.API()) as client:
+        assert type(client._driver).__name__ == "Driver"
     theirs.close()
 
 

@@ -261,7 +261,7 @@ def test_what_an_interrupted_caller_queued_is_sent_by_who_waits_for_room(
     with rpc.Server(api) as server:
         server.serve(address)
         with rpc.connect(address, timeout=60) as client:
-            client._link.session.outgoing_calls.notify("any", b'["%b"]' % (b"x" * 1_000_000))
+            client._driver.session.outgoing_calls.notify("any", b'["%b"]' % (b"x" * 1_000_000))
             assert len(client.call("test_big")) == 500_000
 
 
@@ -271,7 +271,7 @@ def test_a_caller_interrupted_while_it_sends_gives_its_call_up(
     with rpc.Server(api) as server:
         server.serve(address)
         with rpc.connect(address, timeout=60) as client:
-            link = client._link
+            link = client._driver
 
             def interrupt(until: float | None = None) -> None:
                 raise KeyboardInterrupt

@@ -1,6 +1,6 @@
 """MESSAGES, for asyncio: the names of ``npipe.rpc``, awaitable::
 
-    async with Server(api) as server:          async with await connect("calculator") as client:
+    async with Server(api) as server:          async with connect("calculator") as client:
         await server.serve("calculator")           await client.call("calc_add", 1, 2)
         await server.serve_forever()               async for item in await client.subscribe(...):
 
@@ -13,9 +13,20 @@ from __future__ import annotations
 
 from npipe.rpc.aio.caller import Caller
 from npipe.rpc.aio.client import Client, connect
+from npipe.rpc.aio.endpoints import Endpoint
 from npipe.rpc.aio.proxy import Proxy
 from npipe.rpc.aio.server import Server
 from npipe.rpc.aio.spread import Spread
-from npipe.rpc.aio.subscription import ClientSubscription
+from npipe.rpc.aio.subscription import ClientSubscription, ResilientSubscription
 
-__all__ = ["Caller", "Client", "ClientSubscription", "Proxy", "Server", "Spread", "connect"]
+__all__ = [
+    "Caller",
+    "Client",
+    "ClientSubscription",
+    "Endpoint",
+    "Proxy",
+    "ResilientSubscription",
+    "Server",
+    "Spread",
+    "connect",
+]

@@ -1,49 +1,87 @@
-"""Calling the other end of a link, on an event loop: what a client and ``Context.remote`` share."""
+"""Calling the other end, on an event loop: what ``Client`` and ``Context.remote`` share."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar, overload
 
-import msgspec
 from msgspec import Raw
 
-from npipe.errors import ConnectionLost, RPCError
+from npipe.errors import ClosedError, ConnectionLost, RPCError
 from npipe.rpc.aio.driver import Driver
 from npipe.rpc.aio.subscription import ClientSubscription
+from npipe.rpc.session.deadline import Deadline
+from npipe.rpc.session.namespace import Namespace
+from npipe.rpc.session.outgoing_calls import Entry
 from npipe.rpc.session.pending_calls import Outcome, Pending
-from npipe.rpc.session.served_subscriptions import Push
-from npipe.rpc.threads.caller import (
-    QUEUE_SIZE,
-    Entry,
+from npipe.rpc.session.results import (
     decode_result,
     decode_results,
     encode_params,
+    progress_reader,
 )
+from npipe.rpc.session.retry import Retry
+from npipe.rpc.session.served_subscriptions import Push
+from npipe.rpc.session.subscription_queue import QUEUE_SIZE
 
-__all__ = ["Caller"]
+__all__ = ["Caller", "CallerFromThread", "Entry"]
 
 Reply = asyncio.Future[list[Outcome]]
-Deadline = tuple[float, float] | None
-"""The loop's time at which it is over, and the seconds that it was."""
+Send = Callable[[Driver], tuple[Reply, Pending]]
+
+T = TypeVar("T")
 
 
 class Caller:
-    """Makes calls over one link. Any number of tasks of the loop may use it at once."""
+    """Makes calls over one connection. Any number of tasks of the loop may use it at once.
 
-    def __init__(self, link: Driver, *, timeout: float | None = None) -> None:
-        self._link = link
+    ``await caller.calc.add(1, 2)`` is ``await caller.call("calc_add", 1, 2)``: see ``Namespace``.
+    """
+
+    _closed = False  # a client's
+    _reconnect: float | None = None
+
+    def __init__(self, driver: Driver | None, *, timeout: float | None = None) -> None:
+        """Make a caller over a connection. ``timeout`` is that of a call which names none."""
+        self._loop = asyncio.get_running_loop()
         self._timeout = timeout
+        self._deadline(None)  # a wrong timeout is an error here, not at the first call
+        if driver is not None:
+            self._driver = driver
 
+    @overload
     async def call(
         self,
         method: str,
         /,
         *params: Any,
-        named: Mapping[str, Any] | None = None,
+        named: Mapping[str, Any] | Raw | None = None,
+        timeout: float | None = None,
+        result_type: type[T],
+        on_progress: Callable[[Any], object] | None = None,
+        idempotent: bool = False,
+    ) -> T: ...
+    @overload
+    async def call(
+        self,
+        method: str,
+        /,
+        *params: Any,
+        named: Mapping[str, Any] | Raw | None = None,
+        timeout: float | None = None,
+        result_type: Any = Any,
+        on_progress: Callable[[Any], object] | None = None,
+        idempotent: bool = False,
+    ) -> Any: ...
+    async def call(
+        self,
+        method: str,
+        /,
+        *params: Any,
+        named: Mapping[str, Any] | Raw | None = None,
         timeout: float | None = None,
         result_type: Any = Any,
         on_progress: Callable[[Any], object] | None = None,
@@ -51,35 +89,82 @@ class Caller:
     ) -> Any:
         """Call a method and return its result.
 
-        Parameters go by position, or all by name in ``named``. The result is decoded to
-        ``result_type``: any type that msgspec knows, or ``msgspec.Raw`` for the JSON as it came.
-        After ``timeout`` seconds, or when the task is cancelled, the call is cancelled on the wire
-        and TimeoutError or CancelledError raised; what still comes is dropped. ``on_progress``
-        gets what the server reports meanwhile. ``idempotent`` says that it does no harm if the
-        call happens twice: a client that reconnects may then send it again.
+        Args:
+            method: The whole name, such as "calc_add".
+            params: Parameters by position. A ``msgspec.Raw`` goes as the JSON that it is.
+            named: All parameters by name, in place of ``params``; or a ``Raw`` of them.
+            timeout: Seconds for the whole of it: connecting again, waiting for other callers and
+                for room, sending, and the reply. The call is then cancelled at the server, and
+                what still comes is dropped. None: the client's.
+            result_type: What the result is decoded to: any type that msgspec knows, or
+                ``msgspec.Raw`` for the JSON as it came.
+            on_progress: Called with what the server reports meanwhile, on the loop.
+            idempotent: Whether it does no harm if the call is executed twice: a client that
+                reconnects may then send it again.
 
-        Raises RPCError as the server answered, ConnectionLost, TimeoutError, ProtocolError for
-        an answer that is no JSON-RPC or not of ``result_type``.
+        Raises:
+            RPCError: The server answered with an error.
+            TimeoutError: It took longer than ``timeout``.
+            ConnectionLost: The connection ended before the reply.
+            ProtocolError: The answer is no JSON-RPC, or not of ``result_type``.
+            ClosedError: The client has been closed.
+            OSError: As ``npipe.connect``, where a client connects again.
+            ValueError: The timeout is negative, NaN or infinite.
         """
         text = encode_params(params, named)
-        hear = None if on_progress is None else partial(_hear, on_progress)
+        progress = progress_reader(on_progress)
+        deadline = self._deadline(timeout)
 
-        def send(link: Driver) -> tuple[Reply, Pending]:
-            reply: Reply = link.loop.create_future()
-            on_reply = partial(_settle_one, reply)
-            return reply, link.session.outgoing_calls.call(method, text, on_reply, hear)
+        def send(driver: Driver) -> tuple[Reply, Pending]:
+            reply: Reply = self._loop.create_future()
+            on_reply = partial(_resolve_one, reply)
+            return reply, driver.session.outgoing_calls.call(method, text, on_reply, progress)
 
-        (outcome,) = await self._exchange(send, timeout, idempotent)
+        (outcome,) = await self._exchange(send, deadline, idempotent=idempotent)
         return decode_result(outcome, result_type)
 
     async def notify(
-        self, method: str, /, *params: Any, named: Mapping[str, Any] | None = None
+        self,
+        method: str,
+        /,
+        *params: Any,
+        named: Mapping[str, Any] | Raw | None = None,
+        timeout: float | None = None,
     ) -> None:
-        """Send a notification: nothing is answered, nothing is known of what became of it."""
-        text = encode_params(params, named)
-        link = await self._live_link()
-        link.session.outgoing_calls.notify(method, text)
+        """Send a notification: it is not answered, and nothing tells what became of it.
 
+        Args:
+            method: The whole name.
+            params: Parameters by position.
+            named: All parameters by name, in place of ``params``.
+            timeout: Seconds for connecting again and waiting for room. None: the client's.
+
+        Raises:
+            TimeoutError, ConnectionLost, ClosedError, OSError, ValueError: As ``call``.
+        """
+        text = encode_params(params, named)
+        deadline = self._deadline(timeout)
+        driver = await self._live_driver(deadline)
+        driver.session.outgoing_calls.notify(method, text)
+
+    @overload
+    async def batch(
+        self,
+        entries: Iterable[Entry],
+        *,
+        timeout: float | None = None,
+        result_type: type[T],
+        idempotent: bool = False,
+    ) -> list[T | Exception]: ...
+    @overload
+    async def batch(
+        self,
+        entries: Iterable[Entry],
+        *,
+        timeout: float | None = None,
+        result_type: Any = Any,
+        idempotent: bool = False,
+    ) -> list[Any]: ...
     async def batch(
         self,
         entries: Iterable[Entry],
@@ -90,22 +175,45 @@ class Caller:
     ) -> list[Any]:
         """Make many calls in one message; return their results in order.
 
-        ``entries`` are ``(method, params)``. What failed is an exception in its place, so that
-        the other results are not lost; only a timeout of the whole is raised.
+        Args:
+            entries: The calls: ``(method, params)``, where params are a sequence or a mapping.
+            timeout: Seconds for the whole of it, as for ``call``.
+            result_type: What each result is decoded to.
+            idempotent: Whether it does no harm if all of them are executed twice.
+
+        Returns:
+            The results in the order of the calls. What failed is an exception in its place, so
+            that the others are not lost.
+
+        Raises:
+            TimeoutError, ClosedError, OSError, ValueError: As ``call``, for all at once.
         """
         calls = list(entries)
+        deadline = self._deadline(timeout)
         if not calls:
             return []
 
-        def send(link: Driver) -> tuple[Reply, Pending]:
-            reply: Reply = link.loop.create_future()
-            return reply, link.session.outgoing_calls.batch(calls, partial(_settle, reply))
+        def send(driver: Driver) -> tuple[Reply, Pending]:
+            reply: Reply = self._loop.create_future()
+            return reply, driver.session.outgoing_calls.batch(calls, partial(_resolve, reply))
 
-        outcomes = await self._exchange(send, timeout, idempotent)
+        outcomes = await self._exchange(send, deadline, idempotent=idempotent)
         if len(outcomes) < len(calls):  # nothing could be sent at all
             outcomes *= len(calls)
         return decode_results(outcomes, result_type)
 
+    @overload
+    async def subscribe(
+        self,
+        namespace: str,
+        name: str,
+        /,
+        *params: Any,
+        timeout: float | None = None,
+        result_type: type[T],
+        queue_size: int = QUEUE_SIZE,
+    ) -> ClientSubscription[T]: ...
+    @overload
     async def subscribe(
         self,
         namespace: str,
@@ -115,133 +223,132 @@ class Caller:
         timeout: float | None = None,
         result_type: Any = Any,
         queue_size: int = QUEUE_SIZE,
-    ) -> ClientSubscription:
+    ) -> ClientSubscription[Any]: ...
+    async def subscribe(
+        self,
+        namespace: str,
+        name: str,
+        /,
+        *params: Any,
+        timeout: float | None = None,
+        result_type: Any = Any,
+        queue_size: int = QUEUE_SIZE,
+    ) -> ClientSubscription[Any]:
         """Subscribe, and return an asynchronous iterator over what is pushed.
 
-        At most ``queue_size`` items wait for the program to take them; when one more comes, the
-        subscription ends and the iterator raises, after the items that it has.
+        Args:
+            namespace: Where the subscription is, such as "eth".
+            name: What it is called there, such as "newHeads".
+            params: Its parameters.
+            timeout: Seconds for subscribing, as for ``call``.
+            result_type: What each item is decoded to.
+            queue_size: Items that may wait for the program to take them. With one more the
+                subscription ends, and the iterator raises after the items that it has.
+
+        Raises:
+            As ``call``.
         """
-        text = encode_params((name, *params), None)
         deadline = self._deadline(timeout)
-        link = await self._live_link(deadline)
-        outgoing_calls = link.session.outgoing_calls
+        text = encode_params((name, *params), None)
+        driver = await self._live_driver(deadline)
+        outgoing_calls = driver.session.outgoing_calls
 
         def unsubscribe(id: bytes) -> None:
             outgoing_calls.forget_subscription(id)
             with contextlib.suppress(ConnectionLost):
-                outgoing_calls.call(
-                    f"{namespace}_unsubscribe", b"[" + id + b"]", lambda outcome: None
-                )
+                outgoing_calls.call(f"{namespace}_unsubscribe", b"[" + id + b"]", _ignore)
 
         def push(item: Push | Exception) -> None:
-            subscribed.push(self._explain_loss(item) if isinstance(item, ConnectionLost) else item)
+            subscription.push(ClosedError("client") if self._was_closed(item) else item)
 
-        subscribed = ClientSubscription(
+        subscription: ClientSubscription[Any] = ClientSubscription(
             partial(decode_result, kind=result_type), queue_size, unsubscribe
         )
-        reply: Reply = link.loop.create_future()
-        pending = outgoing_calls.subscribe(namespace, text, push, partial(_settle_one, reply))
-        (outcome,) = await self._wait(link, reply, pending, deadline)
-        if isinstance(outcome, ConnectionLost):
-            raise self._explain_loss(outcome)
-        subscribed.begin(decode_result(outcome, Raw))
-        return subscribed
+        reply: Reply = self._loop.create_future()
+        pending = outgoing_calls.subscribe(namespace, text, push, partial(_resolve_one, reply))
+        (outcome,) = await self._wait(driver, reply, pending, deadline)
+        if self._was_closed(outcome):
+            raise ClosedError("client")
+        subscription.begin(decode_result(outcome, Raw))
+        return subscription
 
     async def modules(self, *, timeout: float | None = None) -> dict[str, str]:
-        """Return the namespaces of the server and their versions."""
+        """Return the namespaces of the server and their versions. Options: as ``call``."""
         try:
-            return await self.call("rpc_modules", timeout=timeout, result_type=dict[str, str])  # type: ignore[no-any-return]
+            return await self.call("rpc_modules", timeout=timeout, result_type=dict[str, str])
         except RPCError as error:
             if error.code != -32601:
                 raise
-            return await self.call("modules", timeout=timeout, result_type=dict[str, str])  # type: ignore[no-any-return]
+            return await self.call("modules", timeout=timeout, result_type=dict[str, str])
+
+    def __getattr__(self, name: str) -> Namespace:
+        if name.startswith("_"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return Namespace(self.call, name)
 
     def from_thread(self) -> CallerFromThread:
         """Return what makes the same calls from another thread, where they block."""
-        return CallerFromThread(self, self._link.loop)
+        return CallerFromThread(self, self._loop)
 
-    # What a client does otherwise, which may make a new link
+    def _deadline(self, timeout: float | None) -> Deadline:
+        return Deadline(self._timeout if timeout is None else timeout, self._loop.time())
 
-    async def _live_link(self, deadline: Deadline = None) -> Driver:
-        """Return the link to use, once the other end has read what was sent before. Raises
+    async def _live_driver(self, deadline: Deadline) -> Driver:
+        """Return the driver to use, once the other end has read what was sent before. Raises
         ConnectionLost, TimeoutError."""
-        link = self._link
-        if link.behind:
+        driver = self._driver
+        if driver.behind:
             try:
-                async with asyncio.timeout_at(deadline and deadline[0]):
-                    await link.room()
+                async with asyncio.timeout_at(deadline.end):
+                    await driver.room()
             except TimeoutError:
-                assert deadline is not None
-                raise TimeoutError(f"could not be sent within {deadline[1]} seconds") from None
-        if link.transport.is_closing():
+                raise deadline.expired("could not be sent") from None
+        if driver.transport.is_closing():
             raise ConnectionLost("the connection has ended", maybe_executed=False)
-        return link
+        return driver
 
-    def _may_send_again(self, lost: list[ConnectionLost], *, idempotent: bool) -> bool:
-        return False
+    def _was_closed(self, outcome: object) -> bool:
+        """Say whether a loss is that of a client which the program has closed."""
+        return self._closed and isinstance(outcome, ConnectionLost)
 
-    def _pauses(self) -> Iterator[float]:
-        """Yield the seconds to wait before each time that a call is sent again."""
-        return iter(())
-
-    def _explain_loss(self, error: ConnectionLost) -> Exception:
-        """Return what the loss of the link is to the program."""
-        return error
-
-    # Waiting
-
-    async def _exchange(
-        self,
-        send: Callable[[Driver], tuple[Reply, Pending]],
-        timeout: float | None,
-        idempotent: bool,
-    ) -> list[Outcome]:
-        """Send, and wait for what comes of it; send again where the link was lost and that may
-        be. Fewer outcomes than calls: none could be sent."""
-        deadline = self._deadline(timeout)
-        pauses = self._pauses()
+    async def _exchange(self, send: Send, deadline: Deadline, *, idempotent: bool) -> list[Outcome]:
+        """Send, and wait for what comes of it; send again where the connection was lost and that
+        may be. Fewer outcomes than calls: none could be sent."""
+        retry: Retry | None = None
         while True:
             outcomes: list[Outcome]
             try:
-                link = await self._live_link(deadline)
-                reply, pending = send(link)
+                driver = await self._live_driver(deadline)
+                reply, pending = send(driver)
             except ConnectionLost as error:
                 outcomes = [error]
             else:
-                outcomes = await self._wait(link, reply, pending, deadline)
-            lost = [error for error in outcomes if isinstance(error, ConnectionLost)]
-            if not lost:
+                outcomes = await self._wait(driver, reply, pending, deadline)
+            if not any(isinstance(outcome, ConnectionLost) for outcome in outcomes):
                 return outcomes
-            pause = (
-                next(pauses, None) if self._may_send_again(lost, idempotent=idempotent) else None
-            )
+            if self._closed:
+                return [ClosedError("client") if self._was_closed(o) else o for o in outcomes]
+            retry = retry or Retry(self._reconnect, idempotent=idempotent)
+            now = self._loop.time()
+            pause = retry.pause(outcomes, now)
             if pause is None:
-                return [self._explain_loss(o) if o in lost else o for o in outcomes]
-            await asyncio.sleep(pause)
-
-    def _deadline(self, timeout: float | None) -> Deadline:
-        seconds = self._timeout if timeout is None else timeout
-        return None if seconds is None else (self._link.loop.time() + seconds, seconds)
+                return retry.explain(outcomes)
+            left = deadline.left(now)
+            await asyncio.sleep(pause if left is None else min(pause, left))
 
     async def _wait(
-        self,
-        link: Driver,
-        reply: Reply,
-        pending: Pending,
-        deadline: Deadline,
+        self, driver: Driver, reply: Reply, pending: Pending, deadline: Deadline
     ) -> list[Outcome]:
-        """Wait for the reply. When it does not come in time: cancel, raise TimeoutError."""
+        """Wait for the reply. When it does not come in time: cancel the call, raise
+        TimeoutError."""
         try:
-            if deadline is None:
-                return await reply
-            async with asyncio.timeout_at(deadline[0]):
+            async with asyncio.timeout_at(deadline.end):
                 return await reply
         except TimeoutError:
-            link.session.outgoing_calls.cancel(pending)
-            assert deadline is not None
-            raise TimeoutError(f"no answer within {deadline[1]} seconds") from None
+            driver.session.outgoing_calls.cancel(pending)
+            raise deadline.expired("no answer") from None
         except asyncio.CancelledError:
-            link.session.outgoing_calls.cancel(pending)
+            driver.session.outgoing_calls.cancel(pending)
             raise
 
 
@@ -256,9 +363,9 @@ class CallerFromThread:
         """See ``Caller.call``."""
         return self._wait(self._caller.call(method, *params, **options))
 
-    def notify(self, method: str, /, *params: Any, named: Mapping[str, Any] | None = None) -> None:
+    def notify(self, method: str, /, *params: Any, **options: Any) -> None:
         """See ``Caller.notify``."""
-        self._wait(self._caller.notify(method, *params, named=named))
+        self._wait(self._caller.notify(method, *params, **options))
 
     def batch(self, entries: Iterable[Entry], **options: Any) -> list[Any]:
         """See ``Caller.batch``."""
@@ -268,18 +375,23 @@ class CallerFromThread:
         """See ``Caller.modules``."""
         return self._wait(self._caller.modules(timeout=timeout))  # type: ignore[no-any-return]
 
+    def __getattr__(self, name: str) -> Namespace:
+        if name.startswith("_"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return Namespace(self.call, name)
+
     def _wait(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
 
-def _settle(reply: Reply, outcomes: list[Outcome]) -> None:
+def _resolve(reply: Reply, outcomes: list[Outcome]) -> None:
     if not reply.done():
         reply.set_result(outcomes)
 
 
-def _settle_one(reply: Reply, outcome: Outcome) -> None:
-    _settle(reply, [outcome])
+def _resolve_one(reply: Reply, outcome: Outcome) -> None:
+    _resolve(reply, [outcome])
 
 
-def _hear(on_progress: Callable[[Any], object], value: Raw) -> None:
-    on_progress(msgspec.json.decode(value) if value else None)
+def _ignore(outcome: Outcome) -> None:
+    """Take the reply to an ``unsubscribe``: nothing depends on it."""

@@ -1,28 +1,29 @@
-"""A JSON-RPC client on an event loop: a link to a server, made anew when it was lost and that is
-asked.
+"""JSON-RPC client on an event loop, with optional automatic reconnection.
 
-How calls are made over a link is in ``caller``; here is what happens when the link goes.
+How calls are made over a connection is in ``caller``; here is what happens when it is lost.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from itertools import count
-from typing import Any, Self
+from typing import Any, Literal, Self, TypeVar, overload
 
-from npipe.errors import ClosedError, ConnectionLost
-from npipe.rpc.aio.caller import Caller, Deadline
+from npipe.aio.opening import Opening
+from npipe.errors import ClosedError
+from npipe.rpc.aio.caller import Caller
 from npipe.rpc.aio.driver import Driver
-from npipe.rpc.aio.endpoints import Endpoint, open_endpoint
+from npipe.rpc.aio.endpoints import Endpoint, check_endpoint, open_endpoint
 from npipe.rpc.aio.runtime import Runtime
-from npipe.rpc.aio.subscription import ClientSubscription
+from npipe.rpc.aio.subscription import ClientSubscription, ResilientSubscription
 from npipe.rpc.limits import Limits
 from npipe.rpc.service.api import API
 from npipe.rpc.service.dispatcher import Dispatcher
+from npipe.rpc.session.deadline import Deadline, check_timeout
 from npipe.rpc.session.outgoing_calls import Members
-from npipe.rpc.threads.client import FIRST_PAUSE, GAP, LONGEST_PAUSE
+from npipe.rpc.session.subscription_queue import QUEUE_SIZE
 from npipe.security import PeerIdentity
 
 __all__ = ["Client", "connect"]
@@ -31,7 +32,8 @@ log = logging.getLogger("npipe.rpc")
 
 CLOSING = 1.0  # seconds for what was written to be read, before the connection is cut
 
-Dial = Callable[[Callable[[], Driver], bool], Awaitable[Driver]]
+T = TypeVar("T")
+Dial = Callable[[Callable[[], Driver], float | None], Awaitable[Driver]]
 
 
 class Client(Caller):
@@ -51,36 +53,53 @@ class Client(Caller):
         limits: Limits | None = None,
         framing: str = "json-stream",
         timeout: float | None = None,
+        connect_timeout: float | None = None,
         reconnect: float | None = None,
+        on_disconnect: Callable[[str], object] | None = None,
     ) -> None:
-        """Use ``connect``. ``dial(make_link, again)`` makes a connection, with that protocol."""
+        """Use ``connect``. ``dial(make_driver, timeout)`` makes a connection, with that
+        protocol."""
+        super().__init__(None, timeout=timeout)
         self._dial = dial
         self._runtime = Runtime(Dispatcher(api or API()), limits, framing)
-        self._reconnect = reconnect
+        self._reconnect = check_timeout(reconnect, "reconnect")
+        self._connect_timeout = check_timeout(connect_timeout, "connect_timeout")
+        self._on_disconnect = on_disconnect
         self._closed = False
-        self._lock = asyncio.Lock()
+        self._dialling = asyncio.Lock()
         self._ids = count(1)
         self._members: Members | None = None
-        self._timeout = timeout
 
     async def open(self) -> Self:
         """Connect for the first time."""
-        self._link = await self._open(again=False)
+        first = self._connect_timeout if self._reconnect is None else self._reconnect
+        self._driver = await self._open(first)
         return self
 
     async def close(self) -> None:
         """Close the connection. Calls in flight end in ClosedError. Idempotent."""
         self._closed = True
-        link = self._link
-        link.close("closed")
+        driver = self._driver
+        driver.close("closed")
         try:
             async with asyncio.timeout(CLOSING):
-                await link.wait_closed()
+                await driver.wait_closed()
         except TimeoutError:
-            link.abort("closed")
-            await link.wait_closed()
-        if link.ending is not None:  # a program
-            await asyncio.to_thread(link.ending.join)
+            driver.abort("closed")
+            await driver.wait_closed()
+        if driver.ending is not None:  # a program
+            await asyncio.to_thread(driver.ending.join)
+
+    @property
+    def closed(self) -> bool:
+        """True once no call can be made any more: after ``close``, or when the connection was
+        lost and the client does not reconnect."""
+        return self._closed or (self._reconnect is None and not self.connected)
+
+    @property
+    def connected(self) -> bool:
+        """True while there is a connection. A client that reconnects makes one at the next call."""
+        return not self._driver.transport.is_closing()
 
     def set_members(self, members: Members | None) -> None:
         """Have each request carry the members that ``members()`` returns, beside its method.
@@ -89,13 +108,38 @@ class Client(Caller):
         on where it comes from, as the context of a trace does.
         """
         self._members = members
-        self._link.session.outgoing_calls.members = members
+        self._driver.session.outgoing_calls.members = members
 
     @property
     def peer(self) -> PeerIdentity | None:
-        """Who serves, as the kernel tells it."""
-        return self._link.session.peer
+        """The process that serves, as the kernel reports it."""
+        return self._driver.session.peer
 
+    @overload
+    async def subscribe(
+        self,
+        namespace: str,
+        name: str,
+        /,
+        *params: Any,
+        timeout: float | None = None,
+        result_type: type[T],
+        queue_size: int = QUEUE_SIZE,
+        renew: Literal[False] = False,
+    ) -> ClientSubscription[T]: ...
+    @overload
+    async def subscribe(
+        self,
+        namespace: str,
+        name: str,
+        /,
+        *params: Any,
+        timeout: float | None = None,
+        result_type: type[T],
+        queue_size: int = QUEUE_SIZE,
+        renew: Literal[True],
+    ) -> ResilientSubscription[T]: ...
+    @overload
     async def subscribe(
         self,
         namespace: str,
@@ -104,83 +148,99 @@ class Client(Caller):
         *params: Any,
         timeout: float | None = None,
         result_type: Any = Any,
-        queue_size: int | None = None,
+        queue_size: int = QUEUE_SIZE,
+        renew: Literal[False] = False,
+    ) -> ClientSubscription[Any]: ...
+    @overload
+    async def subscribe(
+        self,
+        namespace: str,
+        name: str,
+        /,
+        *params: Any,
+        timeout: float | None = None,
+        result_type: Any = Any,
+        queue_size: int = QUEUE_SIZE,
+        renew: Literal[True],
+    ) -> ResilientSubscription[Any]: ...
+    @overload
+    async def subscribe(
+        self,
+        namespace: str,
+        name: str,
+        /,
+        *params: Any,
+        timeout: float | None = None,
+        result_type: Any = Any,
+        queue_size: int = QUEUE_SIZE,
         renew: bool = False,
-    ) -> Any:
-        """See ``Caller.subscribe``. With ``renew`` a subscription that the connection takes down
-        with it is made again on the next one, with the item ``rpc.GAP`` where some are missing."""
+    ) -> ClientSubscription[Any] | ResilientSubscription[Any]: ...
+    async def subscribe(
+        self,
+        namespace: str,
+        name: str,
+        /,
+        *params: Any,
+        timeout: float | None = None,
+        result_type: Any = Any,
+        queue_size: int = QUEUE_SIZE,
+        renew: bool = False,
+    ) -> ClientSubscription[Any] | ResilientSubscription[Any]:
+        """Subscribe, and return an asynchronous iterator: see ``Caller.subscribe``.
 
-        async def again() -> ClientSubscription:
-            options: dict[str, Any] = {} if queue_size is None else {"queue_size": queue_size}
+        Args:
+            renew: Whether a subscription that ends with its connection is made again on the next
+                one. The item ``rpc.GAP`` then stands where some may be missing.
+        """
+
+        async def subscribe(left: float | None) -> ClientSubscription[Any]:
             return await Caller.subscribe(
-                self, namespace, name, *params, timeout=timeout, result_type=result_type, **options
+                self,
+                namespace,
+                name,
+                *params,
+                timeout=timeout if left is None else left,
+                result_type=result_type,
+                queue_size=queue_size,
             )
 
-        current = await again()
-        return ResilientSubscription(current, again) if renew else current
+        current = await subscribe(None)
+        return ResilientSubscription(current, subscribe) if renew else current
 
-    async def _open(self, *, again: bool) -> Driver:
-        def make_link() -> Driver:
-            return self._runtime.link(next(self._ids), on_close=_log_end, is_client=True)
+    async def _open(self, timeout: float | None) -> Driver:
+        def make_driver() -> Driver:
+            return self._runtime.link(next(self._ids), on_close=self._ended, is_client=True)
 
-        link = await self._dial(make_link, again)
-        link.remote = self
-        link.session.outgoing_calls.members = self._members
-        return link
+        driver = await self._dial(make_driver, timeout)
+        driver.remote = self
+        driver.session.outgoing_calls.members = self._members
+        return driver
 
-    async def _live_link(self, deadline: Deadline = None) -> Driver:
-        if self._link.transport.is_closing() and self._reconnect is not None and not self._closed:
-            async with self._lock:
-                if self._link.transport.is_closing() and not self._closed:
-                    self._link = await self._open(again=True)
+    async def _live_driver(self, deadline: Deadline) -> Driver:
+        if self._reconnect is not None and not (self.connected or self._closed):
+            await self._dial_again(deadline, self._reconnect)
         if self._closed:
-            self._link.close("closed")
+            self._driver.close("closed")
             raise ClosedError("client")
-        return await super()._live_link(deadline)
+        return await super()._live_driver(deadline)
 
-    def _may_send_again(self, lost: list[ConnectionLost], *, idempotent: bool) -> bool:
-        if self._closed or self._reconnect is None:
-            return False
-        return idempotent or all(not error.maybe_executed for error in lost)
-
-    def _pauses(self) -> Iterator[float]:
-        # A server that hangs up on everybody must not be dialled in a tight loop, nor for ever.
-        pause, give_up = FIRST_PAUSE, self._link.loop.time() + (self._reconnect or 0)
-        while (left := give_up - self._link.loop.time()) > 0:
-            yield min(pause, left)
-            pause = min(2 * pause, LONGEST_PAUSE)
-
-    def _explain_loss(self, error: ConnectionLost) -> Exception:
-        return ClosedError("client") if self._closed else error
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self.close()
-
-
-class ResilientSubscription:
-    """A subscription that outlives its connection. Iterate over it; close it."""
-
-    def __init__(
-        self, current: ClientSubscription, again: Callable[[], Awaitable[ClientSubscription]]
-    ) -> None:
-        self._current = current
-        self._again = again
-
-    async def close(self) -> None:
-        await self._current.close()
-
-    def __aiter__(self) -> AsyncIterator[Any]:
-        return self
-
-    async def __anext__(self) -> Any:
+    async def _dial_again(self, deadline: Deadline, reconnect: float) -> None:
         try:
-            return await anext(self._current)
-        except ConnectionLost:
-            self._current = await self._again()
-            return GAP
+            async with asyncio.timeout_at(deadline.end), self._dialling:
+                if not (self.connected or self._closed):
+                    self._driver = await self._open(reconnect)
+        except OSError as error:  # also a TimeoutError
+            if deadline.left(self._loop.time()) == 0:
+                raise deadline.expired("no connection") from error
+            raise
+
+    def _ended(self, driver: Driver, reason: str) -> None:
+        log.debug("connection to %s closed (%s)", driver.session.peer, reason)
+        if self._on_disconnect is not None and not self._closed:
+            try:
+                self._on_disconnect(reason)
+            except Exception:
+                log.exception("on_disconnect")
 
     async def __aenter__(self) -> Self:
         return self
@@ -189,11 +249,7 @@ class ResilientSubscription:
         await self.close()
 
 
-def _log_end(link: Driver, reason: str) -> None:
-    log.debug("connection to %s closed (%s)", link.session.peer, reason)
-
-
-async def connect(
+def connect(
     endpoint: Endpoint,
     *,
     timeout: float | None = None,
@@ -202,26 +258,50 @@ async def connect(
     framing: str = "json-stream",
     connect_timeout: float | None = 10.0,
     reconnect: float | None = None,
+    on_disconnect: Callable[[str], object] | None = None,
     **options: Any,
-) -> Client:
-    """Connect to a server: by its address, or in this process.
+) -> Opening[Client]:
+    """Connect to a server: ``await connect(...)``, or ``async with connect(...) as client``.
 
-    ``timeout`` is that of every call, in seconds; None: none. ``reconnect`` is explained at
-    ``Client``. Other ``options`` are those of ``npipe.connect``, which also says what is raised.
+    Args:
+        endpoint: An address (str, ``Address`` or path); ``"stdio:"`` for this program's standard
+            input and output; the command line of a program (list of str), which is started and
+            spoken to over its standard input and output; a ``Server`` of either flavour; or a
+            connection that exists already, which the client then owns: a ``StreamReader`` and
+            ``StreamWriter`` in a tuple, or a ``Connection``.
+        timeout: Seconds that a call may take which names no timeout; None is no limit.
+        api: The functions that the server may call, over the same connection.
+        limits: The limits on everything that the server controls.
+        framing: How messages are told apart.
+        connect_timeout: Seconds for connecting; None is no limit.
+        reconnect: Seconds for which a server that is not there is waited for, now and whenever
+            the connection was lost; see ``Client``. None: it must be there, and is not dialled
+            again.
+        on_disconnect: Called with the reason each time that the connection ends, unless by
+            ``close``; on the loop. It must not block.
+        options: Those of ``npipe.connect`` other than ``timeout``.
+
+    Raises:
+        OSError: As ``npipe.connect``.
+        TypeError, ValueError: The endpoint, a timeout or an option is wrong.
     """
+    check_endpoint(endpoint, reconnect)
+    if reconnect is not None:
+        options["wait"] = True
 
-    async def dial(make_link: Callable[[], Driver], again: bool) -> Driver:
-        if not again:
-            return await open_endpoint(endpoint, make_link, timeout=connect_timeout, **options)
-        waiting = {**options, "wait": True}
-        return await open_endpoint(endpoint, make_link, timeout=reconnect, **waiting)
+    async def dial(make_driver: Callable[[], Driver], timeout: float | None) -> Driver:
+        return await open_endpoint(endpoint, make_driver, timeout=timeout, **options)
 
-    client = Client(
-        dial,
-        api=api,
-        limits=limits,
-        framing=framing,
-        timeout=timeout,
-        reconnect=reconnect,
-    )
-    return await client.open()
+    async def open() -> Client:
+        return await Client(
+            dial,
+            api=api,
+            limits=limits,
+            framing=framing,
+            timeout=timeout,
+            connect_timeout=connect_timeout,
+            reconnect=reconnect,
+            on_disconnect=on_disconnect,
+        ).open()
+
+    return Opening(open())

@@ -1,27 +1,29 @@
-"""Where a client may connect to: a pipe's address, a program to start, a server in this process.
+"""Where a client may connect to: an address, a program to start, a server in this process.
 
-All of them come out as links over transports of the loop.
+All of them come out as drivers over transports of the loop.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 import npipe.aio
 from npipe.address import Address
 from npipe.rpc.aio.driver import Driver
-from npipe.rpc.threads import endpoints
+from npipe.rpc.session.endpoint import check_reconnect, is_command, wrong_endpoint
 from npipe.transport.base import Connection
-from npipe.transport.stdio import EXIT_SECONDS
+from npipe.transport.memory import memory_pair
+from npipe.transport.stdio import EXIT_SECONDS, spawn, standard_streams
 
-__all__ = ["Endpoint", "adopt_files", "open_endpoint"]
+__all__ = ["Endpoint", "adopt_files", "check_endpoint", "open_endpoint"]
 
 READ_SIZE = 65536  # bytes; as much as a pipe holds
 
@@ -32,33 +34,125 @@ class InProcess(Protocol):
     def protocol(self) -> asyncio.Protocol: ...
 
 
-Endpoint = str | Address | Sequence[str] | InProcess | endpoints.InProcess
-"""An address; ``"stdio:"`` for this program's own standard input and output; the command line of
-a program, as a list, to start and speak to over its; or a ``Server``, of either flavour."""
+class InProcessThreads(Protocol):
+    """A server in this process, with threads."""
+
+    def serve_connection(self, connection: Connection) -> None: ...
+
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Endpoint = (
+    str
+    | os.PathLike[str]
+    | Address
+    | Sequence[str]
+    | Connection
+    | Streams
+    | InProcess
+    | InProcessThreads
+)
+"""What ``connect`` takes; it says what each means."""
+
+
+def check_endpoint(endpoint: object, reconnect: float | None) -> None:
+    """Refuse what is no endpoint. Raises TypeError, ValueError."""
+    exists = isinstance(endpoint, Connection) or _is_streams(endpoint)
+    check_reconnect(reconnect, exists=exists)
+    is_address = isinstance(endpoint, str | os.PathLike | Address)
+    if not (is_address or exists or is_command(endpoint) or _is_server(endpoint)):
+        raise wrong_endpoint(endpoint)
 
 
 async def open_endpoint(
-    endpoint: Endpoint, make_link: Callable[[], Driver], *, timeout: float | None, **options: Any
+    endpoint: Endpoint, make_driver: Callable[[], Driver], *, timeout: float | None, **options: Any
 ) -> Driver:
     """Connect to an endpoint. ``options`` are those of ``npipe.connect``, for addresses only."""
-    link: Driver
-    if isinstance(endpoint, str | Address) and endpoint != "stdio:":
-        _, link = await npipe.aio.create_connection(make_link, endpoint, timeout=timeout, **options)
-        return link
-    if isinstance(endpoint, str | Address | Sequence) or not hasattr(endpoint, "protocol"):
-        files = await asyncio.to_thread(endpoints.open_endpoint, endpoint, timeout=timeout)
-        link, output = await adopt_files(files, make_link)
-        link.on_lost = partial(_end, files, output)
-        return link
+    if _is_streams(endpoint):
+        return _adopt_streams(*endpoint, make_driver)
+    if isinstance(endpoint, Connection):
+        return await _adopt_connection(endpoint, make_driver)
+    if isinstance(endpoint, str | Address | os.PathLike):
+        if str(endpoint) == "stdio:":
+            return await _adopt_connection(standard_streams(), make_driver)
+        driver: Driver
+        _, driver = await npipe.aio.create_connection(
+            make_driver, endpoint, timeout=timeout, **options
+        )
+        return driver
+    if is_command(endpoint):
+        return await _adopt_connection(await asyncio.to_thread(spawn, endpoint), make_driver)
+    return await _adopt_server(endpoint, make_driver)
+
+
+async def _adopt_server(server: Any, make_driver: Callable[[], Driver]) -> Driver:
+    """Connect to a server in this process."""
+    if not hasattr(server, "protocol"):  # one with threads
+        here, there = memory_pair()
+        server.serve_connection(there)
+        return await _adopt_connection(here, make_driver)
     ours, theirs = socket.socketpair()
     try:
-        await _adopt(theirs, endpoint.protocol)
-        link = await _adopt(ours, make_link)
-        return link
+        await _adopt(theirs, server.protocol)
+        driver: Driver = await _adopt(ours, make_driver)
+        return driver
     except BaseException:
         ours.close()
         theirs.close()
         raise
+
+
+def _is_server(endpoint: object) -> bool:
+    return hasattr(endpoint, "protocol") or hasattr(endpoint, "serve_connection")
+
+
+def _is_streams(endpoint: object) -> TypeGuard[Streams]:
+    return (
+        isinstance(endpoint, tuple)
+        and len(endpoint) == 2
+        and isinstance(endpoint[0], asyncio.StreamReader)
+        and isinstance(endpoint[1], asyncio.StreamWriter)
+    )
+
+
+async def _adopt_connection(connection: Connection, make_driver: Callable[[], Driver]) -> Driver:
+    """Take over a connection that only threads can read."""
+    driver: Driver
+    driver, output = await adopt_files(connection, make_driver)
+    driver.on_lost = partial(_end, connection, output)
+    return driver
+
+
+def _adopt_streams(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, make_driver: Callable[[], Driver]
+) -> Driver:
+    """Take over the transport of two streams, and what the reader has read of it already."""
+    driver = make_driver()
+    transport = writer.transport
+    data = _read_what_is_there(reader)
+    transport.set_protocol(driver)
+    driver.connection_made(transport)
+    if data:
+        driver.data_received(data)
+    if reader.at_eof():
+        driver.eof_received()
+    return driver
+
+
+def _read_what_is_there(reader: asyncio.StreamReader) -> bytes:
+    """Read all that a reader has, without waiting for more."""
+    parts: list[bytes] = []
+    while True:
+        step = reader.read(1 << 30)
+        try:
+            step.send(None)
+        except StopIteration as end:
+            if not end.value:
+                break
+            parts.append(end.value)
+        else:  # it would wait
+            step.close()
+            break
+    return b"".join(parts)
 
 
 async def adopt_files(
@@ -107,8 +201,9 @@ def _carry_out(files: Connection, sock: socket.socket) -> None:
 
 
 def _end(files: Connection, output: threading.Thread) -> threading.Thread:
-    """Close files whose link has ended: who carries to them may wait for ever for who reads.
-    Return the thread that ends when they are closed, and the program has ended."""
+    """Close the files of a connection that has ended. The thread that writes to them may block for
+    ever if nothing reads them. Return the thread that ends when they are closed, and the program
+    has ended."""
 
     def end() -> None:
         output.join(EXIT_SECONDS)

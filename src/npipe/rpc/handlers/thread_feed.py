@@ -52,7 +52,7 @@ def _await_room(subscription: ServedSubscription) -> None:
 
 def start_subscription(subscription: ServedSubscription, items: Any = None) -> None:
     """Push what a plain generator yields, in a thread of its own."""
-    name = f"npipe-{subscription.session.connection_id:06d}-feed"
+    name = f"{subscription.session.name}-feed"
     thread = threading.Thread(
         target=run_subscription, args=(subscription, items), name=name, daemon=True
     )

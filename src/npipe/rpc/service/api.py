@@ -26,7 +26,7 @@ from npipe.rpc.service.context import Context
 if TYPE_CHECKING:
     from npipe.security import PeerIdentity
 
-__all__ = ["API", "Method", "Request", "method", "subscription"]
+__all__ = ["API", "Method", "Request", "camel_case", "method", "subscription"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Allow = Callable[["PeerIdentity"], bool]
@@ -215,7 +215,7 @@ class API:
         self, namespace: str, name: str, function: Callable[..., Any], complain: Complain
     ) -> None:
         options: Options = getattr(function, MARK, Options())
-        name = options.name or _camel_case(name)
+        name = options.name or camel_case(name)
         signature = inspect_function(function, Context, complain)
         if options.subscription:
             self._add_subscription(namespace, name, function, signature, options)
@@ -298,7 +298,7 @@ def _may_use(space: Namespace, peer: PeerIdentity | None) -> bool:
     return space.allow is None or (peer is not None and space.allow(peer))
 
 
-def _camel_case(name: str) -> str:
+def camel_case(name: str) -> str:
     """``get_block_by_number`` -> ``getBlockByNumber``; a name without underscores stays."""
     first, *others = name.split("_")
     return first + "".join(part[:1].upper() + part[1:] for part in others)

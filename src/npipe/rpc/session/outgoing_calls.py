@@ -37,8 +37,8 @@ from npipe.rpc.wire.messages import (
 
 __all__ = ["Entry", "Members", "OutgoingCalls"]
 
-Entry = tuple[str, Sequence[Any] | Mapping[str, Any]]
-"""One call of a batch: the method and its parameters, by position or by name."""
+Entry = tuple[str, Sequence[Any] | Mapping[str, Any] | Raw]
+"""One call of a batch: the method and its parameters, by position or by name, or as JSON."""
 
 Members = Callable[[], Mapping[str, str]]
 """Returns further members of a request, such as the context of a trace."""
@@ -65,7 +65,7 @@ class _Request(msgspec.Struct, gc=False):
     jsonrpc: str
     id: int
     method: str
-    params: Sequence[Any] | Mapping[str, Any] | UnsetType
+    params: Sequence[Any] | Mapping[str, Any] | Raw | UnsetType
 
 
 _decode_results = msgspec.json.Decoder(list[_Result]).decode
@@ -368,7 +368,9 @@ class OutgoingCalls:
             self._settle_all(waiting[0], _outcome(reply))
 
 
-def _is_nothing(params: Sequence[Any] | Mapping[str, Any]) -> bool:
+def _is_nothing(params: Sequence[Any] | Mapping[str, Any] | Raw) -> bool:
+    if type(params) is Raw:
+        return False
     return not params and (type(params) is tuple or not isinstance(params, Mapping))
 
 

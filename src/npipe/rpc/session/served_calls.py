@@ -72,6 +72,7 @@ class Serving(Protocol):
 
     dispatcher: Dispatcher
     connection_id: int
+    name: str
     peer: PeerIdentity | None
     remote: Any
     plain: bool

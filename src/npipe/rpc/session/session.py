@@ -93,6 +93,7 @@ class Session:
         limits: Limits | None = None,
         framing: Framing | None = None,
         connection_id: int = 0,
+        name: str = "",
         peer: PeerIdentity | None = None,
         on_subscription: Callable[[ServedSubscription], object] | None = None,
         on_pushes: Callable[[], object] | None = None,
@@ -113,6 +114,7 @@ class Session:
         self.dispatcher = dispatcher
         self.limits = limits or Limits()
         self.connection_id = connection_id
+        self.name = name or f"npipe-{connection_id:06d}"  # its threads' names start so
         self.peer = peer
         self.forward: Forward | None = None  # takes all calls and notifications: a proxy's
         self.is_proxy = False  # a proxy's: all keeps its order, and goes out elsewhere

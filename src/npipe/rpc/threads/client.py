@@ -1,6 +1,6 @@
-"""A JSON-RPC client with threads: a link to a server, made anew when it was lost and that is asked.
+"""JSON-RPC client for threads, with optional automatic reconnection.
 
-How calls are made over a link is in ``caller``; here is what happens when the link goes.
+How calls are made over a connection is in ``caller``; here is what happens when it is lost.
 """
 
 from __future__ import annotations
@@ -8,41 +8,33 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import count
-from typing import Any, Self
+from typing import Any, Literal, Self, TypeVar, overload
 
 from npipe.errors import ClosedError, ConnectionLost
 from npipe.rpc.limits import Limits
 from npipe.rpc.service.api import API
 from npipe.rpc.service.dispatcher import Dispatcher
+from npipe.rpc.session.deadline import Deadline, check_timeout
 from npipe.rpc.session.outgoing_calls import Members
 from npipe.rpc.session.pending_calls import Outcome
+from npipe.rpc.session.retry import Retry
+from npipe.rpc.session.subscription_queue import QUEUE_SIZE
 from npipe.rpc.threads.caller import Caller
 from npipe.rpc.threads.driver import ConnectionDriver, Driver
-from npipe.rpc.threads.endpoints import Endpoint, open_endpoint
+from npipe.rpc.threads.endpoints import Endpoint, check_endpoint, open_endpoint
 from npipe.rpc.threads.leader_follower import LeaderFollowerDriver
 from npipe.rpc.threads.runtime import Runtime
-from npipe.rpc.threads.subscription import ClientSubscription
+from npipe.rpc.threads.subscription import ClientSubscription, ResilientSubscription
 from npipe.security import PeerIdentity
 from npipe.transport.base import Connection
 
-__all__ = ["GAP", "Client", "Gap", "connect"]
+__all__ = ["Client", "connect"]
 
 log = logging.getLogger("npipe.rpc")
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.5  # seconds before a call is sent again
-
-
-class Gap:
-    """The type of ``GAP``: stands between the items of a renewed subscription where some may be
-    missing."""
-
-    def __repr__(self) -> str:
-        return "GAP"
-
-
-GAP = Gap()
+T = TypeVar("T")
 
 
 class Client(Caller):
@@ -56,31 +48,46 @@ class Client(Caller):
 
     def __init__(
         self,
-        dial: Callable[[bool], Connection],
+        dial: Callable[[float | None], Connection],
         *,
         api: API | None = None,
         limits: Limits | None = None,
         framing: str = "json-stream",
         timeout: float | None = None,
+        connect_timeout: float | None = None,
         reconnect: float | None = None,
+        on_disconnect: Callable[[str], object] | None = None,
     ) -> None:
-        """``dial(again)`` makes a connection. ``timeout`` is that of every call that names none."""
+        """Use ``connect``. ``dial(timeout)`` makes a connection."""
         self._dial = dial
-        self._runtime = Runtime(Dispatcher(api or API()), limits, framing)
+        self._runtime = Runtime(Dispatcher(api or API()), limits, framing, role="client")
         self._lends = api is None and self._runtime.limits.idle_timeout is None
-        self._reconnect = reconnect
+        self._reconnect = check_timeout(reconnect, "reconnect")
+        self._on_disconnect = on_disconnect
         self._closed = False
-        self._lock = threading.Lock()
+        self._dialling = threading.Lock()
         self._ids = count(1)
         self._members: Members | None = None
-        self._link = self._open(again=False)
-        super().__init__(self._live_link, timeout=timeout)
+        super().__init__(self._live_driver, timeout=timeout)
+        first = check_timeout(connect_timeout, "connect_timeout")
+        self._driver = self._open(first if reconnect is None else reconnect)
 
     def close(self) -> None:
         """Close the connection. Calls in flight end in ClosedError. Idempotent."""
         self._closed = True
-        self._link.close("closed")
+        self._driver.close("closed")
         self._runtime.stop()
+
+    @property
+    def closed(self) -> bool:
+        """True once no call can be made any more: after ``close``, or when the connection was
+        lost and the client does not reconnect."""
+        return self._closed or (self._reconnect is None and not self.connected)
+
+    @property
+    def connected(self) -> bool:
+        """True while there is a connection. A client that reconnects makes one at the next call."""
+        return not self._driver.closed
 
     def set_members(self, members: Members | None) -> None:
         """Have each request carry the members that ``members()`` returns, beside its method.
@@ -89,13 +96,38 @@ class Client(Caller):
         on where it comes from, as the context of a trace does.
         """
         self._members = members
-        self._link.session.outgoing_calls.members = members
+        self._driver.session.outgoing_calls.members = members
 
     @property
     def peer(self) -> PeerIdentity | None:
-        """Who serves, as the kernel tells it."""
-        return self._link.session.peer
+        """The process that serves, as the kernel reports it."""
+        return self._driver.session.peer
 
+    @overload
+    def subscribe(
+        self,
+        namespace: str,
+        name: str,
+        /,
+        *params: Any,
+        timeout: float | None = None,
+        result_type: type[T],
+        queue_size: int = QUEUE_SIZE,
+        renew: Literal[False] = False,
+    ) -> ClientSubscription[T]: ...
+    @overload
+    def subscribe(
+        self,
+        namespace: str,
+        name: str,
+        /,
+        *params: Any,
+        timeout: float | None = None,
+        result_type: type[T],
+        queue_size: int = QUEUE_SIZE,
+        renew: Literal[True],
+    ) -> ResilientSubscription[T]: ...
+    @overload
     def subscribe(
         self,
         namespace: str,
@@ -104,107 +136,138 @@ class Client(Caller):
         *params: Any,
         timeout: float | None = None,
         result_type: Any = Any,
-        queue_size: int | None = None,
+        queue_size: int = QUEUE_SIZE,
+        renew: Literal[False] = False,
+    ) -> ClientSubscription[Any]: ...
+    @overload
+    def subscribe(
+        self,
+        namespace: str,
+        name: str,
+        /,
+        *params: Any,
+        timeout: float | None = None,
+        result_type: Any = Any,
+        queue_size: int = QUEUE_SIZE,
+        renew: Literal[True],
+    ) -> ResilientSubscription[Any]: ...
+    @overload
+    def subscribe(
+        self,
+        namespace: str,
+        name: str,
+        /,
+        *params: Any,
+        timeout: float | None = None,
+        result_type: Any = Any,
+        queue_size: int = QUEUE_SIZE,
         renew: bool = False,
-    ) -> Any:
-        """See ``Caller.subscribe``. With ``renew`` a subscription that the connection takes down
-        with it is made again on the next one, with the item ``rpc.GAP`` where some are missing."""
+    ) -> ClientSubscription[Any] | ResilientSubscription[Any]: ...
+    def subscribe(
+        self,
+        namespace: str,
+        name: str,
+        /,
+        *params: Any,
+        timeout: float | None = None,
+        result_type: Any = Any,
+        queue_size: int = QUEUE_SIZE,
+        renew: bool = False,
+    ) -> ClientSubscription[Any] | ResilientSubscription[Any]:
+        """Subscribe, and return an iterator: see ``Caller.subscribe``.
 
-        def again() -> ClientSubscription:
-            options: dict[str, Any] = {} if queue_size is None else {"queue_size": queue_size}
+        Args:
+            renew: Whether a subscription that ends with its connection is made again on the next
+                one. The item ``rpc.GAP`` then stands where some may be missing.
+        """
+
+        def subscribe(left: float | None) -> ClientSubscription[Any]:
             return Caller.subscribe(
-                self, namespace, name, *params, timeout=timeout, result_type=result_type, **options
+                self,
+                namespace,
+                name,
+                *params,
+                timeout=timeout if left is None else left,
+                result_type=result_type,
+                queue_size=queue_size,
             )
 
-        return ResilientSubscription(again) if renew else again()
+        return ResilientSubscription(subscribe) if renew else subscribe(None)
 
-    def _open(self, *, again: bool) -> Driver:
-        connection = self._dial(again)
-        # Callers read for themselves where nobody is to be served meanwhile and deadlines work.
-        lending = self._lends and connection.has_deadlines
-        kind = LeaderFollowerDriver if lending else Driver
-        link = self._runtime.open(connection, next(self._ids), _log_end, kind=kind)
-        link.session.remote = self
-        link.session.outgoing_calls.members = self._members
-        link.start()
-        return link
+    def _open(self, timeout: float | None) -> Driver:
+        connection = self._dial(timeout)
+        # Callers read for themselves where nothing is served meanwhile and deadlines work.
+        kind = LeaderFollowerDriver if self._lends and connection.has_deadlines else Driver
+        driver = self._runtime.open(connection, next(self._ids), self._ended, kind=kind)
+        driver.session.remote = self
+        driver.session.outgoing_calls.members = self._members
+        driver.start()
+        return driver
 
-    def _live_link(self) -> Driver:
-        """Return the link; a new one where the old was lost and that is wanted."""
-        link = self._link
-        if link.closed and not self._closed and self._reconnect is not None:
-            with self._lock:
-                if self._link.closed and not self._closed:
-                    self._link = self._open(again=True)
-                link = self._link
+    def _live_driver(self, deadline: Deadline) -> Driver:
+        """Return the driver; a new one where the connection was lost and is to be made again."""
+        driver = self._driver
+        if driver.closed and not self._closed and self._reconnect is not None:
+            driver = self._dial_again(deadline, self._reconnect)
         if self._closed:
-            link.close("closed")
+            driver.close("closed")
             raise ClosedError("client")
-        return link
+        return driver
+
+    def _dial_again(self, deadline: Deadline, reconnect: float) -> Driver:
+        left = deadline.left(time.monotonic())
+        if not self._dialling.acquire(timeout=-1 if left is None else left):
+            raise deadline.expired("no connection")
+        try:
+            if self._driver.closed and not self._closed:
+                left = deadline.left(time.monotonic())
+                self._driver = self._open(reconnect if left is None else min(reconnect, left))
+            return self._driver
+        except OSError as error:
+            if deadline.left(time.monotonic()) == 0:
+                raise deadline.expired("no connection") from error
+            raise
+        finally:
+            self._dialling.release()
 
     def _exchange(
-        self, send: Callable[[ConnectionDriver], list[Outcome]], *, idempotent: bool
+        self,
+        send: Callable[[ConnectionDriver], list[Outcome]],
+        deadline: Deadline,
+        *,
+        idempotent: bool,
     ) -> list[Outcome]:
-        pause, give_up = FIRST_PAUSE, 0.0
+        retry: Retry | None = None
         while True:
             try:
-                outcomes = super()._exchange(send, idempotent=idempotent)
+                outcomes = send(self._live_driver(deadline))
             except ConnectionLost as error:  # before anything was queued
                 outcomes = [error]
-            lost = [error for error in outcomes if isinstance(error, ConnectionLost)]
-            if lost and self._closed:
+            if not any(isinstance(outcome, ConnectionLost) for outcome in outcomes):
+                return outcomes
+            if self._closed:
                 raise ClosedError("client")
-            safe = idempotent or all(not error.maybe_executed for error in lost)
-            if not lost or self._reconnect is None or not safe:
-                return outcomes
-            # A server that hangs up on everybody must not be dialled in a tight loop.
+            retry = retry or Retry(self._reconnect, idempotent=idempotent)
             now = time.monotonic()
-            give_up = give_up or now + self._reconnect
-            if now >= give_up:
-                return outcomes
-            time.sleep(min(pause, give_up - now))
-            pause = min(2 * pause, LONGEST_PAUSE)
+            pause = retry.pause(outcomes, now)
+            if pause is None:
+                return retry.explain(outcomes)
+            left = deadline.left(now)
+            time.sleep(pause if left is None else min(pause, left))
+
+    def _ended(self, driver: Driver, reason: str) -> None:
+        log.debug("connection to %s closed (%s)", driver.session.peer, reason)
+        if self._on_disconnect is not None and not self._closed:
+            try:
+                self._on_disconnect(reason)
+            except Exception:
+                log.exception("on_disconnect")
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-
-
-class ResilientSubscription:
-    """A subscription that outlives its connection. Iterate over it; close it."""
-
-    def __init__(self, subscribe: Callable[[], ClientSubscription]) -> None:
-        self._subscribe = subscribe
-        self._current = subscribe()
-
-    def next(self, timeout: float | None = None) -> Any:
-        """See ``ClientSubscription.next``; GAP after the connection was lost and made again."""
-        try:
-            return self._current.next(timeout)
-        except ConnectionLost:
-            self._current = self._subscribe()
-            return GAP
-
-    def close(self) -> None:
-        self._current.close()
-
-    def __iter__(self) -> Iterator[Any]:
-        return self
-
-    def __next__(self) -> Any:
-        return self.next()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-
-def _log_end(link: Driver, reason: str) -> None:
-    log.debug("connection to %s closed (%s)", link.session.peer, reason)
 
 
 def connect(
@@ -216,18 +279,38 @@ def connect(
     framing: str = "json-stream",
     connect_timeout: float | None = 10.0,
     reconnect: float | None = None,
+    on_disconnect: Callable[[str], object] | None = None,
     **options: Any,
 ) -> Client:
-    """Connect to a server: by its address, as a program to start, or in this process.
+    """Connect to a server.
 
-    ``timeout`` is that of every call, in seconds; None: none. ``reconnect`` is explained at
-    ``Client``. Other ``options`` are those of ``npipe.connect``, which also says what is raised.
+    Args:
+        endpoint: An address (str, ``Address`` or path); ``"stdio:"`` for this program's standard
+            input and output; the command line of a program (list of str), which is started and
+            spoken to over its standard input and output; a ``Server`` in this process; or a
+            ``Connection`` that exists already, which the client then owns.
+        timeout: Seconds that a call may take which names no timeout; None is no limit.
+        api: The functions that the server may call, over the same connection.
+        limits: The limits on everything that the server controls.
+        framing: How messages are told apart.
+        connect_timeout: Seconds for connecting; None is no limit.
+        reconnect: Seconds for which a server that is not there is waited for, now and whenever
+            the connection was lost; see ``Client``. None: it must be there, and is not dialled
+            again.
+        on_disconnect: Called with the reason each time that the connection ends, unless by
+            ``close``; in the thread that finds out. It must not block.
+        options: Those of ``npipe.connect`` other than ``timeout``.
+
+    Raises:
+        OSError: As ``npipe.connect``.
+        TypeError, ValueError: The endpoint, a timeout or an option is wrong.
     """
+    check_endpoint(endpoint, reconnect)
+    if reconnect is not None:
+        options["wait"] = True
 
-    def dial(again: bool) -> Connection:
-        if not again:
-            return open_endpoint(endpoint, timeout=connect_timeout, **options)
-        return open_endpoint(endpoint, timeout=reconnect, **{**options, "wait": True})
+    def dial(timeout: float | None) -> Connection:
+        return open_endpoint(endpoint, timeout=timeout, **options)
 
     return Client(
         dial,
@@ -235,5 +318,7 @@ def connect(
         limits=limits,
         framing=framing,
         timeout=timeout,
+        connect_timeout=connect_timeout,
         reconnect=reconnect,
+        on_disconnect=on_disconnect,
     )

@@ -74,7 +74,7 @@ class Driver:
         self._writer = Writer(
             connection,
             session,
-            name=f"npipe-{session.connection_id:06d}-write",
+            name=f"{session.name}-write",
             on_failure=self.close,
         )
         self._executor = CallExecutor(
@@ -99,7 +99,7 @@ class Driver:
 
     def start(self) -> None:
         """Read and serve in a thread of its own."""
-        start_thread(self.run, f"npipe-{self.session.connection_id:06d}")
+        start_thread(self.run, self.session.name)
 
     def run(self) -> None:
         """Read and serve in this thread, until the connection ends or another takes over."""
@@ -373,4 +373,4 @@ class Driver:
 
     @property
     def _thread_name(self) -> str:
-        return f"npipe-{self.session.connection_id:06d}-call"
+        return f"{self.session.name}-call"

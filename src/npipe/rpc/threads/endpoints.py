@@ -1,20 +1,21 @@
-"""Where a client may connect to: a pipe's address, a program to start, a server in this process.
+"""Where a client may connect to: an address, a program to start, a server in this process.
 
 All of them come out as connections, so that nothing else here knows the difference.
 """
 
 from __future__ import annotations
 
-import sys
+import os
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 from npipe.address import Address
+from npipe.rpc.session.endpoint import check_reconnect, is_command, wrong_endpoint
 from npipe.transport import connect as connect_transport
 from npipe.transport.base import Connection
-from npipe.transport.stdio import StdioConnection
+from npipe.transport.stdio import spawn, standard_streams
 
-__all__ = ["Endpoint", "open_endpoint"]
+__all__ = ["Endpoint", "check_endpoint", "open_endpoint"]
 
 
 class InProcess(Protocol):
@@ -23,30 +24,31 @@ class InProcess(Protocol):
     def serve_connection(self, connection: Connection) -> None: ...
 
 
-Endpoint = str | Address | Sequence[str] | InProcess
-"""An address; ``"stdio:"`` for this program's own standard input and output; the command line of
-a program, as a list, to start and speak to over its; or a ``Server`` in this process."""
+Endpoint = str | os.PathLike[str] | Address | Sequence[str] | Connection | InProcess
+"""What ``connect`` takes; it says what each means."""
+
+
+def check_endpoint(endpoint: object, reconnect: float | None) -> None:
+    """Refuse what is no endpoint. Raises TypeError, ValueError."""
+    check_reconnect(reconnect, exists=isinstance(endpoint, Connection))
+    is_address = isinstance(endpoint, str | os.PathLike | Address)
+    is_open = isinstance(endpoint, Connection) or hasattr(endpoint, "serve_connection")
+    if not (is_address or is_open or is_command(endpoint)):
+        raise wrong_endpoint(endpoint)
 
 
 def open_endpoint(endpoint: Endpoint, *, timeout: float | None, **options: Any) -> Connection:
     """Connect to an endpoint. ``options`` are those of ``npipe.connect``, for addresses only."""
-    if isinstance(endpoint, str | Address) and endpoint != "stdio:":
+    if isinstance(endpoint, Connection):
+        return endpoint
+    if isinstance(endpoint, str | Address | os.PathLike):
+        if str(endpoint) == "stdio:":
+            return standard_streams()
         return connect_transport(endpoint, timeout=timeout, **options)
-    if isinstance(endpoint, str | Address):
-        return StdioConnection(sys.stdin.buffer, sys.stdout.buffer)
-    if isinstance(endpoint, Sequence):
-        return _spawn(list(endpoint))
+    if is_command(endpoint):
+        return spawn(endpoint)
     from npipe.transport.memory import memory_pair
 
     ours, theirs = memory_pair()
-    endpoint.serve_connection(theirs)
+    endpoint.serve_connection(theirs)  # type: ignore[union-attr]
     return ours
-
-
-def _spawn(command: list[str]) -> StdioConnection:
-    import subprocess  # slow to import, and seldom needed
-
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    return StdioConnection(process.stdout, process.stdin, process)

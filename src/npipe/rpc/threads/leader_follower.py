@@ -41,7 +41,7 @@ class LeaderFollowerDriver(Driver):
         self._message_end: float | None = None  # until when a message must be complete
 
     def start(self) -> None:
-        start_thread(self._keep, f"npipe-{self.session.connection_id:06d}")
+        start_thread(self._keep, self.session.name)
 
     def wait(self, reply: ReplyWaiter[Any], until: float | None) -> bool:
         """Read until the reply is here, or let the others; see ``Driver.wait``."""

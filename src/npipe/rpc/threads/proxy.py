@@ -42,7 +42,7 @@ class Proxy(Server):
         super().__init__(API(), limits=limits, framing=framing)
         self._upstream = upstream
         self._options = {"timeout": connect_timeout, **options}
-        self._upstream_shell = Runtime(Dispatcher(API()), limits, upstream_framing)
+        self._upstream_shell = Runtime(Dispatcher(API()), limits, upstream_framing, role="upstream")
 
     def serve_connection(self, connection: Connection) -> None:
         """Serve one client; return at once. Without an upstream its connection is closed."""

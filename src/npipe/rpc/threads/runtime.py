@@ -35,11 +35,19 @@ def _start(job: Callable[[], None]) -> None:
 class Runtime:
     """Makes drivers that serve one dispatcher. ``stop`` ends the threads that they share."""
 
-    def __init__(self, dispatcher: Dispatcher, limits: Limits | None, framing: str) -> None:
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        limits: Limits | None,
+        framing: str,
+        *,
+        role: str = "server",
+    ) -> None:
         framings.make(framing)  # a wrong name is an error here, not at the first client
         self.limits = limits or Limits()
         self._dispatcher = dispatcher
         self._framing = framing
+        self._role = role  # in the names of threads
         self._monitor = SlowCallMonitor()
         self._concurrency = ConcurrencyLimits()
         self._async_calls = LoopThread()
@@ -122,12 +130,13 @@ class Runtime:
             limits=limits,
             framing=framing,
             connection_id=id,
+            name=f"npipe-{self._role}-{id:06d}",
             peer=connection.peer,
             on_subscription=self._run_subscription,
             on_pushes=lambda: get_driver().push_soon(),
         )
         session.to_thread = partial(run_in_thread, _start)
-        session.remote = Caller(get_driver)
+        session.remote = Caller(lambda deadline: get_driver())
         return session
 
     def _run_subscription(self, subscription: ServedSubscription) -> None:

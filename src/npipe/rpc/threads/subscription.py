@@ -2,101 +2,92 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from queue import Empty, SimpleQueue
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 import msgspec
 from msgspec import Raw
 
-from npipe.errors import ClosedError, ProtocolError, RPCError
+from npipe.errors import ClosedError, ConnectionLost
+from npipe.rpc.session.deadline import Deadline
 from npipe.rpc.session.served_subscriptions import Push
+from npipe.rpc.session.subscription_queue import END, GAP, NOTHING, Gap, SubscriptionQueue
 from npipe.rpc.wire.messages import read_error
 
-__all__ = ["ClientSubscription"]
+__all__ = ["ClientSubscription", "ResilientSubscription"]
+
+T = TypeVar("T")
 
 
-class ClientSubscription:
+class ClientSubscription(Generic[T]):
     """What a subscription pushes, one item at a time. Close it, or use it in a ``with``.
 
-    Iterating ends when the server ends the subscription as it should, and raises what it says
-    otherwise: RPCError, or ConnectionLost when the connection went.
+    Iterating ends when the server ends the subscription as it should, and raises otherwise:
+    RPCError as the server says, or ConnectionLost when the connection was lost.
     """
 
     def __init__(
-        self,
-        decode: Callable[[Raw], Any],
-        size: int,
-        unsubscribe: Callable[[bytes], object],
+        self, decode: Callable[[Raw], T], size: int, unsubscribe: Callable[[bytes], object]
     ) -> None:
-        self._decode = decode
-        self._size = size
-        self._unsubscribe = unsubscribe
-        # Not a Condition: a Ctrl-C just after it is entered would leave it locked, and the thread
-        # that reads would wait for it for ever. A SimpleQueue does each step in one.
-        self._items: SimpleQueue[Raw | None] = SimpleQueue()  # None, for ever: it is over
-        self._id = b""
-        self._over = False  # nothing more will be put in
-        self._closed = False
-        self._error: Exception | None = None
+        """Use ``Client.subscribe``."""
+        self._queue = SubscriptionQueue(decode, read_error, size, unsubscribe, self._wake)
+        # Something in it: there may be something to take. Not a Condition: a Ctrl-C just after it
+        # is entered would leave it locked, and the thread that reads would wait for it for ever.
+        self._signals: SimpleQueue[None] = SimpleQueue()
 
     @property
     def id(self) -> Any:
-        """The id that the server gave it."""
-        return msgspec.json.decode(self._id)
+        """The id that the server gave to it."""
+        return msgspec.json.decode(self._queue.id)
 
     def begin(self, id: Raw) -> None:
         """Take the id. Items may have come before."""
-        self._id = bytes(id)
+        self._queue.id = bytes(id)
 
     def push(self, push: Push | Exception) -> None:
-        """Take what the reading thread read."""
-        if self._over:
-            return
-        if isinstance(push, Exception):
-            self._end(push)
-        elif push.error:
-            self._end(_error_of(push.error))
-        elif push.end:
-            self._end(None)
-        elif self._items.qsize() < self._size:
-            self._items.put(push.result)
-        else:
-            self._end(RPCError(f"more than {self._size} items wait to be taken"))
-            self._unsubscribe(bytes(push.subscription))
+        """Take what the reading thread has read."""
+        self._queue.push(push)
 
-    def _end(self, error: Exception | None) -> None:
-        self._error = error
-        self._over = True
-        self._items.put(None)
+    def next(self, timeout: float | None = None) -> T:
+        """Return the next item.
 
-    def next(self, timeout: float | None = None) -> Any:
-        """Return the next item, waiting at most ``timeout`` seconds for it.
+        Args:
+            timeout: Seconds to wait for it at most; None: no limit.
 
-        Raises StopIteration at the end, TimeoutError, RPCError, ConnectionLost.
+        Raises:
+            StopIteration: The server has ended the subscription.
+            TimeoutError: No item came in time.
+            RPCError, ConnectionLost, ClosedError: It ended in another way.
+            ProtocolError: This item is not of ``result_type``.
         """
+        deadline = Deadline(timeout, time.monotonic())
         try:
-            item = self._items.get(timeout=None if timeout is None else max(timeout, 0))
-        except Empty:
-            raise TimeoutError(f"no item within {timeout} seconds") from None
-        if item is not None and not self._closed:
-            return self._decode(item)
-        self._items.put(None)  # for the next call, here or in another thread
-        if self._error is not None:
-            raise self._error
-        raise StopIteration
+            while (item := self._queue.take()) is NOTHING:
+                try:
+                    self._signals.get(timeout=deadline.left(time.monotonic()))
+                except Empty:
+                    raise deadline.expired("no item") from None
+        finally:
+            if self._queue.ready:  # for another thread that waits
+                self._wake()
+        if item is END:
+            raise StopIteration
+        return item  # type: ignore[no-any-return]
 
     def close(self) -> None:
         """Unsubscribe; an iteration in another thread ends in ClosedError. Idempotent."""
-        was_over, self._closed = self._over, True
-        self._end(self._error or ClosedError("subscription"))
-        if not was_over:
-            self._unsubscribe(self._id)
+        self._queue.close()
 
-    def __iter__(self) -> Iterator[Any]:
+    def _wake(self) -> None:
+        if self._signals.empty():
+            self._signals.put(None)
+
+    def __iter__(self) -> Iterator[T]:
         return self
 
-    def __next__(self) -> Any:
+    def __next__(self) -> T:
         return self.next()
 
     def __enter__(self) -> Self:
@@ -106,8 +97,51 @@ class ClientSubscription:
         self.close()
 
 
-def _error_of(raw: Raw) -> Exception:
-    try:
-        return read_error(raw)
-    except ProtocolError as error:
-        return error
+class ResilientSubscription(Generic[T]):
+    """A subscription that is made again on the next connection, with ``GAP`` in between.
+
+    Used as ``ClientSubscription`` is.
+    """
+
+    def __init__(self, subscribe: Callable[[float | None], ClientSubscription[T]]) -> None:
+        """Use ``Client.subscribe``."""
+        self._subscribe = subscribe
+        self._current = subscribe(None)
+        self._closed = False
+
+    def next(self, timeout: float | None = None) -> T | Gap:
+        """Return the next item, or ``GAP`` after the connection was lost and made again.
+
+        Args:
+            timeout: Seconds for the item, or for subscribing again.
+
+        Raises:
+            As ``ClientSubscription.next``; and as ``Client.subscribe``, after which ``next`` may
+            be tried again.
+        """
+        deadline = Deadline(timeout, time.monotonic())
+        try:
+            return self._current.next(timeout)
+        except ConnectionLost:
+            self._current = self._subscribe(deadline.left(time.monotonic()))
+            if self._closed:  # meanwhile, by another thread
+                self._current.close()
+                raise ClosedError("subscription") from None
+            return GAP
+
+    def close(self) -> None:
+        """Unsubscribe. Idempotent."""
+        self._closed = True
+        self._current.close()
+
+    def __iter__(self) -> Iterator[T | Gap]:
+        return self
+
+    def __next__(self) -> T | Gap:
+        return self.next()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()

@@ -1,0 +1,31 @@
+"""What a client may be connected to, as far as both flavours agree. Sans-I/O: nothing is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeGuard
+
+__all__ = ["check_reconnect", "is_command", "wrong_endpoint"]
+
+
+def is_command(endpoint: object) -> TypeGuard[Sequence[str]]:
+    """Say whether an endpoint is the command line of a program."""
+    return (
+        isinstance(endpoint, list | tuple)
+        and len(endpoint) > 0
+        and all(isinstance(word, str) for word in endpoint)
+    )
+
+
+def wrong_endpoint(endpoint: object) -> TypeError:
+    """Return the error for what is no endpoint."""
+    return TypeError(
+        "an endpoint is an address, a path, a command line (list of str), a connection or a "
+        f"server, not {type(endpoint).__name__}"
+    )
+
+
+def check_reconnect(reconnect: float | None, *, exists: bool) -> None:
+    """Refuse to reconnect over a connection that was made elsewhere. Raises ValueError."""
+    if exists and reconnect is not None:
+        raise ValueError("a connection that exists cannot be made again: leave out reconnect")

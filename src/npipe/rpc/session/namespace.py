@@ -1,0 +1,39 @@
+"""Method names as attributes: ``client.calc.add(1, 2)``. Sans-I/O, for both flavours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from npipe.rpc.service.api import camel_case
+
+__all__ = ["Namespace"]
+
+
+class Namespace:
+    """A method, or the first part of the names of several.
+
+    Calling it calls the method: ``client.calc.add_up(1, 2)`` is ``client.call("calc_addUp", 1,
+    2)``, and ``client.calc.add_up(a=1, b=2)`` passes the parameters by name. A name alone is the
+    whole one: ``client.calc_addUp(1, 2)``. Options of a call (``timeout``, ``result_type``), and
+    names that are no Python names, need ``call``.
+    """
+
+    __slots__ = ("_call", "_parts")
+
+    def __init__(self, call: Callable[..., Any], *parts: str) -> None:
+        self._call = call
+        self._parts = parts
+
+    def __getattr__(self, name: str) -> Namespace:
+        if name.startswith("_"):  # no method of a server: what copy, pickle and inspect look for
+            raise AttributeError(name)
+        return Namespace(self._call, *self._parts, name)
+
+    def __call__(self, *params: Any, **named: Any) -> Any:
+        *namespace, method = self._parts
+        name = "_".join((*namespace, camel_case(method))) if namespace else method
+        return self._call(name, *params, named=named or None)
+
+    def __repr__(self) -> str:
+        return f"<methods {'_'.join(self._parts)}>"

@@ -1,0 +1,25 @@
+"""What a client may be connected to."""
+
+from __future__ import annotations
+
+import pytest
+
+from npipe.rpc.session.endpoint import check_reconnect, is_command, wrong_endpoint
+
+
+@pytest.mark.parametrize("endpoint", [["prog"], ("prog", "-x")])
+def test_a_command_line(endpoint: object) -> None:
+    assert is_command(endpoint)
+
+
+@pytest.mark.parametrize("endpoint", ["prog", b"prog", [], ["prog", 1], {"prog"}, None])
+def test_no_command_line(endpoint: object) -> None:
+    assert not is_command(endpoint)
+    assert type(endpoint).__name__ in str(wrong_endpoint(endpoint))
+
+
+def test_only_what_we_made_is_made_again() -> None:
+    check_reconnect(None, exists=True)
+    check_reconnect(1.0, exists=False)
+    with pytest.raises(ValueError, match="leave out reconnect"):
+        check_reconnect(1.0, exists=True)
