@@ -24,7 +24,7 @@ from peers.require import require
 NODE = Path(__file__).with_name("node")
 WINDOWS = sys.platform == "win32"
 #: Seconds after which a test gives up; never reached where all is well.
-PATIENCE = 30.0
+PATIENCE = 60.0 if WINDOWS else 30.0  # the first start of a program takes long under Wine
 
 
 @pytest.fixture

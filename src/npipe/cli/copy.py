@@ -56,9 +56,5 @@ def _send(connection: Connection, until_eof: bool) -> None:
 
 
 def _print(data: bytes) -> None:
-    try:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:  # as of `npipe cat NAME | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python reports it
-        raise SystemExit(0) from None
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()

@@ -139,7 +139,7 @@ def test_cat_ends_quietly_when_nobody_reads_its_output(address: str, start: Star
         with listener.accept(60) as server:
             server.write(b"text")
             assert process.communicate(timeout=60) == (None, "")
-        assert process.returncode == 0
+        assert process.returncode == 1
 
 
 def test_cat_of_a_program(run: Run) -> None:
