@@ -41,11 +41,16 @@ class Direct:
         request = {"jsonrpc": "2.0", "id": next(self._ids), "method": method}
         if params:  # as our client does it
             request["params"] = params
-        self._session.receive([msgspec.json.encode(request)])
-        while (call := self._session.next_call()) is not None:
-            call.run()
-        (reply,) = map(msgspec.json.decode, self._session.take().splitlines())
+        reply = msgspec.json.decode(self.exchange(msgspec.json.encode(request)))
         if "error" in reply:
             error = reply["error"]
             raise Refused(error["message"], code=error["code"], data=error.get("data"))
         return reply["result"]
+
+    def exchange(self, request: bytes) -> bytes:
+        """The reply to a request, both as they are on a connection."""
+        self._session.receive([request])
+        while (call := self._session.next_call()) is not None:
+            call.run()
+        (reply,) = self._session.take().splitlines()
+        return bytes(reply)

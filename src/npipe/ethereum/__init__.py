@@ -20,6 +20,7 @@ import importlib
 import importlib.util
 import os
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from npipe.ethereum.api.net import Net
@@ -70,21 +71,45 @@ def register(
     mnemonic: str = MNEMONIC,
     block_time: float | None = None,
     state_file: str | os.PathLike[str] | None = None,
+    genesis_file: str | os.PathLike[str] | None = None,
+    import_file: str | os.PathLike[str] | None = None,
     modules: Iterable[str] | None = None,
 ) -> Service:
-    """Serve a new chain on an API. Returns the Service, to be closed when the servers are.
+    """Serve a new chain on an API.
 
-    ``balance`` is what each account has, in wei. ``block_time`` None mines each transaction at
-    once, else a block each so many seconds. ``modules`` chooses among MODULES; the default is all
-    of them or, without the extra, those that need no chain.
+    Args:
+        api: Where the namespaces are registered.
+        accounts: How many accounts have their keys here.
+        balance: What each of them has in the first block, in wei.
+        chain_id: The chain's id (EIP-155).
+        mnemonic: The words that the accounts are derived from (BIP-39).
+        block_time: Seconds from a block to the next; None mines each transaction at once.
+        state_file: A file to load the chain from, if it is there, and to save it to at the end.
+        genesis_file: The first block and the forks of a chain that was made elsewhere, in JSON as
+            geth writes it. The chain id and all balances are then the file's own.
+        import_file: The blocks of that chain in RLP, one after the other, to be executed and
+            served. Needs ``genesis_file``.
+        modules: Some of MODULES; by default all of them or, without the extra, those that need no
+            chain.
 
-    Raises ValueError for a value out of range or an unknown module, ImportError for a module that
-    was asked for by name and cannot be had.
+    Returns:
+        The Service, to be closed when the servers are.
+
+    Raises:
+        ValueError: A value is out of range, a module unknown, a file not what it should be, or a
+            block in it invalid.
+        OSError: A file cannot be read.
+        ImportError: A module was asked for by name and cannot be had.
     """
+    if import_file is not None and genesis_file is None:
+        raise ValueError("blocks can be imported upon the first block of a genesis file only")
+    given_genesis, blocks = (
+        b"" if path is None else Path(path).read_bytes() for path in (genesis_file, import_file)
+    )
     chosen = _choose(modules)
     needing = [name for name in chosen if name not in _WITHOUT_CHAIN]
     service = Service(chain_id, chosen)
-    parts: dict[str, list[Any]] = {"web3": [Web3()], "net": [Net(chain_id)]}
+    parts: dict[str, list[Any]] = {"web3": [Web3()], "net": [Net(service)]}
     missing = _why_not() if needing else ""
     if missing and modules is not None:
         raise ImportError(f"the modules {', '.join(needing)} need the chain, and {missing}")
@@ -92,6 +117,8 @@ def register(
         service.modules = tuple(name for name in chosen if name in _WITHOUT_CHAIN)
         service.note = f"no chain is served: {missing}"
     elif needing:
+        if given_genesis:
+            balance = 0
         from npipe.ethereum.build import build
 
         parts |= build(
@@ -101,6 +128,8 @@ def register(
             mnemonic=mnemonic,
             block_time=block_time,
             state_file=state_file,
+            genesis_file=given_genesis,
+            blocks=blocks,
         )
     from npipe.ethereum.api.geth_errors import words_for
 

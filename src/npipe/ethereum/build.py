@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["build"]
 
 _MAX_ACCOUNTS = 10_000
+MIN_BLOCK_TIME, MAX_BLOCK_TIME = 0.001, 86_400  # seconds
 
 
 def build(
@@ -40,18 +41,28 @@ def build(
     mnemonic: str,
     block_time: float | None,
     state_file: str | os.PathLike[str] | None,
+    genesis_file: bytes = b"",
+    blocks: bytes = b"",
 ) -> dict[str, list[Any]]:
     """Fill in the service and return the parts of each namespace that needs a chain."""
     if not 0 <= count <= _MAX_ACCOUNTS:
         raise ValueError(f"{count} accounts: between 0 and {_MAX_ACCOUNTS} can be made")
     if not 0 <= balance < 2**255:
         raise ValueError(f"a balance of {balance} wei is out of range")
-    if block_time is not None and block_time <= 0:
-        raise ValueError(f"a block time of {block_time} seconds: it must be more than 0")
+    if block_time is not None and not MIN_BLOCK_TIME <= block_time <= MAX_BLOCK_TIME:
+        raise ValueError(
+            f"a block time of {block_time} seconds: between {MIN_BLOCK_TIME} and "
+            f"{MAX_BLOCK_TIME} (a day) is possible"
+        )
     accounts = derive(mnemonic, count)
     balances = {account.address: balance for account in accounts}
     saved = None if state_file is None else files.load(state_file)
-    chain = Chain(balances, chain_id=service.chain_id, saved=saved)
+    if saved is not None and genesis_file and saved.genesis_file != genesis_file:
+        raise ValueError(f"{state_file} holds a chain of another genesis file")
+    chain = Chain(balances, chain_id=service.chain_id, saved=saved, genesis_file=genesis_file)
+    if saved is None and blocks:
+        chain.import_blocks(blocks)
+    service.chain_id = chain.chain_id
     node = Node(chain, accounts, block_time=block_time)
     if saved is not None:
         node.restore_pool(saved)

@@ -217,6 +217,34 @@ NULLS = [
 CASES = [*PARAMETERS, *REQUESTS, *EXECUTION, *SENDING, *OTHERS]
 
 
+#: What this geth says otherwise than today's specification, by method: code, and words.
+TODAY = {
+    "eth_getLogs": {(-32000, "invalid block range params"): (-32602, "invalid block range params")},
+    "eth_newFilter": {
+        (-32000, "invalid block range params"): (-32602, "invalid block range params")
+    },
+    "eth_getStorageAt": {
+        (-32000, "unable to decode storage key: hex string invalid"): (
+            -32602,
+            'invalid hex in storage key: "zz"',
+        ),
+        (-32000, "unable to decode storage key: hex string too long, want at most 32 bytes"): (
+            -32602,
+            f'storage key too long (want at most 32 bytes): "0x{"0" * 65}"',
+        ),
+    },
+    "eth_getProof": {
+        (-32000, "hex string invalid"): (-32602, 'invalid hex in storage key: "zz"'),
+    },
+}
+
+
+def today(method: str, error: Any) -> Any:
+    """What geth says, as the specification has it today."""
+    code, message, octets = error
+    return (*TODAY.get(method, {}).get((code, message), (code, message)), octets)
+
+
 def name(value: Any) -> str:
     return str(value).replace(A, "A").replace(H, "H")[:60]
 
@@ -225,7 +253,7 @@ def name(value: Any) -> str:
 def test_it_is_refused_in_the_same_words(
     theirs: Node, ours: Node, method: str, params: Any
 ) -> None:
-    assert ours.error(method, params) == theirs.error(method, params)
+    assert ours.error(method, params) == today(method, theirs.error(method, params))
 
 
 @pytest.mark.parametrize(("method", "params"), NULLS, ids=name)

@@ -185,6 +185,7 @@ def test_a_transaction_is_traced_alike(
         node.told("debug_traceTransaction", item, TRACERS[tracer], without=without)
         for node, item in zip((theirs, ours), sent[name], strict=True)
     )
+    there = today(there)
     if (name, tracer) == ("transfer", "prestate, difference"):  # it had more than one before
         there["pre"].pop("0x" + "5a" * 20, None)
     assert here == there
@@ -197,7 +198,15 @@ def test_a_call_is_traced_alike(theirs: Node, ours: Node, tracer: str) -> None:
         node.told("debug_traceCall", request, "latest", TRACERS[tracer], without=("balance",))
         for node in (theirs, ours)
     )
-    assert masked(here) == masked(there)
+    assert masked(here) == masked(today(there))
+
+
+def today(trace: Any) -> Any:
+    """A trace of this geth with the prefixes that today's specification wants in storage."""
+    for step in trace.get("structLogs", ()):
+        if "storage" in step:
+            step["storage"] = {f"0x{key}": f"0x{value}" for key, value in step["storage"].items()}
+    return trace
 
 
 def masked(value: Any) -> Any:

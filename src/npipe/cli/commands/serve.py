@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
@@ -42,9 +42,15 @@ def access_of(text: str) -> str | int:
 def ether(text: str) -> int:
     """Return an amount of ether in wei, exactly."""
     try:
-        return int(Decimal(text) * ETHER)
-    except ArithmeticError as error:
+        with localcontext() as context:
+            context.prec = 100  # digits: more than 2**256 wei has
+            wei = Decimal(text) * ETHER
+            amount = int(wei)
+    except (ArithmeticError, ValueError) as error:
         raise ValueError(f"no amount of ether: {text}") from error
+    if amount != wei:
+        raise ValueError(f"{text} ETH is no whole number of wei: 18 decimal places at most")
+    return amount
 
 
 @click.command()
@@ -118,7 +124,7 @@ def ether(text: str) -> int:
 @click.option("--chain-id", type=click.IntRange(1), metavar="N", help="Chain: its id.")
 @click.option(
     "--block-time",
-    type=click.FloatRange(0, min_open=True),
+    type=click.FloatRange(0.001, 86_400),
     metavar="SECONDS",
     help="Chain: a block each so often, not each transaction.",
 )
@@ -134,6 +140,20 @@ def ether(text: str) -> int:
     type=click.Path(dir_okay=False),
     metavar="FILE",
     help="Chain: load it at the start, save it at a clean stop.",
+)
+@click.option(
+    "--genesis",
+    "genesis_file",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Chain: the first block and the forks of another chain, in JSON as geth has it.",
+)
+@click.option(
+    "--import",
+    "import_file",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Chain: execute and serve the blocks of that chain, in RLP.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Say that it is ready as one line of JSON.")
 def serve(
@@ -163,6 +183,7 @@ def serve(
     Examples:
       npipe serve
       npipe serve ./node.ipc --modules eth,net,web3
+      npipe serve ./node.ipc --genesis genesis.json --import chain.rlp
       npipe serve ./shop.ipc --api shop=package.module:Shop
       npipe serve ./shop.ipc --api shop=package.module:Shop --workers 4
       npipe serve ./node.ipc --upstream http://localhost:8545
@@ -180,6 +201,10 @@ def serve(
     front = Front(upstreams, stateless)
     server_options: dict[str, Any] = {"limits": limits, "log_calls": log_calls}
     given = {name: value for name, value in chain.items() if value is not None}
+    if "import_file" in given and "genesis_file" not in given:
+        raise click.UsageError("--import needs the --genesis that its blocks are built upon")
+    if "genesis_file" in given and {"balance", "chain_id"} & given.keys():
+        raise click.UsageError("--genesis says the chain id and all balances itself")
     passes_on = "--upstream" if upstreams else "--replay" if tape is not None else ""
     if passes_on and (apis or modules is not None or (upstreams and tape is not None)):
         raise click.UsageError(
@@ -190,7 +215,7 @@ def serve(
     if passes_on and log_calls:
         raise click.UsageError(f"--log-calls is for calls that are run here: without {passes_on}")
     if given and (apis or passes_on):
-        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        options = ", ".join(f"--{name.removesuffix('_file').replace('_', '-')}" for name in given)
         raise click.UsageError(f"without a chain here there is no use for {options}")
     with failures(address):
         if metrics is not None:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import zlib
 from typing import Any
 
-from eth.vm.forks.cancun.constants import BEACON_ROOTS_ADDRESS
-from eth.vm.forks.prague.constants import (
-    BLOB_BASE_FEE_UPDATE_FRACTION_PRAGUE,
-    HISTORY_STORAGE_ADDRESS,
-)
-
+from npipe.ethereum.evm.forks import Fork
+from npipe.ethereum.evm.system_contracts import ADDRESSES
 from npipe.ethereum.node.node import Node
 from npipe.ethereum.values.types import data, quantity
 from npipe.rpc.service.api import method
@@ -27,40 +22,56 @@ _RESOURCES = ("state", "tx", "logs", "receipts", "blocks", "stateproofs")
 
 
 class EthConfig:
-    """The rules (Prague from the first block on) and the history (all of it)."""
+    """The forks of the chain, and how much of its history there is: all of it."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
 
     @method(inline=True)
     def config(self) -> dict[str, Any]:
-        """The fork that is active, and that none will follow (EIP-7910)."""
-        genesis = self._node.chain.blocks[0]
-        current = {
-            "activationTime": genesis.header.timestamp,
-            "blobSchedule": {
-                "baseFeeUpdateFraction": BLOB_BASE_FEE_UPDATE_FRACTION_PRAGUE,
-                "max": 9,
-                "target": 6,
-            },
-            "chainId": quantity(self._node.chain.chain_id),
-            "forkId": f"0x{zlib.crc32(genesis.hash):08x}",
-            "precompiles": {
-                name: f"0x{number:040x}" for number, name in enumerate(_PRECOMPILES, 1)
-            },
-            "systemContracts": {
-                "BEACON_ROOTS_ADDRESS": data(BEACON_ROOTS_ADDRESS),
-                "HISTORY_STORAGE_ADDRESS": data(HISTORY_STORAGE_ADDRESS),
-            },
+        """Return the active fork, the next and the last one that is scheduled (EIP-7910).
+
+        Each has its activation time in seconds, its blob schedule, precompiles and system
+        contracts; ``next`` and ``last`` are null where no fork will follow.
+        """
+        forks = self._node.chain.forks
+        current = forks.of_header(self._node.head.header)
+        following = forks.after(current)
+        return {
+            "current": self._shape(current),
+            "next": self._shape(following) if following else None,
+            "last": self._shape(forks.last) if following else None,
         }
-        return {"current": current, "next": None, "last": None}
 
     @method(inline=True)
     def capabilities(self) -> dict[str, Any]:
-        """How far back one can ask: to the first block, for everything."""
+        """Return the newest block, and for each kind of data the oldest block that can be asked."""
         head = self._node.head
         everything = {"disabled": False, "oldestBlock": "0x0"}
         return {
             "head": {"number": quantity(head.number), "hash": data(head.hash)},
             **dict.fromkeys(_RESOURCES, everything),
+        }
+
+    def _shape(self, fork: Fork) -> dict[str, Any]:
+        chain = self._node.chain
+        genesis = chain.blocks[0]
+        known = {int.from_bytes(address, "big") for address in fork.precompiles}
+        blobs = fork.blobs
+        return {
+            "activationTime": genesis.header.timestamp if fork.time is None else fork.time,
+            "blobSchedule": blobs
+            and {
+                "baseFeeUpdateFraction": blobs.fraction,
+                "max": blobs.max,
+                "target": blobs.target,
+            },
+            "chainId": quantity(chain.chain_id),
+            "forkId": data(chain.forks.identifier(fork, genesis.hash, genesis.header.timestamp)),
+            "precompiles": {
+                name: f"0x{number:040x}"
+                for number, name in enumerate(_PRECOMPILES, 1)
+                if number in known
+            },
+            "systemContracts": {name: data(address) for name, address in ADDRESSES.items()},
         }

@@ -7,7 +7,6 @@ from typing import Any
 from npipe.ethereum.chain.block import MinedBlock
 from npipe.ethereum.chain.encode import gas_price
 from npipe.ethereum.errors import ChainError, UnknownBlock
-from npipe.ethereum.evm import blobs
 from npipe.ethereum.node.node import Node, Place
 from npipe.ethereum.node.worker import on_worker
 from npipe.ethereum.values.defaults import TIP
@@ -36,6 +35,11 @@ class EthFees:
         return quantity(TIP)
 
     @on_worker
+    def base_fee(self) -> str:
+        """Return the base fee of the next block, in wei for a unit of gas, in hex (EIP-1559)."""
+        return quantity(self._node.chain.next_base_fee())
+
+    @on_worker
     def blob_base_fee(self) -> str:
         """The price, in wei a unit of blob gas, that the next block will take."""
         return quantity(self._node.chain.next_blob_base_fee())
@@ -59,26 +63,23 @@ class EthFees:
         first = max(0, last + 1 - count)
         blocks = self._node.chain.blocks[first : last + 1] if count else []
         following = self._node.chain.by_number(last + 1)
-        next_blob_fee = (
-            blobs.base_fee(following.header.excess_blob_gas)
-            if following
-            else self._node.chain.next_blob_base_fee()
-        )
-        next_fee = (
-            following.header.base_fee_per_gas if following else self._node.chain.next_base_fee()
-        )
+        chain = self._node.chain
+        next_blob_fee = chain.blob_base_fee(following.header) if following else None
+        next_fee = _base_fee(following) if following else chain.next_base_fee()
         history: dict[str, Any] = {
             "oldestBlock": quantity(first if count else 0),
-            "baseFeePerGas": [quantity(mined.header.base_fee_per_gas) for mined in blocks],
+            "baseFeePerGas": [quantity(_base_fee(mined)) for mined in blocks],
             "gasUsedRatio": [mined.header.gas_used / mined.header.gas_limit for mined in blocks],
-            "baseFeePerBlobGas": [
-                quantity(blobs.base_fee(mined.header.excess_blob_gas)) for mined in blocks
+            "baseFeePerBlobGas": [quantity(chain.blob_base_fee(mined.header)) for mined in blocks],
+            "blobGasUsedRatio": [
+                getattr(mined.header, "blob_gas_used", 0) / mined.blobs.max_gas for mined in blocks
             ],
-            "blobGasUsedRatio": [mined.header.blob_gas_used / blobs.MAX_GAS for mined in blocks],
         }
         if count:
             history["baseFeePerGas"].append(quantity(next_fee))
-            history["baseFeePerBlobGas"].append(quantity(next_blob_fee))
+            history["baseFeePerBlobGas"].append(
+                quantity(chain.next_blob_base_fee() if next_blob_fee is None else next_blob_fee)
+            )
         if percentiles and count:
             history["reward"] = [_rewards(mined, percentiles) for mined in blocks]
         return history
@@ -93,6 +94,11 @@ class EthFees:
                 f"request beyond head block: requested {to_int(wanted)}, "
                 f"head {self._node.head.number}"
             ) from None
+
+
+def _base_fee(mined: MinedBlock) -> int:
+    """A block's base fee, in wei; 0 before London, which had none."""
+    return int(getattr(mined.header, "base_fee_per_gas", 0))
 
 
 def _number(count: Count) -> int:
@@ -118,7 +124,7 @@ def _check_percentiles(percentiles: list[float]) -> None:
 
 def _rewards(mined: MinedBlock, percentiles: list[float]) -> list[str]:
     """The tip at which each share of a block's gas had been bought, from the cheapest on."""
-    base_fee = mined.header.base_fee_per_gas
+    base_fee = _base_fee(mined)
     tips = sorted(
         (gas_price(item, mined) - base_fee, mined.gas_used(index))
         for index, item in enumerate(mined.block.transactions)

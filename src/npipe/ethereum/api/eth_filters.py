@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from npipe.errors import RPCError
+from npipe.errors import InvalidParams, RPCError
 from npipe.ethereum.chain.block import MinedBlock
 from npipe.ethereum.chain.events import Event, NewBlock, NewPending
 from npipe.ethereum.chain.logs import LogCriteria, Wanted, matching
@@ -130,6 +130,8 @@ class EthFilters:
         first = self._number("latest" if criteria.from_block is None else criteria.from_block)
         last = self._number("latest" if criteria.to_block is None else criteria.to_block)
         _check_range(first, last)
+        if last > self._node.head.number:
+            raise InvalidParams("block range extends beyond current head block")
         return list(chain.blocks[first : last + 1])
 
     def _number(self, wanted: str | int) -> int:
@@ -175,4 +177,4 @@ class EthFilters:
 
 def _check_range(first: int, last: int) -> None:
     if first > last:
-        raise ChainError("invalid block range params")
+        raise InvalidParams("invalid block range params")

@@ -6,7 +6,6 @@ from typing import Any
 
 from npipe.errors import InvalidParams
 from npipe.ethereum.chain.proof import prove
-from npipe.ethereum.errors import ChainError
 from npipe.ethereum.node.node import Node
 from npipe.ethereum.node.simulate import simulate
 from npipe.ethereum.node.worker import Trial, on_worker
@@ -18,6 +17,7 @@ from npipe.ethereum.values.types import (
     Slot,
     TransactionRequest,
     quantity,
+    slot_name,
     to_bytes,
     to_slot,
     word,
@@ -49,11 +49,7 @@ class EthState:
     @on_worker
     def get_storage_at(self, address: Address, slot: Slot, block: BlockId = LATEST) -> str:
         """One of a contract's 32-byte words."""
-        try:
-            number = to_slot(slot)
-        except ChainError as error:
-            raise ChainError(f"unable to decode storage key: {error.message}") from None
-        return word(self._node.state(block).get_storage(to_bytes(address), number))
+        return word(self._node.state(block).get_storage(to_bytes(address), to_slot(slot)))
 
     @on_worker
     def get_transaction_count(self, address: Address, block: BlockId = LATEST) -> str:
@@ -104,6 +100,8 @@ class EthState:
         self, slots: dict[Address, list[Slot]], block: BlockId = LATEST
     ) -> dict[str, list[str]]:
         """Many words of many contracts at once, in the order asked for."""
+        if not slots:
+            raise InvalidParams("empty request")
         if sum(map(len, slots.values())) > _MAX_SLOTS:
             raise InvalidParams(f"too many slots: {_MAX_SLOTS} at most")
         state = self._node.state(block)
@@ -120,7 +118,7 @@ class EthState:
         slots = slots or []
         if len(slots) > _MAX_SLOTS:
             raise InvalidParams(f"too many slots: {_MAX_SLOTS} at most")
-        keys = [to_slot(slot) for slot in slots]
+        keys = [(to_slot(slot), slot_name(slot)) for slot in slots]
         place = self._node.place(block)
         chain = self._node.chain
         return prove(chain.store, chain.state_root(place.header), to_bytes(address), keys)

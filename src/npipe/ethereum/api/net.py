@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from npipe.ethereum.service import Service
 from npipe.rpc.service.api import method
 
 __all__ = ["Net"]
@@ -10,20 +11,20 @@ __all__ = ["Net"]
 class Net:
     """The network: this server alone."""
 
-    def __init__(self, network_id: int) -> None:
-        self._network_id = network_id
+    def __init__(self, service: Service) -> None:
+        self._service = service
 
     @method(inline=True)
     def version(self) -> str:
-        """The network's number, in decimal: the chain id."""
-        return str(self._network_id)
+        """Return the network's number as text in decimal: the chain id."""
+        return str(self._service.chain_id)
 
     @method(inline=True)
     def listening(self) -> bool:
-        """True, as every node says; there are tools that ask this to see whether it is up."""
+        """Return true: the node is up."""
         return True
 
     @method(inline=True)
     def peer_count(self) -> str:
-        """0."""
+        """Return how many peers the node has, in hex: always 0x0, as it has none."""
         return "0x0"

@@ -6,17 +6,19 @@ from collections.abc import Iterable
 from typing import Any
 
 from npipe.ethereum.chain import encode as shapes
+from npipe.ethereum.evm.addresses import checksum
 from npipe.ethereum.node.node import Node
 from npipe.ethereum.node.worker import on_worker
-from npipe.ethereum.values.types import Address, data, quantity, to_bytes
+from npipe.ethereum.values.types import Address, quantity, to_bytes
 
 __all__ = ["TxPool"]
 
+BLOB = 3  # the type of a transaction with blobs
 ByNonce = dict[str, dict[str, Any]]
 
 
 class TxPool:
-    """ "pending" could be mined now, "queued" waits for an earlier nonce."""
+    """The pool: "pending" could be mined now, "queued" waits for an earlier nonce."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -24,22 +26,22 @@ class TxPool:
 
     @on_worker
     def status(self) -> dict[str, str]:
-        """How many of each."""
+        """Return how many transactions are pending and queued, in hex."""
         pending, queued = self._split()
         return {"pending": quantity(len(pending)), "queued": quantity(len(queued))}
 
     @on_worker
     def content(self) -> dict[str, ByNonce]:
-        """All of them, by sender and nonce."""
+        """Return the transactions of the pool but for those with blobs, by sender and nonce."""
         pending, queued = self._split()
         return {"pending": _by_sender(pending), "queued": _by_sender(queued)}
 
     @on_worker
     def content_from(self, address: Address) -> dict[str, dict[str, Any]]:
-        """Those of one sender, by nonce."""
+        """Return the transactions of one sender, by nonce."""
         sender = to_bytes(address)
         pending, queued = self._split()
-        key = data(sender)
+        key = checksum(sender)
         return {
             "pending": _by_sender(pending).get(key, {}),
             "queued": _by_sender(queued).get(key, {}),
@@ -47,7 +49,7 @@ class TxPool:
 
     @on_worker
     def inspect(self) -> dict[str, dict[str, dict[str, str]]]:
-        """All of them, each in a line for people."""
+        """Return a line of text for each transaction of the pool, by sender and nonce."""
         pending, queued = self._split()
         return {"pending": _lines(pending), "queued": _lines(queued)}
 
@@ -57,16 +59,18 @@ class TxPool:
 
 
 def _by_sender(items: Iterable[Any]) -> ByNonce:
-    found: ByNonce = {}
+    found: BLOB = 3  # the type of a transaction with blobs
+ByNonce = {}
     for item in items:
-        found.setdefault(data(item.sender), {})[str(item.nonce)] = shapes.transaction(item)
+        if item.type_id != BLOB:  # geth keeps these in a pool that it does not tell of
+            found.setdefault(checksum(item.sender), {})[str(item.nonce)] = shapes.transaction(item)
     return found
 
 
 def _lines(items: Iterable[Any]) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for item in items:
-        target = data(item.to) if item.to else "contract creation"
+        target = checksum(item.to) if item.to else "contract creation"
         line = f"{target}: {item.value} wei + {item.gas} gas x {item.max_fee_per_gas} wei"
-        found.setdefault(data(item.sender), {})[str(item.nonce)] = line
+        found.setdefault(checksum(item.sender), {})[str(item.nonce)] = line
     return found

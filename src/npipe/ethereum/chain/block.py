@@ -8,6 +8,7 @@ from eth.abc import BlockAPI, BlockHeaderAPI, ReceiptAPI
 from rlp import decode, encode
 
 from npipe.ethereum.chain.state_file import SavedBlock
+from npipe.ethereum.evm.blobs import PRAGUE, BlobSchedule
 from npipe.ethereum.evm.forks import Forks
 from npipe.ethereum.evm.impersonation import recognized
 
@@ -21,6 +22,7 @@ class MinedBlock:
     block: BlockAPI
     receipts: tuple[ReceiptAPI, ...]
     created: tuple[bytes | None, ...]  # for each transaction, the address of its new contract
+    blobs: BlobSchedule = PRAGUE  # what the price of its blobs follows
 
     @property
     def header(self) -> BlockHeaderAPI:
@@ -61,4 +63,5 @@ def restored(saved: SavedBlock, forks: Forks) -> MinedBlock:
     if not len(receipts) == len(saved.created) == len(block.transactions):
         raise ValueError(f"block {block.number} has not a receipt for each transaction")
     block = block.copy(transactions=tuple(map(recognized, block.transactions)))
-    return MinedBlock(block, receipts, tuple(saved.created))
+    blobs = forks.of_header(block.header).blobs or PRAGUE
+    return MinedBlock(block, receipts, tuple(saved.created), blobs)

@@ -4,13 +4,31 @@ from __future__ import annotations
 
 from typing import Any
 
-from eth.abc import BlockAPI, ReceiptAPI, SignedTransactionAPI
+from eth.abc import BlockAPI, BlockHeaderAPI, ReceiptAPI, SignedTransactionAPI
+from eth.constants import BLANK_ROOT_HASH, EMPTY_UNCLE_HASH
 from eth_utils import ValidationError
 
 from npipe.ethereum.chain.block import MinedBlock
-from npipe.ethereum.evm.blobs import BlobSchedule, gas_of
+from npipe.ethereum.evm.blobs import PRAGUE, BlobSchedule, gas_of
 
-__all__ = ["BlockRun"]
+__all__ = ["BlockRun", "begun"]
+
+
+def begun(header: BlockHeaderAPI, state_root: bytes) -> BlockHeaderAPI:
+    """A block's header as it was before the first transaction, upon a state."""
+    fields: dict[str, Any] = {
+        "state_root": state_root,
+        "transaction_root": BLANK_ROOT_HASH,
+        "receipt_root": BLANK_ROOT_HASH,
+        "uncles_hash": EMPTY_UNCLE_HASH,
+        "gas_used": 0,
+        "bloom": 0,
+    }
+    if hasattr(header, "withdrawals_root"):
+        fields["withdrawals_root"] = BLANK_ROOT_HASH
+    if hasattr(header, "blob_gas_used"):
+        fields["blob_gas_used"] = 0
+    return header.copy(**fields)
 
 
 class BlockRun:
@@ -57,8 +75,10 @@ class BlockRun:
         base = vm.get_block()
         if given is not None and given.uncles:
             base = base.copy(uncles=given.uncles)
+            self._header = self._header.copy(uncles_hash=given.header.uncles_hash)
         block = vm.set_block_transactions_and_withdrawals(
             base, self._header, tuple(self._transactions), tuple(self._receipts), withdrawals
         )
         block = vm.finalize_block(vm.block_postprocessing(block)).block
-        return MinedBlock(block, tuple(self._receipts), tuple(self._created))
+        blobs = self._blobs or PRAGUE
+        return MinedBlock(block, tuple(self._receipts), tuple(self._created), blobs)

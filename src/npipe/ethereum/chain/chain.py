@@ -32,10 +32,11 @@ from rlp import encode
 from rlp.exceptions import RLPException
 
 from npipe.ethereum.chain.block import MinedBlock, restored
-from npipe.ethereum.chain.block_run import BlockRun
+from npipe.ethereum.chain.block_run import BlockRun, begun
 from npipe.ethereum.chain.clock import Clock
 from npipe.ethereum.chain.events import EventBus
-from npipe.ethereum.chain.genesis import EXTRA, GAS_LIMIT, MIN_GAS_LIMIT, NO_ROOT, genesis
+from npipe.ethereum.chain.genesis import EXTRA, GAS_LIMIT, MIN_GAS_LIMIT, NO_ROOT, genesis, made
+from npipe.ethereum.chain.genesis_file import blocks_of, genesis_of
 from npipe.ethereum.chain.state_file import SavedChain
 from npipe.ethereum.errors import ChainError
 from npipe.ethereum.evm.forks import Fork, Forks
@@ -73,8 +74,7 @@ class Chain:
         hub: EventBus | None = None,
         clock: Callable[[], float] = time.time,
         saved: SavedChain | None = None,
-        forks: Forks | None = None,
-        first: Callable[[Callable[[BlockHeaderAPI], Any]], MinedBlock] | None = None,
+        genesis_file: bytes = b"",
     ) -> None:
         """Make a chain.
 
@@ -84,12 +84,15 @@ class Chain:
             hub: the listeners to notify.
             clock: the system's time, in seconds since 1970.
             saved: a chain that ``dump`` gave, to go on with; ``balances`` are then its own.
-            forks: the rules of its blocks; Prague from the first one on by default.
-            first: makes the first block, given what opens a state to write to.
+            genesis_file: says in JSON what forks there are and what the first block is, as geth's
+                does; ``balances`` and ``chain_id`` are then its own.
 
         Raises ValueError for a chain id out of range, or another than the saved chain's, and for
         a saved chain that does not fit together.
         """
+        genesis_file = saved.genesis_file if saved else genesis_file
+        given = genesis_of(genesis_file) if genesis_file else None
+        chain_id = given.chain_id if given else chain_id
         if not 1 <= chain_id <= 2**53 - 1:  # wallets compute 2 * id + 36 in a double
             raise ValueError(f"chain id {chain_id} is not between 1 and {2**53 - 1}")
         self.chain_id = chain_id
@@ -100,7 +103,8 @@ class Chain:
         self.store: dict[bytes, bytes] = {}
         self._chaindb = ChainDB(AtomicDB(MemoryDB(self.store)))
         self._context = ChainContext(chain_id)
-        self.forks = forks or Forks()
+        self.forks = given.forks if given else Forks()
+        self._genesis_file = genesis_file
         self.clock = Clock(clock)
         self._snapshots: dict[int, _Snapshot] = {}
         self._last_snapshot = 0
@@ -111,7 +115,11 @@ class Chain:
             bytes, bytes
         ] = {}  # state roots by block, where they are not the header's
         if saved is None:
-            self._append(first(self.state) if first else self._genesis(balances))
+            self._append(
+                made(self.state, given.header, given.accounts, self.machine(given.header))
+                if given
+                else genesis(self.state, balances, self.clock.now())
+            )
             self.gas_limit = self.head.header.gas_limit
         else:
             self._restore(saved)
@@ -228,6 +236,16 @@ class Chain:
         left = [transaction for transaction in transactions if not run.add(transaction)]
         return run.seal(), left
 
+    def import_blocks(self, octets: bytes) -> int:
+        """Execute and append the blocks of a file in RLP, in order; return how many there were.
+
+        Raises ValueError for a file of something else, or a block that is invalid here.
+        """
+        count = 0
+        for count, block in enumerate(blocks_of(octets, self.forks), 1):  # noqa: B007
+            self.add(block)
+        return count
+
     def add(self, block: BlockAPI) -> MinedBlock:
         """Execute a block that was made elsewhere, and append it.
 
@@ -237,13 +255,10 @@ class Chain:
         header, parent = block.header, self.head.header
         if (header.block_number, header.parent_hash) != (parent.block_number + 1, parent.hash):
             raise ValueError(f"block {header.block_number} does not follow {parent.block_number}")
-        start = header.copy(state_root=self.state_root(parent), gas_used=0, bloom=0)
         fork = self.forks.of_header(header)
-        if fork.blobs is not None:
-            if header.excess_blob_gas != fork.excess_blob_gas(parent):
-                raise ValueError(f"block {header.block_number}: its excess blob gas is wrong")
-            start = start.copy(blob_gas_used=0)
-        run = BlockRun(self.vm(start), fork.blobs)
+        if fork.blobs is not None and header.excess_blob_gas != fork.excess_blob_gas(parent):
+            raise ValueError(f"block {header.block_number}: its excess blob gas is wrong")
+        run = BlockRun(self.vm(begun(header, self.state_root(parent))), fork.blobs)
         for index, transaction in enumerate(block.transactions):
             if not run.add(transaction):
                 raise ValueError(
@@ -365,6 +380,7 @@ class Chain:
             nodes=dict(self.store),
             pool=[transaction.encode() for transaction in pool],
             altered=dict(self._altered),
+            genesis_file=self._genesis_file,
         )
 
     def _restore(self, saved: SavedChain) -> None:
@@ -402,6 +418,3 @@ class Chain:
         for index, transaction in enumerate(mined.block.transactions):
             self._by_transaction[transaction.hash] = mined, index
         self.head = mined  # last: other threads read it, and must find the block complete
-
-    def _genesis(self, balances: Mapping[bytes, int]) -> MinedBlock:
-        return genesis(self.state, balances, self.clock.now())

@@ -19,6 +19,17 @@ __all__ = ["block", "header", "log", "logs", "receipt", "receipts", "transaction
 JSON = dict[str, Any]
 
 
+#: What a header has from some fork on: the name in JSON, py-evm's, and how it is written.
+_LATER_FIELDS = (
+    ("baseFeePerGas", "base_fee_per_gas", quantity),  # London
+    ("withdrawalsRoot", "withdrawals_root", data),  # Shanghai
+    ("blobGasUsed", "blob_gas_used", quantity),  # Cancun
+    ("excessBlobGas", "excess_blob_gas", quantity),
+    ("parentBeaconBlockRoot", "parent_beacon_block_root", data),
+    ("requestsHash", "requests_hash", data),  # Prague
+)
+
+
 def header(mined: MinedBlock) -> JSON:
     """A block without its transactions: what newHeads sends."""
     head = mined.header
@@ -39,25 +50,33 @@ def header(mined: MinedBlock) -> JSON:
         "gasLimit": quantity(head.gas_limit),
         "gasUsed": quantity(head.gas_used),
         "timestamp": quantity(head.timestamp),
-        "baseFeePerGas": quantity(head.base_fee_per_gas),
-        "withdrawalsRoot": data(head.withdrawals_root),
-        "blobGasUsed": quantity(head.blob_gas_used),
-        "excessBlobGas": quantity(head.excess_blob_gas),
-        "parentBeaconBlockRoot": data(head.parent_beacon_block_root),
-        "requestsHash": data(head.requests_hash),
+        **{
+            name: write(getattr(head, field))
+            for name, field, write in _LATER_FIELDS
+            if field in head._meta.field_names
+        },
     }
 
 
 def block(mined: MinedBlock, size: int, *, full: bool, pending: bool = False) -> JSON:
     """A block with its transactions, whole or as hashes. ``size`` is that of its encoding.
 
-    A pending block has no hash and no nonce, and nobody has mined it: geth says null there.
+    A pending block has no hash, nonce and miner: geth says null there.
     """
     transactions = mined.block.transactions
     shape = header(mined)
     shape["size"] = quantity(size)
-    shape["uncles"] = []
-    shape["withdrawals"] = []
+    shape["uncles"] = [data(uncle.hash) for uncle in mined.block.uncles]
+    if "withdrawalsRoot" in shape:
+        shape["withdrawals"] = [
+            {
+                "index": quantity(item.index),
+                "validatorIndex": quantity(item.validator_index),
+                "address": data(item.address),
+                "amount": quantity(item.amount),
+            }
+            for item in mined.block.withdrawals
+        ]
     if full:
         shape["transactions"] = [
             transaction(item, None if pending else mined, index)
@@ -143,7 +162,7 @@ def _fields(item: Any, kind: int) -> JSON:
 
 def gas_price(item: Any, mined: MinedBlock | None) -> int:
     """What a unit of gas costs: in a block, with the base fee there; before, at most."""
-    if mined is None:
+    if mined is None or not item.type_id or item.type_id == 1:
         return int(item.max_fee_per_gas)
     base = mined.header.base_fee_per_gas
     return int(min(item.max_fee_per_gas, base + item.max_priority_fee_per_gas))
@@ -158,7 +177,6 @@ def receipt(mined: MinedBlock, index: int, first_log: int | None = None) -> JSON
     blob_gas = blobs.gas_of(item)
     shape: JSON = {
         "type": quantity(item.type_id or 0),
-        "status": "0x1" if outcome.state_root == b"\x01" else "0x0",
         "transactionHash": data(item.hash),
         "transactionIndex": quantity(index),
         "blockHash": data(mined.hash),
@@ -174,9 +192,13 @@ def receipt(mined: MinedBlock, index: int, first_log: int | None = None) -> JSON
         ],
         "logsBloom": f"0x{outcome.bloom:0512x}",
     }
+    if len(outcome.state_root) == 32:  # before Byzantium (EIP-658)
+        shape["root"] = data(outcome.state_root)
+    else:
+        shape["status"] = "0x1" if outcome.state_root == b"\x01" else "0x0"
     if blob_gas:
         shape["blobGasUsed"] = quantity(blob_gas)
-        shape["blobGasPrice"] = quantity(blobs.base_fee(mined.header.excess_blob_gas))
+        shape["blobGasPrice"] = quantity(mined.blobs.base_fee(mined.header.excess_blob_gas))
     return shape
 
 

@@ -17,9 +17,12 @@ __all__ = ["prove"]
 
 
 def prove(
-    store: Mapping[bytes, bytes], root: bytes, address: bytes, keys: list[int]
+    store: Mapping[bytes, bytes], root: bytes, address: bytes, keys: list[tuple[int, str]]
 ) -> dict[str, Any]:
-    """An account and some of its slots, with the trie's nodes from the state root down to each."""
+    """Return an account and some of its slots, with the trie's nodes from the state root to each.
+
+    ``keys`` has the number of each slot, and how it is to be written.
+    """
     trie = HexaryTrie(store, root)
     hashed = keccak(address)
     raw = trie[hashed]
@@ -31,15 +34,17 @@ def prove(
         "nonce": quantity(account.nonce),
         "codeHash": data(account.code_hash),
         "storageHash": data(account.storage_root),
-        "storageProof": [_slot(HexaryTrie(store, account.storage_root), key) for key in keys],
+        "storageProof": [
+            _slot(HexaryTrie(store, account.storage_root), key, name) for key, name in keys
+        ],
     }
 
 
-def _slot(trie: HexaryTrie, key: int) -> dict[str, Any]:
+def _slot(trie: HexaryTrie, key: int, name: str) -> dict[str, Any]:
     hashed = keccak(key.to_bytes(32, "big"))
     raw = trie[hashed]
     return {
-        "key": quantity(key),
+        "key": name,
         "value": quantity(decode(raw, big_endian_int) if raw else 0),
         "proof": _nodes(trie, hashed),
     }

@@ -35,6 +35,7 @@ class SavedChain(msgspec.Struct, kw_only=True):
     nodes: dict[bytes, bytes]
     pool: list[bytes]
     altered: dict[bytes, bytes] = {}  # state roots, where they are not those of the headers
+    genesis_file: bytes = b""  # what the forks of a chain that was imported come from
 
 
 def load(path: str | os.PathLike[str]) -> SavedChain | None:

@@ -40,6 +40,7 @@ class Code(CodeStream):
             for _ in range(_STEPS):
                 at = stream.program_counter
                 if at >= size:
+                    stream.program_counter = at + 1
                     self.last = _STOP
                     yield _STOP
                     return

@@ -8,6 +8,7 @@ only what concerns blobs is here (EIP-7892, EIP-7918).
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -55,6 +56,12 @@ class Fork:
     def machine(self) -> Any:
         """py-evm's machine, adapted."""
         return adapt(self.vm) if self.blobs is None else adapt(self.vm, self.blobs)
+
+    @property
+    def precompiles(self) -> Mapping[bytes, Any]:
+        """The precompiled contracts by address."""
+        found: Mapping[bytes, Any] = self.machine.get_state_class().precompiles
+        return found
 
     def holds(self, number: int, timestamp: int) -> bool:
         """Whether a block of this number and time has the fork's rules, or later ones."""
@@ -142,6 +149,21 @@ class Forks:
         """The next fork that is scheduled by time; None where there is none."""
         later = self._forks[self._forks.index(fork) + 1 :]
         return next((each for each in later if each.time is not None), None)
+
+    def identifier(self, fork: Fork, genesis: bytes, start: int) -> bytes:
+        """The hash by which nodes recognise a fork (EIP-2124, EIP-6122), 4 bytes.
+
+        ``genesis`` is the hash of the first block, ``start`` its time; forks of then are no part.
+        """
+        passed = self._forks[: self._forks.index(fork) + 1]
+        blocks = sorted({each.block for each in passed if each.time is None and each.block})
+        times = sorted(
+            {each.time for each in passed if each.time is not None and each.time > start}
+        )
+        checksum = zlib.crc32(genesis)
+        for point in (*blocks, *times):
+            checksum = zlib.crc32(point.to_bytes(8, "big"), checksum)
+        return checksum.to_bytes(4, "big")
 
     @property
     def last(self) -> Fork:

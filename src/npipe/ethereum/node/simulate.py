@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import ChainMap
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -41,8 +41,7 @@ from npipe.ethereum.values.types import TransactionRequest, data, quantity, to_b
 __all__ = ["simulate"]
 
 JSON = dict[str, Any]
-Entry = tuple[int, bytes, tuple[int, ...], bytes]
-"""A log as py-evm keeps it: its number in the transaction, address, topics, data."""
+_SELFDESTRUCT, _LOG0, _LOG4 = 0xFF, 0xA0, 0xA4
 _TRANSFER = int.from_bytes(keccak(b"Transfer(address,address,uint256)"), "big")
 _ETHER = b"\xee" * 20  # the address that ether is logged as, as if it were a token (ERC-7528)
 _MAX_NONCE = 2**64 - 1
@@ -67,47 +66,51 @@ class Log:
     data: bytes
 
 
-class _Transfers(Tracer):
-    """The ether that each frame brought or sent, in its place among the logs."""
+class _Logs(Tracer):
+    """All logs, and the ether that each frame brought or sent in its place among them."""
 
     def __init__(self) -> None:
-        self._open: list[list[Entry]] = []
-        self.kept: list[Entry] = []
-        self._destroying: tuple[bytes, bytes, int] | None = None
+        self.kept: list[tuple[int, Log]] = []  # of what succeeded, each with its number
+        self.count = 0  # of all, in the order in which they were written
+        self._open: list[list[tuple[int, Log]]] = []
+        self._destroying: tuple[bytes, bytes, int] = b"", b"", 0
 
     def enter(self, frame: Frame) -> None:
-        """Take note of what a frame brings."""
+        """Add what a frame brings."""
         self._open.append([])
         if frame.value and frame.kind != "DELEGATECALL":
-            self._note(frame.origin, frame.storage, frame.value)
+            self._add_transfer(frame.origin, frame.storage, frame.value)
 
     def leave(self, frame: Frame, computation: Any) -> None:
-        """Forget what a frame that failed has moved; the others' is the parent's."""
-        moved = self._open.pop()
+        """Forget the logs of a frame that failed; the others' are the parent's."""
+        own = self._open.pop()
         if not computation.is_error:
-            (self._open[-1] if self._open else self.kept).extend(moved)
+            (self._open[-1] if self._open else self.kept).extend(own)
 
     def before(self, computation: Any, mnemonic: str) -> None:
         """Look at what SELFDESTRUCT is about to send."""
-        self._counter = computation.transaction_context.get_next_log_counter
-        self._destroying = None
+        self._destroying = b"", b"", 0
         if mnemonic == "SELFDESTRUCT" and computation.stack_size:
             own = computation.msg.storage_address
             target = computation.stack_word(0).to_bytes(32, "big")[12:]
             self._destroying = own, target, computation.state.get_balance(own)
 
     def after(self, computation: Any, error: Exception | None) -> None:
-        """Take note of what SELFDESTRUCT has sent."""
-        if error is None and self._destroying is not None and self._destroying[2]:
-            self._note(*self._destroying)
-        self._destroying = None
+        """Add a log, or what SELFDESTRUCT has sent."""
+        code = computation.code.last
+        if error is None and code == _SELFDESTRUCT and self._destroying[2]:
+            self._add_transfer(*self._destroying)
+        if error is None and _LOG0 <= code <= _LOG4:
+            _, address, topics, octets = computation.own_logs[-1]
+            self._add(Log(address, topics, octets))
 
-    def _note(self, sender: bytes, receiver: bytes, value: int) -> None:
+    def _add_transfer(self, sender: bytes, receiver: bytes, value: int) -> None:
         topics = (_TRANSFER, *(int.from_bytes(party, "big") for party in (sender, receiver)))
-        place = self._counter() if self._counter is not None else -1
-        self._open[-1].append((place, _ETHER, topics, value.to_bytes(32, "big")))
+        self._add(Log(_ETHER, topics, value.to_bytes(32, "big")))
 
-    _counter: Callable[[], int] | None = None
+    def _add(self, log: Log) -> None:
+        self._open[-1].append((self.count, log))
+        self.count += 1
 
 
 def simulate(
@@ -150,26 +153,27 @@ def _header(
 ) -> BlockHeaderAPI:
     """What a block begins with. ``real``: with the base fee that it would have."""
     wanted = block.block_overrides or BlockOverrides()
-    if not fork.machine.get_state_class().rules.base_fee:
-        raise ChainError("a block before London cannot be simulated upon")
     header = fork.machine.create_header_from_parent(
         parent, coinbase=parent.coinbase, timestamp=timestamp, gas_limit=parent.gas_limit
     )
-    fee = header.base_fee_per_gas if real else 0
     if fork.blobs is not None:
         header = header.copy(
             excess_blob_gas=fork.excess_blob_gas(parent),
             parent_beacon_block_root=_given(wanted.beacon_root, NO_ROOT),
         )
+    if fork.machine.get_state_class().rules.base_fee:
+        fee = header.base_fee_per_gas if real else 0
+        if wanted.base_fee_per_gas is not None:
+            fee = to_int(wanted.base_fee_per_gas)
+        header = header.copy(base_fee_per_gas=fee)
     return header.copy(
         state_root=root,
         extra_data=b"",
+        nonce=bytes(8),
+        difficulty=parent.difficulty if wanted.difficulty is None else to_int(wanted.difficulty),
         mix_hash=_given(wanted.prev_randao, NO_ROOT),
         coinbase=_given(wanted.fee_recipient, parent.coinbase),
         gas_limit=parent.gas_limit if wanted.gas_limit is None else to_int(wanted.gas_limit),
-        base_fee_per_gas=fee
-        if wanted.base_fee_per_gas is None
-        else to_int(wanted.base_fee_per_gas),
     )
 
 
@@ -188,7 +192,7 @@ class _Block:
         self._header = vm.get_header()
         self._transactions: list[Any] = []
         self._receipts: list[Any] = []
-        self._outcomes: list[tuple[Outcome, list[Entry]]] = []
+        self._outcomes: list[tuple[Outcome, list[tuple[int, Log]], int]] = []
 
     def run(self, block: BlockCalls) -> tuple[JSON, BlockHeaderAPI]:
         """Run the calls; return what is told of the block, and its header."""
@@ -241,16 +245,22 @@ class _Block:
             fees=(cap, None if request.gas_price is not None else cap if tip is None else tip),
         )
         transaction = simulated(unsigned, message.sender)
-        transfers = _Transfers()
+        logs = _Logs()
         if self._simulation.trace_transfers:
-            state.computation_class = traced(transfers, self._plain)
+            state.computation_class = traced(logs, self._plain)
         free = not self._simulation.validation and not cap
         outcome = execution.run(state, transaction, free=free)
         self.left -= outcome.gas_used
         receipt = self._vm.make_receipt(header, transaction, outcome.computation, state)
         self._transactions.append(transaction)
         self._receipts.append(receipt)
-        self._outcomes.append((outcome, transfers.kept))
+        if self._simulation.trace_transfers:
+            self._outcomes.append((outcome, logs.kept, logs.count))
+        else:
+            entries = outcome.computation.get_raw_log_entries()
+            count = outcome.computation.transaction_context.get_next_log_counter()
+            kept = [(at, Log(*entry)) for at, *entry in entries]
+            self._outcomes.append((outcome, kept, count))
         self._header = self._vm.increment_blob_gas_used(
             self._vm.add_receipt_to_header(header, receipt), transaction
         )
@@ -279,17 +289,16 @@ class _Block:
 
     def _told(self, mined: MinedBlock) -> Iterator[JSON]:
         """What came of each call."""
-        place = 0
-        for index, (outcome, transfers) in enumerate(self._outcomes):
-            logs = _logs(outcome.computation, transfers)
+        place = 0  # of the next log; those of what failed count, too
+        for index, (outcome, logs, count) in enumerate(self._outcomes):
             told: JSON = {
                 "returnData": data(outcome.output),
-                "logs": [shapes.log(mined, index, log, place + at) for at, log in enumerate(logs)],
+                "logs": [shapes.log(mined, index, log, place + at) for at, log in logs],
                 "gasUsed": quantity(outcome.gas_used),
                 "maxUsedGas": quantity(outcome.max_used),
                 "status": "0x1" if outcome.error is None else "0x0",
             }
-            place += len(logs)
+            place += count
             if outcome.error is not None:
                 told["error"] = _error(outcome)
                 told["returnData"] = "0x"
@@ -303,11 +312,6 @@ def _fields(item: WithdrawalRequest) -> tuple[int, int, bytes, int]:
         to_bytes(item.address),
         to_int(item.amount),
     )
-
-
-def _logs(computation: Any, transfers: list[Entry]) -> list[Log]:
-    entries = [*computation.get_raw_log_entries(), *transfers]
-    return [Log(address, topics, octets) for _, address, topics, octets in sorted(entries)]
 
 
 def _error(outcome: Outcome) -> JSON:

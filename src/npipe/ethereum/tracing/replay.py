@@ -8,6 +8,7 @@ from typing import Any
 
 from npipe.errors import InvalidParams
 from npipe.ethereum.chain.block import MinedBlock
+from npipe.ethereum.chain.block_run import begun
 from npipe.ethereum.chain.chain import Chain
 from npipe.ethereum.chain.transactions import signer
 from npipe.ethereum.errors import ChainError
@@ -111,7 +112,7 @@ def _replay(
 def _machine_before(chain: Chain, mined: MinedBlock) -> Any:
     """A machine on the state in which a block's first transaction found it."""
     before = chain.state_root(chain.blocks[mined.number - 1].header)
-    vm = chain.vm(mined.header.copy(state_root=before, gas_used=0, bloom=0))
+    vm = chain.vm(begun(mined.header, before))
     vm.block_preprocessing(vm.get_block())
     return vm
 

@@ -9,7 +9,7 @@ from eth.exceptions import FullStack, InsufficientStack, OutOfGas
 from npipe.ethereum.errors import ChainError
 from npipe.ethereum.evm.execution import describe
 from npipe.ethereum.tracing.watching import CREATES, Attempt, Frame, Tracer
-from npipe.ethereum.values.types import data
+from npipe.ethereum.values.types import data, word
 
 __all__ = ["StructTracer"]
 
@@ -62,7 +62,7 @@ class StructTracer(Tracer):
         meter = computation.get_gas_meter()
         self._refunded = meter.gas_refunded
         step: dict[str, Any] = {
-            "pc": max(0, computation.code.program_counter - 1),
+            "pc": computation.code.program_counter - 1,
             "op": mnemonic,
             "gas": meter.gas_remaining,
             "depth": computation.msg.depth + 1,
@@ -118,5 +118,5 @@ class StructTracer(Tracer):
         else:
             value = computation.state.get_storage(address, slot)
         seen = self._storage.setdefault(address, {})
-        seen[f"{slot:064x}"] = f"{value:064x}"
+        seen[word(slot)] = word(value)
         step["storage"] = dict(seen)

@@ -16,7 +16,6 @@ import msgspec
 from msgspec import Meta
 
 from npipe.errors import InvalidParams
-from npipe.ethereum.errors import ChainError
 
 __all__ = [
     "AccessListEntry",
@@ -38,6 +37,7 @@ __all__ = [
     "Uint64",
     "data",
     "quantity",
+    "slot_name",
     "to_bytes",
     "to_int",
     "to_slot",
@@ -199,14 +199,24 @@ def to_int(text: Any) -> int:
 
 
 def to_slot(text: str | None) -> int:
-    """A storage slot's number; the prefix may be missing. Raises ChainError in geth's words."""
+    """A storage slot's number; the prefix may be missing. Raises InvalidParams in geth's words."""
     text = text or ""
     digits = text[2:] if text[:2] in ("0x", "0X") else text
     if len(digits) > 64:
-        raise ChainError("hex string too long, want at most 32 bytes")
+        raise InvalidParams(f"storage key too long (want at most 32 bytes): {_quoted(text)}")
     if not set(digits) <= _HEX_DIGITS:
-        raise ChainError("hex string invalid")
+        raise InvalidParams(f"invalid hex in storage key: {_quoted(text)}")
     return int(digits or "0", 16)
+
+
+def slot_name(text: str | None) -> str:
+    """A slot as eth_getProof gives it back: 32 bytes as they are, anything shorter as a number."""
+    digits = (text or "")[2:] if (text or "")[:2] in ("0x", "0X") else text or ""
+    return f"0x{digits.lower()}" if len(digits) == 64 else quantity(to_slot(text))
+
+
+def _quoted(text: str) -> str:
+    return msgspec.json.encode(text[:200]).decode()
 
 
 def to_bytes(text: str) -> bytes:
