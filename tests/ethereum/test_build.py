@@ -75,7 +75,9 @@ def test_modules_are_chosen() -> None:
         ({"balance": 2**256}, "out of range"),
         ({"chain_id": 0}, "chain id 0"),
         ({"chain_id": 2**60}, "chain id"),
-        ({"block_time": 0}, "must be more than 0"),
+        ({"block_time": 0}, "a block time of 0 seconds"),
+        ({"block_time": float("nan")}, "a block time of nan seconds"),
+        ({"block_time": 1e10}, "a block time of 10000000000.0 seconds"),
         ({"mnemonic": " "}, "the mnemonic is empty"),
     ],
 )

@@ -23,7 +23,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
     """A chain that was made here, as its two files, and the hash of its newest block."""
     folder = tmp_path_factory.mktemp("chain")
     api = API()
-    with npipe.ethereum.register(api, accounts=3, chain_id=77) as service:
+    with npipe.ethereum.register(api, accounts=3) as service:
         call = Direct(api).call
         send_one_of_each(call, service)
         accounts = ["0x" + account.address.hex() for account in service.accounts]
@@ -37,7 +37,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
 def served(genesis: Path, blocks: Path, **options: Any) -> Any:
     api = API()
     service = npipe.ethereum.register(
-        api, genesis_file=genesis, import_file=blocks, accounts=3, **options
+        api, genesis_file=genesis, import_file=blocks, accounts=3, chain_id=5, **options
     )
     return service, Direct(api).call
 
@@ -49,8 +49,8 @@ def test_a_chain_is_the_same_once_it_is_imported(
     service, call = served(genesis, blocks, state_file=tmp_path / "state")
     with service:
         assert call("eth_getBlockByNumber", "latest", False)["hash"] == head
-        assert call("eth_chainId") == "0x4d" == hex(int(call("net_version")))
-        assert service.chain_id == 77
+        assert call("eth_chainId") == "0x539" == hex(int(call("net_version")))
+        assert service.chain_id == 1337
         sender, other = call("eth_accounts")[:2]
         sent = call("eth_sendTransaction", {"from": sender, "to": other, "value": "0x1"})
         assert call("eth_getTransactionReceipt", sent)["status"] == "0x1"
@@ -67,9 +67,9 @@ def test_a_block_that_does_not_fit_is_named(files: tuple[Path, Path, str], tmp_p
     (tmp_path / "other.json").write_text(json.dumps(told))
     with pytest.raises(ValueError, match=r"block 1 does not follow 0"):
         served(tmp_path / "other.json", blocks)
-    octets = bytearray(blocks.read_bytes())
-    for octets in (octets[:-5], octets + b"\xc0"):
-        (tmp_path / "cut.rlp").write_bytes(octets)
+    octets = blocks.read_bytes()
+    for damaged in (octets[:-5], octets + b"\xc0"):
+        (tmp_path / "cut.rlp").write_bytes(damaged)
         with pytest.raises(ValueError, match=r"what follows \d+ blocks is none"):
             served(genesis, tmp_path / "cut.rlp")
 

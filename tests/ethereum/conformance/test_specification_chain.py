@@ -50,9 +50,14 @@ def session() -> Iterator[Direct]:
     if not (FOLDER / "chain.rlp").is_file():
         pytest.skip("no copy of the tests of ethereum/execution-apis ($NPIPE_EXECUTION_APIS)")
     api = API()
-    with npipe.ethereum.register(
-        api, accounts=0, genesis_file=FOLDER / "genesis.json", import_file=FOLDER / "chain.rlp"
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        npipe.ethereum.register(
+            api, accounts=0, genesis_file=FOLDER / "genesis.json", import_file=FOLDER / "chain.rlp"
+        ),
     ):
+        # One file simulates 256 blocks, which a machine with much else to do needs long for.
+        patch.setattr("npipe.ethereum.node.simulate.TIMEOUT", 100.0)
         session = Direct(api)
         session.call("evm_setAutomine", False)  # the files are about block 54
         yield session

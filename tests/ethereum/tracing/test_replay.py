@@ -36,9 +36,9 @@ def test_struct_logs_are_one_an_instruction(call: Call, counted: str) -> None:
     ]
     assert [step["pc"] for step in steps][:5] == [0, 2, 3, 5, 6]
     assert {step["depth"] for step in steps} == {1}
-    slot = "0" * 64
+    slot = "0x" + "0" * 64
     assert steps[6]["stack"] == ["0x1", "0x1", "0x0"][: len(steps[6]["stack"])]
-    assert steps[6]["storage"] == {slot: "0" * 63 + "1"}
+    assert steps[6]["storage"] == {slot: "0x" + "0" * 63 + "1"}
     assert (steps[1]["gasCost"], steps[6]["gasCost"]) == (2100, 20000)  # cold, then from nothing
     for step, after in itertools.pairwise(steps):
         assert step["gas"] - step["gasCost"] == after["gas"]

@@ -59,8 +59,7 @@ class TxPool:
 
 
 def _by_sender(items: Iterable[Any]) -> ByNonce:
-    found: BLOB = 3  # the type of a transaction with blobs
-ByNonce = {}
+    found: ByNonce = {}
     for item in items:
         if item.type_id != BLOB:  # geth keeps these in a pool that it does not tell of
             found.setdefault(checksum(item.sender), {})[str(item.nonce)] = shapes.transaction(item)
