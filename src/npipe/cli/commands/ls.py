@@ -3,35 +3,70 @@
 from __future__ import annotations
 
 import fnmatch
+import sys
+from collections.abc import Iterable, Iterator
 
 import click
 
 import npipe
-from npipe.cli.common import dump
+from npipe.cli.common import Failure, dump, one_line
 
 __all__ = ["ls"]
+
+UNIX_SOCKETS = "/proc/net/unix"
+#: The flag of a listening socket, and the type of a stream; from Linux' net/unix/af_unix.c.
+ACCEPTS, STREAM = 0x10000, 1
 
 
 @click.command()
 @click.argument("pattern", default="*")
+@click.option("-a", "--all", "everything", is_flag=True, help="Also what other programs serve.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
-def ls(pattern: str, as_json: bool) -> None:
+def ls(pattern: str, everything: bool, as_json: bool) -> None:
     """List the pipes whose name matches PATTERN, one a line.
 
-    On Windows all of the system's; elsewhere those in your own directory for bare names.
+    On Windows all of the system's. Elsewhere those in your own directory for bare names; with
+    --all every Unix socket on which a program listens, of every user (Linux only), of which an
+    abstract one begins with @.
 
     \b
     Examples:
       npipe ls
       npipe ls 'geth*' --json
+      npipe ls --all '*agent*'
     """
     names = [str(pipe) for pipe in npipe.list_pipes()]
-    found = sorted(name for name in names if fnmatch.fnmatch(_last(name), pattern))
+    if everything and sys.platform != "win32":
+        names = list(_listening())
+    found = sorted({name for name in names if fnmatch.fnmatch(_last(name), pattern)})
     if as_json:
         click.echo(dump(found, pretty=False))
         return
     for name in found:
-        click.echo(name)
+        click.echo(one_line(name))
+
+
+def _listening() -> Iterator[str]:
+    try:
+        with open(UNIX_SOCKETS, encoding="utf-8", errors="replace") as table:
+            yield from parse(table)
+    except FileNotFoundError as error:
+        raise Failure(f"--all needs {UNIX_SOCKETS}, which this system has not") from error
+
+
+def parse(table: Iterable[str]) -> Iterator[str]:
+    """Yield the address of each listening stream socket in the lines of ``/proc/net/unix``.
+
+    A line is ``Num RefCount Protocol Flags Type St Inode Path``, of which the path may be missing
+    or have spaces. One that a program has bound by a relative path cannot be found by others.
+    """
+    for line in table:
+        fields = line.rstrip("\n").split(maxsplit=7)
+        if len(fields) < 8 or not fields[0].endswith(":"):
+            continue
+        flags, kind, path = int(fields[3], 16), int(fields[4], 16), fields[7]
+        if flags & ACCEPTS and kind == STREAM and path[0] in "/@":
+            yield path
 
 
 def _last(name: str) -> str:
