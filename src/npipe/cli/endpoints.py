@@ -37,13 +37,20 @@ def check(endpoint: str) -> None:
         npipe.address.parse(endpoint)
 
 
-def dial(endpoint: str, *, timeout: float | None = None, wait: bool = False) -> Connection:
+def dial(
+    endpoint: str,
+    *,
+    timeout: float | None = None,
+    wait: bool = False,
+    remote: npipe.Smb | None = None,
+) -> Connection:
     """Connect to an endpoint, or start it.
 
     Args:
         endpoint: What to connect to.
         timeout: Seconds, at most; None means no limit.
         wait: Whether a server that is not there yet is waited for.
+        remote: How to log on to the computer of a remote pipe.
 
     Raises:
         ValueError: It is no endpoint.
@@ -56,7 +63,7 @@ def dial(endpoint: str, *, timeout: float | None = None, wait: bool = False) -> 
         return StdioConnection(process.stdout, process.stdin, process)
     if kind == "tcp":
         return _dial_tcp(rest, timeout, wait)
-    return npipe.connect(endpoint, timeout=timeout, wait=wait)
+    return npipe.connect(endpoint, timeout=timeout, wait=wait, remote=remote)
 
 
 def listen(endpoint: str, *, access: str = "owner") -> Listener[Connection]:

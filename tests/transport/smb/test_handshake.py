@@ -16,8 +16,8 @@ from npipe.transport.smb.connection import SmbConnection
 from npipe.transport.smb.handshake import Handshake, Link, StrictConnection
 from npipe.transport.smb.samba import SambaListener
 from npipe.transport.smb.sealing import CCM, GCM, Encryption, Signing
+from peers.smb_proxy import proxy
 from peers.smbd import PASSWORD, USER, free_port, running_smbd
-from transport.smb.proxy import proxy
 
 DIALECTS = {"2.0.2": 0x202, "2.1": 0x210, "3.0": 0x300, "3.0.2": 0x302, "3.1.1": 0x311}
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from npipe.cli.common import DEFAULT_ADDRESS, Failure, dump, failures
+from npipe.cli.remote import Remote, remote_options
 
 if TYPE_CHECKING:
     from npipe.cli.console.catalog import Catalog
@@ -48,7 +49,8 @@ class PlainScreen:
     metavar="SECONDS",
     help="Give up connecting after this long.",
 )
-def attach(address: str, expression: str | None, timeout: float) -> None:
+@remote_options
+def attach(*, address: str, expression: str | None, timeout: float, remote: Remote) -> None:
     """Open a console to the server at ADDRESS.
 
     It may be npipe's, geth's, anvil's, or any other that speaks JSON-RPC. From a terminal the
@@ -68,9 +70,10 @@ def attach(address: str, expression: str | None, timeout: float) -> None:
 
     interactive = expression is None and sys.stdin.isatty() and sys.stdout.isatty()
     again = RECONNECT if interactive else None
+    options = remote.options(address)
     with (
         failures(address),
-        rpc.connect(address, connect_timeout=timeout, reconnect=again) as client,
+        rpc.connect(address, connect_timeout=timeout, reconnect=again, **options) as client,
     ):
         catalog = cache(lambda: discover(client.call))
         if interactive:

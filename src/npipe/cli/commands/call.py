@@ -8,6 +8,7 @@ import click
 
 from npipe.cli.common import Failure, as_object, dump, explain, failures
 from npipe.cli.params import parse_named, parse_params
+from npipe.cli.remote import Remote, remote_options
 from npipe.errors import RPCError
 
 __all__ = ["call"]
@@ -33,6 +34,7 @@ __all__ = ["call"]
 @click.option(
     "--json", "as_json", is_flag=True, help="Print {result} or {error} as one line of JSON."
 )
+@remote_options
 def call(
     *,
     address: str,
@@ -42,6 +44,7 @@ def call(
     timeout: float,
     wait: bool,
     as_json: bool,
+    remote: Remote,
 ) -> None:
     """Call METHOD at ADDRESS and print its result as JSON.
 
@@ -54,6 +57,8 @@ def call(
       npipe call npipe eth_getBlockByNumber latest false
       npipe call npipe eth_call '{"to": "0x00..01", "data": "0x"}' latest
       npipe call --named ./app.ipc math_divide dividend=7 divisor=-2
+      npipe call ssh://host/run/app.ipc app_status
+      npipe call --user me '\\\\host\\pipe\\app' app_status
     """
     try:
         by_name = parse_named(params) if named else None
@@ -69,6 +74,7 @@ def call(
                 by_name=by_name,
                 timeout=timeout,
                 wait=wait,
+                remote=remote.options(address),
             )
         except TimeoutError as error:
             raise Failure(f"{address}: no answer within {timeout:g} seconds") from error
@@ -88,6 +94,7 @@ def _call(
     by_name: dict[str, Any] | None,
     timeout: float,
     wait: bool,
+    remote: dict[str, Any],
 ) -> Any:
     """Return the result as it came: no number loses a digit here."""
     import time
@@ -97,6 +104,6 @@ def _call(
     from npipe import rpc
 
     deadline = time.monotonic() + timeout
-    with rpc.connect(address, connect_timeout=timeout, wait=wait) as client:
+    with rpc.connect(address, connect_timeout=timeout, wait=wait, **remote) as client:
         left = max(0.001, deadline - time.monotonic())
         return client.call(method, *by_position, named=by_name, timeout=left, result_type=Raw)

@@ -7,6 +7,7 @@ import click
 from npipe.cli import endpoints
 from npipe.cli.common import failures
 from npipe.cli.copy import copy_streams
+from npipe.cli.remote import Remote, remote_options
 
 __all__ = ["cat"]
 
@@ -22,7 +23,16 @@ __all__ = ["cat"]
 )
 @click.option("--wait", is_flag=True, help="Wait for a server to appear.")
 @click.option("--until-eof", is_flag=True, help="Close all when standard input ends.")
-def cat(address: str, listen: bool, timeout: float | None, wait: bool, until_eof: bool) -> None:
+@remote_options
+def cat(
+    *,
+    address: str,
+    listen: bool,
+    timeout: float | None,
+    wait: bool,
+    until_eof: bool,
+    remote: Remote,
+) -> None:
     """Copy standard input to ADDRESS, and what comes back to standard output.
 
     It ends when the other end closes. The end of standard input is passed on, where the system
@@ -41,6 +51,8 @@ def cat(address: str, listen: bool, timeout: float | None, wait: bool, until_eof
             with endpoints.listen(address) as listener:
                 connection = listener.accept(timeout)
         else:
-            connection = endpoints.dial(address, timeout=timeout, wait=wait)
+            connection = endpoints.dial(
+                address, timeout=timeout, wait=wait, **remote.options(address)
+            )
         with connection:
             copy_streams(connection, until_eof=until_eof)

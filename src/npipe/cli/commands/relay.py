@@ -11,6 +11,7 @@ import click
 from npipe.cli import endpoints
 from npipe.cli.common import failures
 from npipe.cli.copy import copy_streams
+from npipe.cli.remote import Remote, remote_options
 from npipe.cli.serving.signals import Stop
 from npipe.transport.base import Connection
 
@@ -44,8 +45,16 @@ STREAMS = "-"  # in place of an address: standard input and output
     metavar="FILE",
     help="Write the JSON-RPC messages that pass to this new file.",
 )
+@remote_options
 def relay(
-    address: str, target: str, *, timeout: float, wait: bool, access: str, record: str | None
+    *,
+    address: str,
+    target: str,
+    timeout: float,
+    wait: bool,
+    access: str,
+    record: str | None,
+    remote: Remote,
 ) -> None:
     """Listen at ADDRESS, and connect each client there to TARGET.
 
@@ -62,13 +71,15 @@ def relay(
       npipe relay geth ~/.ethereum/geth.ipc
       npipe relay tcp:2375 docker_engine
       npipe relay ./front.ipc ./node.ipc --record session.jsonl
+      npipe relay ./app.ipc '\\\\host\\pipe\\app' --user me
     In WSL, the agent of Windows:
       npipe relay ~/.ssh/agent "exec:npipe.exe cat --until-eof //./pipe/openssh-ssh-agent"
     """
     with failures(target):
         if target != STREAMS:
             endpoints.check(target)
-    dial = partial(endpoints.dial, target, timeout=timeout, wait=wait)
+    options = remote.options(target)
+    dial = partial(endpoints.dial, target, timeout=timeout, wait=wait, **options)
     if STREAMS not in (address, target):
         _serve(address, target, dial=dial, access=access, record=record)
     elif record is not None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from npipe import rpc
     from npipe.cli.serving.banner import Ready
     from npipe.ethereum import Service
+    from npipe.transport.base import Connection, Listener
 
 __all__ = ["serve"]
 
@@ -112,6 +113,16 @@ def ether(text: str) -> int:
     show_default=True,
     help="What goes to standard error.",
 )
+@click.option(
+    "--samba",
+    metavar="NAME",
+    help=r"Serve the clients of this computer's Samba at \\HOST\pipe\NAME, too.",
+)
+@click.option(
+    "--samba-directory",
+    metavar="DIRECTORY",
+    help="Where Samba looks for the sockets of pipes; else where Debian's does.",
+)
 @click.option("--json-log", is_flag=True, help="Log lines of JSON.")
 @click.option("--log-calls", is_flag=True, help="Log each call: its time, and its error.")
 @click.option(
@@ -172,6 +183,8 @@ def serve(
     metrics: str | None,
     tape: str | None,
     as_json: bool,
+    samba: str | None,
+    samba_directory: str | None,
     **chain: Any,
 ) -> None:
     """Serve JSON-RPC 2.0 at ADDRESS until Ctrl-C or SIGTERM.
@@ -190,11 +203,13 @@ def serve(
       npipe serve ./shop.ipc --upstream ./a.ipc --upstream ssh://host/run/b.ipc
       npipe serve ./shop.ipc --api shop=package.module:Shop --metrics :9464
       npipe serve ./mock.ipc --replay session.jsonl
+      npipe serve ./shop.ipc --api shop=package.module:Shop --samba shop
     """
     from npipe import rpc
     from npipe.address import parse
     from npipe.cli.serving.logging import configure
     from npipe.cli.serving.metrics import split_port
+    from npipe.cli.serving.samba import behind_samba
 
     configure(log_level, as_json=json_log, calls=log_calls)
     limits = rpc.Limits() if max_connections is None else rpc.Limits(connections=max_connections)
@@ -223,12 +238,15 @@ def serve(
         parse(address)  # a chain takes a second to make: do not let a mistyped address wait for it
     if workers > 1 and sys.platform == "win32":
         raise click.UsageError("--workers: on Windows one process has to serve a pipe")
+    if samba is not None and (workers > 1 or len(upstreams) > 1):
+        raise click.UsageError("--samba goes with one process and one server")
     if workers > 1 and not apis:
         raise click.UsageError("--workers goes with --api only: a chain is in one process")
     try:
         with (
             _offer(apis, modules, given, front, tape, options=server_options) as offer,
             failures(address, listening=True),
+            behind_samba(samba, samba_directory, access) as behind,
         ):
 
             def ready(at: object, metrics_at: str = "") -> None:
@@ -237,7 +255,7 @@ def serve(
                 sys.stdout.flush()
 
             how = (offer.server, address, {"access": access}, ready)
-            _run(workers, *how, metrics=metrics)
+            _run(workers, *how, metrics=metrics, samba=behind)
     except OSError as error:
         told = error.strerror if error.filename is None and error.strerror else str(error)
         raise Failure(told) from error
@@ -245,7 +263,7 @@ def serve(
         raise Failure(str(error)) from error
 
 
-def _run(workers: int, *how: Any, metrics: str | None) -> None:
+def _run(workers: int, *how: Any, metrics: str | None, samba: Listener[Connection] | None) -> None:
     if workers > 1 and sys.platform != "win32":
         from npipe.cli.serving.workers import run_workers
 
@@ -253,7 +271,7 @@ def _run(workers: int, *how: Any, metrics: str | None) -> None:
         return
     from npipe.cli.serving.run import run
 
-    run(*how, metrics=metrics)
+    run(*how, metrics=metrics, samba=samba)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from npipe import rpc
 from npipe.address import Address
 from npipe.cli.serving.metrics import serve_metrics
 from npipe.cli.serving.signals import Stop
+from npipe.transport.base import Connection, Listener
 
 __all__ = ["DRAIN", "Ready", "run"]
 
@@ -34,6 +35,7 @@ def run(
     ready: Ready,
     *,
     metrics: str | None = None,
+    samba: Listener[Connection] | None = None,
 ) -> None:
     """Serve; call ``ready`` once clients can connect; return when stopped.
 
@@ -43,6 +45,7 @@ def run(
         listen: Options of ``npipe.listen``.
         ready: See ``Ready``.
         metrics: Where to serve the counters; see ``serve_metrics``.
+        samba: Serve the clients of this listener, too.
     """
     stop = Stop()
     try:
@@ -52,7 +55,10 @@ def run(
                 if metrics is None
                 else stack.enter_context(serve_metrics(metrics, server.stats, listen["access"]))
             )
-            ready(server.serve(address, **listen), at)
+            served_at = server.serve(address, **listen)
+            if samba is not None and isinstance(server, rpc.Server):
+                server.serve_listener(samba)
+            ready(served_at, at)
             stop.wait()
     finally:
         try:

@@ -6,7 +6,6 @@ connection for each client, and it carries the messages on. Messages stay the by
 
 from __future__ import annotations
 
-import shlex
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ from npipe.cli.common import LoadError
 from npipe.errors import RPCError
 from npipe.rpc.wire import framing, messages
 from npipe.transport.base import Connection
+from npipe.transport.ssh import is_ssh, ssh_command
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, HTTPConnectionPool
@@ -51,11 +51,8 @@ def open_upstream(text: str) -> str | list[str] | Upstream:
     ``ssh://[user@]host[:port]/path`` is a Unix socket on another machine, by ``npipe cat`` there.
     """
     url = urlsplit(text)
-    if url.scheme == "ssh" and url.hostname:
-        port = ["-p", str(url.port)] if url.port else []
-        host = f"{url.username}@{url.hostname}" if url.username else url.hostname
-        # The shell there takes the words apart again; "--" so that a host is never an option.
-        return ["ssh", *port, "--", host, f"npipe cat {shlex.quote(unquote(url.path))}"]
+    if is_ssh(text):
+        return ssh_command(text)
     if url.scheme in ("http", "https") and url.hostname:
         try:
             import urllib3  # noqa: F401

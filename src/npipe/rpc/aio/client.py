@@ -264,7 +264,8 @@ def connect(
     """Connect to a server: ``await connect(...)``, or ``async with connect(...) as client``.
 
     Args:
-        endpoint: An address (str, ``Address`` or path); ``"stdio:"`` for this program's standard
+        endpoint: An address (str, ``Address`` or path); ``"ssh://user@host/path"`` for a Unix
+            socket of another machine, by ``npipe cat`` there; ``"stdio:"`` for this program's standard
             input and output; the command line of a program (list of str), which is started and
             spoken to over its standard input and output; a ``Server`` of either flavour; or a
             connection that exists already, which the client then owns: a ``StreamReader`` and

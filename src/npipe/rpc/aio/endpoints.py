@@ -21,6 +21,7 @@ from npipe.rpc.aio.driver import Driver
 from npipe.rpc.session.endpoint import check_reconnect, is_command, wrong_endpoint
 from npipe.transport.base import Connection
 from npipe.transport.memory import memory_pair
+from npipe.transport.ssh import is_ssh, ssh_command
 from npipe.transport.stdio import EXIT_SECONDS, spawn, standard_streams
 
 __all__ = ["Endpoint", "adopt_files", "check_endpoint", "open_endpoint"]
@@ -74,6 +75,9 @@ async def open_endpoint(
     if isinstance(endpoint, str | Address | os.PathLike):
         if str(endpoint) == "stdio:":
             return await _adopt_connection(standard_streams(), make_driver)
+        if is_ssh(endpoint):
+            process = await asyncio.to_thread(spawn, ssh_command(str(endpoint)))
+            return await _adopt_connection(process, make_driver)
         driver: Driver
         _, driver = await npipe.aio.create_connection(
             make_driver, endpoint, timeout=timeout, **options

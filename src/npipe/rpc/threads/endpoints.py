@@ -13,6 +13,7 @@ from npipe.address import Address
 from npipe.rpc.session.endpoint import check_reconnect, is_command, wrong_endpoint
 from npipe.transport import connect as connect_transport
 from npipe.transport.base import Connection
+from npipe.transport.ssh import is_ssh, ssh_command
 from npipe.transport.stdio import spawn, standard_streams
 
 __all__ = ["Endpoint", "check_endpoint", "open_endpoint"]
@@ -44,6 +45,8 @@ def open_endpoint(endpoint: Endpoint, *, timeout: float | None, **options: Any) 
     if isinstance(endpoint, str | Address | os.PathLike):
         if str(endpoint) == "stdio:":
             return standard_streams()
+        if is_ssh(endpoint):
+            return spawn(ssh_command(str(endpoint)))
         return connect_transport(endpoint, timeout=timeout, **options)
     if is_command(endpoint):
         return spawn(endpoint)

@@ -14,8 +14,8 @@ import pytest
 
 import npipe
 from npipe.transport.smb import handshake
+from peers.smb_proxy import Change, command_of, proxy
 from peers.smbd import PASSWORD, USER
-from transport.smb.proxy import Change, command_of, proxy
 
 READ, CREATE, SESSION_SETUP, TREE_CONNECT = 8, 5, 1, 3
 

@@ -1,0 +1,130 @@
+r"""The options of commands that may connect to a pipe of another computer: ``\\host\pipe\name``.
+
+The password is never one of them, where every user of this computer could see it: it comes from a
+file, the environment, or a prompt.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Final, NamedTuple
+
+import click
+
+from npipe.address import parse
+from npipe.transport.smb.options import Auth, Smb
+
+__all__ = ["PASSWORD", "Remote", "remote_options"]
+
+PASSWORD: Final = "NPIPE_SMB_PASSWORD"  # the environment variable
+
+
+class Remote(NamedTuple):
+    """What was said about how to log on to another computer."""
+
+    user: str | None
+    password_file: str | None
+    auth: Auth
+    port: int
+    hostname: str | None
+    encrypt: bool
+
+    def options(self, address: str) -> dict[str, Any]:
+        """Return the options of ``npipe.connect`` for ``address``: none, for one on this computer.
+
+        Raises UsageError where the user is missing, ValueError for a bad address.
+        """
+        if _host(address) is None:
+            return {}
+        if self.user is None and self.auth != "kerberos":
+            if sys.platform == "win32":
+                return {}  # Windows connects as the user who runs this
+            raise click.UsageError(
+                f"{address} is on another computer: give --user NAME, or --auth kerberos"
+            )
+        try:
+            return {
+                "remote": Smb(
+                    self.user,
+                    self._password(),
+                    auth=self.auth,
+                    port=self.port,
+                    hostname=self.hostname,
+                    encrypt=self.encrypt,
+                )
+            }
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+
+    def _password(self) -> str | None:
+        if self.password_file is not None:
+            try:
+                with open(self.password_file, encoding="utf-8") as file:
+                    return file.readline().rstrip("\r\n")
+            except (OSError, UnicodeDecodeError) as error:
+                raise click.UsageError(f"--password-file: {error}") from None
+        if PASSWORD in os.environ:
+            return os.environ[PASSWORD]
+        if self.auth == "kerberos":
+            return None  # the ticket does
+        if not sys.stdin.isatty():
+            raise click.UsageError(
+                f"no password for {self.user}: give --password-file FILE, or set {PASSWORD}"
+            )
+        password: str = click.prompt(f"Password of {self.user}", hide_input=True, err=True)
+        return password
+
+
+def _host(address: str) -> str | None:
+    """Return the other computer's name; None for an address on this one, or of another kind."""
+    try:
+        return parse(address).host
+    except ValueError:
+        return None  # it is the command's to refuse, or ssh://, or stdio:
+
+
+def remote_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options, and hand them to the command as ``remote``, a Remote."""
+
+    @click.option(
+        "--user",
+        envvar="NPIPE_SMB_USER",
+        metavar="NAME",
+        help=r"Log on to the computer of \\host\pipe\name as this user, NAME or DOMAIN\NAME.",
+    )
+    @click.option(
+        "--password-file",
+        envvar="NPIPE_SMB_PASSWORD_FILE",
+        type=click.Path(dir_okay=False),
+        metavar="FILE",
+        help=f"Its first line is the password. Else ${PASSWORD} is, or a prompt asks for it.",
+    )
+    @click.option(
+        "--auth",
+        type=click.Choice(["negotiate", "ntlm", "kerberos"]),
+        default="negotiate",
+        show_default=True,
+        help="How to log on there; kerberos alone takes the tickets of this user.",
+    )
+    @click.option("--smb-port", type=click.IntRange(1, 65535), default=445, show_default=True)
+    @click.option("--smb-hostname", metavar="NAME", help="The computer's name to Kerberos.")
+    @click.option("--no-smb-encryption", is_flag=True, help="Sign what is sent; do not encrypt it.")
+    @wraps(command)
+    def with_remote(
+        *,
+        user: str | None,
+        password_file: str | None,
+        auth: Auth,
+        smb_port: int,
+        smb_hostname: str | None,
+        no_smb_encryption: bool,
+        **others: Any,
+    ) -> None:
+        encrypt = not no_smb_encryption
+        remote = Remote(user, password_file, auth, smb_port, smb_hostname, encrypt)
+        command(remote=remote, **others)
+
+    return with_remote
