@@ -8,20 +8,29 @@ smbprotocol's with ``StrictConnection`` around it.
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Callable
 
 import pytest
 
 import npipe
-from npipe.transport.smb import handshake
+from peers.require import has_module
+from peers.smb_fixtures import listener, pipe_address, smbd
 from peers.smb_proxy import Change, command_of, proxy
 from peers.smbd import PASSWORD, USER
+
+if sys.platform == "win32":
+    pytest.skip("there is no smbd for Windows", allow_module_level=True)
+if not has_module("smbprotocol"):
+    pytest.skip('needs the extra "smb"', allow_module_level=True)
+
+__all__ = ["listener", "smbd"]
 
 READ, CREATE, SESSION_SETUP, TREE_CONNECT = 8, 5, 1, 3
 
 
 @pytest.fixture
-def attacked(smbd, listener, address):
+def attacked(smbd, listener):
     """Connect through a proxy; return both ends. The attack begins when ``armed`` is filled."""
     ends = []
 
@@ -30,7 +39,9 @@ def attacked(smbd, listener, address):
         port = middle.__enter__()
         ends.append(lambda: middle.__exit__(None, None, None))
         client = npipe.connect(
-            address, remote=npipe.Smb(USER, PASSWORD, port=port, **options), timeout=30
+            pipe_address(listener),
+            remote=npipe.Smb(USER, PASSWORD, port=port, **options),
+            timeout=30,
         )
         server = listener.accept(timeout=30)
         ends.extend((client.close, server.close))
@@ -189,6 +200,8 @@ def forged_tree() -> bytes:
 def test_the_library_alone_would_believe_them(attacked, monkeypatch):
     """Else ``StrictConnection`` is not needed any more, and these tests show nothing."""
     from smbprotocol.connection import Connection
+
+    from npipe.transport.smb import handshake
 
     monkeypatch.setattr(handshake.StrictConnection, "verify_signature", Connection.verify_signature)
 
