@@ -7,12 +7,13 @@ anything is needed. Nothing is opened here.
 from __future__ import annotations
 
 import shlex
+from typing import TypeGuard
 from urllib.parse import unquote, urlsplit
 
 __all__ = ["is_ssh", "ssh_command"]
 
 
-def is_ssh(text: object) -> bool:
+def is_ssh(text: object) -> TypeGuard[str]:
     """Return whether ``text`` is such an endpoint, right or wrong."""
     return isinstance(text, str) and text.lower().startswith("ssh:")
 

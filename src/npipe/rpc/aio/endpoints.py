@@ -68,6 +68,8 @@ async def open_endpoint(
     endpoint: Endpoint, make_driver: Callable[[], Driver], *, timeout: float | None, **options: Any
 ) -> Driver:
     """Connect to an endpoint. ``options`` are those of ``npipe.connect``, for addresses only."""
+    if is_ssh(endpoint):
+        endpoint = ssh_command(endpoint)
     if _is_streams(endpoint):
         return _adopt_streams(*endpoint, make_driver)
     if isinstance(endpoint, Connection):
@@ -75,9 +77,6 @@ async def open_endpoint(
     if isinstance(endpoint, str | Address | os.PathLike):
         if str(endpoint) == "stdio:":
             return await _adopt_connection(standard_streams(), make_driver)
-        if is_ssh(endpoint):
-            process = await asyncio.to_thread(spawn, ssh_command(str(endpoint)))
-            return await _adopt_connection(process, make_driver)
         driver: Driver
         _, driver = await npipe.aio.create_connection(
             make_driver, endpoint, timeout=timeout, **options

@@ -40,13 +40,13 @@ def check_endpoint(endpoint: object, reconnect: float | None) -> None:
 
 def open_endpoint(endpoint: Endpoint, *, timeout: float | None, **options: Any) -> Connection:
     """Connect to an endpoint. ``options`` are those of ``npipe.connect``, for addresses only."""
+    if is_ssh(endpoint):
+        endpoint = ssh_command(endpoint)
     if isinstance(endpoint, Connection):
         return endpoint
     if isinstance(endpoint, str | Address | os.PathLike):
         if str(endpoint) == "stdio:":
             return standard_streams()
-        if is_ssh(endpoint):
-            return spawn(ssh_command(str(endpoint)))
         return connect_transport(endpoint, timeout=timeout, **options)
     if is_command(endpoint):
         return spawn(endpoint)
