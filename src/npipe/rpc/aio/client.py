@@ -266,8 +266,8 @@ def connect(
     Args:
         endpoint: An address (str, ``Address`` or path); ``"ssh://user@host/path"`` for a Unix
             socket of another machine, by ``npipe cat`` there; ``"stdio:"`` for this program's
-            standard input and output; the command line of a program (list of str), which is started and
-            spoken to over its standard input and output; a ``Server`` of either flavour; or a
+            standard input and output; the command line of a program (list of str), which is started
+            and spoken to over its standard input and output; a ``Server`` of either flavour; or a
             connection that exists already, which the client then owns: a ``StreamReader`` and
             ``StreamWriter`` in a tuple, or a ``Connection``.
         timeout: Seconds that a call may take which names no timeout; None is no limit.

@@ -287,8 +287,8 @@ def connect(
     Args:
         endpoint: An address (str, ``Address`` or path); ``"ssh://user@host/path"`` for a Unix
             socket of another machine, by ``npipe cat`` there; ``"stdio:"`` for this program's
-            standard input and output; the command line of a program (list of str), which is started and
-            spoken to over its standard input and output; a ``Server`` in this process; or a
+            standard input and output; the command line of a program (list of str), which is started
+            and spoken to over its standard input and output; a ``Server`` in this process; or a
             ``Connection`` that exists already, which the client then owns.
         timeout: Seconds that a call may take which names no timeout; None is no limit.
         api: The functions that the server may call, over the same connection.
