@@ -16,7 +16,7 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 
 async def main() -> None:
-    async with await aio.start_server(echo, ADDRESS):
+    async with aio.start_server(echo, ADDRESS):
         reader, writer = await aio.open_connection(ADDRESS)
         writer.write(b"hello\n")
         print((await reader.readline()).decode(), end="")  # HELLO

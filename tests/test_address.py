@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import PurePosixPath
 
 import pytest
 from hypothesis import given
@@ -203,3 +204,15 @@ def test_any_text_is_an_address_or_a_value_error(text: str, platform: str) -> No
         return
     # What it prints is what it is.
     assert parse(str(address), abstract=True, platform=platform) == address
+
+
+@pytest.mark.parametrize(
+    ("path", "text"), [("x", "./x"), ("a/b", "a/b"), ("/run/x", "/run/x"), ("./x", "./x")]
+)
+def test_a_path_is_that_of_a_file(path: str, text: str) -> None:
+    assert parse(PurePosixPath(path), platform="linux") == parse(text, platform="linux")
+
+
+def test_a_path_of_bytes_is_none() -> None:
+    with pytest.raises(TypeError, match="not bytes"):
+        parse(b"x")  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
 """npipe for asyncio: local pipes as streams and as protocols.
 
     reader, writer = await npipe.aio.open_connection("name")
-    server = await npipe.aio.start_server(callback, "name")
+    async with npipe.aio.start_server(callback, "name") as server:
 
 The functions are named, called and used as those of asyncio; options, guarantees and errors are
 those of ``npipe.connect`` and ``npipe.listen``. The transports are the running loop's own, so
@@ -30,6 +30,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from npipe.address import Address, parse
+from npipe.aio.opening import Opening
 from npipe.aio.server import Acceptor, Server
 from npipe.security import PeerIdentity
 from npipe.transport.base import Listener
@@ -115,7 +116,7 @@ async def create_connection(
     )
 
 
-async def start_server(
+def start_server(
     client_connected_cb: Callable[
         [asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None] | None
     ],
@@ -128,23 +129,24 @@ async def start_server(
     reject_remote: bool = True,
     buffer_size: int = 65536,
     start_serving: bool = True,
-) -> Server:
+) -> Opening[Server]:
     """Serve ``address``: call ``client_connected_cb(reader, writer)`` for each client.
 
-    A coroutine function runs as a task per client. ``limit`` is the readers' buffer limit in
+    ``await`` it, or enter it with ``async with``, which closes the server at the end. A coroutine
+    function runs as a task per client. ``limit`` is the readers' buffer limit in
     bytes. The other options and the errors are those of ``npipe.listen``. The name is held from
     here on, also with ``start_serving=False``, where clients wait until ``start_serving()``.
 
     Instead of an address it may be an ``npipe.SambaListener``, which is the server's from then
     on; the options that concern listening are that one's own.
     """
-    loop = asyncio.get_running_loop()
 
     def make_protocol() -> asyncio.StreamReaderProtocol:
+        loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader(limit=limit, loop=loop)
         return asyncio.StreamReaderProtocol(reader, client_connected_cb, loop=loop)
 
-    return await create_server(
+    return create_server(
         make_protocol,
         address,
         access=access,
@@ -156,7 +158,7 @@ async def start_server(
     )
 
 
-async def create_server(
+def create_server(
     protocol_factory: Callable[[], asyncio.BaseProtocol],
     address: str | os.PathLike[str] | Address | Listener[Any],
     *,
@@ -166,32 +168,36 @@ async def create_server(
     reject_remote: bool = True,
     buffer_size: int = 65536,
     start_serving: bool = True,
-) -> Server:
+) -> Opening[Server]:
     """Serve ``address``: give each client a protocol from ``protocol_factory``.
 
     Options and errors are those of ``start_server``.
     """
-    acceptor: Acceptor
-    if isinstance(address, str | os.PathLike | Address):
-        where = _resolve(address)
-        acceptor = await backend.listen(
-            where,
-            access=access,
-            backlog=backlog,
-            message_mode=message_mode,
-            reject_remote=reject_remote,
-            buffer_size=buffer_size,
-        )
-    else:
-        where, acceptor = address.address, _behind_samba(address)
-    server = Server(asyncio.get_running_loop(), where, acceptor, protocol_factory)
-    if start_serving:
-        try:
-            await server.start_serving()
-        except BaseException:
-            server.close()
-            raise
-    return server
+
+    async def serve() -> Server:
+        acceptor: Acceptor
+        if isinstance(address, str | os.PathLike | Address):
+            where = _resolve(address)
+            acceptor = await backend.listen(
+                where,
+                access=access,
+                backlog=backlog,
+                message_mode=message_mode,
+                reject_remote=reject_remote,
+                buffer_size=buffer_size,
+            )
+        else:
+            where, acceptor = address.address, _behind_samba(address)
+        server = Server(asyncio.get_running_loop(), where, acceptor, protocol_factory)
+        if start_serving:
+            try:
+                await server.start_serving()
+            except BaseException:
+                server.close()
+                raise
+        return server
+
+    return Opening(serve())
 
 
 def _resolve(address: str | os.PathLike[str] | Address) -> Address:

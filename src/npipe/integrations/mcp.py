@@ -97,7 +97,7 @@ async def serve(address: str | Address, server: Any, **options: Unpack[ListenOpt
         def start(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             sessions.create_task(session(reader, writer))
 
-        async with await aio.start_server(start, address, limit=LIMIT, **options) as listening:
+        async with aio.start_server(start, address, limit=LIMIT, **options) as listening:
             await listening.serve_forever()
 
 

@@ -170,3 +170,56 @@ def test_discover_describes_the_types() -> None:
     assert block["result"]["schema"]["type"] == "object"
     wire = Wire(api)
     assert '"openrpc":"1.3.2"' in wire('{"jsonrpc":"2.0","id":1,"method":"rpc.discover"}')[0]
+
+
+def test_a_single_function() -> None:
+    api = rpc.API()
+
+    def add_up(a: int, b: int) -> int:
+        return a + b
+
+    api.register("calc", add_up)
+    api.register("one", {"add": add_up})
+    assert {"calc_addUp", "one_add"} <= set(api.methods)
+    with pytest.raises(ValueError, match="has no name to serve it under"):
+        api.register("calc", lambda: 1)
+
+
+def test_a_decorator_of_the_api_gives_the_whole_name() -> None:
+    api = rpc.API()
+    api.register("calc", {"one": lambda: 1}, version="2.0")
+
+    @api.method("calc_add", inline=True)
+    def add(a: int, b: int) -> int:
+        return a + b
+
+    @api.method
+    def ping() -> str:
+        return "pong"
+
+    @api.method("textDocument/hover", concurrency=1)
+    async def hover() -> None:
+        pass
+
+    assert add(1, 2) == 3
+    assert ping() == "pong"
+    assert api.methods["calc_add"].fast
+    assert api.methods["ping"].function is ping
+    assert api.methods["textDocument/hover"].own_thread
+    assert api.modules()["calc"] == "2.0"
+    with pytest.raises(ValueError, match="registered already"):
+        api.method("calc_add")(add)
+    with pytest.raises(ValueError, match="at least 1"):
+        api.method("calc_more", concurrency=0)
+    with pytest.raises(TypeError, match="generator"):
+
+        @api.method("calc_count")
+        def count() -> Any:
+            yield 1
+
+
+def test_what_a_namespace_allows_holds_for_a_method_that_is_added() -> None:
+    api = rpc.API()
+    api.register("admin", {"stop": lambda: None}, allow=lambda peer: False)
+    api.method("admin_add")(lambda: None)
+    assert not {"admin_stop", "admin_add"} & set(api.table(PeerIdentity(pid=1)))

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, get_origin, overload
 
@@ -67,9 +67,7 @@ def method(
     always gets a thread of its own. None: a plain function never holds up other connections, and
     its own only for some milliseconds. At most ``concurrency`` of its calls run at a time.
     """
-    if concurrency is not None and concurrency < 1:
-        raise ValueError(f"concurrency must be at least 1, not {concurrency}")
-    return _marker(Options(name, inline, concurrency), function)
+    return _marker(Options(name, inline, _check_concurrency(concurrency)), function)
 
 
 @overload
@@ -89,6 +87,12 @@ def subscription(
     listen to by then is missed by no one.
     """
     return _marker(Options(name, subscription=True), function)
+
+
+def _check_concurrency(concurrency: int | None) -> int | None:
+    if concurrency is not None and concurrency < 1:
+        raise ValueError(f"concurrency must be at least 1, not {concurrency}")
+    return concurrency
 
 
 def _marker(
@@ -171,7 +175,8 @@ class API:
         allow: Allow | None = None,
         complain: Complain = in_msgspecs_words,
     ) -> None:
-        """Serve the public methods of an object, or the public functions of a module or mapping.
+        """Serve the public methods of an object, the public functions of a module or mapping, or
+        one function.
 
         ``some_name`` becomes ``<namespace>_someName``; with the namespace "" just ``someName``.
         A namespace may be registered in several parts. ``allow(peer)`` says who may use it: to
@@ -190,6 +195,51 @@ class API:
         for name, function in found.items():
             self._add(namespace, name, function, complain)
 
+    @overload
+    def method(self, function: Function, /) -> Function: ...
+    @overload
+    def method(
+        self,
+        name: str,
+        /,
+        *,
+        inline: bool | None = None,
+        concurrency: int | None = None,
+    ) -> Callable[[Function], Function]: ...
+    def method(
+        self,
+        name: str | Function,
+        /,
+        *,
+        inline: bool | None = None,
+        concurrency: int | None = None,
+    ) -> Function | Callable[[Function], Function]:
+        """Serve the function that is decorated.
+
+        Args:
+            name: The whole name, such as "calc_add"; what stands before the first ``_`` is its
+                namespace. ``@api.method`` without parentheses takes the function's own name.
+            inline: As for ``rpc.method``.
+            concurrency: As for ``rpc.method``.
+
+        Raises:
+            ValueError: The name is taken.
+            TypeError: The function cannot be served.
+        """
+        if not isinstance(name, str):
+            return self.method(name.__name__)(name)
+        options = Options(inline=inline, concurrency=_check_concurrency(concurrency))
+
+        def add(function: Function) -> Function:
+            namespace, _, own = name.partition("_")
+            if not (namespace and own):
+                namespace, own = "", name
+            self._open(namespace, None, None)
+            self._add(namespace, own, function, in_msgspecs_words, replace(options, name=own))
+            return function
+
+        return add
+
     def merge(self, other: SeedAPI) -> None:
         """Serve an object of the seed's shape as it is: its ``methods()`` by its ``execute``."""
         self._open(other.name, other.version, None)
@@ -207,14 +257,19 @@ class API:
             return self.methods
         return {k: m for k, m in self.methods.items() if self._owner[k] not in barred}
 
-    def _open(self, name: str, version: str, allow: Allow | None) -> None:
-        space = self.namespaces.setdefault(name, Namespace(name, version, allow))
-        space.version, space.allow = version, allow or space.allow
+    def _open(self, name: str, version: str | None, allow: Allow | None) -> None:
+        space = self.namespaces.setdefault(name, Namespace(name, version or "1.0", allow))
+        space.version, space.allow = version or space.version, allow or space.allow
 
     def _add(
-        self, namespace: str, name: str, function: Callable[..., Any], complain: Complain
+        self,
+        namespace: str,
+        name: str,
+        function: Callable[..., Any],
+        complain: Complain,
+        given: Options | None = None,
     ) -> None:
-        options: Options = getattr(function, MARK, Options())
+        options: Options = given if given is not None else getattr(function, MARK, Options())
         name = options.name or camel_case(name)
         signature = inspect_function(function, Context, complain)
         if options.subscription:
@@ -311,6 +366,10 @@ def _functions(target: object) -> dict[str, Callable[..., Any]]:
     """
     if isinstance(target, Mapping):
         return {str(name): function for name, function in target.items()}
+    if inspect.isroutine(target):
+        if not target.__name__.isidentifier():
+            raise ValueError(f"{target!r} has no name to serve it under: register {{'name': f}}")
+        return {target.__name__: target}
     if isinstance(target, ModuleType):
         own = {k: v for k, v in vars(target).items() if inspect.isfunction(v)}
         listed = getattr(target, "__all__", None)
