@@ -17,7 +17,17 @@ from .report import Report, Section
 from .servers import Absent
 
 #: Each is a module here, and a section of the document.
-SECTIONS = ("transport", "wine", "rpc", "one_core", "clients", "chain", "framing", "cost")
+SECTIONS = (
+    "transport",
+    "wine",
+    "rpc",
+    "one_core",
+    "clients",
+    "chain",
+    "framing",
+    "integrations",
+    "cost",
+)
 ROUNDS, QUICK = 9, 3
 
 

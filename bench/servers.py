@@ -33,8 +33,9 @@ def command(kind: str, address: str, directory: str) -> list[str]:
         if not importlib.util.find_spec("eth_tester"):
             raise Absent("eth-tester is not installed")
         return [sys.executable, "-m", "bench.tester_server", address]
-    if kind.startswith(("npipe", "python")):
-        return [sys.executable, "-m", "bench.rpc_server", kind, address]
+    if kind.startswith(("http-", "npipe", "python")):
+        module = "bench.http_server" if kind.startswith("http-") else "bench.rpc_server"
+        return [sys.executable, "-m", module, kind.removeprefix("http-"), address]
     if kind == "anvil":
         return [find("anvil"), "--silent", "--port", "0", "--ipc", address]
     if kind == "geth":
