@@ -18,6 +18,7 @@ from npipe.rpc import API, Limits
 from npipe.rpc.service.dispatcher import Dispatcher
 from npipe.rpc.session.receive_queue import EACH_BYTES
 from npipe.rpc.session.session import Session
+from npipe.security import PeerIdentity
 from rpc.conftest import Wire
 from rpc.service import make_api
 
@@ -35,6 +36,42 @@ def test_r02_both_ends_call_and_serve() -> None:
             while (call := target.next_call()) is not None:
                 call.run()
     assert [bytes(r) for r in results] == [b"2", b"6"]
+
+
+def _admin_session(peer: PeerIdentity, later: PeerIdentity | None) -> tuple[str, list[int]]:
+    """Return the reply to a call that only the owner may make, and the times that was asked."""
+    asked: list[int] = []
+
+    def ask() -> PeerIdentity | None:
+        asked.append(1)
+        return later
+
+    api = API()
+    api.register("admin", {"ping": lambda: "pong"}, allow=lambda peer: peer.sid == "S-1-5-21-7")
+    session = Session(Dispatcher(api), peer=peer, ask_peer=ask)
+    for _ in range(2):
+        session.receive([b'{"jsonrpc":"2.0","id":1,"method":"admin_ping"}'])
+        while (call := session.next_call()) is not None:
+            call.run()
+    return session.take().decode().splitlines()[0], asked
+
+
+@pytest.mark.parametrize(
+    ("before", "later", "allowed"),
+    [(None, "S-1-5-21-7", True), (None, "S-1-5-21-8", False), (None, None, False)],
+)
+def test_w01_a_client_is_identified_before_its_first_message_is_bound(
+    before: str | None, later: str | None, allowed: bool
+) -> None:
+    reply, asked = _admin_session(PeerIdentity(sid=before), PeerIdentity(sid=later))
+    assert ("pong" in reply) is allowed
+    assert asked == [1]
+
+
+def test_w01_a_known_client_is_not_asked_again() -> None:
+    reply, asked = _admin_session(PeerIdentity(sid="S-1-5-21-7"), PeerIdentity(sid="other"))
+    assert "pong" in reply
+    assert asked == []
 
 
 @pytest.mark.parametrize(

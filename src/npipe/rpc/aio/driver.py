@@ -154,6 +154,7 @@ class Driver(asyncio.Protocol):
             framing=self._framing,
             connection_id=self._connection_id,
             peer=transport.get_extra_info("peer"),
+            ask_peer=partial(transport.get_extra_info, "peer"),
             on_subscription=self._subscribed,
             on_pushes=self.wake,
         )

@@ -95,6 +95,7 @@ class Session:
         connection_id: int = 0,
         name: str = "",
         peer: PeerIdentity | None = None,
+        ask_peer: Callable[[], PeerIdentity | None] | None = None,
         on_subscription: Callable[[ServedSubscription], object] | None = None,
         on_pushes: Callable[[], object] | None = None,
     ) -> None:
@@ -107,6 +108,8 @@ class Session:
                 taken; None: a JSON stream.
             connection_id: The number of the connection in the log.
             peer: Who is at the other end.
+            ask_peer: Called once something was read, if ``peer`` names no user: Windows tells
+                the user of most clients of a pipe only then.
             on_subscription: Called with each subscription once its id is on the way; it has to
                 run it.
             on_pushes: Called, from any thread, when ``has_pushes`` becomes true.
@@ -134,6 +137,8 @@ class Session:
         self.plain = not (dispatcher.middleware or dispatcher.log_calls)
         self.all_async = dispatcher.is_async
         self._methods = dispatcher.api.table(peer)
+        known = peer is None or peer.uid is not None or peer.sid is not None
+        self._ask_peer = None if known else ask_peer
         self._most = self.limits.reply_bytes
         self._on_pushes = on_pushes
         self._receive_queue = ReceiveQueue(self.limits.message_bytes)
@@ -156,6 +161,8 @@ class Session:
         Raises:
             ProtocolError: The peer broke a limit, and no message came before that.
         """
+        if self._ask_peer is not None:
+            self._identify(self._ask_peer)
         queue = self._receive_queue
         if not (queue.new or queue.later or self._ready) and data.isascii():
             lines = self.framing.guess(data)
@@ -196,7 +203,14 @@ class Session:
 
     def receive(self, messages: Iterable[bytes]) -> None:
         """Take complete messages, as framing found them. ``next_call`` then works on them."""
+        if self._ask_peer is not None:
+            self._identify(self._ask_peer)
         self._receive_queue.new.extend(messages)
+
+    def _identify(self, ask: Callable[[], PeerIdentity | None]) -> None:
+        self._ask_peer = None
+        self.peer = ask() or self.peer
+        self._methods = self.dispatcher.api.table(self.peer)
 
     def next_call(self) -> ServedCall | None:
         """Answer what can be answered at once; return the next call that has to be run, if any.

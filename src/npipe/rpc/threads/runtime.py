@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from npipe.rpc.threads.loop.pool import ThreadPool
 from npipe.rpc.threads.loop_thread import LoopThread
 from npipe.rpc.threads.slow_calls import ConcurrencyLimits, SlowCallMonitor, start_thread
 from npipe.rpc.wire import framing as framings
+from npipe.security import PeerIdentity
 from npipe.transport.base import Connection
 
 __all__ = ["Runtime"]
@@ -30,6 +32,13 @@ __all__ = ["Runtime"]
 
 def _start(job: Callable[[], None]) -> None:
     start_thread(job, "npipe-call")
+
+
+def _peer_of(connection: Connection) -> PeerIdentity | None:
+    """Return the identity of the other end; None if the connection has ended meanwhile."""
+    with contextlib.suppress(OSError):
+        return connection.peer
+    return None
 
 
 class Runtime:
@@ -132,6 +141,7 @@ class Runtime:
             connection_id=id,
             name=f"npipe-{self._role}-{id:06d}",
             peer=connection.peer,
+            ask_peer=partial(_peer_of, connection),
             on_subscription=self._run_subscription,
             on_pushes=lambda: get_driver().push_soon(),
         )
