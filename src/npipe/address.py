@@ -26,7 +26,7 @@ from typing import Literal
 
 from npipe.record import Record
 
-__all__ = ["Address", "parse", "require_plain_name", "runtime_directory"]
+__all__ = ["Address", "is_bare_name", "parse", "require_plain_name", "runtime_directory"]
 
 # What fits sockaddr_un.sun_path beside its closing NUL: 108 bytes on Linux, 104 on macOS and BSD.
 _LONGEST_SOCKET_LINUX = 107
@@ -100,6 +100,11 @@ def parse(
     if windows:
         return _windows_name(text, rest)
     return _socket(text, _socket_path(text, rest, platform), platform)
+
+
+def is_bare_name(text: str) -> bool:
+    """Tell whether an address is a bare name, which the system's rules give a place."""
+    return not set("/\\@:") & set(text.removeprefix("ipc:"))
 
 
 def runtime_directory(

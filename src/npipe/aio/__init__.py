@@ -33,6 +33,7 @@ from npipe.address import Address, parse
 from npipe.aio.opening import Opening
 from npipe.aio.server import Acceptor, Server
 from npipe.security import PeerIdentity
+from npipe.transport import server_check
 from npipe.transport.base import Listener
 from npipe.transport.smb.options import Smb
 
@@ -55,7 +56,7 @@ async def open_connection(
     limit: int = LIMIT,
     timeout: float | None = None,
     wait: bool = False,
-    verify_server: Verifier = None,
+    verify_server: Verifier = "auto",
     impersonation: str = "identification",
     remote: Smb | None = None,
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -85,7 +86,7 @@ async def create_connection(
     *,
     timeout: float | None = None,
     wait: bool = False,
-    verify_server: Verifier = None,
+    verify_server: Verifier = "auto",
     impersonation: str = "identification",
     remote: Smb | None = None,
 ) -> tuple[asyncio.Transport, ProtocolT]:
@@ -94,6 +95,7 @@ async def create_connection(
     Options and errors are those of ``npipe.connect``. A server that fails ``verify_server`` gets
     no byte, and no protocol is made for it.
     """
+    verify_server = server_check(address, verify_server)
     if remote is not None:
         from npipe.aio import smb
 

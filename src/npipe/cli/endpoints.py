@@ -43,6 +43,7 @@ def dial(
     timeout: float | None = None,
     wait: bool = False,
     remote: npipe.Smb | None = None,
+    verify_server: str | None = "auto",
 ) -> Connection:
     """Connect to an endpoint, or start it.
 
@@ -51,6 +52,7 @@ def dial(
         timeout: Seconds, at most; None means no limit.
         wait: Whether a server that is not there yet is waited for.
         remote: How to log on to the computer of a remote pipe.
+        verify_server: As for ``npipe.connect``; for an address only.
 
     Raises:
         ValueError: It is no endpoint.
@@ -63,7 +65,9 @@ def dial(
         return StdioConnection(process.stdout, process.stdin, process)
     if kind == "tcp":
         return _dial_tcp(rest, timeout, wait)
-    return npipe.connect(endpoint, timeout=timeout, wait=wait, remote=remote)
+    return npipe.connect(
+        endpoint, timeout=timeout, wait=wait, remote=remote, verify_server=verify_server
+    )
 
 
 def listen(endpoint: str, *, access: str = "owner") -> Listener[Connection]:

@@ -1,6 +1,6 @@
-r"""The options of commands that may connect to a pipe of another computer: ``\\host\pipe\name``.
+r"""The options of commands that connect: the check of the server, a pipe of another computer.
 
-The password is never one of them, where every user of this computer could see it: it comes from a
+For ``\\host\pipe\name`` they say how to log on there. The password is never one of them, where every user of this computer could see it: it comes from a
 file, the environment, or a prompt.
 """
 
@@ -31,12 +31,19 @@ class Remote(NamedTuple):
     port: int
     hostname: str | None
     encrypt: bool
+    verify_server: str = "auto"
 
     def options(self, address: str) -> dict[str, Any]:
-        """Return the options of ``npipe.connect`` for ``address``: none, for one on this computer.
+        """Return the options of ``npipe.connect`` for ``address``: most for another computer's.
 
         Raises UsageError where the user is missing, ValueError for a bad address.
         """
+        check: dict[str, Any] = {}
+        if self.verify_server != "auto":
+            check["verify_server"] = None if self.verify_server == "none" else "owner"
+        return {**self._log_on(address), **check}
+
+    def _log_on(self, address: str) -> dict[str, Any]:
         if _host(address) is None:
             return {}
         if self.user is None and self.auth != "kerberos":
@@ -112,6 +119,13 @@ def remote_options(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("--smb-port", type=click.IntRange(1, 65535), default=445, show_default=True)
     @click.option("--smb-hostname", metavar="NAME", help="The computer's name to Kerberos.")
     @click.option("--no-smb-encryption", is_flag=True, help="Sign what is sent; do not encrypt it.")
+    @click.option(
+        "--verify-server",
+        type=click.Choice(["auto", "owner", "none"]),
+        default="auto",
+        show_default=True,
+        help="Accept only a server of this user. auto: for a bare name on Windows.",
+    )
     @wraps(command)
     def with_remote(
         *,
@@ -121,10 +135,11 @@ def remote_options(command: Callable[..., None]) -> Callable[..., None]:
         smb_port: int,
         smb_hostname: str | None,
         no_smb_encryption: bool,
+        verify_server: str,
         **others: Any,
     ) -> None:
         encrypt = not no_smb_encryption
-        remote = Remote(user, password_file, auth, smb_port, smb_hostname, encrypt)
+        remote = Remote(user, password_file, auth, smb_port, smb_hostname, encrypt, verify_server)
         command(remote=remote, **others)
 
     return with_remote

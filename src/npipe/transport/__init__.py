@@ -12,7 +12,7 @@ from collections.abc import Callable
 from io import UnsupportedOperation
 from typing import TYPE_CHECKING, Any
 
-from npipe.address import Address, parse
+from npipe.address import Address, is_bare_name, parse
 
 if TYPE_CHECKING:
     import threading
@@ -21,7 +21,15 @@ if TYPE_CHECKING:
     from npipe.transport.base import Connection, Listener
     from npipe.transport.smb import Smb
 
-__all__ = ["adopt_connection", "adopt_listener", "connect", "exists", "list_pipes", "listen"]
+__all__ = [
+    "adopt_connection",
+    "adopt_listener",
+    "connect",
+    "exists",
+    "list_pipes",
+    "listen",
+    "server_check",
+]
 
 
 def connect(
@@ -29,7 +37,7 @@ def connect(
     *,
     timeout: float | None = None,
     wait: bool = False,
-    verify_server: str | Callable[[PeerIdentity], object] | None = None,
+    verify_server: str | Callable[[PeerIdentity], object] | None = "auto",
     impersonation: str = "identification",
     mode: str = "rw",
     cancel: threading.Event | None = None,
@@ -43,9 +51,12 @@ def connect(
             there but busy is waited for.
         wait: Also wait for a server that is not there yet. Without it that is an error at once.
         verify_server: Look at the server's identity before a byte is sent. "owner" wants the
-            current user (or root, or SYSTEM); a function is given a PeerIdentity and returns
-            whether to go on. Of a remote server it has the ``account`` where Kerberos proved it,
-            and "owner" is refused.
+            current user (or root; on Windows also SYSTEM and the Administrators); a function is
+            given a PeerIdentity and returns whether to go on; None checks nothing. "auto" is
+            "owner" for a bare name on Windows, which every user of the computer may take, and
+            else None: on POSIX a bare name stands in a directory of the user's own. Of a remote
+            server a function is given the ``account`` where Kerberos proved it, and "owner" is
+            refused.
         impersonation: How far the server may act as this user, on Windows: "anonymous",
             "identification", "impersonation" or "delegation".
         mode: "rw"; "r" for a connection that only reads, "w" for one that only writes. On
@@ -64,6 +75,7 @@ def connect(
         TimeoutError: The time is up.
         ClosedError: ``cancel`` was set.
     """
+    verify_server = server_check(address, verify_server)
     address = _address(address)
     given = _given(mode=mode, cancel=cancel)
     if remote is not None:
@@ -183,6 +195,18 @@ def _given(mode: str = "rw", cancel: threading.Event | None = None) -> dict[str,
     if cancel is not None:
         options["cancel"] = cancel
     return options
+
+
+def server_check(
+    address: str | os.PathLike[str] | Address,
+    verify_server: str | Callable[[PeerIdentity], object] | None,
+    platform: str = sys.platform,
+) -> str | Callable[[PeerIdentity], object] | None:
+    """Return the check of the server that ``verify_server`` asks for; "auto" is resolved."""
+    if verify_server != "auto":
+        return verify_server
+    is_shared = platform == "win32" and isinstance(address, str) and is_bare_name(address)
+    return "owner" if is_shared else None
 
 
 def _address(address: str | os.PathLike[str] | Address) -> Address:
