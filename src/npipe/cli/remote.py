@@ -1,7 +1,7 @@
 r"""The options of commands that connect: the check of the server, a pipe of another computer.
 
-For ``\\host\pipe\name`` they say how to log on there. The password is never one of them, where every user of this computer could see it: it comes from a
-file, the environment, or a prompt.
+For ``\\host\pipe\name`` they say how to log on there. The password is never one of them, where
+every user of this computer could see it: it comes from a file, the environment, or a prompt.
 """
 
 from __future__ import annotations
