@@ -124,7 +124,7 @@ def runtime_directory(
         temporary = "/tmp"
     uid = 0
     if sys.platform != "win32":
-        uid = os.getuid()
+        uid = os.geteuid()  # the directory is checked by the same
     return f"{temporary.rstrip('/')}/npipe-{uid}"
 
 

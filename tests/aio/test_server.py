@@ -21,6 +21,8 @@ from npipe.aio.server import Backoff
 if sys.platform != "win32":
     import fcntl
 
+    from npipe.transport.posix.files import lock_path
+
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="a Unix socket")
 
 
@@ -112,7 +114,7 @@ async def test_wrong_options_are_refused(address, wrong):
 
 @posix_only
 async def test_a_name_that_is_being_taken_is_waited_for_without_blocking_the_loop(address):
-    with open(address + ".lock", "w") as lock:
+    with open(lock_path(address), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         starting = asyncio.ensure_future(npipe.aio.start_server(echo, address))
         for _ in range(100):  # a loop that is blocked would not come this far
@@ -125,9 +127,9 @@ async def test_a_name_that_is_being_taken_is_waited_for_without_blocking_the_loo
 @posix_only
 async def test_a_name_that_is_never_given_free_is_told(address, monkeypatch):
     monkeypatch.setattr("npipe.transport.posix.files.LOCK_PATIENCE", 0.02)
-    with open(address + ".lock", "w") as lock:
+    with open(lock_path(address), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(TimeoutError, match="held this lock"):
+        with pytest.raises(TimeoutError, match="another process has been taking this address"):
             await npipe.aio.start_server(echo, address)
 
 

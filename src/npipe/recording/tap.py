@@ -26,8 +26,8 @@ assert sys.platform != "win32"  # mypy then skips the rest there
 
 from npipe.address import Address, parse
 from npipe.recording.relay import Relay
-from npipe.transport.posix.files import is_served
 from npipe.transport.posix.listener import PosixListener, listen
+from npipe.transport.posix.served import is_served
 
 __all__ = ["Tap"]
 

@@ -1,8 +1,8 @@
 """Two connected ends in memory: the contract of ``Connection`` without a system under it.
 
-For tests of what runs on a connection, in any number of threads. The pair passes the conformance
-suite as the real ones do, which also keeps the suite honest: a case that only a socket can pass
-is a case about sockets.
+For tests of what runs on a connection, in any number of threads, and for a client and a server in
+one process. The pair passes the conformance suite as the real ones do, which also keeps the suite
+honest: a case that only a socket can pass is a case about sockets.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from npipe.address import Address
 from npipe.errors import ClosedError
 from npipe.security import PeerIdentity
 from npipe.transport import base
+from npipe.transport.call_lock import CallLock
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -25,13 +26,17 @@ __all__ = ["MemoryConnection", "memory_pair"]
 
 
 def memory_pair(capacity: int = 65536) -> tuple[base.Connection, base.Connection]:
-    """Return two connected ends. Each holds ``capacity`` unread bytes before writes wait."""
+    """Return two connected ends.
+
+    Args:
+        capacity: Bytes that each end holds unread before writes to it wait.
+    """
     there, back = _Flow(capacity), _Flow(capacity)
     return MemoryConnection(back, there), MemoryConnection(there, back)
 
 
 class _Flow:
-    """The bytes on their way in one direction, and what both ends have said about it."""
+    """The bytes on their way in one direction, and the state of both of its ends."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
@@ -40,13 +45,20 @@ class _Flow:
         self.reader = _Side()
         self.writer = _Side()
 
-    def wait(self, side: _Side) -> None:
-        """Wait for a change. Raises ClosedError, TimeoutError. Needs ``changed``."""
+    def wait(self, side: _Side, until: float | None = None) -> None:
+        """Wait for a change, until then at most. Needs ``changed``."""
         left = self.check(side)
+        if until is not None:
+            left = min(threading.TIMEOUT_MAX if left is None else left, until - time.monotonic())
         self.changed.wait(left)
 
     def check(self, side: _Side) -> float | None:
-        """Return the seconds left to the side's deadline; raise if there are none."""
+        """Return the seconds left to the side's deadline.
+
+        Raises:
+            ClosedError: The side has been closed.
+            TimeoutError: No time is left.
+        """
         if side.closed:
             raise ClosedError
         if side.deadline is None:
@@ -59,13 +71,15 @@ class _Flow:
 
 class _Side:
     def __init__(self) -> None:
-        self.turn = threading.Lock()  # one read at a time; one write at a time
+        self.lock = CallLock()  # one read at a time; one write at a time
         self.deadline: float | None = None
         self.closed = False
         self.shut = False  # nothing more will be written
 
 
 class MemoryConnection(base.Connection):
+    """One end of a pair. Made by ``memory_pair``."""
+
     def __init__(self, incoming: _Flow, outgoing: _Flow) -> None:
         self._incoming = incoming
         self._outgoing = outgoing
@@ -73,11 +87,11 @@ class MemoryConnection(base.Connection):
     def read(self, size: int | None = -1, /) -> bytes:
         if size is None or size < 0:
             return self.readall()
-        with self._incoming.reader.turn:
+        with self._incoming.reader.lock.call():
             return self._take(size)
 
     def readall(self) -> bytes:
-        with self._incoming.reader.turn:
+        with self._incoming.reader.lock.call():
             got = bytearray()
             try:
                 while part := self._take(self._incoming.capacity):
@@ -89,10 +103,27 @@ class MemoryConnection(base.Connection):
             return bytes(got)
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
-        view = memoryview(buffer).cast("B")
-        data = self.read(len(view))
-        view[: len(data)] = data
-        return len(data)
+        with memoryview(buffer) as view:
+            if view.readonly:
+                raise TypeError("readinto() needs a buffer that can be written to")
+            data = self.read(view.nbytes)
+            if view.nbytes:  # an empty one of several dimensions cannot be cast
+                with view.cast("B") as flat:
+                    flat[: len(data)] = data
+            return len(data)
+
+    def wait_readable(self, timeout: float | None = None) -> bool:
+        timeout = base.duration(timeout)
+        until = None if timeout is None else time.monotonic() + timeout
+        flow = self._incoming
+        with flow.reader.lock.call(), flow.changed:
+            flow.check(flow.reader)
+            while not flow.data and not flow.writer.shut:
+                if until is not None and time.monotonic() >= until:
+                    return False
+                flow.wait(flow.reader, until)
+            flow.check(flow.reader)
+            return True
 
     def _take(self, size: int) -> bytes:
         flow = self._incoming
@@ -106,15 +137,24 @@ class MemoryConnection(base.Connection):
             return data
 
     def write(self, data: ReadableBuffer, /) -> int:
-        view = memoryview(data).cast("B")
+        with memoryview(data) as view:
+            if not view.nbytes:  # an empty one of several dimensions cannot be cast
+                return self._write_all(view)
+            with view.cast("B") as flat:
+                return self._write_all(flat)
+
+    def _write_all(self, view: memoryview) -> int:
         flow, sent = self._outgoing, 0
-        with flow.writer.turn:
+        with flow.writer.lock.call():
             try:
                 with flow.changed:
                     self._check_write()
-                    while sent < len(view):
-                        sent += self._put(view[sent:])
-            except OSError as error:
+                    while sent < view.nbytes:
+                        room = self._await_room()
+                        flow.data += view[sent : sent + room]  # unnamed: a traceback would keep it
+                        sent = min(sent + room, view.nbytes)
+                        flow.changed.notify_all()
+            except BaseException as error:
                 error.characters_written = sent  # type: ignore[attr-defined]
                 raise
         return sent
@@ -125,29 +165,26 @@ class MemoryConnection(base.Connection):
         if flow.writer.shut:
             raise ClosedError("connection's write side")
 
-    def _put(self, view: memoryview) -> int:
-        """Hand over what there is room for, perhaps nothing after a wait."""
+    def _await_room(self) -> int:
+        """Return for how many bytes there is room, once there is any."""
         flow = self._outgoing
-        if flow.reader.closed:
-            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
-        room = flow.capacity - len(flow.data)
-        if room <= 0:
+        while True:
+            if flow.reader.closed:
+                raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+            flow.check(flow.writer)
+            if (room := flow.capacity - len(flow.data)) > 0:
+                return room
             flow.wait(flow.writer)
-            return 0
-        part = view[:room]
-        flow.data += part
-        flow.changed.notify_all()
-        return len(part)
 
     def close_write(self) -> None:
         flow = self._outgoing
-        with flow.writer.turn, flow.changed:
+        with flow.writer.lock.call(), flow.changed:
             flow.check(flow.writer)
             flow.writer.shut = True
             flow.changed.notify_all()
 
     def has_gone(self) -> bool:
-        return self._outgoing.reader.closed
+        return self.closed or self._outgoing.reader.closed
 
     def flush(self) -> None:
         with self._outgoing.changed:

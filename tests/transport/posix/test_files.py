@@ -204,10 +204,10 @@ def test_b38_a_reclaimer_that_dawdles_removes_no_live_socket(
     # Held up between "it is stale" and removing it: the other must not get to listen meanwhile.
     make_stale(path)
     judged, other_is_here, go_on = threading.Event(), threading.Event(), threading.Event()
-    is_served, locked = unix_files.is_served, unix_files._locked
+    probe, locked = unix_files.probe, unix_files._locked
 
-    def judge_and_dawdle(path: str) -> bool:
-        verdict = is_served(path)
+    def judge_and_dawdle(path: str) -> int:
+        verdict = probe(path)
         if not judged.is_set():
             judged.set()
             go_on.wait(60)
@@ -218,7 +218,7 @@ def test_b38_a_reclaimer_that_dawdles_removes_no_live_socket(
             other_is_here.set()
         return locked(descriptor)
 
-    monkeypatch.setattr(unix_files, "is_served", judge_and_dawdle)
+    monkeypatch.setattr(unix_files, "probe", judge_and_dawdle)
     monkeypatch.setattr(unix_files, "_locked", tell_and_lock)
     first = threads.submit(npipe.listen, path)
     assert judged.wait(60)
@@ -241,43 +241,45 @@ def test_b38_a_lock_that_lost_its_name_is_no_lock(
     def lock_late(descriptor: int) -> bool:
         opened.append(descriptor)
         if len(opened) == 1:
-            os.unlink(path + ".lock")
+            os.unlink(unix_files.lock_path(path))
         return locked(descriptor)
 
     monkeypatch.setattr(unix_files, "_locked", lock_late)
-    with unix_files._lock(path + ".lock", 10):
+    with unix_files._lock(path, 10):
         assert len(opened) == 2
-        assert os.fstat(opened[1]).st_ino == os.lstat(path + ".lock").st_ino
+        assert os.fstat(opened[1]).st_ino == os.lstat(unix_files.lock_path(path)).st_ino
 
 
 def test_a_lock_file_left_by_a_crash_is_no_obstacle(path: str, directory: str) -> None:
-    with open(path + ".lock", "w"):
+    with open(unix_files.lock_path(path), "w"):
         pass
     with npipe.listen(path):
         assert os.listdir(directory) == ["s"]
 
 
 def test_a_file_that_only_has_the_name_of_a_lock_is_kept(path: str, directory: str) -> None:
-    with open(path + ".lock", "w") as file:
+    with open(unix_files.lock_path(path), "w") as file:
         file.write("precious")
     npipe.listen(path).close()
-    with open(path + ".lock") as file:
+    with open(unix_files.lock_path(path)) as file:
         assert file.read() == "precious"
 
 
 def test_a_lock_that_is_never_given_up_is_told(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unix_files, "LOCK_PATIENCE", 0.05)
-    with open(path + ".lock", "w") as other:
+    with open(unix_files.lock_path(path), "w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
-        with pytest.raises(TimeoutError, match=r"held this lock for too long.*s\.lock"):
+        with pytest.raises(
+            TimeoutError, match=r"another process has been taking this address.*/s'"
+        ):
             npipe.listen(path)
     assert not os.path.lexists(path)
 
 
 def test_a_caller_with_no_patience_is_told_at_once(path: str) -> None:
-    with open(path + ".lock", "w") as other:
+    with open(unix_files.lock_path(path), "w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
-        with pytest.raises(TimeoutError, match="held this lock"):
+        with pytest.raises(TimeoutError, match="another process has been taking this address"):
             posix.bind(parse(path), patience=0)
     bound = posix.bind(parse(path), patience=0)
     bound.release()
@@ -311,10 +313,10 @@ def test_b38_no_other_file_is_opened_to_everyone(
 
 
 def test_a_lock_is_not_taken_through_a_link(path: str, directory: str) -> None:
-    os.symlink("elsewhere", path + ".lock")
+    os.symlink("elsewhere", unix_files.lock_path(path))
     with pytest.raises(OSError):
         npipe.listen(path)
-    assert os.listdir(directory) == ["s.lock"]
+    assert os.listdir(directory) == [".s.npipe-lock"]
 
 
 def test_b38_close_removes_only_what_is_still_ours(path: str, directory: str) -> None:

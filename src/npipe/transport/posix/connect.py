@@ -22,8 +22,13 @@ from npipe.security import PeerIdentity, peer_is_user
 from npipe.transport import base
 from npipe.transport.connecting import Attempts
 from npipe.transport.posix.connection import PosixConnection, peer_of, prepare_socket
-from npipe.transport.posix.files import BoundSocket, check_runtime_directory, is_served
+from npipe.transport.posix.files import (
+    BoundSocket,
+    check_runtime_directory,
+    is_in_runtime_directory,
+)
 from npipe.transport.posix.listener import PosixListener, admits, bind, check_size, listen
+from npipe.transport.posix.served import is_bound_abstract, is_served
 
 __all__ = [
     "NOT_YET",
@@ -45,7 +50,6 @@ __all__ = [
 
 NOT_YET = "no server accepted the connection"  # completed by "within N s"
 _REFUSES_WHEN_BUSY = sys.platform != "linux"
-_ACCEPTS = 1 << 16  # __SO_ACCEPTCON among the flags of /proc/net/unix: it listens
 _IMPERSONATION = ("anonymous", "identification", "impersonation", "delegation")
 Verifier = str | Callable[[PeerIdentity], object] | None
 
@@ -138,7 +142,7 @@ def verify(sock: socket.socket, address: Address, verify_server: Verifier) -> No
 def exists(address: Address) -> bool:
     """Say whether something is served at ``address``, without connecting to it."""
     if address.kind == "abstract":
-        return _is_bound_abstract(address.path)
+        return is_bound_abstract(address.path)
     if address.kind == "pipe":
         return False
     try:
@@ -168,20 +172,6 @@ def _is_served_socket(entry: os.DirEntry[str]) -> bool:
     return is_socket and is_served(entry.path)
 
 
-def _is_bound_abstract(name: str) -> bool:
-    """Look into the kernel's list; to try the name would be to connect, or to squat on it.
-
-    Connections that a server accepted are in it under its name too, also when it has gone.
-    """
-    wanted = b"@" + os.fsencode(name)
-    with open("/proc/net/unix", "rb") as table:
-        next(table)  # the headings: Num RefCount Protocol Flags Type St Inode Path
-        lines = (line.rstrip(b"\n").split(None, 7) for line in table)
-        return any(
-            len(line) == 8 and line[7] == wanted and int(line[3], 16) & _ACCEPTS for line in lines
-        )
-
-
 def _is_other_file(address: Address) -> bool:
     """Say whether a file that will never be a socket stands at the address."""
     if address.kind == "abstract":
@@ -202,5 +192,15 @@ def _explained(code: int, address: Address) -> OSError:
     }.get(code)
     if code == errno.ECONNREFUSED and _is_other_file(address):
         why = "this file is no socket"
+    if code == errno.ENOENT and address.kind == "unix" and is_in_runtime_directory(address.path):
+        why = f"{why}. Not looked at: {_other_runtime_directory()}"
     text = os.strerror(code)
     return OSError(code, f"{text}: {why}" if why else text, str(address))
+
+
+def _other_runtime_directory() -> str:
+    """Return where a server would be that has the other setting of $XDG_RUNTIME_DIR."""
+    if os.environ.get("XDG_RUNTIME_DIR", "").startswith("/"):
+        without = {name: value for name, value in os.environ.items() if name != "XDG_RUNTIME_DIR"}
+        return f"{runtime_directory(without)}, where servers without XDG_RUNTIME_DIR are"
+    return f"/run/user/{os.geteuid()}/npipe, where servers with XDG_RUNTIME_DIR are"

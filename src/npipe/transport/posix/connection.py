@@ -193,11 +193,12 @@ class PosixConnection(base.Connection):
                 raise writing.reentered()
             if writing.closed or self._write_shut or self._sending:
                 self._require_writable()
-            return self._send(data, _SEND_FLAGS)
-        except BlockingIOError:
-            return 0
-        except OSError as error:
-            raise _counted(_explained(error), 0) from None
+            try:
+                return self._send(data, _SEND_FLAGS)
+            except BlockingIOError:
+                return 0
+            except OSError as error:
+                raise _counted(_explained(error), 0) from None
         finally:
             writing.lock.release()
             if writing.closed:

@@ -4,8 +4,9 @@ Everything that touches the file system for a socket is here, and nothing else i
 
 * A socket is never visible with a wider mode than was asked for, not for an instant.
 * Only a socket that no process has bound is stale, and only a stale socket is ever replaced.
-* Between asking whether it is stale and listening on the new one, ``PATH.lock`` is held, so that
-  of two servers starting at once neither removes the other's socket.
+* Between asking whether it is stale and listening on the new one, a lock file beside it is held,
+  so that of two servers starting at once neither removes the other's socket. Its name is hidden
+  and long, so that it is no name of a socket.
 * What is removed at the end is the file that was made at the start, and no other of its name.
 """
 
@@ -26,11 +27,18 @@ from collections.abc import Iterator
 assert sys.platform != "win32"  # mypy then skips the rest there
 
 from npipe.address import Address, runtime_directory
+from npipe.transport.posix.served import probe, server_pid
 
-__all__ = ["BoundSocket", "bind", "check_runtime_directory", "is_served"]
+__all__ = ["BoundSocket", "bind", "check_runtime_directory", "is_in_runtime_directory"]
 
 LOCK_PATIENCE = 10.0  # seconds; the lock is held for microseconds, unless someone means harm
-_umask_lock = threading.Lock()  # the umask is one for the whole process, and so is its lock
+# The umask is one for the whole process, and so is its lock. A forked child must find it free.
+_umask_lock = threading.RLock()
+os.register_at_fork(
+    before=_umask_lock.acquire,
+    after_in_parent=_umask_lock.release,
+    after_in_child=_umask_lock.release,
+)
 
 
 class BoundSocket:
@@ -70,9 +78,11 @@ class BoundSocket:
         While the socket is open its inode cannot be used again, so device and inode tell. A
         child process that inherited the listener has nothing to remove.
         """
+        if self._file is None or self._file[3] != os.getpid():
+            return  # before the lock: in a forked child a thread of the parent may have it
         with self._guard:
             claimed, self._file = self._file, None
-            if claimed is None or claimed[3] != os.getpid():
+            if claimed is None:
                 return
             path, device, inode, _ = claimed
             with contextlib.suppress(OSError):  # gone, or no longer ours to remove: so be it
@@ -98,8 +108,9 @@ def bind(
             _bind_abstract(sock, address)
             sock.listen(backlog)
             return bound
+        _check_access(address.path, mode)
         check_runtime_directory(address.path, create=True)
-        with _lock(address.path + ".lock", LOCK_PATIENCE if patience is None else patience):
+        with _lock(address.path, LOCK_PATIENCE if patience is None else patience):
             _make_way(address.path)
             bind_file(sock, address.path, mode)
             bound.claim()
@@ -135,8 +146,16 @@ def bind_file(
                     os.umask(before)
     except OSError as error:
         raise _named(error, path) from None
-    if stat.S_IMODE(os.lstat(path).st_mode) != mode:
-        _widen(path, mode)
+    try:
+        if stat.S_IMODE(os.lstat(path).st_mode) != mode:
+            _widen(path, mode)
+        if (found := stat.S_IMODE(os.lstat(path).st_mode)) != mode:
+            text = f"this file system gave the socket the mode {found:#o} instead of {mode:#o}"
+            raise OSError(errno.ENOTSUP, text, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        raise
 
 
 def _widen(path: str, mode: int) -> None:
@@ -153,35 +172,30 @@ def _widen(path: str, mode: int) -> None:
             text = "something else was put in the place of the socket just made"
             raise FileExistsError(errno.EEXIST, text, path)
         os.chmod(f"/proc/self/fd/{descriptor}", mode)
+    except FileNotFoundError:
+        text = f"giving a socket the mode {mode:#o} with this umask needs /proc, which is missing"
+        raise OSError(errno.ENOTSUP, text, path) from None
     finally:
         os.close(descriptor)
 
 
-def is_served(path: str) -> bool:
-    """Say whether a process has a socket bound to the file, without connecting to it.
-
-    A datagram socket is refused by a dead file with ECONNREFUSED and by a live stream socket with
-    EPROTOTYPE, so the server never notices; nor can its full backlog be taken for death. A file
-    that may not be asked counts as served.
-    """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
-        probe.setblocking(False)
-        error = probe.connect_ex(path)
-    return error not in (errno.ECONNREFUSED, errno.ENOENT, errno.ENOTDIR)
+def is_in_runtime_directory(path: str) -> bool:
+    """Return whether ``path`` is in the directory of bare names."""
+    return os.path.dirname(path) == runtime_directory()
 
 
 def check_runtime_directory(path: str, *, create: bool = False) -> None:
     """If ``path`` is in the directory of bare names, make sure that the directory is safe.
 
-    Raises PermissionError if it is not a directory of this user's own that is shut to others:
-    whoever made it could put their own sockets there.
+    Raises:
+        PermissionError: It is not a directory of this user's own that is shut to others. Other
+            users could put their sockets there.
     """
-    directory = runtime_directory()
-    if os.path.dirname(path) != directory:
+    if not is_in_runtime_directory(path):
         return
+    directory = runtime_directory()
     if create:
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(directory, 0o700)
+        _make_runtime_directory(directory)
     try:
         found = os.lstat(directory)
     except FileNotFoundError:
@@ -198,6 +212,37 @@ def check_runtime_directory(path: str, *, create: bool = False) -> None:
         raise PermissionError(errno.EACCES, text)
 
 
+def _make_runtime_directory(directory: str) -> None:
+    """Make the directory, but not in another user's ``$XDG_RUNTIME_DIR``.
+
+    There (sudo keeps the variable) it would be in the way of that user.
+    """
+    parent = os.path.dirname(directory)
+    if os.path.basename(directory) == "npipe":  # else it is below the temporary directory
+        try:
+            owner = os.stat(parent).st_uid
+        except FileNotFoundError:
+            text = f"$XDG_RUNTIME_DIR names {parent}, which does not exist: make it, or unset it"
+            raise FileNotFoundError(errno.ENOENT, text) from None
+        if owner != os.geteuid():
+            text = (
+                f"$XDG_RUNTIME_DIR names {parent}, which belongs to uid {owner}, and this process "
+                f"runs as uid {os.geteuid()}: unset it, or give a path"
+            )
+            raise PermissionError(errno.EACCES, text)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(directory, 0o700)
+
+
+def _check_access(path: str, mode: int) -> None:
+    """Refuse to admit others where they cannot get in."""
+    if mode & 0o077 and is_in_runtime_directory(path):
+        raise ValueError(
+            f"this access ({mode:#o}) admits other users, but a bare name stands in "
+            f"{runtime_directory()}, which only its owner may enter: give a path"
+        )
+
+
 def _make_way(path: str) -> None:
     """Remove a stale socket; raise if anything else stands there. Needs the lock."""
     try:
@@ -207,21 +252,19 @@ def _make_way(path: str) -> None:
     if not stat.S_ISSOCK(found.st_mode):
         text = "a file that is no socket is in the way; it was left alone"
         raise FileExistsError(errno.EEXIST, text, path)
-    if is_served(path):
+    answer = probe(path)
+    if answer in (errno.EACCES, errno.EPERM):
+        text = f"a socket of uid {found.st_uid} stands there, and this user may not ask it"
+        raise PermissionError(answer, f"{os.strerror(answer)}: {text}", path)
+    if answer not in (errno.ECONNREFUSED, errno.ENOENT):
         raise _in_use(path)
     os.unlink(path)
 
 
 def _in_use(path: str) -> OSError:
-    who = ""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asker, contextlib.suppress(OSError):
-        from npipe.transport.posix.connection import peer_of
-
-        asker.setblocking(False)
-        asker.connect(path if not path.startswith("@") else "\0" + path[1:])
-        pid = peer_of(asker).pid
-        who = f" by process {pid}" if pid else ""
-    text = f"{os.strerror(errno.EADDRINUSE)}: it is served already{who}"
+    pid = server_pid(path)
+    by = f" by process {pid}" if pid else ""
+    text = f"{os.strerror(errno.EADDRINUSE)}: it is served already{by}"
     return OSError(errno.EADDRINUSE, text, path)
 
 
@@ -234,39 +277,71 @@ def _bind_abstract(sock: socket.socket, address: Address) -> None:
         raise _named(error, str(address)) from None
 
 
+def lock_path(path: str) -> str:
+    """Return the path of the lock file of the socket at ``path``."""
+    directory, name = os.path.split(path)
+    return os.path.join(directory, f".{name}.npipe-lock")
+
+
 @contextlib.contextmanager
 def _lock(path: str, patience: float) -> Iterator[None]:
-    """Hold the lock file at ``path``; leave no file behind."""
-    descriptor = _take_lock(path, patience)
+    """Hold the lock of the socket at ``path``; leave no file behind.
+
+    Errors name the socket, and the lock file only where that is what is in the way.
+    """
+    lock = lock_path(path)
+    descriptor = _take_lock(path, lock, patience)
     try:
         yield
     finally:
-        # While it is still held: whoever waits for it then finds that it has lost its name. A
-        # file with something in it is not one of ours, but somebody's that happens to have the
-        # name: it does as a lock, and stays.
-        with contextlib.suppress(OSError):
-            found = os.fstat(descriptor)
-            if stat.S_ISREG(found.st_mode) and not found.st_size:
-                os.unlink(path)
-        os.close(descriptor)
+        _drop_lock(descriptor, lock)
 
 
-def _take_lock(path: str, patience: float) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+def _drop_lock(descriptor: int, lock: str) -> None:
+    # While it is still held: a process that waits for it then finds that it has lost its name. A
+    # file with something in it is not one of ours: it does as a lock, and stays.
+    with contextlib.suppress(OSError):
+        found = os.fstat(descriptor)
+        if stat.S_ISREG(found.st_mode) and not found.st_size:
+            os.unlink(lock)
+    os.close(descriptor)
+
+
+def _take_lock(path: str, lock: str, patience: float) -> int:
+    """Return the descriptor of the lock file, locked."""
     give_up = time.monotonic() + patience
     while True:
-        descriptor = os.open(path, flags, 0o600)
+        descriptor = _open_lock(path, lock)
         try:
-            if _locked(descriptor) and _same_file(descriptor, path):
+            if _locked(descriptor) and _same_file(descriptor, lock):
                 return descriptor
+        except OSError as error:
+            _drop_lock(descriptor, lock)
+            code = error.errno or errno.EIO
+            text = "this file system has no file locks (flock): choose another directory"
+            raise OSError(code, f"{os.strerror(code)}: {text}", path) from None
         except BaseException:
             os.close(descriptor)
             raise
         os.close(descriptor)
         if time.monotonic() >= give_up:
-            text = "another process has held this lock for too long; remove it if none should"
+            text = "another process has been taking this address for too long"
             raise TimeoutError(errno.ETIMEDOUT, text, path)
         time.sleep(0.005)
+
+
+def _open_lock(path: str, lock: str) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    try:
+        return os.open(lock, flags, 0o600)
+    except OSError as error:
+        code = error.errno or errno.EIO
+        why = f"{os.strerror(code)}: no lock can be made beside the socket"
+        if os.path.lexists(lock):
+            why = f"{os.strerror(code)}: {lock} is in the way"
+        elif code == errno.ENOENT:
+            why = f"{os.strerror(code)}: the directory does not exist"
+        raise OSError(code, why, path) from None
 
 
 def _locked(descriptor: int) -> bool:

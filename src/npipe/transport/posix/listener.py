@@ -107,18 +107,18 @@ def check_size(buffer_size: int) -> None:
 class PosixListener(base.Listener[PosixConnection]):
     """A listening Unix socket. Made by ``listen`` or ``adopt``."""
 
-    def __init__(self, bound: BoundSocket, mode: str = "rw", *, unblock: bool = False) -> None:
+    def __init__(self, bound: BoundSocket, mode: str = "rw", *, adopted: bool = False) -> None:
         """Own the socket, unless this raises.
 
         Args:
-            bound: The socket and the claim on its file. Nothing about it is changed: it must be
-                non-blocking.
+            bound: The socket and the claim on its file.
             mode: The mode of the connections accepted.
-            unblock: Make the socket a blocking one when it is closed.
+            adopted: Other programs use the socket, too: leave it as it was when it is closed.
         """
         self._bound = bound
         self._mode = mode
-        self._adopted = unblock
+        self._adopted = adopted
+        unblock = adopted and os.get_blocking(bound.socket.fileno())
         self._socket = SharedSocket(bound.socket, (POLLIN,), "listener", unblock=unblock)
         (self._direction,) = self._socket.directions
         with contextlib.suppress(OSError):  # later there may be no descriptor left for a waker
@@ -126,23 +126,19 @@ class PosixListener(base.Listener[PosixConnection]):
 
     @classmethod
     def adopt(cls, handle: int, address: Address) -> PosixListener:
-        blocking = os.get_blocking(handle)
         sock = adopted_socket(handle, listening=True)
         try:
-            # No flag makes a single accept() non-blocking, as MSG_DONTWAIT does for the rest.
-            sock.setblocking(False)
-            return cls(BoundSocket(sock, address, mode_for("owner")), unblock=blocking)
+            return cls(BoundSocket(sock, address, mode_for("owner")), adopted=True)
         except BaseException:
             sock.detach()
-            os.set_blocking(handle, blocking)
             raise
 
     def share(self) -> PosixListener:
         with self._socket.in_use():
             sock = self._bound.socket.dup()
         try:
-            sock.setblocking(False)
-            return PosixListener(BoundSocket(sock, self.address, self._bound.mode), self._mode)
+            bound = BoundSocket(sock, self.address, self._bound.mode)
+            return PosixListener(bound, self._mode, adopted=self._adopted)
         except BaseException:
             sock.close()
             raise
@@ -210,7 +206,8 @@ class PosixListener(base.Listener[PosixConnection]):
         accepting, backoff = self._direction, accept_backoff()
         while not accepting.closed:
             try:
-                if self._adopted:  # another program may have made it a blocking one again
+                # No flag makes a single accept() non-blocking, as MSG_DONTWAIT does for the rest.
+                if self._adopted:  # and another program may make it a blocking one again
                     self._bound.socket.setblocking(False)
                 sock, _ = self._bound.socket.accept()
             except BlockingIOError:

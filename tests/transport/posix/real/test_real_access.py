@@ -95,10 +95,12 @@ def test_b34_a_strangers_server_is_refused(open_path: str, directory: str) -> No
         os.close(go)
 
 
-def test_a_strangers_listen_says_in_use_and_touches_nothing(open_path: str, directory: str) -> None:
+def test_t20_a_strangers_listen_says_whose_it_is_and_touches_nothing(
+    open_path: str, directory: str
+) -> None:
     os.chmod(directory, 0o1777)
     with npipe.listen(open_path):
-        assert as_user(STRANGER, lambda: npipe.listen(open_path)) == "OSError"
+        assert as_user(STRANGER, lambda: npipe.listen(open_path)) == "PermissionError"
         assert sorted(os.listdir(directory)) == ["s"]
 
 

@@ -1,0 +1,40 @@
+"""npipe.transport.memory: what the conformance suite does not ask of the pair in memory."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from npipe.errors import ClosedError
+from npipe.transport.memory import memory_pair
+
+
+def test_wait_readable_tells_what_a_read_would_find() -> None:
+    ours, theirs = memory_pair()
+    assert not ours.wait_readable(0)
+    assert not ours.wait_readable(0.01)
+    theirs.write(b"x")
+    assert ours.wait_readable(0)
+    assert ours.read(9) == b"x"
+    ours.set_read_deadline(time.monotonic() + 0.01)
+    with pytest.raises(TimeoutError):
+        ours.wait_readable()
+    ours.set_read_deadline(None)
+    theirs.close()
+    assert ours.wait_readable()
+    assert not ours.has_gone() or ours.read(1) == b""
+    ours.close()
+    with pytest.raises(ClosedError):
+        ours.wait_readable(0)
+
+
+def test_a_pair_holds_as_much_as_it_is_told_to() -> None:
+    ours, theirs = memory_pair(10)
+    ours.set_write_deadline(time.monotonic() + 0.01)
+    with pytest.raises(TimeoutError) as cut:
+        ours.write(bytes(25))
+    assert cut.value.characters_written == 10  # type: ignore[attr-defined]
+    assert theirs.read(100) == bytes(10)
+    ours.close()
+    theirs.close()
