@@ -5,6 +5,7 @@
     python dev.py pythons  run the tests of transports and asyncio on each other Python found
     python dev.py peers    install what `test` installs first: programs to talk to
     python dev.py lint     run ruff, mypy for three systems, the import contracts and the checks
+    python dev.py packages build the source distribution and the wheel into dist, reproducibly
     python dev.py docs     build the documentation into build/docs; a warning is an error
     python dev.py bench    measure npipe and its peers side by side
     python dev.py clean    remove all that these commands made
@@ -28,6 +29,7 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 PACKAGES = (".[console,ethereum,integrations,smb]",)
 GROUPS = ("test", "peers", "integrations", "lint", "docs")
+ACTIONLINT = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12"
 MADE = (
     *(".venv", ".wine", ".peers", ".test-results", "build", "dist"),
     *(".pytest_cache", ".mypy_cache", ".ruff_cache", ".import_linter_cache", ".hypothesis"),
@@ -100,6 +102,23 @@ def lint(_arguments: Sequence[str]) -> None:
     tools = sorted(path.relative_to(ROOT) for path in (ROOT / "tools").glob("*.py"))
     module("mypy", *tools, "dev.py", MYPYPATH="tools")
     python("-c", "from importlinter.cli import lint_imports_command as main; main()")
+    actionlint()
+
+
+def actionlint() -> None:
+    """Check the workflows, where Go is installed to build the checker."""
+    if shutil.which("go") is None:
+        print("the workflows are not checked: that needs Go")
+        return
+    workflows = sorted(map(str, (ROOT / ".github" / "workflows").glob("*.yml")))
+    status = subprocess.call(["go", "run", ACTIONLINT, *workflows], cwd=ROOT)
+    if status:
+        sys.exit(status)
+
+
+def packages(arguments: Sequence[str]) -> None:
+    """Build the packages twice and require the same bytes."""
+    python("tools/packages.py", *arguments)
 
 
 def docs(arguments: Sequence[str]) -> None:
@@ -130,7 +149,8 @@ def clean(_arguments: Sequence[str]) -> None:
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
-    command.__name__: command for command in (run, test, pythons, peers, lint, docs, bench, clean)
+    command.__name__: command
+    for command in (run, test, pythons, peers, lint, packages, docs, bench, clean)
 }
 
 
