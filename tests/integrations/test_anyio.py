@@ -190,6 +190,22 @@ def test_connecting(address: str, run: Run) -> None:
     run(main)
 
 
+def test_a_cancelled_accept(address: str, run: Run) -> None:
+    async def main() -> None:
+        async with await listen(address) as listener:
+            for _ in range(5):
+                with anyio.move_on_after(0.005) as scope:
+                    await listener.accept()
+                assert scope.cancelled_caught
+            async with await connect(address, timeout=PATIENCE) as stream:
+                server = await listener.accept()
+                await stream.send(b"x")
+                assert await server.receive() == b"x"
+                await server.aclose()
+
+    run(main)
+
+
 def test_more_streams_than_worker_threads(address: str, run: Run) -> None:
     """40 receives that wait would use up anyio's common limit, and deadlock all others."""
 

@@ -38,6 +38,9 @@ POSIX = pytest.mark.skipif(WINDOWS, reason="what it talks to is not installed fo
 SERVERS: dict[str, Callable[[Path], Server]] = {}
 CLIENTS: dict[str, Callable[[], None]] = {}
 POSIX_ONLY = {"ssh_agent", "gpg_agent", "mysql", "mpv", "qemu", "nvim"}
+pytestmark = pytest.mark.skipif(
+    WINDOWS, reason="file by file the same is tested; to start each program takes minutes on Wine"
+)
 
 
 def examples(kinds: Any) -> Iterator[Any]:

@@ -140,6 +140,17 @@ def test_fileno(pair: Any) -> None:
     assert client.fileno() == -1
 
 
+def test_detach(pair: Any) -> None:
+    client, server = pair
+    address = client.connection.remote_address
+    with npipe.Connection.adopt(client.detach(), address) as taken:
+        taken.write(b"x")
+        assert server.read(1) == b"x"
+    client.close()
+    with pytest.raises(OSError):
+        client.recv(1)
+
+
 def test_http_client(address: str, serve: Callable[..., Any]) -> None:
     with serve(address):
         connection = http.client.HTTPConnection("shop")

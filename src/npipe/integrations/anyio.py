@@ -139,16 +139,24 @@ class PipeListener(SocketListener):
 
     def __init__(self, listener: npipe.Listener[npipe.Connection]) -> None:
         self._listener = listener
+        self._limiter = anyio.CapacityLimiter(1)
+        self._accepting = anyio.ResourceGuard("accepting from")
 
     async def accept(self) -> PipeStream:
         """Return the next client's stream."""
-        while True:
-            try:
-                return PipeStream(await _shielded(lambda: self._listener.accept(TURN)))
-            except TimeoutError:
-                pass
-            except ClosedError as error:
-                raise anyio.ClosedResourceError from error
+
+        def accept() -> None:
+            accepted.append(self._listener.accept())
+
+        accepted: list[npipe.Connection] = []
+        try:
+            with self._accepting:
+                await _cancellable(accept, self._listener.set_deadline, self._limiter)
+        except BaseException:
+            for connection in accepted:  # it came as the accept was cancelled
+                connection.close()
+            raise
+        return PipeStream(accepted[0])
 
     async def serve(
         self, handler: Callable[[PipeStream], Any], task_group: TaskGroup | None = None

@@ -183,6 +183,11 @@ class PipeSocket:
         except ClosedError:
             return -1
 
+    def detach(self) -> int:
+        """Give the descriptor (on Windows the handle) away, and count as closed."""
+        self._closed = True
+        return self._connection.detach()
+
     def getpeername(self) -> str:
         return str(self._connection.remote_address)
 
