@@ -45,9 +45,10 @@ class Anvil(Evm):
     def add_balance(self, address: Address, balance: Quantity) -> None:
         """Give an account more money, in wei."""
         account, more = to_bytes(address), to_int(balance)
-        self._node.chain.alter(
-            lambda state: state.set_balance(account, state.get_balance(account) + more)
-        )
+        before = self._node.chain.state().get_balance(account)
+        if before + more >= 2**256:
+            raise ChainError("a balance is below 2**256 wei")
+        self._node.chain.alter(lambda state: state.set_balance(account, before + more))
 
     @on_worker(writes=True)
     def impersonate_account(self, address: Address) -> None:

@@ -70,10 +70,7 @@ class EthFilters:
         if criteria.from_block is not None and criteria.to_block is not None:
             _check_range(self._number(criteria.from_block), self._number(criteria.to_block))
 
-        def select(event: Event) -> list[Any]:
-            return list(wanted.in_block(event.mined)) if isinstance(event, NewBlock) else []
-
-        return self._add(_Filter(select, criteria))
+        return self._add(_Filter(wanted.in_event, criteria))
 
     @on_worker
     def new_block_filter(self) -> str:

@@ -51,8 +51,14 @@ class EthSubscriptions:
         """The logs of new blocks that have a wanted address and wanted topics."""
         wanted = Wanted(criteria or LogCriteria())
 
-        def select(event: Event) -> Iterable[dict[str, Any]]:
-            return wanted.in_block(event.mined) if isinstance(event, NewBlock) else ()
+        return self._stream(context, wanted.in_event)
+
+    @subscription(name="syncing")
+    def syncing(self, context: Context) -> Iterator[bool]:
+        """Send nothing: geth sends a message when it begins or ends to catch up with others."""
+
+        def select(event: Event) -> Iterable[bool]:
+            return ()
 
         return self._stream(context, select)
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from eth_hash.auto import keccak
 
+from npipe.errors import InvalidParams
 from npipe.ethereum.chain import encode as shapes
 from npipe.ethereum.chain import transactions
+from npipe.ethereum.chain.typed_data import typed_data_hash
 from npipe.ethereum.errors import ChainError
 from npipe.ethereum.node.node import NOBODY, Node
 from npipe.ethereum.node.worker import CooperativeJob, on_worker
 from npipe.ethereum.values.types import Address, Data, TransactionRequest, data, to_bytes, to_int
+from npipe.rpc.service.api import method
 from npipe.rpc.service.context import Context
 
 __all__ = ["EthTransactions"]
@@ -76,6 +80,21 @@ class EthTransactions:
         """Sign a message of a person's (EIP-191) with an account whose key is held here."""
         return self._node.account(to_bytes(address)).sign(to_bytes(message))
 
+    @method(name="signTypedData_v4")
+    @on_worker
+    def sign_typed_data_v4(self, address: Address, typed_data: dict[str, Any] | str) -> str:
+        """Sign structured data (EIP-712) with an account whose key is held here.
+
+        Returns the signature, 65 bytes in hex. ``typed_data`` is an object with types,
+        primaryType, domain and message, or the text of one.
+        """
+        return self._node.account(to_bytes(address)).sign_hash(typed_data_hash(_object(typed_data)))
+
+    @on_worker
+    def sign_typed_data(self, address: Address, typed_data: dict[str, Any] | str) -> str:
+        """Do as eth_signTypedData_v4 does, under the name that hardhat and ethers know, too."""
+        return self._node.account(to_bytes(address)).sign_hash(typed_data_hash(_object(typed_data)))
+
     @on_worker
     def resend(
         self,
@@ -104,3 +123,12 @@ class EthTransactions:
             for item in self._node.pool.pending(state)
             if item.sender in self._node.accounts
         ]
+
+
+def _object(typed_data: dict[str, Any] | str) -> dict[str, Any]:
+    if isinstance(typed_data, str):
+        try:
+            return msgspec.json.decode(typed_data, type=dict[str, Any])
+        except (msgspec.DecodeError, RecursionError):
+            raise InvalidParams("the typed data is no JSON object") from None
+    return typed_data

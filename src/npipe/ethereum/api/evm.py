@@ -79,7 +79,7 @@ class Evm:
         period = to_int(seconds)
         if period > 86_400:
             raise ChainError("an interval of more than a day")
-        self._worker.every(period, self._node.mine)
+        self._node.set_interval(period)
 
     @on_worker(writes=True)
     def set_block_gas_limit(self, gas: Uint64) -> bool:

@@ -48,7 +48,11 @@ class Account:
 
     def sign(self, message: bytes) -> str:
         """Sign as wallets do (EIP-191): the 65 bytes r, s and v (27 or 28), in hex."""
-        signature = self.key.sign_msg_hash(message_hash(message))
+        return self.sign_hash(message_hash(message))
+
+    def sign_hash(self, digest: bytes) -> str:
+        """Sign 32 bytes as they are: the 65 bytes r, s and v (27 or 28), in hex."""
+        signature = self.key.sign_msg_hash(digest)
         return data(
             signature.r.to_bytes(32, "big")
             + signature.s.to_bytes(32, "big")

@@ -211,8 +211,10 @@ def receipts(mined: MinedBlock) -> list[JSON]:
     return shapes
 
 
-def log(mined: MinedBlock, index: int, entry: Any, log_index: int) -> JSON:
-    """One event that a contract of transaction ``index`` logged."""
+def log(
+    mined: MinedBlock, index: int, entry: Any, log_index: int, *, removed: bool = False
+) -> JSON:
+    """One event that a contract of transaction ``index`` logged; ``removed``: its block was."""
     return {
         "address": data(entry.address),
         "topics": [word(topic) for topic in entry.topics],
@@ -223,7 +225,7 @@ def log(mined: MinedBlock, index: int, entry: Any, log_index: int) -> JSON:
         "transactionHash": data(mined.block.transactions[index].hash),
         "transactionIndex": quantity(index),
         "logIndex": quantity(log_index),
-        "removed": False,
+        "removed": removed,
     }
 
 

@@ -12,14 +12,16 @@ import msgspec
 
 from npipe.errors import RPCError
 from npipe.ethereum.chain import encode as shapes
+from npipe.ethereum.chain.events import Event, NewPending, RemovedBlock
 from npipe.ethereum.errors import ChainError
-from npipe.ethereum.values.types import Address, BlockNumber, Hash, to_bytes, to_int
+from npipe.ethereum.values.types import TAGS, Address, BlockNumber, Hash, to_bytes, to_int
 
 __all__ = ["LogCriteria", "Wanted", "matching"]
 
 _MAX_BLOCKS = 100_000
 _MAX_LOGS = 10_000
 _MAX_CHOICES = 1_000  # addresses, or topics at one place: geth's limit
+_NO_END = 2**64
 _LIMIT_EXCEEDED = -32005  # EIP-1474's code for a query that is too big
 
 
@@ -55,6 +57,8 @@ class Wanted:
         choices = [len(choice) for choice in topics if isinstance(choice, list)]
         if max(len(addresses), *choices, 0) > _MAX_CHOICES:
             raise ChainError("exceed max addresses or topics per search position")
+        self._first = _bound(criteria.from_block, 0)
+        self._last = _bound(criteria.to_block, _NO_END)
         self._addresses = {to_bytes(text) for text in addresses}
         self._topics = [_choices(choice) for choice in topics]
 
@@ -77,6 +81,24 @@ class Wanted:
             if self.matches(entry):
                 yield shapes.log(mined, index, entry, place)
 
+    def in_event(self, event: Event) -> list[dict[str, Any]]:
+        """The wanted logs of a block that came, or, newest first, of one that was removed.
+
+        Only those of blocks between the numbers that were asked for, if they were.
+        """
+        if isinstance(event, NewPending):
+            return []
+        mined = event.mined
+        if not self._first <= mined.number <= self._last or not mined.header.bloom:
+            return []
+        removed = isinstance(event, RemovedBlock)
+        found = [
+            shapes.log(mined, index, entry, place, removed=removed)
+            for entry, index, place in shapes.logs(mined)
+            if self.matches(entry)
+        ]
+        return found[::-1] if removed else found
+
 
 def matching(blocks: Sequence[Any], wanted: Wanted) -> list[dict[str, Any]]:
     """The wanted logs of some blocks. Raises RPCError for too many of either."""
@@ -91,6 +113,13 @@ def matching(blocks: Sequence[Any], wanted: Wanted) -> list[dict[str, Any]]:
                 code=_LIMIT_EXCEEDED,
             )
     return found
+
+
+def _bound(wanted: str | int | None, default: int) -> int:
+    """The number of a block at an end of a range; a tag is no bound for what is to come."""
+    if wanted is None or wanted in TAGS:
+        return default
+    return to_int(wanted)
 
 
 def _choices(choice: str | list[str | None] | None) -> frozenset[int]:

@@ -6,6 +6,7 @@ nothing of execution. The number kept is bounded: the senders' keys are the call
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -28,6 +29,8 @@ class Pool:
     def __init__(self) -> None:
         self._senders: dict[bytes, dict[int, Any]] = {}
         self._by_hash: dict[bytes, Any] = {}
+        self._arrived: dict[bytes, int] = {}  # numbers in the order of arrival, by hash
+        self._arrivals = 0
 
     def __len__(self) -> int:
         return len(self._by_hash)
@@ -54,10 +57,13 @@ class Pool:
             raise ChainError("txpool is full")
         self._senders.setdefault(transaction.sender, {})[transaction.nonce] = transaction
         self._by_hash[transaction.hash] = transaction
+        self._arrivals += 1
+        self._arrived[transaction.hash] = self._arrivals
 
     def discard(self, transaction: Any) -> None:
         """Forget a transaction, if it is there."""
         if self._by_hash.pop(transaction.hash, None) is not None:
+            del self._arrived[transaction.hash]
             nonces = self._senders[transaction.sender]
             del nonces[transaction.nonce]
             if not nonces:
@@ -70,17 +76,36 @@ class Pool:
             for nonce in [nonce for nonce in self._senders.get(sender, {}) if nonce < following]:
                 self.discard(self._senders[sender][nonce])
 
-    def pending(self, state: _Nonces, sender: bytes | None = None) -> list[Any]:
-        """What could be mined now, of one sender or all: the best payers' first, nonces in order.
+    def pending(
+        self, state: _Nonces, sender: bytes | None = None, *, base_fee: int = 0
+    ) -> list[Any]:
+        """What could be mined now, of one sender or all, in the order of a block.
 
-        An account's transactions stay together, which keeps the order within it plain.
+        That is by the tip that is paid at this base fee, in wei for a unit of gas, and by arrival
+        where tips are equal; those of one sender stay in the order of their nonces. One that does
+        not pay the base fee is left out, with all that its sender has after it.
         """
-        runs = [
-            list(self._run(address, state))
-            for address in ([sender] if sender is not None else list(self._senders))
-        ]
-        runs.sort(key=lambda run: -run[0].max_priority_fee_per_gas if run else 0)
-        return [transaction for run in runs for transaction in run]
+        runs = {
+            address: self._run(address, state)
+            for address in ([sender] if sender is not None else self._senders)
+        }
+        waiting: list[tuple[int, int, bytes, Any]] = []
+
+        def push(address: bytes) -> None:
+            following = next(runs[address], None)
+            if following is not None and following.max_fee_per_gas >= base_fee:
+                paid = min(following.max_priority_fee_per_gas, following.max_fee_per_gas - base_fee)
+                place = self._arrived[following.hash]
+                heapq.heappush(waiting, (-paid, place, address, following))
+
+        for address in runs:
+            push(address)
+        ordered = []
+        while waiting:
+            _, _, address, transaction = heapq.heappop(waiting)
+            ordered.append(transaction)
+            push(address)
+        return ordered
 
     def queued(self, state: _Nonces) -> list[Any]:
         """What waits for an earlier nonce."""
@@ -102,6 +127,7 @@ class Pool:
         other = Pool()
         other._senders = {sender: dict(items) for sender, items in self._senders.items()}
         other._by_hash = dict(self._by_hash)
+        other._arrived, other._arrivals = dict(self._arrived), self._arrivals
         return other
 
     def _run(self, sender: bytes, state: _Nonces) -> Iterator[Any]:

@@ -159,11 +159,15 @@ def unsigned(
             access_list=accesses,
             **common,
         )
-    if request.access_list is not None:
+    if request.access_list is not None or _wanted_type(request) == _ACCESS_LIST:
         return Builder.new_unsigned_access_list_transaction(
             chain_id=chain_id, gas_price=fee_cap, access_list=accesses, **common
         )
     return Builder.create_unsigned_transaction(gas_price=fee_cap, **common)
+
+
+def _wanted_type(request: TransactionRequest) -> int | None:
+    return None if request.type is None else to_int(request.type)
 
 
 def without_signature(unsigned: Any) -> bytes:

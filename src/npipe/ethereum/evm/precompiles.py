@@ -7,6 +7,7 @@ same steps look at the clock in between (``State.tick``). Gas and results are py
 
 from __future__ import annotations
 
+import importlib
 import struct
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,7 +16,6 @@ from eth import constants
 from eth._utils.blake2.coders import extract_blake2b_parameters
 from eth._utils.blake2.compression import Blake2b
 from eth.exceptions import VMError
-from eth.precompiles import ecpairing as bn128
 from eth.precompiles.bls12_381 import bls12_381_g1 as g1
 from eth.precompiles.bls12_381 import bls12_381_g2 as g2
 from eth.precompiles.bls12_381 import bls12_381_pairing as bls
@@ -32,6 +32,9 @@ from eth_utils import ValidationError
 from py_ecc.optimized_bls12_381.optimized_pairing import final_exponentiate
 
 __all__ = ["with_clock"]
+
+# Not `from eth.precompiles import ecpairing`: that is the function of the same name.
+_ecpairing: Any = importlib.import_module("eth.precompiles.ecpairing")
 
 Precompile = Callable[[Any], Any]
 
@@ -124,14 +127,14 @@ def _bn128_pairing(original: Precompile) -> Precompile:
         if len(octets) % 192:
             raise VMError("Invalid ECPAIRING parameters")
         computation.consume_gas(base + len(octets) // 192 * each, reason="ECPAIRING Precompile")
-        product = bn128.bn128.FQ12.one()
+        product = _ecpairing.bn128.FQ12.one()
         try:
             for at in range(0, len(octets), 192):
                 computation.state.tick()
-                product = bn128._process_point(octets[at : at + 192])(product)
+                product = _ecpairing._process_point(octets[at : at + 192])(product)
         except ValidationError as error:
             raise VMError("Invalid ECPAIRING parameters") from error
-        is_one = bn128.bn128.final_exponentiate(product) == bn128.bn128.FQ12.one()
+        is_one = _ecpairing.bn128.final_exponentiate(product) == _ecpairing.bn128.FQ12.one()
         computation.output = is_one.to_bytes(32, "big")
         return computation
 

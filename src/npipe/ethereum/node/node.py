@@ -29,7 +29,7 @@ from npipe.ethereum.values.types import BlockHash, BlockId, TransactionRequest, 
 
 __all__ = ["NOBODY", "Node", "Place"]
 
-_MAX_MINED_AT_ONCE = 10_000
+_MAX_MINED_AT_ONCE = 1_000_000
 NOBODY = "0x" + "00" * 20
 _NO_BLOCK_NAMED = "invalid arguments; neither block nor hash specified"
 
@@ -40,6 +40,17 @@ class Place:
 
     header: BlockHeaderAPI
     mined: MinedBlock | None  # None: the pending block, with nothing in it yet
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What a snapshot keeps besides the chain."""
+
+    pool: Pool
+    impersonated: set[bytes]
+    impersonates_all: bool
+    automine: bool
+    interval: float
 
 
 class Node:
@@ -61,8 +72,9 @@ class Node:
         self.impersonates_all = False
         self.worker = worker or Worker()
         self.automine = block_time is None
+        self.interval: float = 0  # seconds from a block to the next; 0: none is mined by itself
         if block_time is not None:
-            self.worker.every(block_time, self.mine)
+            self.set_interval(block_time)
 
     @property
     def hub(self) -> EventBus:
@@ -96,8 +108,7 @@ class Node:
         if wanted == "earliest":
             return self.chain.by_number(0)
         if wanted == "pending":
-            waiting = self.pool.pending(self.chain.state())
-            return self.chain.build(self.chain.next_header(), waiting)[0]
+            return self.chain.build(self.chain.next_header(), self._waiting())[0]
         if isinstance(wanted, str) and len(wanted) == 66:
             return self.chain.by_hash(to_bytes(wanted))
         return self.chain.by_number(to_int(wanted))
@@ -196,7 +207,7 @@ class Node:
 
     def mine(self) -> MinedBlock:
         """Add a block with what waits in the pool."""
-        return self._mine(self.pool.pending(self.chain.state()))
+        return self._mine(self._waiting())
 
     def mine_many(self, count: int, interval: int | None = None) -> CooperativeJob[None]:
         """Add so many blocks, a turn each; ``interval``: so many seconds from one to the next.
@@ -216,8 +227,12 @@ class Node:
         """Mine each transaction as it comes, those that wait included, or let them wait."""
         self.automine = on
         if on:
-            for sender in {item.sender for item in self.pool.pending(self.chain.state())}:
-                yield from self._mine_each(sender)
+            yield from self._mine_each()
+
+    def set_interval(self, seconds: float) -> None:
+        """Mine a block each so many seconds; 0 stops that."""
+        self.interval = seconds
+        self.worker.every(seconds, self.mine)
 
     def reset(self) -> None:
         """Go back to the first block, with nothing waiting and nobody impersonated."""
@@ -240,20 +255,37 @@ class Node:
             self.pool.add(transactions.restore(raw))
 
     def snapshot(self) -> int:
-        """Remember chain and pool."""
-        return self.chain.snapshot(self.pool.copy())
+        """Remember the chain, the pool and all that can be set."""
+        return self.chain.snapshot(
+            _Kept(
+                self.pool.copy(),
+                set(self.impersonated),
+                self.impersonates_all,
+                self.automine,
+                self.interval,
+            )
+        )
 
     def revert(self, number: int) -> bool:
         """Go back to a snapshot; False where there is none of that number."""
-        found, pool = self.chain.revert(number)
+        found, kept = self.chain.revert(number)
         if found:
-            self.pool = pool
+            self.pool = kept.pool
+            self.impersonated, self.impersonates_all = kept.impersonated, kept.impersonates_all
+            self.automine = kept.automine
+            if self.interval != kept.interval:
+                self.set_interval(kept.interval)
         return found
 
-    def _mine_each(self, sender: bytes) -> CooperativeJob[None]:
-        """One block for each of the sender's transactions that can be mined, in order."""
+    def _waiting(self, sender: bytes | None = None) -> list[Any]:
+        """What could be in the next block, in its order."""
+        base_fee = self.chain.next_base_fee()
+        return self.pool.pending(self.chain.state(), sender, base_fee=base_fee)
+
+    def _mine_each(self, sender: bytes | None = None) -> CooperativeJob[None]:
+        """One block for each transaction that can be mined, of one sender or all, in order."""
         first = True
-        while waiting := self.pool.pending(self.chain.state(), sender):
+        while waiting := self._waiting(sender):
             if not first:
                 yield
             first = False

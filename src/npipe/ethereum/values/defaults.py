@@ -21,7 +21,7 @@ Fees = tuple[int, int | None]
 def fees(request: TransactionRequest, base_fee: int) -> Fees:
     """The fees of a transaction that is to be mined, in wei. Raises ChainError."""
     if request.gas_price is not None:
-        if not to_int(request.gas_price):
+        if base_fee and not to_int(request.gas_price):
             raise ChainError("gasPrice must be non-zero after london fork")
         return _price(request)
     if request.type is not None and to_int(request.type) < 2:
@@ -63,8 +63,13 @@ def check_request(request: TransactionRequest, chain_id: int) -> None:
             'Please use "input" to pass transaction call data'
         )
     check_chain(request, chain_id)
-    if request.blobs or request.blob_versioned_hashes:
+    wanted = 0 if request.type is None else to_int(request.type)
+    if request.blobs or request.blob_versioned_hashes or wanted == 3:
         raise ChainError("signing blob transactions not supported")
+    if wanted == 4 and not request.authorization_list:
+        raise ChainError("set code transaction must have at least one authorization")
+    if wanted > 4:
+        raise ChainError("transaction type not supported")
     if not request.target and not request.payload:
         raise ChainError("contract creation without any data provided")
 

@@ -50,28 +50,30 @@ _END = r"$(?!\n)"  # "$" alone lets a line feed follow; "\Z" means nothing in JS
 # No more digits than a 256-bit number has: a longer one is an error, not a big computation.
 Quantity = (
     Annotated[
-        str, Meta(pattern=r"^0x[0-9a-fA-F]{1,64}" + _END, description="0x-prefixed hex number")
+        str, Meta(pattern=r"^0[xX][0-9a-fA-F]{1,64}" + _END, description="0x-prefixed hex number")
     ]
     | Annotated[int, Meta(ge=0)]
 )
 Uint64 = (
     Annotated[
-        str, Meta(pattern=r"^0x[0-9a-fA-F]{1,16}" + _END, description="0x-prefixed hex number")
+        str, Meta(pattern=r"^0[xX][0-9a-fA-F]{1,16}" + _END, description="0x-prefixed hex number")
     ]
     | Annotated[int, Meta(ge=0)]
 )
 Index = (
-    Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]{1,16}" + _END, description="place, in hex")]
+    Annotated[str, Meta(pattern=r"^0[xX][0-9a-fA-F]{1,16}" + _END, description="place, in hex")]
     | Annotated[int, Meta(ge=0)]
 )
 Data = Annotated[
-    str, Meta(pattern=r"^0x([0-9a-fA-F]{2})*" + _END, description="0x-prefixed hex bytes")
+    str, Meta(pattern=r"^0[xX]([0-9a-fA-F]{2})*" + _END, description="0x-prefixed hex bytes")
 ]
-Address = Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]{40}" + _END, description="20 bytes in hex")]
-Hash = Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]{64}" + _END, description="32 bytes in hex")]
+Address = Annotated[
+    str, Meta(pattern=r"^0[xX][0-9a-fA-F]{40}" + _END, description="20 bytes in hex")
+]
+Hash = Annotated[str, Meta(pattern=r"^0[xX][0-9a-fA-F]{64}" + _END, description="32 bytes in hex")]
 # An account, or "" and "0x" for none: a contract is to be created.
 Target = Annotated[
-    str, Meta(pattern=r"^(0x([0-9a-fA-F]{40})?)?" + _END, description="20 bytes in hex")
+    str, Meta(pattern=r"^(0[xX]([0-9a-fA-F]{40})?)?" + _END, description="20 bytes in hex")
 ]
 # A place in a contract's storage, for ``to_slot``, which is as lenient as geth.
 Slot = Annotated[str, Meta(description="storage slot, up to 32 bytes in hex")] | None
@@ -88,7 +90,7 @@ Count = (
 )
 
 TAGS = ("latest", "pending", "earliest", "safe", "finalized")
-_NUMBER = "0x([0-9a-fA-F]{1,15}|[0-7][0-9a-fA-F]{15}"  # below 2**63, as in Go's int64
+_NUMBER = "0[xX]([0-9a-fA-F]{1,15}|[0-7][0-9a-fA-F]{15}"  # below 2**63, as in Go's int64
 BlockText = Annotated[
     str,
     Meta(
@@ -190,7 +192,7 @@ def to_int(text: Any) -> int:
     """A quantity's number. Raises InvalidParams for what is none, a boolean included."""
     if isinstance(text, int) and not isinstance(text, bool) and text >= 0:
         return text
-    if isinstance(text, str) and text[:2] == "0x" and text.isascii() and text.isalnum():
+    if isinstance(text, str) and text[:2] in ("0x", "0X") and text.isascii() and text.isalnum():
         try:
             return int(text[2:], 16)
         except ValueError:
@@ -221,7 +223,7 @@ def _quoted(text: str) -> str:
 
 def to_bytes(text: str) -> bytes:
     """The bytes of hex data. Raises InvalidParams where it is none."""
-    if text[:2] == "0x":
+    if text[:2] in ("0x", "0X"):
         try:
             octets = bytes.fromhex(text[2:])
         except ValueError:
