@@ -49,19 +49,20 @@ class Address(Record):
     ``kind`` is "pipe" (Windows; ``path`` is ``\\.\pipe\name``, or ``\\host\pipe\name`` with
     ``host`` set), "unix" (``path`` is the socket file) or "abstract" (Linux; ``path`` is the name
     without the leading NUL). ``str()`` gives the text that parses to the same address; only
-    that of kind "memory" (``npipe.testing.memory_pair``) leads nowhere.
+    that of kind "memory" (``npipe.testing.memory_pair``) leads nowhere, and that of kind "nats" is
+    for ``npipe.rpc`` alone.
     """
 
     _fields = ("kind", "path", "host")
     __slots__ = _fields
 
-    kind: Literal["pipe", "unix", "abstract", "memory"]
+    kind: Literal["pipe", "unix", "abstract", "memory", "nats"]
     path: str
     host: str | None
 
     def __init__(
         self,
-        kind: Literal["pipe", "unix", "abstract", "memory"],
+        kind: Literal["pipe", "unix", "abstract", "memory", "nats"],
         path: str,
         host: str | None = None,
     ) -> None:

@@ -37,6 +37,7 @@ _COMES_WITH = {
     **dict.fromkeys(("gpg-agent", "ssh-agent", "ssh-keygen"), "recipes"),
     **dict.fromkeys(("mariadbd", "mpv", "nvim"), "recipes"),
     "qemu-system-x86_64": "recipes",
+    "nats-server": "nats",
     "promtool": "prometheus",
     "nss_wrapper": "samba",
     "smbclient": "samba",
@@ -47,7 +48,17 @@ _COMES_WITH = {
     "vscode-jsonrpc": "node",
 }
 #: What is installed on the system itself only, not for Windows under Wine.
-_POSIX_ONLY = {"smbd", "gonet", "geth", "anvil", "go", "wine", "prometheus", "promtool"}
+_POSIX_ONLY = {
+    "smbd",
+    "gonet",
+    "geth",
+    "anvil",
+    "go",
+    "wine",
+    "prometheus",
+    "promtool",
+    "nats-server",
+}
 
 
 def require(name: str) -> Path:

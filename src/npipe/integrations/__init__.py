@@ -10,6 +10,7 @@
 ``web3``              ``Provider``, ``AsyncProvider``: an Ethereum node
 ``grpclib``           ``Channel``, ``serve``: gRPC in pure Python
 ``aiohttp``           ``Connector``, ``Site``: an HTTP client and server
+``nats``              JSON-RPC by way of a NATS broker: ``nats://host/subject``
 ``opentelemetry``     ``middleware``, ``trace``: spans for calls
 ``anyio``             ``connect``, ``listen``: streams for trio and for every asyncio loop
 ====================  ==========================================================================

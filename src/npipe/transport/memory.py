@@ -25,14 +25,18 @@ if TYPE_CHECKING:
 __all__ = ["MemoryConnection", "memory_pair"]
 
 
-def memory_pair(capacity: int = 65536) -> tuple[base.Connection, base.Connection]:
+def memory_pair(
+    capacity: int = 65536, *, peer: PeerIdentity | None = None
+) -> tuple[base.Connection, base.Connection]:
     """Return two connected ends.
 
     Args:
         capacity: Bytes that each end holds unread before writes to it wait.
+        peer: Who is at the other end of each; None: this process.
     """
     there, back = _Flow(capacity), _Flow(capacity)
-    return MemoryConnection(back, there), MemoryConnection(there, back)
+    peer = peer or PeerIdentity(pid=os.getpid())
+    return MemoryConnection(back, there, peer), MemoryConnection(there, back, peer)
 
 
 class _Flow:
@@ -80,9 +84,10 @@ class _Side:
 class MemoryConnection(base.Connection):
     """One end of a pair. Made by ``memory_pair``."""
 
-    def __init__(self, incoming: _Flow, outgoing: _Flow) -> None:
+    def __init__(self, incoming: _Flow, outgoing: _Flow, peer: PeerIdentity) -> None:
         self._incoming = incoming
         self._outgoing = outgoing
+        self._peer = peer
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is None or size < 0:
@@ -225,4 +230,4 @@ class MemoryConnection(base.Connection):
 
     @property
     def peer(self) -> PeerIdentity:
-        return PeerIdentity(pid=os.getpid())
+        return self._peer

@@ -1,4 +1,4 @@
-"""``npipe ls``: the pipes that are served here."""
+"""``npipe ls``: the pipes that are served here, or the workers at a broker."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 import click
 
 import npipe
-from npipe.cli.common import Failure, dump, one_line
+from npipe.cli.common import Failure, dump, failures, one_line
 
 __all__ = ["ls"]
 
@@ -29,12 +29,18 @@ def ls(pattern: str, everything: bool, as_json: bool) -> None:
     --all every Unix socket on which a program listens, of every user (Linux only), of which an
     abstract one begins with @.
 
+    At nats://HOST: the workers of npipe there, with their subject, machine and calls.
+
     \b
     Examples:
       npipe ls
       npipe ls 'geth*' --json
       npipe ls --all '*agent*'
+      npipe ls nats://broker
     """
+    if pattern.startswith(("nats://", "tls://")):
+        _list_workers(pattern, as_json)
+        return
     names = [str(pipe) for pipe in npipe.list_pipes()]
     if everything and sys.platform != "win32":
         names = list(_listening())
@@ -67,6 +73,19 @@ def parse(table: Iterable[str]) -> Iterator[str]:
         flags, kind, path = int(fields[3], 16), int(fields[4], 16), fields[7]
         if flags & ACCEPTS and kind == STREAM and path[0] in "/@":
             yield path
+
+
+def _list_workers(broker: str, as_json: bool) -> None:
+    from npipe.integrations.nats import list_workers
+
+    with failures(broker):
+        found = list_workers(broker)
+    if as_json:
+        click.echo(dump(found, pretty=False))
+        return
+    for each in found:
+        calls = f"{each['calls']} calls, {each['errors']} errors"
+        click.echo(f"{each['name']}  {each['id']}  {each['host']} pid {each['pid']}  {calls}")
 
 
 def _last(name: str) -> str:

@@ -31,6 +31,11 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(filter(None, (part.strip() for part in text.split(","))))
 
 
+def is_remote(address: str) -> bool:
+    """Return True for an address at a broker."""
+    return address.startswith(("nats://", "tls://"))
+
+
 def access_of(text: str) -> str | int:
     """Return an octal mode as a number and anything else as it is; the transport judges it."""
     if not text.isdecimal():
@@ -74,7 +79,7 @@ def ether(text: str) -> int:
 @click.option(
     "--stateless",
     is_flag=True,
-    help="With --upstream: spread each client's calls over the servers.",
+    help="Spread each client's calls over the servers of --upstream; at nats://, allow that.",
 )
 @click.option(
     "--replay",
@@ -204,12 +209,15 @@ def serve(
       npipe serve ./shop.ipc --api shop=package.module:Shop --metrics :9464
       npipe serve ./mock.ipc --replay session.jsonl
       npipe serve ./shop.ipc --api shop=package.module:Shop --samba shop
+      npipe serve nats://broker/shop --api shop=package.module:Shop
+      npipe serve ./shop.ipc --upstream nats://broker/shop
     """
     from npipe import rpc
     from npipe.address import parse
     from npipe.cli.serving.logging import configure
     from npipe.cli.serving.metrics import split_port
     from npipe.cli.serving.samba import behind_samba
+    from npipe.cli.serving.upstream import describe
 
     configure(log_level, as_json=json_log, calls=log_calls)
     limits = rpc.Limits() if max_connections is None else rpc.Limits(connections=max_connections)
@@ -220,47 +228,63 @@ def serve(
         raise click.UsageError("--import needs the --genesis that its blocks are built upon")
     if "genesis_file" in given and {"balance", "chain_id"} & given.keys():
         raise click.UsageError("--genesis says the chain id and all balances itself")
-    passes_on = "--upstream" if upstreams else "--replay" if tape is not None else ""
-    if passes_on and (apis or modules is not None or (upstreams and tape is not None)):
-        raise click.UsageError(
-            f"{passes_on} serves what is there: without --api, --modules, --replay"
-        )
-    if stateless and not upstreams:
-        raise click.UsageError("--stateless goes with --upstream only")
+    remote = is_remote(address)
+    passes_on = _check_front(front, tape, has_api=bool(apis) or modules is not None)
+    if stateless and not (upstreams or remote):
+        raise click.UsageError("--stateless goes with --upstream, or a nats:// address")
     if passes_on and log_calls:
         raise click.UsageError(f"--log-calls is for calls that are run here: without {passes_on}")
     if given and (apis or passes_on):
         options = ", ".join(f"--{name.removesuffix('_file').replace('_', '-')}" for name in given)
         raise click.UsageError(f"without a chain here there is no use for {options}")
-    with failures(address):
+    shown = describe(address)
+    with failures(shown):
         if metrics is not None:
             split_port(metrics) or parse(metrics)
-        parse(address)  # a chain takes a second to make: do not let a mistyped address wait for it
-    if workers > 1 and sys.platform == "win32":
-        raise click.UsageError("--workers: on Windows one process has to serve a pipe")
+        if not remote:
+            parse(address)  # before a chain is made, which takes a second
+    if workers > 1:
+        _check_workers(apis, remote)
     if samba is not None and (workers > 1 or len(upstreams) > 1):
         raise click.UsageError("--samba goes with one process and one server")
-    if workers > 1 and not apis:
-        raise click.UsageError("--workers goes with --api only: a chain is in one process")
     try:
         with (
             _offer(apis, modules, given, front, tape, options=server_options) as offer,
-            failures(address, listening=True),
+            failures(shown, listening=True),
             behind_samba(samba, samba_directory, access) as behind,
         ):
 
             def ready(at: object, metrics_at: str = "") -> None:
-                told = _ready(address, str(at), access, offer, metrics_at)
+                told = _ready(shown, str(at), access, offer, metrics_at)
                 click.echo(dump(told.record(), pretty=False) if as_json else told.text())
                 sys.stdout.flush()
 
-            how = (offer.server, address, {"access": access}, ready)
+            listen = {"stateless": stateless} if remote else {"access": access}
+            how = (offer.server, address, listen, ready)
             _run(workers, *how, metrics=metrics, samba=behind)
     except OSError as error:
         told = error.strerror if error.filename is None and error.strerror else str(error)
         raise Failure(told) from error
     except (LoadError, ImportError, ValueError) as error:
         raise Failure(str(error)) from error
+
+
+def _check_front(front: Front, tape: str | None, *, has_api: bool) -> str:
+    """Return the option by which another server answers; empty: none. Raises UsageError."""
+    passes_on = "--upstream" if front.upstreams else "--replay" if tape is not None else ""
+    if passes_on and (has_api or (front.upstreams and tape is not None)):
+        without = "without --api, --modules, --replay"
+        raise click.UsageError(f"{passes_on} serves what is there: {without}")
+    return passes_on
+
+
+def _check_workers(apis: tuple[str, ...], remote: bool) -> None:
+    if sys.platform == "win32":
+        raise click.UsageError("--workers: on Windows one process has to serve a pipe")
+    if remote:
+        raise click.UsageError("--workers share a socket: start several npipe serve instead")
+    if not apis:
+        raise click.UsageError("--workers goes with --api only: a chain is in one process")
 
 
 def _run(workers: int, *how: Any, metrics: str | None, samba: Listener[Connection] | None) -> None:
@@ -343,9 +367,9 @@ def _front_offer(front: Front, limits: rpc.Limits) -> Offer:
     if modules is None:
         raise unreached or Failure("no upstream was given")
     note = f"everything is answered by {', '.join(names)}"
-    if len(upstreams) == 1:
+    if len(upstreams) == 1 and not is_remote(front.upstreams[0]):
         return Offer(rpc.Proxy(upstreams[0], limits=limits), modules, notes=(note,))
-    server = rpc.Spread(upstreams, stateless=front.stateless, limits=limits)
+    server = rpc.Spread(upstreams, stateless=front.stateless or None, limits=limits)
     return Offer(server, modules, notes=(note,))
 
 

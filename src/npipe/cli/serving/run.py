@@ -50,11 +50,10 @@ def run(
     stop = Stop()
     try:
         with ExitStack() as stack:
-            at = (
-                ""
-                if metrics is None
-                else stack.enter_context(serve_metrics(metrics, server.stats, listen["access"]))
-            )
+            at = ""
+            if metrics is not None:
+                allowed = listen.get("access", "owner")
+                at = stack.enter_context(serve_metrics(metrics, server.stats, allowed))
             served_at = server.serve(address, **listen)
             if samba is not None and isinstance(server, rpc.Server):
                 server.serve_listener(samba)

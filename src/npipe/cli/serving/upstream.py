@@ -32,6 +32,7 @@ __all__ = ["Upstream", "describe", "open_upstream"]
 AT_ONCE: Final = 8  # HTTP requests in flight for one client
 TIMEOUT: Final = 60.0  # seconds for one HTTP exchange, and for opening a WebSocket
 READ_SIZE: Final = 65536  # bytes of a reply at a time
+BROKERS: Final = ("nats", "tls")  # schemes whose URLs may hold a password or a token
 MAX_BYTES: Final = 32 << 20  # of one message, as in rpc.Limits
 
 
@@ -72,7 +73,8 @@ def describe(text: str) -> str:
     """Return ``text`` without what may be a key: the user, the path and the query of a URL."""
     url = urlsplit(text)
     if url.scheme not in ("http", "https", "ws", "wss") or not url.hostname:
-        return text if url.password is None else f"{url.scheme}://{url.hostname}{url.path}"
+        _, at, rest = url.netloc.rpartition("@")
+        return f"{url.scheme}://{rest}{url.path}" if at and url.scheme in BROKERS else text
     port = f":{url.port}" if url.port else ""
     return f"{url.scheme}://{url.hostname}{port}" + ("/..." if url.path.strip("/") else "")
 

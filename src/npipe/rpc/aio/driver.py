@@ -16,6 +16,7 @@ import logging
 import select
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
@@ -29,6 +30,7 @@ from npipe.rpc.handlers.thread_feed import start_subscription
 from npipe.rpc.handlers.to_thread import run_in_thread
 from npipe.rpc.limits import Limits
 from npipe.rpc.service.dispatcher import Dispatcher
+from npipe.rpc.session.pending_calls import Pending
 from npipe.rpc.session.served_calls import ServedCall
 from npipe.rpc.session.served_subscriptions import ServedSubscription
 from npipe.rpc.session.session import Session
@@ -38,6 +40,7 @@ __all__ = ["Driver"]
 
 log = logging.getLogger("npipe.rpc")
 
+WRITES = 4096  # last writes of which is known which calls were in them, if that is asked
 MUCH = 16384  # bytes in one write: worth a look whether they have left
 POLL_SECONDS = 0.1  # between two looks whether a half-closed peer has gone for good
 
@@ -79,6 +82,7 @@ class Driver(asyncio.Protocol):
         "_room",
         "_thread",
         "_workers",
+        "_writes",
         "bytes_in",
         "bytes_out",
         "closed",
@@ -142,6 +146,7 @@ class Driver(asyncio.Protocol):
         self.peer_driver: Driver | None = None  # in a proxy: where what is read here goes
         self.feeders: tuple[Driver, ...] = ()  # in a proxy: those whose peer_driver this is
         self.held = False  # in a proxy: no server reads what is read here
+        self._writes: deque[tuple[int, list[Pending]]] | None = None  # offset, and calls in it
         self.on_crowded: Callable[[], object] | None = None  # called when ``crowded`` changes
 
     # What the transport calls
@@ -163,6 +168,8 @@ class Driver(asyncio.Protocol):
         self.transport.set_write_buffer_limits(high=self.limits.queue_bytes)
         session.to_thread = partial(run_in_thread, self._workers.start)
         self._clock = Timeouts(self)
+        if transport.get_extra_info("tells_undelivered"):
+            self._writes = deque(maxlen=WRITES)
         self._on_open(self)
 
     def data_received(self, data: bytes) -> None:
@@ -201,6 +208,8 @@ class Driver(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is not None and not self._reason:
             self._reason = str(exc)
+        if self._writes is not None:
+            self._mark_undelivered(getattr(exc, "undelivered_from", self.bytes_out))
         self.closed = True
         self._clock.stop()
         reason = self._reason or "the other end closed it"
@@ -212,6 +221,13 @@ class Driver(asyncio.Protocol):
         if self.on_lost is not None:
             self.ending = self.on_lost()
         self._on_close(self, reason)
+
+    def _mark_undelivered(self, offset: int) -> None:
+        """Note that nothing from this byte on has reached the other end."""
+        for start, calls in self._writes or ():
+            if start >= offset:
+                for call in calls:
+                    call.sent = False
 
     def pause_writing(self) -> None:
         """The peer reads slowly: do nothing more for it until it has caught up."""
@@ -335,6 +351,8 @@ class Driver(asyncio.Protocol):
             return
         data = self.session.take(pushes=self._room is None)
         if data:
+            if self._writes is not None and self.session.in_write:
+                self._writes.append((self.bytes_out, self.session.in_write))
             self.bytes_out += len(data)  # first: the clock reckons from it what has left
             self.transport.write(data)
             if len(data) > MUCH and self._room is None:

@@ -18,6 +18,7 @@ from typing import Any, Protocol, TypeGuard
 import npipe.aio
 from npipe.address import Address
 from npipe.rpc.aio.driver import Driver
+from npipe.rpc.remote import remote_module
 from npipe.rpc.session.endpoint import check_reconnect, is_command, wrong_endpoint
 from npipe.transport.base import Connection
 from npipe.transport.memory import memory_pair
@@ -75,16 +76,25 @@ async def open_endpoint(
     if isinstance(endpoint, Connection):
         return await _adopt_connection(endpoint, make_driver)
     if isinstance(endpoint, str | Address | os.PathLike):
-        if str(endpoint) == "stdio:":
-            return await _adopt_connection(standard_streams(), make_driver)
-        driver: Driver
-        _, driver = await npipe.aio.create_connection(
-            make_driver, endpoint, timeout=timeout, **options
-        )
-        return driver
+        return await _open_address(endpoint, make_driver, timeout=timeout, **options)
     if is_command(endpoint):
         return await _adopt_connection(await asyncio.to_thread(spawn, endpoint), make_driver)
     return await _adopt_server(endpoint, make_driver)
+
+
+async def _open_address(
+    address: str | os.PathLike[str] | Address,
+    make_driver: Callable[[], Driver],
+    **options: Any,
+) -> Driver:
+    driver: Driver
+    if str(address) == "stdio:":
+        return await _adopt_connection(standard_streams(), make_driver)
+    if (module := remote_module(address)) is not None:
+        driver = await module.open_link(address, make_driver, **options)
+        return driver
+    _, driver = await npipe.aio.create_connection(make_driver, address, **options)
+    return driver
 
 
 async def _adopt_server(server: Any, make_driver: Callable[[], Driver]) -> Driver:

@@ -17,6 +17,7 @@ from npipe.rpc.aio.driver import Driver
 from npipe.rpc.aio.endpoints import adopt_files
 from npipe.rpc.aio.runtime import Runtime
 from npipe.rpc.limits import Limits
+from npipe.rpc.remote import remote_module
 from npipe.rpc.service.api import API
 from npipe.rpc.service.dispatcher import Dispatcher, Middleware
 from npipe.rpc.session.server_stats import Stats
@@ -67,6 +68,7 @@ class Server:
         self._runtime = Runtime(dispatcher, limits, framing)
         self.limits = self._runtime.limits
         self._listeners: list[npipe.aio.Server] = []
+        self._services: list[Any] = []  # what it is to others than pipes: ``rpc.remote``
         self._links: set[Driver] = set()
         self._ids = count(1)
         self._stats = Stats()
@@ -85,6 +87,10 @@ class Server:
         """
         if self._stopped.is_set():
             raise ClosedError("server")
+        if (module := remote_module(address)) is not None:
+            service = await module.serve(address, self.protocol, stats=self.stats, **options)
+            self._services.append(service)
+            return Address("nats", str(service.target))
         listener = await npipe.aio.create_server(self.protocol, address, **options)
         self._listeners.append(listener)
         log.info("JSON-RPC service started (%s)", listener.address)
@@ -114,6 +120,9 @@ class Server:
 
         Idempotent. What no longer ran is cancelled.
         """
+        services, self._services = self._services, []
+        for service in services:
+            await service.leave()
         listeners, self._listeners = self._listeners, []
         for listener in listeners:
             listener.close()
@@ -134,6 +143,8 @@ class Server:
         ]
         if tasks:
             await asyncio.wait(tasks, timeout=CLOSING)
+        for service in services:
+            await service.close()
 
     def stats(self) -> dict[str, Any]:
         """Return counters since the start.

@@ -17,6 +17,7 @@ from npipe.rpc.aio.endpoints import Endpoint, open_endpoint
 from npipe.rpc.aio.runtime import Runtime
 from npipe.rpc.aio.server import Server
 from npipe.rpc.limits import Limits
+from npipe.rpc.remote import remote_module
 from npipe.rpc.service.api import API
 from npipe.rpc.service.dispatcher import Dispatcher
 from npipe.rpc.session.forwarding import join_sessions
@@ -66,7 +67,7 @@ class Spread(Server):
         self,
         upstreams: Sequence[Endpoint | Group],
         *,
-        stateless: bool = False,
+        stateless: bool | None = None,
         limits: Limits | None = None,
         framing: str = "json-stream",
         upstream_framing: str = "json-stream",
@@ -77,7 +78,8 @@ class Spread(Server):
 
         Args:
             upstreams: The servers, as ``connect`` takes them.
-            stateless: Spread the calls of a client, not the clients.
+            stateless: Spread the calls of a client, not the clients. None: as the groups among
+                the upstreams say, all of them.
             limits: For both sides.
             framing: Of the clients.
             upstream_framing: Of the servers.
@@ -89,9 +91,7 @@ class Spread(Server):
         super().__init__(API(), limits=limits, framing=framing)
         self.stateless = stateless
         options = {"timeout": connect_timeout, **options}
-        self._groups: list[Group] = [
-            each if isinstance(each, Group) else _One(each, options) for each in upstreams
-        ]
+        self._groups = [_group(each, options) for each in upstreams]
         self._balancer = Balancer(self._names)
         self._upstream_runtime = Runtime(Dispatcher(API()), limits, upstream_framing)
         self._spreading: dict[Driver, Spreading] = {}
@@ -116,13 +116,18 @@ class Spread(Server):
         super()._opened(link)
         if link.transport.is_closing():  # refused
             return
-        if self.stateless:
+        if self._spreads_calls():
             dial = partial(self._dial, link)
             self._spreading[link] = Spreading(link.session, self._balancer, dial)
             return
         link.session.become_proxy()
         link.hold()  # nothing is begun before there is somewhere to pass it on to
         self._run(self._bind(link))
+
+    def _spreads_calls(self) -> bool:
+        if self.stateless is not None:
+            return self.stateless
+        return all(getattr(group, "stateless", False) for group in self._groups)
 
     def _closed(self, link: Driver, reason: str) -> None:
         super()._closed(link, reason)
@@ -214,6 +219,14 @@ class Spread(Server):
         other.on_crowded = lambda: link.hold_while(spreading.crowded)
         other.feed(link)
         spreading.opened(upstream, other.session)
+
+
+def _group(upstream: Endpoint | Group, options: dict[str, Any]) -> Group:
+    if isinstance(upstream, Group):
+        return upstream
+    if (module := remote_module(upstream)) is not None:
+        return module.Workers(upstream, timeout=options["timeout"])  # type: ignore[no-any-return]
+    return _One(upstream, options)
 
 
 class _One:

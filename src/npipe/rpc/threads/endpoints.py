@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from npipe.address import Address
+from npipe.rpc.remote import remote_module
 from npipe.rpc.session.endpoint import check_reconnect, is_command, wrong_endpoint
 from npipe.transport import connect as connect_transport
 from npipe.transport.base import Connection
@@ -42,6 +43,8 @@ def open_endpoint(endpoint: Endpoint, *, timeout: float | None, **options: Any) 
     """Connect to an endpoint. ``options`` are those of ``npipe.connect``, for addresses only."""
     if is_ssh(endpoint):
         endpoint = ssh_command(endpoint)
+    if (module := remote_module(endpoint)) is not None:
+        return module.connect(endpoint, timeout=timeout, **options)  # type: ignore[no-any-return]
     if isinstance(endpoint, Connection):
         return endpoint
     if isinstance(endpoint, str | Address | os.PathLike):

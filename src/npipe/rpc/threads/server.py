@@ -13,6 +13,7 @@ from typing import Any, Protocol, Self
 from npipe.address import Address
 from npipe.errors import ClosedError, InternalError
 from npipe.rpc.limits import Limits
+from npipe.rpc.remote import remote_module
 from npipe.rpc.service.api import API
 from npipe.rpc.service.dispatcher import Dispatcher, Middleware
 from npipe.rpc.session.server_stats import Counted, Stats
@@ -78,6 +79,7 @@ class Server:
         self.limits = self._runtime.limits
         self._listeners: list[Listener[Connection]] = []
         self._links: set[ServerDriver] = set()
+        self._remotes: list[Any] = []  # what it is to others than pipes: ``rpc.remote``
         self._ids = count(1)
         self._lock = threading.Lock()
         self._change = threading.Condition(self._lock)  # a link has ended
@@ -96,6 +98,10 @@ class Server:
         """
         if self._stopped.is_set():
             raise ClosedError("server")
+        if (module := remote_module(address)) is not None:
+            remote = module.listen(address, self._serve_remote, stats=self.stats, **options)
+            self._remotes.append(remote)
+            return remote.address  # type: ignore[no-any-return]
         listener = listen(address, **options)
         self.serve_listener(listener)
         return listener.address
@@ -117,6 +123,13 @@ class Server:
         driver = self._runtime.open_on_loop(connection, next(self._ids), self._closed)
         self._enter(driver)
         driver.start()
+
+    def _serve_remote(self, connection: Connection) -> None:
+        if len(self._links) >= self.limits.connections:
+            log.warning("refused a client: %d connections are open", len(self._links))
+            connection.close()
+        else:
+            self.serve_connection(connection)
 
     def serve_stdio(self) -> None:
         """Serve whoever started this program, over standard input and output, until its end.
@@ -142,6 +155,9 @@ class Server:
         """
         with self._lock:
             listeners, self._listeners = self._listeners, []
+            remotes, self._remotes = self._remotes, []
+        for remote in remotes:
+            remote.leave()
         for listener in listeners:
             listener.close()
             log.info("JSON-RPC service stopped (%s)", listener.address)
@@ -152,6 +168,8 @@ class Server:
                 self._change.wait(min(left, 0.02))
         for link in tuple(self._links):
             link.close("server stopped with calls in flight" if busy else "server stopped")
+        for remote in remotes:
+            remote.close()
         self._runtime.stop()
         self._stopped.set()
 

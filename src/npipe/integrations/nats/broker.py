@@ -1,0 +1,217 @@
+"""What one process has with the broker: its pipes, and who is alive at the other ends.
+
+Everything here runs on one event loop. A call that was sent must not be sent again by anyone but
+its caller: so nothing is kept while the broker is away, and all pipes end when it goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import ssl
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from npipe.integrations import missing
+from npipe.integrations.nats.pipe import Pipe
+
+try:
+    import nats.errors
+    from nats.aio.client import Client
+    from nats.aio.msg import Msg
+except ModuleNotFoundError as error:
+    raise missing("nats", error) from None
+
+__all__ = ["Broker", "Target"]
+
+log = logging.getLogger("npipe.nats")
+
+PING = 1.0  # seconds between two looks at who is alive
+SILENCE = 10.0  # seconds without a sign of life after which an end is given up
+FLUSH = 2.0  # seconds at the end for the broker to take what is left
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a subject is: what ``nats://[user:password@]host[:port]/subject`` says."""
+
+    broker: str  # the URL of the broker, with the password
+    subject: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read an address. ``tls://`` is NATS with TLS. Raises ValueError."""
+        url = urlsplit(text)
+        subject = url.path.strip("/")
+        if url.scheme not in ("nats", "tls") or not url.hostname:
+            raise ValueError(f"bad address {_public(text)!r}: give nats://host/subject")
+        if not re.fullmatch(r"[\w-]+(\.[\w-]+)*", subject, re.ASCII):
+            why = "a subject is letters, digits, _ and -, with dots in between"
+            raise ValueError(f"bad address {_public(text)!r}: {why}")
+        return cls(f"{url.scheme}://{url.netloc}", subject)
+
+    @property
+    def name(self) -> str:
+        """The name of the service (NATS ADR-32), which may have no dots."""
+        return self.subject.replace(".", "_")
+
+    def __str__(self) -> str:
+        return _public(f"{self.broker}/{self.subject}")
+
+    __repr__ = __str__
+
+
+def _public(text: str) -> str:
+    """Return a URL without user and password."""
+    return re.sub(r"//[^/@]*@", "//", text)
+
+
+class Broker:
+    """A connection to the broker, and the pipes that go over it, by their own subjects."""
+
+    def __init__(self, target: Target, *, silence: float = SILENCE) -> None:
+        """Prepare a connection for ``target``; see ``open``."""
+        self.target = target
+        self.pipes: dict[str, Pipe] = {}
+        self.max_payload = 1 << 20
+        self.on_gone: Callable[[str], object] = lambda peer: None  # a subject without a receiver
+        self.on_idle: Callable[[], object] = lambda: None  # the last pipe has ended
+        self.client: Client
+        self._silence = silence
+        self._outbox: deque[tuple[str, str, bytes]] = deque()
+        self._wake = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._error: Exception | None = None
+
+    async def open(self, timeout: float) -> None:
+        """Connect.
+
+        Raises:
+            OSError: The broker cannot be reached in time, or refuses us.
+        """
+        options: dict[str, Any] = {
+            "pending_size": 0,  # else nats-py keeps what is published while the broker is away
+            "reconnect_time_wait": 0.1,
+            "max_reconnect_attempts": -1,
+            "ping_interval": 5,
+            "disconnected_cb": self._disconnected,
+            "error_cb": self._failed,
+            "name": "npipe",
+        }
+        if creds := os.environ.get("NATS_CREDS"):
+            options["user_credentials"] = creds
+        if authority := os.environ.get("NATS_CA"):
+            options["tls"] = ssl.create_default_context(cafile=authority)
+        self.client = Client()
+        try:
+            async with asyncio.timeout(timeout):
+                await self.client.connect(self.target.broker, **options)
+        except (TimeoutError, OSError, nats.errors.Error) as error:
+            with suppress(nats.errors.Error, OSError):
+                await self.client.close()
+            why = self._error or error
+            text = f"the broker of {self.target} cannot be reached: {why or type(why).__name__}"
+            raise ConnectionRefusedError(text) from error
+        self.max_payload = self.client.max_payload
+        self._tasks = [asyncio.create_task(work()) for work in (self._send, self._look)]
+
+    async def close(self) -> None:
+        """End every pipe, and the connection."""
+        for pipe in tuple(self.pipes.values()):
+            pipe.abort()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with suppress(nats.errors.Error, OSError, TimeoutError):
+            if self.client.is_connected:
+                await self._drain_outbox()
+                await self.client.flush(FLUSH)  # type: ignore[arg-type]  # it does take a float
+        with suppress(nats.errors.Error, OSError):
+            await self.client.close()
+
+    def post(self, subject: str, reply: str, data: bytes) -> None:
+        """Publish soon, in order."""
+        self._outbox.append((subject, reply, data))
+        self._wake.set()
+
+    def forget(self, pipe: Pipe) -> None:
+        """Drop a pipe that has ended."""
+        self.pipes.pop(pipe.own, None)
+        if not self.pipes:
+            self.on_idle()
+
+    def add(self, own: str, peer: str, protocol: Any) -> Pipe:
+        """Begin a pipe."""
+        pipe = Pipe(self, own, peer, protocol, lambda: self.on_gone(peer))
+        self.pipes[own] = pipe
+        return pipe
+
+    def take(self, message: Msg, base: str) -> Pipe | None:
+        """Take a message below ``base``, where the own subjects are.
+
+        Returns:
+            The pipe that it was for; None where there is none.
+        """
+        conn, _, token = message.subject[len(base) + 1 :].partition(".")
+        pipe = self.pipes.get(f"{base}.{conn}")
+        if token:  # to a reply subject comes the broker's 503 alone
+            if pipe is not None and (message.headers or {}).get("Status", "503") == "503":
+                self.on_gone(pipe.peer)
+                pipe.undelivered(token)
+            return pipe
+        if pipe is not None and message.reply.startswith(f"{pipe.peer}."):
+            pipe.received(message.reply.rpartition(".")[2], message.data)
+        return pipe
+
+    async def _send(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            await self._drain_outbox()
+
+    async def _drain_outbox(self) -> None:
+        while self._outbox:
+            subject, reply, data = self._outbox.popleft()
+            try:
+                await self.client.publish(subject, data, reply=reply)
+            except (nats.errors.Error, OSError) as error:  # without a broker, or too large
+                own, _, token = reply.rpartition(".")
+                if own in self.pipes:
+                    self.pipes[own].undelivered(token)
+                log.debug("not published: %r", error)
+
+    async def _look(self) -> None:
+        """Ask each other end, over one of its pipes, whether it is alive."""
+        while True:
+            await asyncio.sleep(PING)
+            now = time.monotonic()
+            ends: dict[str, list[Pipe]] = {}
+            for pipe in self.pipes.values():
+                ends.setdefault(pipe.peer.rpartition(".")[0], []).append(pipe)
+            for pipes in ends.values():
+                if now - max(pipe.heard for pipe in pipes) > self._silence:
+                    self.on_gone(pipes[0].peer)
+                    for pipe in pipes:
+                        pipe.lost("the other end gives no sign of life")
+                else:
+                    pipes[0].ping()
+
+    async def _disconnected(self) -> None:
+        self._outbox.clear()
+        # nats-py would send these once the broker is back, when their callers have given up.
+        self.client._pending.clear()
+        self.client._pending_data_size = 0
+        for pipe in tuple(self.pipes.values()):
+            self.on_gone(pipe.peer)
+            pipe.lost("the broker was lost")
+
+    async def _failed(self, error: Exception) -> None:
+        self._error = error
+        log.debug("broker of %s: %r", self.target, error)

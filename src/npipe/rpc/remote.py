@@ -1,0 +1,24 @@
+"""Endpoints that are not pipes: which module carries messages to them.
+
+The modules are imported when such an endpoint is used, for each needs a library of its own. They
+have ``connect`` and ``listen`` for threads, ``open_link`` and ``serve`` for asyncio, and
+``Workers`` for ``rpc.Spread``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__all__ = ["remote_module"]
+
+_MODULES = {"nats": "npipe.integrations.nats", "tls": "npipe.integrations.nats"}
+
+
+def remote_module(endpoint: object) -> Any:
+    """Return the module for a URL such as ``nats://host/subject``; None for any other endpoint."""
+    if not isinstance(endpoint, str):
+        return None
+    scheme, separator, _ = endpoint.partition("://")
+    name = _MODULES.get(scheme.lower()) if separator else None
+    return None if name is None else importlib.import_module(name)

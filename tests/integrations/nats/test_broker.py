@@ -1,0 +1,116 @@
+"""Addresses, credentials, and a broker that refuses or is narrow."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import ipaddress
+import time
+from pathlib import Path
+
+import pytest
+
+from integrations.nats.conftest import StartBroker
+from npipe import rpc
+from npipe.integrations.nats.broker import Target
+from npipe.rpc import aio
+from peers.brokers import Broker
+
+
+def echo() -> rpc.API:
+    api = rpc.API()
+    api.register("t", {"echo": lambda text: text})
+    return api
+
+
+def exchange(url: str, text: str = "x") -> str:
+    """Serve, and call, at ``url``."""
+
+    async def main() -> str:
+        async with aio.Server(echo()) as server:
+            await server.serve(url)
+            async with await aio.connect(url, timeout=60) as client:
+                return str(await client.call("t_echo", text))
+
+    return asyncio.run(main())
+
+
+def test_addresses() -> None:
+    target = Target.parse("nats://me:secret@host:4222/a.b-c")
+    assert (target.broker, target.subject) == ("nats://me:secret@host:4222", "a.b-c")
+    assert target.name == "a_b-c"
+    assert "secret" not in f"{target} {target!r}"
+    for wrong in ("nats://host", "nats://host/", "nats:///a", "http://host/a", "nats://h/a..b"):
+        with pytest.raises(ValueError, match="bad address"):
+            Target.parse(wrong)
+    for wrong in ("nats://me:secret@host/a*", "nats://me:secret@host/a/>"):
+        with pytest.raises(ValueError, match="bad address") as caught:
+            Target.parse(wrong)
+        assert "secret" not in str(caught.value)
+
+
+def test_a_password(start_broker: StartBroker) -> None:
+    broker = start_broker('authorization { user: "me", password: "secret" }')
+    assert exchange(broker.url(user="me:secret")) == "x"
+    with pytest.raises(ConnectionRefusedError) as caught:
+        rpc.connect(broker.url(user="me:hunter2"), connect_timeout=1)
+    assert "uthorization" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_tls(start_broker: StartBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificate, key = make_certificate(tmp_path)
+    broker = start_broker(f'tls {{ cert_file: "{certificate}", key_file: "{key}" }}')
+    url = broker.url().replace("nats://", "tls://")
+    with pytest.raises(ConnectionRefusedError, match=r"(?i)certificate"):
+        rpc.connect(url, connect_timeout=3)
+    monkeypatch.setenv("NATS_CA", str(certificate))
+    assert exchange(url) == "x"
+
+
+def make_certificate(directory: Path) -> tuple[Path, Path]:
+    """Make a certificate for 127.0.0.1 that nobody has signed but itself."""
+    x509 = pytest.importorskip("cryptography.x509", reason="cryptography is not installed")
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "broker")])
+    now = datetime.datetime.now(datetime.UTC)
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    certificate, private = directory / "cert.pem", directory / "key.pem"
+    certificate.write_bytes(made.public_bytes(pem))
+    private.write_bytes(
+        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return certificate, private
+
+
+def test_a_broker_with_a_small_max_payload(start_broker: StartBroker) -> None:
+    """Messages of any size pass, in more parts."""
+    broker = start_broker("max_payload: 1024")
+    text = "x" * 100_000
+    assert exchange(broker.url(), text) == text
+
+
+def test_no_broker(broker: Broker) -> None:
+    broker.kill()
+    began = time.monotonic()
+    with pytest.raises(ConnectionRefusedError, match="cannot be reached"):
+        rpc.connect(broker.url(), connect_timeout=0.5)
+    with rpc.Server(echo()) as server, pytest.raises(ConnectionRefusedError):
+        server.serve(broker.url(), timeout=0.5)
+    assert time.monotonic() - began < 20
