@@ -133,15 +133,16 @@ class End:
         self.unsent = self.unsent[room:]
         if not self.unsent:
             session.flow.write_ends()
+            if session.flow.take_deferred():
+                self.begin()
 
     def read_from(self, other: End, size: int) -> None:
         if self.session.may_read and other.wire:
             data, other.wire = other.wire[:size], other.wire[size:]
             self.session.feed(data)
-        self.begin()
+            self.begin()
 
     def begin(self) -> None:
-        self.session.flow.take_deferred()
         while (call := self.session.next_call()) is not None:
             self.begun.append(call)
         assert len(self.begun) <= LIMITS.calls
