@@ -15,6 +15,7 @@ from npipe.rpc.wire.messages import InvalidMessage, Message, Parsed, parse
 
 __all__ = ["Parsed", "ReceiveQueue"]
 
+PARSED_BYTES = 512  # that a message takes in memory, once parsed, beyond its parameters
 EACH_BYTES = 64  # that a message put aside takes in memory beyond its text: it may be "{}"
 
 
@@ -25,8 +26,10 @@ class ReceiveQueue:
 
     def __init__(self, most: int) -> None:
         """``most``: how many bytes of memory may be passed over."""
-        self.new: deque[bytes] = deque()  # not looked at
-        self.later: deque[bytes] = deque()  # passed over; they come before the new ones
+        # Not looked at, or just parsed.
+        self.new: deque[bytes | Message] = deque()
+        # Passed over; they come before the new ones.
+        self.later: deque[bytes | Message] = deque()
         self.given_up: set[bytes] = set()  # the ids of calls there that were cancelled
         self._later_bytes = 0
         self._most = most
@@ -42,12 +45,12 @@ class ReceiveQueue:
                 data = new.popleft()
             except IndexError:  # another thread was quicker
                 return
-            message = parse(data)
+            message = parse(data) if isinstance(data, bytes) else data
             if _is_about_calls(message):
                 take(message)
             else:
                 later.append(data)
-                self._later_bytes += len(data) + EACH_BYTES
+                self._later_bytes += _memory(data)
 
     def give_up(self, id: bytes) -> None:
         """Note that a call is no longer wanted, which may be one of those passed over."""
@@ -59,6 +62,13 @@ class ReceiveQueue:
         """Drop everything."""
         self.new.clear()
         self.later.clear()
+
+
+def _memory(data: bytes | Message) -> int:
+    """Return how many bytes a message takes that is put aside."""
+    if isinstance(data, bytes):
+        return len(data) + EACH_BYTES
+    return len(bytes(data.params)) + PARSED_BYTES
 
 
 def _is_about_calls(message: Parsed) -> bool:

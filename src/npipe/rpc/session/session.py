@@ -166,12 +166,11 @@ class Session:
         queue = self._receive_queue
         if not (queue.new or queue.later or self._ready) and data.isascii():
             lines = self.framing.guess(data)
-            taken = self._take_guesses(lines) if lines else 0
+            taken = self._take_guesses(lines)
             if taken:
-                if taken == len(lines):
-                    return True
-                data = b"\n".join(lines[taken:]) + b"\n"
-                queue.new.extend(self.framing.feed(data))
+                if taken < len(lines):
+                    data = b"\n".join(lines[taken:]) + b"\n"
+                    queue.new.extend(self.framing.feed(data))
                 return True
         messages = self.framing.feed(data)
         queue.new.extend(messages)
@@ -186,19 +185,27 @@ class Session:
         self._receive_queue.new.extend(self.framing.eof())
 
     def _take_guesses(self, lines: list[bytes]) -> int:
-        """Do what messages ask until one has to be run, or is none; return how many were taken."""
+        """Do what messages ask until one has to be run, and queue those after it.
+
+        Returns:
+            How many lines are messages, before the first that is none.
+        """
         taken, flow, queue = 0, self.flow, self.send_queue
+        put_aside = self._receive_queue.new.append
+        waits = False
         for line in lines:
-            if queue.size > queue.high_water or flow.blocked or flow.held:
-                break
             message = parse_one(line)
             if message is None:
                 break
-            call = self._take(message, None)
             taken += 1
+            if waits or queue.size > queue.high_water or flow.blocked or flow.held:
+                waits = True
+                put_aside(message)
+                continue
+            call = self._take(message, None)
             if call is not None:
                 self._ready.append(call)
-                break
+                waits = True
         return taken
 
     def receive(self, messages: Iterable[bytes]) -> None:
@@ -257,8 +264,10 @@ class Session:
             self._receive_queue.look_ahead(self._take_other)
         return None
 
-    def _take_data(self, data: bytes) -> ServedCall | None:
+    def _take_data(self, data: bytes | Message) -> ServedCall | None:
         """Do what a message asks, or return the call that does."""
+        if isinstance(data, Message):
+            return self._take(data, None)
         if data[:1] == b"[" and self.outgoing_calls.settle_whole(data):
             return None
         message = parse(data)

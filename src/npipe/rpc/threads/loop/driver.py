@@ -187,13 +187,14 @@ class LoopDriver:
 
     def _begin_calls(self, token: Token) -> bool:
         session, executor = self.session, self._executor
+        all_async = session.all_async
         while not (self._close_reason or self._closed):
             call = session.next_call()
             if call is None:
                 self._flush()
-                if not session.flow.take_deferred():
+                if not session.flow.deferred or not session.flow.take_deferred():
                     break
-            elif executor.belongs_elsewhere(call):
+            elif (method := call.method).slow or method.own_thread or method.is_async or all_async:
                 executor.start(self, call)
             elif not self._loop.run_here(self, call, token):
                 return False
