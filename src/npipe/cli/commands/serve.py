@@ -59,6 +59,12 @@ def ether(text: str) -> int:
     return amount
 
 
+def _connections_allowed() -> int:
+    from npipe.rpc.threads.descriptors import connections_allowed
+
+    return connections_allowed()
+
+
 @click.command()
 @click.argument("address", default=DEFAULT_ADDRESS)
 @click.option(
@@ -100,8 +106,9 @@ def ether(text: str) -> int:
 @click.option(
     "--max-connections",
     type=click.IntRange(1),
+    default=_connections_allowed,
     metavar="N",
-    help="Turn further clients away.",
+    help="Turn further clients away. Default: as many as `ulimit -n` allows.",
 )
 @click.option(
     "--workers",
@@ -180,7 +187,7 @@ def serve(
     stateless: bool,
     modules: tuple[str, ...] | None,
     access: str | int,
-    max_connections: int | None,
+    max_connections: int,
     workers: int,
     log_level: str,
     json_log: bool,
@@ -220,7 +227,7 @@ def serve(
     from npipe.cli.serving.upstream import describe
 
     configure(log_level, as_json=json_log, calls=log_calls)
-    limits = rpc.Limits() if max_connections is None else rpc.Limits(connections=max_connections)
+    limits = rpc.Limits(connections=max_connections)
     front = Front(upstreams, stateless)
     server_options: dict[str, Any] = {"limits": limits, "log_calls": log_calls}
     given = {name: value for name, value in chain.items() if value is not None}

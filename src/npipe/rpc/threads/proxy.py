@@ -28,6 +28,8 @@ class Proxy(Server):
     decoded but the envelopes; ids are those of each side.
     """
 
+    _descriptors_each = 4  # two connections, each with one to be woken by
+
     def __init__(
         self,
         upstream: Endpoint,

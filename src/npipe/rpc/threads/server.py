@@ -17,6 +17,7 @@ from npipe.rpc.remote import remote_module
 from npipe.rpc.service.api import API
 from npipe.rpc.service.dispatcher import Dispatcher, Middleware
 from npipe.rpc.session.server_stats import Counted, Stats
+from npipe.rpc.threads.descriptors import connections_allowed
 from npipe.rpc.threads.driver import Driver
 from npipe.rpc.threads.runtime import Runtime
 from npipe.rpc.threads.slow_calls import start_thread
@@ -47,6 +48,8 @@ class Server:
         server.serve("calculator")
         server.serve_forever()
     """
+
+    _descriptors_each = 1  # what a client costs
 
     def __init__(
         self,
@@ -85,6 +88,8 @@ class Server:
         self._change = threading.Condition(self._lock)  # a link has ended
         self._stopped = threading.Event()
         self._stats = Stats()
+        self._allowed = 0  # connections, by the limit of open files; 0: not known yet
+        self._was_short = False
 
     @property
     def addresses(self) -> list[Address]:
@@ -111,6 +116,7 @@ class Server:
         the server closes it."""
         with self._lock:
             self._listeners.append(listener)
+            self._allowed = self._allowed or connections_allowed(self._descriptors_each)
         self._runtime.start_loop()  # now: later there may be no descriptor left for it
         log.info("JSON-RPC service started (%s)", listener.address)
         start_thread(self._accept, f"npipe-accept {listener.address}", listener)
@@ -156,6 +162,7 @@ class Server:
         with self._lock:
             listeners, self._listeners = self._listeners, []
             remotes, self._remotes = self._remotes, []
+            self._change.notify_all()
         for remote in remotes:
             remote.leave()
         for listener in listeners:
@@ -194,6 +201,8 @@ class Server:
     def _accept(self, listener: Listener[Connection]) -> None:
         pause = FIRST_PAUSE
         while True:
+            if len(self._links) >= self._allowed and not self._await_descriptor(listener):
+                return
             try:
                 connection = listener.accept()
             except ClosedError:
@@ -214,6 +223,21 @@ class Server:
             except Exception:  # no thread to be had: this client's loss, not everyone's
                 log.exception("serving a client of %s", listener.address)
                 connection.close()
+
+    def _await_descriptor(self, listener: Listener[Connection]) -> bool:
+        """Wait until a connection has ended; clients wait in the system's queue meanwhile. False:
+        the server is stopping."""
+        if not self._was_short:  # once: at the limit it may come and go with each client
+            self._was_short = True
+            log.warning(
+                "no more clients are accepted while %d are connected: "
+                "that is what the limit of open files (ulimit -n) allows",
+                self._allowed,
+            )
+        with self._change:
+            while len(self._links) >= self._allowed and listener in self._listeners:
+                self._change.wait()
+            return listener in self._listeners
 
     def _open(self, connection: Connection) -> Driver:
         """Put together a driver with threads of its own."""
