@@ -6,12 +6,15 @@
 ``.peers/bin``      the Go programs of tests/peers/go for this system, and geth (needs go)
 ``.peers/windows``  those that are for Windows, to be run under Wine (needs go)
 
+The modules for Kerberos go into the venv (needs krb5-config and a C compiler).
+
 A missing tool is no error: the tests that need it are skipped. It is one when $NPIPE_REQUIRE
 lists it. What is up to date is left alone; the first build of geth takes minutes.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -26,19 +29,31 @@ SOURCES = ROOT / "tests" / "peers"
 #: The newest version all of whose modules the Go module proxy was seen to serve.
 GETH = "github.com/ethereum/go-ethereum/cmd/geth@v1.16.9"
 
+KERBEROS = ("gssapi>=1.8,<2", "krb5>=0.7,<1")  # what smbprotocol[kerberos] adds
+COMES_FOR = {"krb5-config": "krb5kdc"}  # what $NPIPE_REQUIRE calls it
+
 
 def install() -> bool:
     """Install every peer that can be; return False if a required one could not."""
     required = os.environ.get("NPIPE_REQUIRE", "").split(",")
     complete = True
     with stamps.locked(PEERS):
-        for tool, step in (("node", node_packages), ("go", go_programs)):
+        for tool, step in (("node", node_packages), ("go", go_programs), ("krb5-config", kerberos)):
             try:
                 step(find(tool))
             except (OSError, subprocess.CalledProcessError) as error:
                 print(f"install_peers.py: peers that need {tool}: {error}", file=sys.stderr)
-                complete = complete and tool not in required
+                complete = complete and COMES_FOR.get(tool, tool) not in required
     return complete
+
+
+def kerberos(config: str) -> None:
+    """Build the Python modules for Kerberos, which have no wheels for Linux: a minute or more."""
+    del config  # it only says that the headers are there
+    if not all(importlib.util.find_spec(name) for name in ("gssapi", "krb5")):
+        say("building the modules of the extra smb-kerberos (minutes, the first time)")
+        command = [sys.executable, "-m", "pip", "install", "--quiet", *KERBEROS]
+        subprocess.run(command, check=True)
 
 
 def node_packages(node: str) -> None:

@@ -43,6 +43,8 @@ _COMES_WITH = {
     "smbclient": "samba",
     "smbprotocol": "samba",
     "smbd": "samba",
+    "gssapi": "krb5kdc",
+    "ssh": "sshd",
     "uid_wrapper": "samba",
     "viem": "node",
     "vscode-jsonrpc": "node",

@@ -350,6 +350,8 @@ class Handshake:
     def _explained(self, error: Exception) -> OSError:
         """Return the error of a handshake that ended without an answer of the server's."""
         self._link.left()  # raises TimeoutError: the deadline was the reason
+        if type(error).__module__.partition(".")[0] in ("gssapi", "krb5"):
+            return PermissionError(errno.EACCES, f"Kerberos: {error}", self._path)
         text = self._link.broken or str(error)
         if isinstance(error, SMBConnectionClosed) and not self._link.broken:
             text = "the SMB server hung up in the handshake"
