@@ -42,6 +42,31 @@ GONE_SECONDS = 0.05  # between two looks whether a half-closed peer has gone for
 class LoopDriver:
     """Moves bytes between a connection and its session, and begins the session's calls."""
 
+    __slots__ = (  # 10,000 idle connections are nothing special
+        "_active_at",
+        "_at_end",
+        "_close_reason",
+        "_closed",
+        "_eof",
+        "_executor",
+        "_interest",
+        "_interest_lock",
+        "_loop",
+        "_message_end",
+        "_on_close",
+        "_resumed_at",
+        "_scheduled",
+        "_unsent",
+        "_waiting_for_room",
+        "_write_end",
+        "_write_lock",
+        "_writing",
+        "bytes_in",
+        "bytes_out",
+        "connection",
+        "fd",
+        "session",
+    )
     writes_may_wait = False
 
     def __init__(
@@ -77,7 +102,7 @@ class LoopDriver:
         self._writing = False  # what was taken has not left yet
         self._unsent: bytes | memoryview = b""
         self._waiting_for_room: list[threading.Event] = []
-        self._interest_lock = threading.RLock()
+        self._interest_lock = threading.Lock()
         self._interest = 0
         # Time limits, by time.monotonic()
         self._message_end: float | None = None  # for the rest of a message
