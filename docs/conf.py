@@ -37,4 +37,5 @@ napoleon_use_rtype = False
 copybutton_prompt_text = r"\$ |>>> "
 copybutton_prompt_is_regexp = True
 # The README and the changelog link to files of the repository, which are no pages here.
-suppress_warnings = ["myst.xref_missing", "autosectionlabel.*"]
+# A name that two packages export (npipe.errors.ClosedError, npipe.ClosedError) has two targets.
+suppress_warnings = ["myst.xref_missing", "ref.python"]
