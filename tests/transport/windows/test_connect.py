@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import threading
+
 import pytest
 
+from npipe.address import Address
+from npipe.errors import ClosedError
 from npipe.transport.windows import connect as windows
 from npipe.transport.windows.kernel32 import (
     FILE_FLAG_OVERLAPPED,
@@ -105,3 +110,57 @@ def test_connect_leaves_no_handle_when_the_pipe_cannot_be_asked(
     fake.fail("GetNamedPipeInfo", 230)
     with pytest.raises(OSError):
         connect(fake)
+
+
+@pytest.mark.parametrize("code", [5, 231])
+def test_w12_a_server_that_refuses_remote_clients_does_not_keep_them_for_ever(
+    fake: FakeKernel32, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """Which code such a client gets is not documented."""
+    monkeypatch.setattr(windows, "BUSY_REMOTE_LIMIT", 0.02)
+    fake.remote, fake.remote_refusal = True, code
+    with windows.listen(ADDRESS, api=fake), pytest.raises(OSError) as caught:
+        windows.connect(FAR, api=fake)
+    assert caught.value.errno in (errno.EACCES, errno.EBUSY)
+
+
+def test_w12_a_timeout_on_a_busy_remote_pipe_says_what_it_may_be(fake: FakeKernel32) -> None:
+    fake.remote, fake.remote_refusal = True, 231
+    with (
+        windows.listen(ADDRESS, api=fake),
+        pytest.raises(TimeoutError, match="refuses remote clients"),
+    ):
+        windows.connect(FAR, timeout=0.02, api=fake)
+
+
+def test_w13_a_question_to_another_computer_ends(
+    fake: FakeKernel32, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = threading.Event()
+    ask = fake.WaitNamedPipe
+    monkeypatch.setattr(fake, "WaitNamedPipe", lambda *_: go.wait(60) and ask(*_))
+    monkeypatch.setattr(windows, "_EXISTS_LIMIT", 0.02)
+    with no_thread_left():
+        with pytest.raises(TimeoutError, match="did not answer"):
+            windows.exists(FAR, api=fake)
+        go.set()
+        for thread in threading.enumerate():
+            if thread.name == "npipe-exists":
+                thread.join(60)
+    assert not windows.exists(FAR, api=fake)
+
+
+@pytest.mark.parametrize("address", [ADDRESS, FAR], ids=["local", "remote"])
+def test_another_thread_ends_a_connect(
+    fake: FakeKernel32, spawn: Spawn, monkeypatch: pytest.MonkeyPatch, address: Address
+) -> None:
+    cancel = threading.Event()
+    if address is FAR:
+        network = HangingNetwork((995, 0))
+        monkeypatch.setattr(fake, "CreateFile", network.open)
+        monkeypatch.setattr(fake, "CancelSynchronousIo", network.cancel)
+    connecting = spawn(windows.connect, address, wait=True, cancel=cancel, api=fake)
+    fake.until(lambda: fake.made("CreateFile") or address is FAR)
+    cancel.set()
+    with pytest.raises(ClosedError):
+        connecting.result(60)

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import copy
+import errno
+import io
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from npipe.address import Address
 from npipe.errors import ClosedError
+from npipe.transport.windows import connect as windows
+from npipe.transport.windows import connection as connection_module
 from npipe.transport.windows.connection import WindowsConnection
 from npipe.transport.windows.kernel32 import (
     FILE_FLAG_OVERLAPPED,
 )
 from npipe.transport.windows.listener import WindowsListener
+from npipe.transport.windows.overlapped import Direction
+from npipe.transport.windows.winerror import transfer_error
 from transport.windows.fake_kernel32 import FakeKernel32
 from transport.windows.faked import ADDRESS, Pair, Spawn, connect, listen, past, soon
 
@@ -286,3 +296,201 @@ def test_adopt_refuses_what_would_hang(
     with pytest.raises(OSError):
         WindowsConnection.adopt(12345, ADDRESS, api=fake)
     fake.CloseHandle(handle)
+
+
+# -- Windows faults
+
+
+@pytest.mark.parametrize("code", [53, 59, 64, 121, 240, 1231, 1236])
+def test_w20_a_lost_network_link_is_a_reset_and_no_timeout(
+    fake: FakeKernel32, pair: Pair, code: int
+) -> None:
+    client, _ = pair
+    fake.fail("ReadFile", code)
+    with pytest.raises(ConnectionResetError):
+        client.read(1)
+    fake.fail("WriteFile", code)
+    with pytest.raises(ConnectionResetError):
+        client.write(b"x")
+    assert isinstance(transfer_error(code), ConnectionResetError)
+
+
+class Huge:
+    """Reports a buffer of n times 4 GiB without its memory."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __len__(self) -> int:
+        return self.size
+
+
+def test_w19_a_buffer_of_4_gib_is_no_buffer_of_nothing(
+    fake: FakeKernel32, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, server = pair
+    server.write(b"x")
+    sizes: list[int] = []
+    monkeypatch.setattr(connection_module, "address_of", lambda view: view)
+
+    def transfer(_: Direction, call: Any, buffer: Any, size: int, due: Any) -> tuple[int, int]:
+        sizes.append(size)
+        return 0, 1
+
+    monkeypatch.setattr(Direction, "transfer", transfer)
+    assert client._read(Huge(1 << 32)) == 1  # type: ignore[arg-type]
+    assert sizes == [1 << 30]
+
+
+FAR = Address("pipe", r"\\far\pipe\test", "far")
+
+
+@pytest.fixture
+def far_pair(fake: FakeKernel32) -> Iterator[Pair]:
+    """A client on another computer, and the server's end."""
+    fake.remote = True
+    with (
+        windows.listen(ADDRESS, reject_remote=False, api=fake) as listener,
+        windows.connect(FAR, api=fake) as client,
+        listener.accept(60) as server,
+    ):
+        yield client, server
+
+
+@pytest.mark.parametrize("size", [65_535, 65_536, 200_000])
+def test_w02_a_write_to_another_computer_goes_in_parts_of_65535_bytes(
+    fake: FakeKernel32, far_pair: Pair, spawn: Spawn, size: int
+) -> None:
+    client, server = far_pair
+    reading = spawn(lambda: b"".join(iter(lambda: server.read(65536), b"")))
+    assert client.write(bytes(size)) == size
+    client.close()
+    assert len(reading.result(60)) == size
+    assert max(written for _, written in fake.made("WriteFile")) == 65_535
+
+
+def test_w02_a_message_that_another_computer_cannot_take_is_refused_before_it_is_sent(
+    fake: FakeKernel32,
+) -> None:
+    fake.remote = True
+    with (
+        windows.listen(ADDRESS, reject_remote=False, message_mode=True, api=fake) as listener,
+        windows.connect(FAR, api=fake) as client,
+        listener.accept(60) as server,
+    ):
+        with pytest.raises(OSError, match="at most 65535") as caught:
+            client.write(bytes(65_536))
+        assert caught.value.errno == errno.EMSGSIZE
+        assert fake.made("WriteFile") == []
+        client.write(bytes(65_535))
+        assert len(server.read(65_536)) == 65_535
+
+
+def test_w11_flush_asks_the_quota_before_it_waits(fake: FakeKernel32, pair: Pair) -> None:
+    client, server = pair
+    client.write(b"x")
+    assert server.read(1) == b"x"
+    client.flush()
+    assert fake.made("FlushFileBuffers") == []
+
+
+# -- abilities
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [("r", "w"), ("w", "r")])
+def test_one_way_pipes(fake: FakeKernel32, ours: str, theirs: str) -> None:
+    with listen(fake, mode=theirs) as listener:
+        with pytest.raises(PermissionError):
+            connect(fake)
+        with connect(fake, mode=ours) as client, listener.accept(60) as server:
+            writer, reader = (client, server) if ours == "w" else (server, client)
+            assert (writer.readable(), writer.writable()) == (False, True)
+            assert (reader.readable(), reader.writable()) == (True, False)
+            writer.write(b"x")
+            assert reader.read(1) == b"x"
+            with pytest.raises(io.UnsupportedOperation):
+                reader.write(b"x")
+            with pytest.raises(io.UnsupportedOperation):
+                writer.read(1)
+
+
+def test_no_other_mode(fake: FakeKernel32) -> None:
+    with pytest.raises(ValueError, match="mode="):
+        listen(fake, mode="x")
+    with pytest.raises(ValueError, match="mode="):
+        connect(fake, mode="")
+
+
+def test_detach_gives_the_handle_away(fake: FakeKernel32, pair: Pair) -> None:
+    client, server = pair
+    handle = client.detach()
+    with pytest.raises(ClosedError):
+        client.read(1)
+    with pytest.raises(ClosedError):
+        client.detach()
+    with WindowsConnection.adopt(handle, ADDRESS, api=fake) as again:
+        again.write(b"x")
+        assert server.read(1) == b"x"
+
+
+def test_detach_ends_the_calls_in_flight_first(
+    fake: FakeKernel32, pair: Pair, spawn: Spawn
+) -> None:
+    client, _ = pair
+    reading = spawn(client.read, 1)
+    fake.pending()
+    handle = client.detach()
+    with pytest.raises(ClosedError):
+        reading.result(60)
+    fake.CloseHandle(handle)
+
+
+def test_detach_loses_no_byte_that_was_read(fake: FakeKernel32, pair: Pair) -> None:
+    client, server = pair
+    server.write(b"x")
+    assert client.wait_readable(10)
+    with pytest.raises(ValueError, match="1 bytes were read"):
+        client.detach()
+    assert client.read(1) == b"x"
+    fake.CloseHandle(client.detach())
+
+
+def test_wait_readable_takes_nothing(pair: Pair) -> None:
+    client, server = pair
+    assert not client.wait_readable(0)
+    assert not client.wait_readable(0.01)
+    server.write(b"12")
+    assert client.wait_readable(60)
+    assert client.wait_readable(0)
+    assert client.read(1) == b"1"
+    assert client.wait_readable(0)
+    assert client.read(10) == b"2"
+    server.close()
+    assert client.wait_readable(60)  # the end counts
+    assert client.read(1) == b""
+
+
+def test_wait_readable_goes_by_the_read_deadline(pair: Pair) -> None:
+    client, _ = pair
+    client.set_read_deadline(past())
+    with pytest.raises(TimeoutError):
+        client.wait_readable(60)
+    client.set_read_deadline(soon())
+    with pytest.raises(TimeoutError):
+        client.wait_readable()
+    client.close()
+    with pytest.raises(ClosedError):
+        client.wait_readable(0)
+
+
+def test_messages_keep_their_boundaries(message_pair: Pair) -> None:
+    client, server = message_pair
+    for message in (b"one", b"two", b"three"):
+        client.write(message)
+    assert server.wait_readable(60)
+    assert [server.read(100) for _ in range(3)] == [b"one", b"two", b"three"]
+
+
+def test_a_connection_is_neither_copied_nor_pickled(pair: Pair) -> None:
+    with pytest.raises(TypeError):
+        copy.copy(pair[0])

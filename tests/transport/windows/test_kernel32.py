@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -147,3 +148,29 @@ def test_who_never_acted_as_somebody_else_does_not_revert() -> None:
     }.items():
         setattr(api, name, stub)
     assert api.client_sid(0)[1] == ""
+
+
+def test_w14_a_thread_that_acts_for_a_user_does_so_again_afterwards() -> None:
+    """RevertToSelf would make it the process again, which may do more."""
+    api, calls = Kernel32(), list[str]()
+
+    def open_token(thread: int, access: int, as_self: bool, token: Any) -> bool:
+        token._obj.value = 0x44
+        return True
+
+    def note(name: str) -> Callable[..., bool]:
+        return lambda *_: calls.append(name) is None
+
+    api._OpenThreadToken = open_token
+    api._GetCurrentThread = lambda: 0
+    for name in ("_ImpersonateNamedPipeClient", "_SetThreadToken", "_RevertToSelf"):
+        setattr(api, name, note(name))
+    api._CloseHandle = note("_CloseHandle")
+    api._token_sid = lambda token, what: (0, "S-1-5-21-7")  # type: ignore[method-assign]
+    assert api.client_sid(0) == (0, "S-1-5-21-7")
+    assert calls == [
+        "_ImpersonateNamedPipeClient",
+        "_SetThreadToken",
+        "_CloseHandle",
+        "_CloseHandle",
+    ]

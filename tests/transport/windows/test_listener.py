@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import wait
 from typing import Any
@@ -15,7 +17,7 @@ from npipe.transport.windows import connect as windows
 from npipe.transport.windows.connection import WindowsConnection
 from npipe.transport.windows.listener import WindowsListener
 from transport.windows.fake_kernel32 import FakeKernel32
-from transport.windows.faked import ADDRESS, SlowCancel, Spawn, after, connect, listen
+from transport.windows.faked import ADDRESS, SlowCancel, Spawn, after, connect, listen, past
 
 
 @pytest.mark.parametrize("forever", [60 * 86400, 1e10])
@@ -263,3 +265,45 @@ def test_b25_an_aborted_instance_is_watched_again(
 def test_backlog(fake: FakeKernel32, backlog: int, made: int) -> None:
     with listen(fake, backlog=backlog):
         assert len(fake.made("CreateNamedPipe")) == made
+
+
+def test_set_deadline_wakes_an_accept(
+    fake: FakeKernel32, listener: WindowsListener, spawn: Spawn
+) -> None:
+    accepting = [spawn(listener.accept) for _ in range(3)]
+    fake.waiting()
+    listener.set_deadline(past())
+    for each in accepting:
+        with pytest.raises(TimeoutError):
+            each.result(60)
+    listener.set_deadline(None)
+    with connect(fake), listener.accept(60):
+        pass
+
+
+def test_a_deadline_put_off_lets_an_accept_go_on(
+    fake: FakeKernel32, listener: WindowsListener, spawn: Spawn
+) -> None:
+    listener.set_deadline(time.monotonic() + 600)
+    accepting = spawn(listener.accept, 60)
+    fake.waiting()
+    listener.set_deadline(time.monotonic() + 1200)
+    fake.until(lambda: len(fake.made("WaitForMultipleObjects")) > 1)
+    with connect(fake), accepting.result(60):
+        pass
+
+
+def test_deadlines_of_a_listener_are_checked(listener: WindowsListener) -> None:
+    with pytest.raises(ValueError, match="NaN"):
+        listener.set_deadline(float("nan"))
+    for timeout in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="timeout="):
+            listener.accept(timeout)
+    listener.close()
+    with pytest.raises(ClosedError):
+        listener.set_deadline(None)
+
+
+def test_a_listener_is_neither_copied_nor_pickled(listener: WindowsListener) -> None:
+    with pytest.raises(TypeError):
+        copy.copy(listener)

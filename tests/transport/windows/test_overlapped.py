@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import wait
+from types import FrameType
 from typing import Any
 
 import pytest
 
 from npipe.errors import ClosedError
-from npipe.transport.windows.overlapped import Direction
+from npipe.transport.windows import overlapped as overlapped_module
+from npipe.transport.windows.connection import WindowsConnection
+from npipe.transport.windows.overlapped import Direction, Operation, State, ThreadCall
 from transport.conftest import no_thread_left
 from transport.windows.fake_kernel32 import FakeKernel32
-from transport.windows.faked import Pair, SlowCancel, Spawn, after, interrupt, past
+from transport.windows.faked import (
+    Pair,
+    SlowCancel,
+    Spawn,
+    after,
+    connect,
+    interrupt,
+    listen,
+    past,
+    soon,
+)
 
 
 def test_b04_timed_out_read_awaits_the_cancel(
@@ -271,3 +287,168 @@ def test_b07_no_wake_reaches_an_event_that_is_closed_by_then(
     monkeypatch.setattr(fake, "SetEvent", after(let_it_end, fake.SetEvent))
     client.close()
     assert reading.result(60) == b"x"
+
+
+# -- Ctrl-C at every line
+
+
+class InterruptAt:
+    """Raises KeyboardInterrupt at the n-th line that ``overlapped.py`` runs, by a trace function.
+
+    CPython looks for signals at the entry of a function, after a call and at the end of a loop.
+    A line of this trace comes before each. Two kinds are left out, where it never looks: the way
+    out of a ``with`` and of a ``finally``, which run no call of Python's.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._left = number
+        self._seen: set[tuple[int, int]] = set()
+        self.raised_at: int | None = None
+
+    def __call__(self, frame: FrameType, event: str, _: Any) -> Any:
+        if frame.f_code.co_filename != overlapped_module.__file__:
+            return None
+        if event == "line" and self._counts(frame):
+            self._left -= 1
+            if self._left == 0:
+                self.raised_at = frame.f_lineno
+                raise KeyboardInterrupt
+        return self
+
+    def _counts(self, frame: FrameType) -> bool:
+        line = LINES[frame.f_lineno - 1].strip()
+        where = (id(frame), frame.f_lineno)
+        left = line.startswith("with ") and where in self._seen
+        self._seen.add(where)
+        return not (left or "self.begun = False" in line or frame.f_lineno in FINALLY_WITH)
+
+
+with open(overlapped_module.__file__, encoding="utf-8") as source:
+    LINES = source.readlines()
+FINALLY_WITH = {n for n, after in enumerate(LINES[1:], 1) if "self.begun = False" in after}
+
+
+def run_with(interrupt_at: InterruptAt, call: Callable[[], Any]) -> Any:
+    """Make the call under the trace; return its result, or KeyboardInterrupt if that came out."""
+    before = sys.gettrace()
+    sys.settrace(interrupt_at)
+    try:
+        return call()
+    except KeyboardInterrupt as caught:
+        return caught
+    finally:
+        sys.settrace(before)
+
+
+@pytest.mark.parametrize("data_first", [True, False], ids=["at once", "pending"])
+def test_ctrl_c_at_every_line_of_a_read_loses_no_byte(
+    fake: FakeKernel32, pair: Pair, data_first: bool
+) -> None:
+    client, server = pair
+    for number in range(1, 200):
+        message = b"%6d" % number
+        if data_first:
+            server.write(message)
+        else:
+            fake.hooks["WaitForMultipleObjects"] = lambda m=message: server.write(m) and None
+        interrupt_at = InterruptAt(number)
+        got = run_with(interrupt_at, lambda: client.read(64))
+        fake.hooks.clear()
+        if isinstance(got, KeyboardInterrupt):
+            if not data_first:  # the interrupt may have come before the wait
+                server.write(b"!")
+                got = client.read(64)
+                got = client.read(64) if got == message else got
+                assert got in (b"!", message + b"!"), interrupt_at.raised_at
+                continue
+            got = client.read(64)
+        assert got == message, interrupt_at.raised_at
+        if interrupt_at.raised_at is None:
+            break
+    else:
+        raise AssertionError("the read never ran to its end")
+    assert number > 10
+    assert fake.faults == []
+
+
+@pytest.mark.parametrize("size", [6, 100_000], ids=["at once", "pending"])
+def test_ctrl_c_at_every_line_of_a_write_sends_all_or_nothing_or_poisons(
+    fake: FakeKernel32, size: int
+) -> None:
+    for number in range(1, 200):
+        with listen(fake) as listener, connect(fake) as client, listener.accept(60) as server:
+            interrupt_at = InterruptAt(number)
+            got = run_with(interrupt_at, lambda client=client: write_soon(client, size))
+            poisoned = False
+            try:
+                client.set_write_deadline(None)
+                client.write(b"!")
+            except BrokenPipeError:
+                poisoned = True
+            client.close()
+            arrived = len(server.read())
+            if poisoned:
+                assert arrived in (0, size), interrupt_at.raised_at
+            else:
+                assert arrived in (1, size + 1), interrupt_at.raised_at
+        if interrupt_at.raised_at is None:
+            break
+    else:
+        raise AssertionError("the write never ran to its end")
+    assert number > 10
+    assert isinstance(got, int) == (size == 6)
+
+
+def write_soon(client: WindowsConnection, size: int) -> int | None:
+    client.set_write_deadline(soon())
+    try:
+        return client.write(bytes(size))
+    except TimeoutError:
+        return None
+
+
+# -- Operation
+
+
+def test_an_operation_that_fails_at_once_is_idle_again(fake: FakeKernel32) -> None:
+    """Its status says "pending" for ever: that is not looked at."""
+    code, event = fake.CreateEvent()
+    assert not code
+    operation = Operation(fake, 12345, event)
+    code = operation.begin(lambda handle, reference: fake._fail(reference, 6))
+    assert (code, operation.state, operation.result) == (6, State.IDLE, (6, 0))
+    assert operation.cancel() == (6, 0)
+    fake.CloseHandle(event)
+
+
+def test_w11_a_flush_that_cannot_be_cancelled_does_not_keep_close_waiting(
+    fake: FakeKernel32, pair: Pair, spawn: Spawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, server = pair
+    client.write(b"unread")
+    monkeypatch.setattr(fake, "CancelSynchronousIo", lambda _: 1168)
+    monkeypatch.setattr(overlapped_module, "_CANCEL_PATIENCE", 0.05)
+    flushing = spawn(client.flush)
+    fake.until(lambda: fake.made("FlushFileBuffers"))
+    client.close()
+    with pytest.raises(ClosedError):
+        flushing.result(60)
+    server.close()
+    fake.until(lambda: not fake._in_call)
+
+
+def test_w13_a_thread_that_was_given_up_closes_what_it_gets(fake: FakeKernel32) -> None:
+    go, unwanted = threading.Event(), list[tuple[int, int]]()
+    done = threading.Event()
+
+    def call() -> tuple[int, int]:
+        assert go.wait(60)
+        return 0, 7
+
+    aside = ThreadCall(call, "test", fake, done=done.set, unwanted=unwanted.append)
+    aside.start()
+    aside.wait(time.monotonic() + 0.01)
+    assert aside.finish(patience=0) == (995, 0)
+    go.set()
+    assert done.wait(60)
+    assert unwanted == [(0, 7)]
