@@ -26,6 +26,7 @@ SECTIONS = (
     "chain",
     "framing",
     "integrations",
+    "operate",
     "cost",
 )
 ROUNDS, QUICK = 9, 3
