@@ -92,6 +92,9 @@ class Spread(Server):
         self.stateless = stateless
         options = {"timeout": connect_timeout, **options}
         self._groups = [_group(each, options) for each in upstreams]
+        fixed = all(isinstance(group, _One) for group in self._groups)
+        self._fixed: tuple[Name, ...] = ()  # the names, where none comes or goes
+        self._fixed = tuple(self._names()) if fixed else ()
         self._balancer = Balancer(self._names)
         self._upstream_runtime = Runtime(Dispatcher(API()), limits, upstream_framing)
         self._spreading: dict[Driver, Spreading] = {}
@@ -110,6 +113,8 @@ class Spread(Server):
             await group.close()
 
     def _names(self) -> Iterable[Name]:
+        if self._fixed:
+            return self._fixed
         return ((at, name) for at, group in enumerate(self._groups) for name in group.names())
 
     def _opened(self, link: Driver) -> None:

@@ -19,6 +19,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable
 from contextlib import suppress
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -64,25 +65,25 @@ class Balancer:
 
     def __init__(self, names: Callable[[], Iterable[Name]]) -> None:
         """``names()`` says which servers there are now."""
-        self._names = names
-        self._down: set[Name] = set()
+        self.names = names
+        self.down: set[Name] = set()  # that could not be reached, or were lost: to be picked last
         self.load: Counter[Name] = Counter()  # calls and subscriptions; clients that are bound
         self.lost: Counter[str] = Counter()  # calls, by whether they may have been executed
 
     def up(self, *, tried: Collection[Name] = ()) -> list[Name]:
         """Return the servers to be tried, the least busy first; those that failed only if there
         is no other."""
-        names = [name for name in self._names() if name not in tried]
-        usable = [name for name in names if name not in self._down] or names
+        names = [name for name in self.names() if name not in tried]
+        usable = [name for name in names if name not in self.down] or names
         return sorted(usable, key=self.load.__getitem__)
 
     def mark_down(self, name: Name) -> None:
         """Have a server picked last: it could not be reached, or has gone."""
-        self._down.add(name)
+        self.down.add(name)
 
     def mark_up(self, name: Name) -> None:
         """Have it picked as any other again."""
-        self._down.discard(name)
+        self.down.discard(name)
 
 
 class Upstream:
@@ -110,6 +111,7 @@ class _Call:
         "batch",
         "cancelled",
         "id",
+        "is_subscribing",
         "message",
         "pending",
         "tried",
@@ -120,11 +122,12 @@ class _Call:
     def __init__(self, message: Message, id: bytes, batch: tuple[ServedBatch, int] | None) -> None:
         self.message = message
         self.id = id
+        self.is_subscribing = str(message.method).endswith("subscribe")  # or unsubscribing
         self.batch = batch
         self.cancelled = False
         self.upstream: Upstream | None = None
         self.pending: Pending | None = None  # once it is sent
-        self.tried: set[Name] = set()
+        self.tried: tuple[Name, ...] = ()
         self.unsubscribes = b""  # the subscription that it ends, by the client's id
 
 
@@ -183,7 +186,8 @@ class Spreading:
             call = _Call(message, id, batch)
             self._count += 1
             self._calls[id] = call
-            self._place(call, self._upstream_of_subscription(call))
+            found = self._upstream_of_subscription(call) if call.is_subscribing else None
+            self._place(call, found)
             return
         try:
             if message.method == "$/cancelRequest":
@@ -232,19 +236,25 @@ class Spreading:
             upstream.close()
 
     def _pick(self, tried: Collection[Name]) -> Upstream | None:
-        names = self._balancer.up(tried=tried)
-        if not names:
+        """Return the least busy server: one pass, for this is done for each call."""
+        down, load, upstreams = self._balancer.down, self._balancer.load, self._upstreams
+        best: Name = None
+        least: tuple[bool, bool, int, bool] | None = None
+        for name in self._balancer.names():
+            if name in tried:
+                continue
+            upstream = upstreams.get(name)
+            usable = upstream is not None and upstream.usable
+            crowded = usable and upstream.crowded()  # type: ignore[union-attr]
+            rank = (name in down, crowded, load[name], not usable)
+            if least is None or rank < least:
+                best, least = name, rank
+        if least is None:
             return None
-        upstreams = {name: each for name, each in self._upstreams.items() if each.usable}
-        free = [name for name in names if name not in upstreams or not upstreams[name].crowded()]
-        names = free or names
-        least = self._balancer.load[names[0]]
-        equal = [name for name in names if self._balancer.load[name] == least]
-        name = next((name for name in equal if name in upstreams), equal[0])
-        upstream = upstreams.get(name)
-        if upstream is None:
-            upstream = self._upstreams[name] = Upstream(name)
-            self._dial(upstream)
+        if not least[-1]:
+            return upstreams[best]
+        upstream = upstreams[best] = Upstream(best)
+        self._dial(upstream)
         return upstream
 
     # Calls
@@ -257,7 +267,7 @@ class Spreading:
             self._answer(call, _lost("no server is there", maybe_executed=False))
             return
         call.upstream = upstream
-        call.tried.add(upstream.name)
+        call.tried += (upstream.name,)
         if call.id:
             self._balancer.load[upstream.name] += 1
         if upstream.session is None:
@@ -269,22 +279,20 @@ class Spreading:
         assert upstream.session is not None
         outgoing = upstream.session.outgoing_calls
         method, params = str(call.message.method), bytes(call.message.params)
-        members = trace_members(call.message)
+        members = trace_members(call.message) if call.message.traceparent else b""
         if not call.id:
             outgoing.notify(method, params, members=members)
             return
 
-        def on_reply(outcome: Outcome) -> None:
-            self._end(call, outcome)
-
-        def on_progress(value: Raw) -> None:
-            text = b'{"token":%b,"value":%b}' % (call.id, bytes(value) or b"null")
-            self._source.send(request("$/progress", text))
-
+        on_reply, on_progress = partial(self._end, call), partial(self._progress, call)
         try:
             call.pending = outgoing.call(method, params, on_reply, on_progress, members=members)
         except ConnectionLost as error:  # it has just ended
             self._end(call, error)
+
+    def _progress(self, call: _Call, value: Raw) -> None:
+        text = b'{"token":%b,"value":%b}' % (call.id, bytes(value) or b"null")
+        self._source.send(request("$/progress", text))
 
     def _end(self, call: _Call, outcome: Outcome) -> None:
         """Take how a call ended, and answer it or send it elsewhere."""
@@ -302,7 +310,7 @@ class Spreading:
                 outcome = _lost(f"the server was lost: {outcome}", maybe_executed=True)
             else:
                 outcome = RPCError("the call was cancelled", code=CANCELLED)
-        elif not isinstance(outcome, Exception):
+        elif not isinstance(outcome, Exception) and call.is_subscribing:
             outcome = self._watch_subscription(call, outcome)
         self._answer(call, outcome)
 
