@@ -22,6 +22,7 @@ SECTIONS = (
     "wine",
     "rpc",
     "one_core",
+    "many_connections",
     "clients",
     "chain",
     "framing",
