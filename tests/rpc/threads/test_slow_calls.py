@@ -112,7 +112,8 @@ def test_a_call_that_begins_just_before_the_monitor_goes_to_sleep_is_seen(
 
     class Hooked:
         def __enter__(self) -> None:
-            monitor._running.add(stuck)
+            if threading.current_thread() is monitor._thread:
+                monitor._running.add(stuck)
             changed.__enter__()
 
         def __exit__(self, *exc: object) -> None:
@@ -120,8 +121,8 @@ def test_a_call_that_begins_just_before_the_monitor_goes_to_sleep_is_seen(
 
         wait, notify = changed.wait, changed.notify
 
-    monitor.wake()
     monitor._changed = Hooked()  # type: ignore[assignment]
+    monitor.wake()
     assert stuck.found.wait(SECONDS)
 
 
