@@ -189,7 +189,8 @@ def create_server(
                 buffer_size=buffer_size,
             )
         else:
-            where, acceptor = address.address, _behind_samba(address)
+            acceptor = _behind_samba(address)
+            where = address.address
         server = Server(asyncio.get_running_loop(), where, acceptor, protocol_factory)
         if start_serving:
             try:
