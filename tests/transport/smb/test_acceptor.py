@@ -60,11 +60,13 @@ def test_clients_are_answered_while_the_program_does_not_accept(listener, remote
 
 
 def test_no_more_are_taken_than_the_backlog(smbd, remote):
-    with npipe.SambaListener("full", directory=smbd.sockets, backlog=1) as listener:
-        with npipe.connect(pipe_address(listener), remote=remote, timeout=30):
-            with pytest.raises(TimeoutError):
-                npipe.connect(pipe_address(listener), remote=remote, timeout=0.5)
-            listener.accept(timeout=30).close()
+    with (
+        npipe.SambaListener("full", directory=smbd.sockets, backlog=1) as listener,
+        npipe.connect(pipe_address(listener), remote=remote, timeout=30),
+    ):
+        with pytest.raises(TimeoutError):
+            npipe.connect(pipe_address(listener), remote=remote, timeout=0.5)
+        listener.accept(timeout=30).close()
 
 
 def test_no_byte_behind_the_message_is_taken(listener):

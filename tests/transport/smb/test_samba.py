@@ -57,12 +57,17 @@ def test_another_user_of_this_computer(smbd, access, is_let_in):
 
 def test_an_unknown_samba_is_refused_where_identity_is_asked_for(smbd, monkeypatch):
     monkeypatch.setattr(npa, "LEVELS", (99,))
-    with npipe.SambaListener("unknown", directory=smbd.sockets, access="everyone") as listener:
-        with pytest.raises(ConnectionRefusedError):
-            dial(listener, smbd.port)
-    with npipe.SambaListener("unknown", directory=smbd.sockets, anonymous=True) as listener:
-        with dial(listener, smbd.port), listener.accept(timeout=30) as server:
-            assert server.peer == npipe.PeerIdentity()
+    with (
+        npipe.SambaListener("unknown", directory=smbd.sockets, access="everyone") as listener,
+        pytest.raises(ConnectionRefusedError),
+    ):
+        dial(listener, smbd.port)
+    with (
+        npipe.SambaListener("unknown", directory=smbd.sockets, anonymous=True) as listener,
+        dial(listener, smbd.port),
+        listener.accept(timeout=30) as server,
+    ):
+        assert server.peer == npipe.PeerIdentity()
 
 
 @pytest.mark.parametrize("size", [10, 3 << 20])
@@ -123,10 +128,13 @@ def test_a_socket_passed_by_systemd(smbd):
     sock.bind(path)
     sock.listen()
     address = npipe.Address("unix", path)
-    with npipe.SambaListener.adopt(sock.detach(), address, access="everyone") as listener:
-        with dial(listener, smbd.port) as client, listener.accept(timeout=30) as server:
-            server.write(b"x")
-            assert client.read(1) == b"x"
+    with (
+        npipe.SambaListener.adopt(sock.detach(), address, access="everyone") as listener,
+        dial(listener, smbd.port) as client,
+        listener.accept(timeout=30) as server,
+    ):
+        server.write(b"x")
+        assert client.read(1) == b"x"
     assert os.path.exists(path)  # it is systemd's
 
 
