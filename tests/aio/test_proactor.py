@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -43,12 +44,21 @@ async def test_private_parts_that_we_use_exist(address):
         writer.close()
 
 
-def test_a_selector_loop_is_refused_with_the_reason(address):
+def test_a_selector_loop_is_served_by_threads(address):
+    async def talk() -> bytes:
+        async with await npipe.aio.start_server(keep, address):
+            reader, writer = await npipe.aio.open_connection(address)
+            writer.write(b"x" * 200_000)
+            got = await reader.readexactly(200_000)
+            assert writer.get_extra_info("peer").pid == os.getpid()
+            writer.close()
+            await writer.wait_closed()
+            return got
+
     loop = asyncio.SelectorEventLoop()
     try:
-        for call in (npipe.aio.open_connection, lambda a: npipe.aio.start_server(keep, a)):
-            with pytest.raises(NotImplementedError, match="only the Proactor loop can"):
-                loop.run_until_complete(call(address))
+        assert loop.run_until_complete(asyncio.wait_for(talk(), 60)) == b"x" * 200_000
+        loop.run_until_complete(loop.shutdown_default_executor())
     finally:
         loop.close()
 

@@ -14,7 +14,8 @@ on Windows): "peer", the ``PeerIdentity`` of the other end; "peername" and "sock
 
 ===================  ==========================================================================
 POSIX                any loop: asyncio's own, uvloop
-Windows              asyncio's Proactor loop, which is the default there
+Windows              asyncio's Proactor loop, which is the default there; on another loop two
+                     threads for each connection carry the bytes
 remote pipes         any loop, with ``remote=npipe.Smb(...)``
 half-close           ``write_eof`` on POSIX; where ``can_write_eof()`` is false it raises
                      NotImplementedError, as asyncio's transports do

@@ -19,13 +19,16 @@ from functools import partial
 from typing import Any, TypeVar
 
 from npipe.address import Address
-from npipe.aio.proactor import Pipe, proactor_loop
+from npipe.aio.proactor import Pipe
 from npipe.aio.server import Backoff, Client
+from npipe.aio.threaded import ThreadAcceptor, ThreadTransport
 from npipe.transport.connecting import Attempts
 from npipe.transport.windows import handles
 from npipe.transport.windows.connect import is_refused, reason, remote_open
+from npipe.transport.windows.connection import WindowsConnection
 from npipe.transport.windows.identity import require_verify, verify
 from npipe.transport.windows.kernel32 import Kernel32, load
+from npipe.transport.windows.listener import WindowsListener
 from npipe.transport.windows.winerror import error
 
 __all__ = ["connect", "listen"]
@@ -46,10 +49,11 @@ async def connect(
     impersonation: Any,
 ) -> tuple[asyncio.Transport, ProtocolT]:
     """See ``npipe.aio.create_connection``."""
-    proactor_loop()
     require_verify(verify_server)
     api = load()
     handle = await dial(address, impersonation, api, timeout=timeout, wait=wait)
+    if not isinstance(asyncio.get_running_loop(), asyncio.ProactorEventLoop):
+        return _over_threads(protocol_factory, handle, address, verify_server, api)
     pipe = Pipe(handle, address, api, server_end=False)
     try:
         verify(handle, address, verify_server, api)
@@ -58,6 +62,28 @@ async def connect(
         return await pipe.open(protocol), protocol
     except BaseException:
         pipe.close()
+        raise
+
+
+def _over_threads(
+    protocol_factory: Callable[[], ProtocolT],
+    handle: int,
+    address: Address,
+    verify_server: Any,
+    api: Kernel32,
+) -> tuple[asyncio.Transport, ProtocolT]:
+    """Do the same on a loop that waits for sockets only."""
+    try:
+        verify(handle, address, verify_server, api)
+        connection = WindowsConnection.adopt(handle, address, api=api)
+    except BaseException:
+        api.CloseHandle(handle)
+        raise
+    try:
+        protocol = protocol_factory()
+        return ThreadTransport(asyncio.get_running_loop(), connection, protocol), protocol
+    except BaseException:
+        connection.close()
         raise
 
 
@@ -126,12 +152,11 @@ async def listen(
     message_mode: bool,
     reject_remote: bool,
     buffer_size: int,
-) -> PipeAcceptor:
+) -> PipeAcceptor | ThreadAcceptor:
     """Claim the name; clients can connect from here on.
 
     Waits about a second where clients of a server that is gone still hold the name.
     """
-    proactor_loop()
     if backlog is None:
         backlog = INSTANCES
     elif not isinstance(backlog, int) or backlog < 0:
@@ -143,6 +168,10 @@ async def listen(
         reject_remote=reject_remote,
         buffer_size=buffer_size,
     )
+    loop = asyncio.get_running_loop()
+    if not isinstance(loop, asyncio.ProactorEventLoop):
+        make = partial(WindowsListener, maker, backlog=backlog)
+        return ThreadAcceptor(await loop.run_in_executor(None, make))
     for pause in handles.claim_pauses():
         try:
             return PipeAcceptor(maker, max(backlog, FEWEST_INSTANCES))

@@ -407,6 +407,11 @@ class WindowsConnection(Connection):
             if self._closed:
                 self._release()
 
+    @property
+    def message_mode(self) -> bool:
+        """Whether the pipe is of the message type."""
+        return self._message_mode
+
     # -- identity
 
     @property
