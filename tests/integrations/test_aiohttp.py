@@ -125,6 +125,7 @@ def test_errors_are_the_library_s_and_name_ours(address: str) -> None:
             with pytest.raises(aiohttp.ClientConnectorError, match="no server") as caught:
                 await session.get("/who")
             assert isinstance(caught.value.__cause__, FileNotFoundError)
+        async with aiohttp.ClientSession(connector=Connector(address)) as session:
             with pytest.raises(aiohttp.InvalidURL, match="http://"):
                 await session.get("https://shop/")
 
