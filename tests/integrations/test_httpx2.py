@@ -15,7 +15,7 @@ Serve = Callable[..., Any]
 
 def test_websocket(address: str, serve: Serve, me: str) -> None:
     library = Library("httpx2")
-    pytest.importorskip("websockets")
+    pytest.importorskip("wsproto")
 
     async def main() -> None:
         async with (
@@ -25,7 +25,7 @@ def test_websocket(address: str, serve: Serve, me: str) -> None:
             await socket.send_text("hello")
             assert await socket.receive_text() == f"{me} hello"
 
-    with serve(address, ws="websockets-sansio"):
+    with serve(address, ws="wsproto"):
         asyncio.run(main())
         with library.client(address) as client, client.websocket("ws://shop/") as socket:
             socket.send_text("hello")

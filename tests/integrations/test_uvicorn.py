@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import os
 import stat
@@ -47,7 +48,7 @@ def test_the_socket_is_the_owner_s_unless_said_otherwise(
     async def main() -> None:
         server = Server(address, uvicorn.Config(app, log_level="warning"), **options)
         running = asyncio.ensure_future(server.serve())
-        while not server.started:
+        while not getattr(server, "servers", None):
             await asyncio.sleep(0.01)
         assert stat.S_IMODE(os.stat(address).st_mode) == mode
         server.should_exit = True
@@ -77,8 +78,9 @@ def test_an_application_that_does_not_start_frees_the_name(address: str) -> None
         await send({"type": "lifespan.startup.failed", "message": "no database"})
 
     server = Server(address, uvicorn.Config(broken, log_level="critical"))
-    with pytest.raises(SystemExit):
+    with contextlib.suppress(SystemExit):  # as newer releases end
         asyncio.run(server.serve())
+    assert not server.started
     npipe.listen(address).close()
 
 

@@ -70,10 +70,14 @@ class Server(uvicorn.Server):
         )
         try:
             await super().startup(sockets=[])
-            await pipe.start_serving()
+            if self.started:
+                await pipe.start_serving()
         except BaseException:
             pipe.close()
             raise
+        if not self.started:  # the lifespan has failed: older releases return, newer ones exit
+            pipe.close()
+            return
         self.servers.append(pipe)
         logger.info("Uvicorn running on pipe %s (Press CTRL+C to quit)", pipe.address)
 
