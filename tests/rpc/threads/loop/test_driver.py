@@ -47,6 +47,10 @@ class Service:
     def leave(self) -> None:
         sys.exit("not the server's business")
 
+    @rpc.method(inline=False)
+    def apart(self, value: Any) -> Any:
+        return value
+
     async def task(self, value: Any) -> Any:
         return value
 
@@ -211,6 +215,17 @@ def test_a_reply_that_nobody_reads_holds_up_nothing_and_is_complete(
             data += one.read(1 << 20)
         results = {m["id"]: m["result"] for m in map(json.loads, data.splitlines())}
         assert results == {1: "x" * LARGE, 2: 2}
+
+
+@pytest.mark.parametrize("method", ["quick", "plain", "apart", "task"])
+def test_calls_that_had_to_wait_begin_once_all_has_been_written(
+    serve: Serve, address: str, method: str
+) -> None:
+    # No event of the connection tells of that: each write leaves nothing behind.
+    serve(queue_bytes=100)
+    with npipe.connect(address) as connection:
+        connection.write(b"".join(request(id, method, "v" * 50) for id in range(100)))
+        assert replies(connection, 100) == dict.fromkeys(range(100), "v" * 50)
 
 
 def test_reading_stops_while_too_much_waits_and_goes_on_after_that(
