@@ -38,3 +38,33 @@ def test_an_error_that_is_no_json_passes_as_it_came() -> None:
     upstream.receive([b'{"jsonrpc":"2.0","id":1,"error":%b}' % error])
     assert upstream.next_call() is None
     assert client.take() == b'{"jsonrpc":"2.0","id":5,"error":%b}\n' % error
+
+
+def test_a_call_for_an_end_that_has_just_gone_says_that_it_was_not_executed() -> None:
+    client, upstream = joined()
+    upstream.receive_eof()
+    client.receive([b'{"jsonrpc":"2.0","id":5,"method":"any"}'])
+    assert client.next_call() is None
+    (reply,) = client.take().splitlines()
+    assert b'"id":5,"error":{"code":-32000' in reply
+    assert b'"data":{"maybe_executed":false}' in reply
+    assert client.idle
+
+
+def test_a_lost_call_says_that_it_may_have_been_executed() -> None:
+    client, upstream = joined()
+    client.receive([b'{"jsonrpc":"2.0","id":5,"method":"any"}'])
+    assert client.next_call() is None
+    assert upstream.take()
+    upstream.receive_eof()
+    assert b'"data":{"maybe_executed":true}' in client.take()
+
+
+def test_the_context_of_a_trace_passes_as_it_came() -> None:
+    client, upstream = joined()
+    members = b'"traceparent":"odd","tracestate":7}'
+    client.receive([b'{"jsonrpc":"2.0","id":5,"method":"any",' + members])
+    client.receive([b'{"jsonrpc":"2.0","method":"note",' + members])
+    assert client.next_call() is None
+    call, notification = upstream.take().splitlines()
+    assert call.endswith(b"," + members) and notification.endswith(b"," + members)

@@ -85,13 +85,16 @@ class Relay:
             text = b'{"token":%b,"value":%b}' % (id, bytes(value) or b"null")
             self._source.send(request("$/progress", text))
 
-        self._pending[id] = self._target.outgoing_calls.call(
-            str(message.method),
-            bytes(message.params),
-            on_reply,
-            on_progress,
-            members=trace_members(message),
-        )
+        try:
+            self._pending[id] = self._target.outgoing_calls.call(
+                str(message.method),
+                bytes(message.params),
+                on_reply,
+                on_progress,
+                members=trace_members(message),
+            )
+        except ConnectionLost as error:  # the other side has just ended; this one follows
+            self._source.deliver(id, batch, forwarded_reply(id, error))
 
     def _cancel(self, id: bytes) -> None:
         """Pass it on with the id there; the answer that it brings is passed back as any other."""
