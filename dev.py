@@ -1,5 +1,6 @@
 """Set up and run the project's commands, the same on every system. Needs Python 3.11 or newer.
 
+    python dev.py setup    make the virtual environment, which every other command does, too
     python dev.py run      start the JSON-RPC service and drive its clients
     python dev.py test     run every test (CPython for Windows too, where Wine is installed)
     python dev.py pythons  run the tests of transports and asyncio on each other Python found
@@ -66,6 +67,10 @@ def prepare() -> None:
     pip("--upgrade", "pip>=25.1")  # the one that comes with Python 3.11 knows no dependency groups
     pip("--editable", *PACKAGES, *(f"--group={group}" for group in GROUPS))
     stamp.write_text(wanted.hexdigest())
+
+
+def setup(_arguments: Sequence[str]) -> None:
+    """Do nothing more than ``prepare`` does."""
 
 
 def run(arguments: Sequence[str]) -> None:
