@@ -31,6 +31,7 @@ from npipe.errors import ClosedError
 from npipe.security import PeerIdentity
 from npipe.transport import connect, exists, list_pipes, listen
 from npipe.transport.base import Connection, Listener
+from npipe.transport.buffered import BufferedConnection
 from npipe.transport.smb.options import Smb
 
 if TYPE_CHECKING and sys.platform != "win32":
@@ -40,6 +41,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Address",
+    "BufferedConnection",
     "ClosedError",
     "Connection",
     "Listener",

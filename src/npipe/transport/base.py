@@ -71,10 +71,11 @@ class Connection(io.RawIOBase):
             ValueError: ``handle`` is no connected stream socket or pipe, or the address is bad.
             OSError: The system refuses.
         """
-        from npipe.address import parse
+        from npipe.address import Address, parse
         from npipe.transport import adopt_connection
 
-        return adopt_connection(handle, parse(address) if isinstance(address, str) else address)
+        where = address if isinstance(address, Address) else parse(address)
+        return adopt_connection(handle, where)
 
     @abstractmethod
     def read(self, size: int | None = -1, /) -> bytes:
@@ -196,10 +197,7 @@ class Connection(io.RawIOBase):
         """Return whether the other end has closed both directions: what is written to it is lost.
 
         After a read of ``b""`` this tells "it has finished writing" from "it is not there any
-        more". It never waits. False where it cannot be known.
-
-        Raises:
-            ClosedError: This end has been closed.
+        more". It never waits. False where it cannot be known; True once this end is closed.
         """
         return False
 
@@ -298,10 +296,11 @@ class Listener(Generic[ConnectionT_co]):
             OSError: The system refuses. The descriptor stays the caller's.
             io.UnsupportedOperation: On Windows, where a listener is many handles.
         """
-        from npipe.address import parse
+        from npipe.address import Address, parse
         from npipe.transport import adopt_listener
 
-        return adopt_listener(handle, parse(address) if isinstance(address, str) else address)
+        where = address if isinstance(address, Address) else parse(address)
+        return adopt_listener(handle, where)
 
     @property
     @abstractmethod

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Iterator
 
 __all__ = ["CallLock"]
@@ -17,6 +16,8 @@ class CallLock:
     """
 
     def __init__(self) -> None:
+        import threading  # not needed by `import npipe`, and a tenth of its time
+
         self._lock = threading.RLock()
         self._busy = False
 
