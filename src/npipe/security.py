@@ -109,9 +109,11 @@ def mode_admits(mode: int, peer: PeerIdentity, uid: int, gid: int) -> bool:
 
     For sockets that have no file. Only the peer's first group is known to the kernel's record.
     """
+    if mode & 0o002:
+        return True
     if peer.uid is None:
         return False
-    if peer.uid == 0 or mode & 0o002:
+    if peer.uid == 0:
         return True
     if peer.uid == uid:
         return bool(mode & 0o200)

@@ -280,3 +280,57 @@ with socket.socket(socket.AF_UNIX) as sock:
         assert other.stdout == answer
         assert made == bool(answer)
         assert await greeting(abstract) == b"hello\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="one-way pipes are for threads there")
+async def test_one_way_streams(address):
+    async def serve(reader, writer):
+        writer.write(b"news")
+        assert await reader.read() == b""
+        writer.close()
+
+    async with await npipe.aio.start_server(serve, address, mode="w"):
+        reader, writer = await npipe.aio.open_connection(address, mode="r")
+        assert await reader.read() == b"news"
+        writer.close()
+
+    got = asyncio.get_running_loop().create_future()
+
+    async def collect(reader, writer):
+        got.set_result(await reader.read())
+        writer.close()
+
+    async with await npipe.aio.start_server(collect, address, mode="r"):
+        reader, writer = await npipe.aio.open_connection(address, mode="w")
+        assert await reader.read() == b""
+        writer.write(b"log line")
+        writer.close()
+        assert await got == b"log line"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="one-way pipes are for threads there")
+async def test_a_protocol_that_only_writes_is_not_closed_by_the_end_that_it_would_read(address):
+    lost = []
+
+    class Writes(asyncio.Protocol):
+        def connection_lost(self, exc):
+            lost.append(exc)
+
+    with npipe.listen(address) as listener:
+        transport, _ = await npipe.aio.create_connection(Writes, address, mode="w")
+        with listener.accept(60) as server:
+            for _ in range(10):
+                await asyncio.sleep(0)
+            transport.write(b"still there")
+            assert server.read(99) == b"still there"
+            assert not lost
+        transport.close()
+
+
+async def test_t19_a_timeout_is_a_number_of_seconds(address):
+    for timeout in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="or None to wait for ever"):
+            await npipe.aio.open_connection(address, wait=True, timeout=timeout)
+    for call in (npipe.aio.open_connection, lambda a, **o: npipe.aio.start_server(print, a, **o)):
+        with pytest.raises(ValueError, match='"r", "w" or "rw"'):
+            await call(address, mode="rb")

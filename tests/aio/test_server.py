@@ -16,7 +16,7 @@ import pytest
 
 import npipe.aio
 from npipe import address as addresses
-from npipe.aio.server import Backoff
+from npipe.aio.server import AcceptRetry
 
 if sys.platform != "win32":
     import fcntl
@@ -317,13 +317,13 @@ class Shortage:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.tries = 0
-        failed = Backoff.failed
+        failed = AcceptRetry.failed
 
         def count(*arguments: Any) -> asyncio.TimerHandle:
             self.tries += 1
             return failed(*arguments)
 
-        monkeypatch.setattr(Backoff, "failed", count)
+        monkeypatch.setattr(AcceptRetry, "failed", count)
 
     def __enter__(self) -> Shortage:
         import resource

@@ -28,6 +28,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable
+from io import UnsupportedOperation
 from typing import Any, TypeVar
 
 from npipe.address import Address, parse
@@ -35,7 +36,7 @@ from npipe.aio.opening import Opening
 from npipe.aio.server import Acceptor, Server
 from npipe.security import PeerIdentity
 from npipe.transport import server_check
-from npipe.transport.base import Listener
+from npipe.transport.base import Listener, require_mode
 from npipe.transport.smb.options import Smb
 
 if sys.platform == "win32":
@@ -59,6 +60,7 @@ async def open_connection(
     wait: bool = False,
     verify_server: Verifier = "auto",
     impersonation: str = "identification",
+    mode: str = "rw",
     remote: Smb | None = None,
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Connect to a server; return a stream to read from and one to write to.
@@ -76,8 +78,11 @@ async def open_connection(
         wait=wait,
         verify_server=verify_server,
         impersonation=impersonation,
+        mode=mode,
         remote=remote,
     )
+    if mode == "w":
+        reader.feed_eof()
     return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
 
@@ -89,6 +94,7 @@ async def create_connection(
     wait: bool = False,
     verify_server: Verifier = "auto",
     impersonation: str = "identification",
+    mode: str = "rw",
     remote: Smb | None = None,
 ) -> tuple[asyncio.Transport, ProtocolT]:
     """Connect to a server; return the loop's transport and the protocol made for it.
@@ -98,6 +104,8 @@ async def create_connection(
     """
     verify_server = server_check(address, verify_server)
     if remote is not None:
+        if mode != "rw":
+            raise UnsupportedOperation("a pipe of another computer is opened for both directions")
         from npipe.aio import smb
 
         return await smb.connect(
@@ -116,6 +124,7 @@ async def create_connection(
         wait=wait,
         verify_server=verify_server,
         impersonation=impersonation,
+        **_given(mode),
     )
 
 
@@ -131,6 +140,7 @@ def start_server(
     message_mode: bool = False,
     reject_remote: bool = True,
     buffer_size: int = 65536,
+    mode: str = "rw",
     start_serving: bool = True,
 ) -> Opening[Server]:
     """Serve ``address``: call ``client_connected_cb(reader, writer)`` for each client.
@@ -147,6 +157,8 @@ def start_server(
     def make_protocol() -> asyncio.StreamReaderProtocol:
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader(limit=limit, loop=loop)
+        if mode == "w":
+            reader.feed_eof()
         return asyncio.StreamReaderProtocol(reader, client_connected_cb, loop=loop)
 
     return create_server(
@@ -157,6 +169,7 @@ def start_server(
         message_mode=message_mode,
         reject_remote=reject_remote,
         buffer_size=buffer_size,
+        mode=mode,
         start_serving=start_serving,
     )
 
@@ -170,6 +183,7 @@ def create_server(
     message_mode: bool = False,
     reject_remote: bool = True,
     buffer_size: int = 65536,
+    mode: str = "rw",
     start_serving: bool = True,
 ) -> Opening[Server]:
     """Serve ``address``: give each client a protocol from ``protocol_factory``.
@@ -188,6 +202,7 @@ def create_server(
                 message_mode=message_mode,
                 reject_remote=reject_remote,
                 buffer_size=buffer_size,
+                **_given(mode),
             )
         else:
             acceptor = _behind_samba(address)
@@ -202,6 +217,16 @@ def create_server(
         return server
 
     return Opening(serve())
+
+
+def _given(mode: str) -> dict[str, Any]:
+    """Return the options for the backend of this system."""
+    if sys.platform != "win32":
+        return {"mode": mode}
+    require_mode(mode)
+    if mode != "rw":
+        raise UnsupportedOperation("asyncio has no one-way pipes on Windows: use npipe.connect")
+    return {}
 
 
 def _resolve(address: str | os.PathLike[str] | Address) -> Address:

@@ -31,15 +31,35 @@ class Introducer(asyncio.Protocol):
     original: asyncio.BaseTransport  # the loop's own
     transport: asyncio.Transport  # what the protocol got
 
-    def __init__(self, protocol: asyncio.BaseProtocol, info: Mapping[str, Any]) -> None:
+    def __init__(
+        self, protocol: asyncio.BaseProtocol, info: Mapping[str, Any], *, reads: bool = True
+    ) -> None:
+        """Stand for ``protocol``. Unless it ``reads`` it is told of nothing that arrives."""
         self.protocol = protocol
         self._info = info
+        self._reads = reads
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.original = transport
         self.transport = describe(transport, self._info)
-        transport.set_protocol(self.protocol)
+        transport.set_protocol(self.protocol if self._reads else WritingOnly(self.protocol))
         self.protocol.connection_made(self.transport)
+
+
+class WritingOnly(asyncio.Protocol):
+    """Keeps what arrives from a protocol that only writes, and its end above all.
+
+    A loop closes the transport of a protocol that returns None from ``eof_received``. Pausing the
+    transport would not do: uvloop starts to read only after ``connection_made``.
+    """
+
+    def __init__(self, protocol: asyncio.BaseProtocol) -> None:
+        self.connection_lost = protocol.connection_lost  # type: ignore[method-assign]
+        self.pause_writing = protocol.pause_writing  # type: ignore[method-assign]
+        self.resume_writing = protocol.resume_writing  # type: ignore[method-assign]
+
+    def eof_received(self) -> bool:
+        return True
 
 
 def describe(transport: asyncio.BaseTransport, info: Mapping[str, Any]) -> asyncio.Transport:

@@ -15,6 +15,7 @@ import sys
 assert sys.platform != "win32"  # mypy then skips the file there
 
 import asyncio
+import contextlib
 import socket
 import time
 from asyncio import trsock
@@ -23,7 +24,8 @@ from typing import Any, TypeVar
 
 from npipe.address import Address
 from npipe.aio.extra_info import Introducer
-from npipe.aio.server import Backoff, Client
+from npipe.aio.server import AcceptRetry, Client
+from npipe.transport.base import require_mode
 from npipe.transport.connecting import Attempts
 from npipe.transport.posix import connect as posix
 from npipe.transport.posix import files as unix_files
@@ -46,14 +48,16 @@ async def connect(
     wait: bool,
     verify_server: Verifier,
     impersonation: str,
+    mode: str,
 ) -> tuple[asyncio.Transport, ProtocolT]:
     """See ``npipe.aio.create_connection``."""
     posix.check_options(verify_server, impersonation)
+    require_mode(mode)
     sock = await dial(address, timeout=timeout, wait=wait)
     try:
         posix.verify(sock, address, verify_server)
         protocol = protocol_factory()
-        introducer = await introduce(sock, protocol, info_about(sock, address))
+        introducer = await introduce(sock, protocol, info_about(sock, address), mode)
     except BaseException:
         sock.close()
         raise
@@ -61,14 +65,19 @@ async def connect(
 
 
 async def introduce(
-    sock: socket.socket, protocol: asyncio.BaseProtocol, info: dict[str, Any]
+    sock: socket.socket, protocol: asyncio.BaseProtocol, info: dict[str, Any], mode: str = "rw"
 ) -> Introducer:
     """Hand ``sock`` over to the loop, and its transport to ``protocol``.
+
+    The half of the socket that ``mode`` leaves out is shut, for both ends.
 
     Not ``loop.create_unix_connection`` for a client's: uvloop's takes the socket over only after
     ``connection_made``, and if that closes the transport, a descriptor would be closed twice.
     """
-    introducer = Introducer(protocol, info)
+    if mode != "rw":
+        with contextlib.suppress(OSError):  # macOS: ENOTCONN when the peer is gone
+            sock.shutdown(socket.SHUT_WR if mode == "r" else socket.SHUT_RD)
+    introducer = Introducer(protocol, info, reads="r" in mode)
     await asyncio.get_running_loop().connect_accepted_socket(lambda: introducer, sock)
     return introducer
 
@@ -92,14 +101,17 @@ async def listen(
     message_mode: bool,
     reject_remote: bool,
     buffer_size: int,
+    mode: str,
 ) -> SocketAcceptor:
-    """Hold ``address``; the last three options are true of a Unix socket as it is."""
+    """Hold ``address``. ``message_mode`` and the two after it concern Windows only."""
+    require_mode(mode)
     posix.check_size(buffer_size)
     del message_mode, reject_remote, buffer_size
     give_up = time.monotonic() + unix_files.LOCK_PATIENCE
     while True:
         try:
-            return SocketAcceptor(posix.bind(address, access=access, backlog=backlog, patience=0))
+            bound = posix.bind(address, access=access, backlog=backlog, patience=0)
+            return SocketAcceptor(bound, mode)
         except TimeoutError:  # another process is binding; ``bind`` itself would block the loop
             if time.monotonic() >= give_up:
                 raise
@@ -113,13 +125,14 @@ def info_about(sock: socket.socket, address: Address) -> dict[str, Any]:
 class AcceptedSocket(socket.socket):
     """A client's socket, which tells when the transport is done with it."""
 
-    __slots__ = ("info", "on_close")
+    __slots__ = ("info", "mode", "on_close")
 
     info: dict[str, Any]
+    mode: str
     on_close: Callable[[], None] | None
 
     async def open(self, protocol: asyncio.BaseProtocol) -> asyncio.BaseTransport:
-        return (await introduce(self, protocol, self.info)).original
+        return (await introduce(self, protocol, self.info, self.mode)).original
 
     def close(self) -> None:
         super().close()
@@ -139,10 +152,11 @@ class AcceptedSocket(socket.socket):
 class SocketAcceptor:
     """Accepts when the loop says that there is a client."""
 
-    def __init__(self, bound: posix.BoundSocket) -> None:
+    def __init__(self, bound: posix.BoundSocket, mode: str) -> None:
         self._loop = asyncio.get_running_loop()
         self._bound = bound
-        self._backoff = Backoff(self._loop, bound.address)
+        self._mode = mode
+        self._retry = AcceptRetry(self._loop, bound.address)
         self._arrived: Callable[[Client], None] | None = None  # None: not accepting
         self._pause: asyncio.TimerHandle | None = None
 
@@ -179,9 +193,9 @@ class SocketAcceptor:
                 continue  # it came and went
             except OSError as error:
                 self._loop.remove_reader(self._bound.socket)
-                self._pause = self._backoff.failed(error, self._resume)
+                self._pause = self._retry.failed(error, self._resume)
                 return
-            self._backoff.clear()
+            self._retry.succeeded()
             self._admit(sock, self._arrived)
 
     def _admit(self, sock: socket.socket, arrived: Callable[[Client], None]) -> None:
@@ -191,5 +205,6 @@ class SocketAcceptor:
         client = AcceptedSocket(sock.family, sock.type, sock.proto, sock.detach())
         client.setblocking(False)
         client.info = info_about(client, self._bound.address)
+        client.mode = self._mode
         client.on_close = None
         arrived(client)

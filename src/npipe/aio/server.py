@@ -22,11 +22,9 @@ from functools import partial
 from typing import Any, Protocol
 
 from npipe.address import Address
+from npipe.transport.connecting import accept_backoff
 
-__all__ = ["Acceptor", "Backoff", "Client", "Server"]
-
-FIRST_DELAY = 0.005  # seconds; doubles with each failure in a row
-LAST_DELAY = 1.0
+__all__ = ["AcceptRetry", "Acceptor", "Client", "Server"]
 
 
 class Client(Protocol):
@@ -52,28 +50,27 @@ class Acceptor(Protocol):
         """Stop at once and give the name free."""
 
 
-class Backoff:
-    """The pause after an ``accept`` that failed, so that no failure makes a busy loop.
+class AcceptRetry:
+    """Accepts again after a pause when ``accept`` failed, so that no failure makes a busy loop.
 
-    Each failure in a row doubles the pause, from 5 ms to 1 s; only the first is reported.
+    Of several failures in a row only the first is reported.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, address: Address) -> None:
         self._loop = loop
         self._address = address
-        self._delay = 0.0
+        self._backoff = accept_backoff()
 
-    def clear(self) -> None:
-        """A client was accepted."""
-        self._delay = 0.0
+    def succeeded(self) -> None:
+        """Note that a client was accepted."""
+        self._backoff.succeeded()
 
     def failed(self, error: OSError, retry: Callable[[], None]) -> asyncio.TimerHandle:
         """Arrange for ``retry`` to be called after the pause; return the timer, to cancel it."""
-        if not self._delay:
+        if not self._backoff.failures:
             message = f"accepting clients on {self._address} fails; trying again until it works"
             self._loop.call_exception_handler({"message": message, "exception": error})
-        self._delay = min(max(self._delay * 2, FIRST_DELAY), LAST_DELAY)
-        return self._loop.call_later(self._delay, retry)
+        return self._loop.call_later(self._backoff.failed(), retry)
 
 
 class Server(asyncio.AbstractServer):

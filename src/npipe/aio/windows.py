@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from npipe.address import Address
 from npipe.aio.proactor import Pipe
-from npipe.aio.server import Backoff, Client
+from npipe.aio.server import AcceptRetry, Client
 from npipe.aio.threaded import ThreadAcceptor, ThreadTransport
 from npipe.transport.connecting import Attempts
 from npipe.transport.windows import handles
@@ -194,7 +194,7 @@ class PipeAcceptor:
         """Own ``maker``."""
         self._loop = asyncio.get_running_loop()
         self._maker = maker
-        self._backoff = Backoff(self._loop, maker.address)
+        self._retry = AcceptRetry(self._loop, maker.address)
         self._arrived: Callable[[Client], None] | None = None
         self._waiting: dict[Pipe, asyncio.Future[Any] | asyncio.TimerHandle | None] = {}
         try:
@@ -268,9 +268,9 @@ class PipeAcceptor:
         try:
             successor = self._make()
         except OSError as problem:
-            self._waiting[pipe] = self._backoff.failed(problem, partial(self._serve, pipe))
+            self._waiting[pipe] = self._retry.failed(problem, partial(self._serve, pipe))
             return
-        self._backoff.clear()
+        self._retry.succeeded()
         del self._waiting[pipe]
         self._waiting[successor] = None
         self._wait(successor)
@@ -288,6 +288,6 @@ class PipeAcceptor:
         if isinstance(problem, BrokenPipeError):
             self._loop.call_soon(self._wait, pipe)
         elif isinstance(problem, OSError):
-            self._waiting[pipe] = self._backoff.failed(problem, partial(self._wait, pipe))
+            self._waiting[pipe] = self._retry.failed(problem, partial(self._wait, pipe))
         else:
             raise problem

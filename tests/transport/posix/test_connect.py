@@ -8,6 +8,7 @@ import itertools
 import os
 import socket
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -300,3 +301,22 @@ def test_windows_pipes_are_refused(remote: bool) -> None:
 def test_the_addresses_of_both_ends(pair: tuple[npipe.Connection, ...], path: str) -> None:
     for end in pair:
         assert end.local_address == end.remote_address == Address("unix", path)
+
+
+def test_an_event_ends_a_connect_that_waits(path: str) -> None:
+    cancel = threading.Event()
+    timer = threading.Timer(0.02, cancel.set)
+    timer.start()
+    with pytest.raises(npipe.ClosedError, match="this attempt to connect"):
+        npipe.connect(path, wait=True, cancel=cancel)
+    timer.join()
+    with npipe.listen(path), pytest.raises(npipe.ClosedError):
+        npipe.connect(path, cancel=cancel)
+
+
+@pytest.mark.parametrize("timeout", [float("nan"), float("inf")])
+def test_t19_a_timeout_is_a_number_of_seconds(path: str, timeout: float) -> None:
+    with pytest.raises(ValueError, match="or None to wait for ever"):
+        npipe.connect(path, wait=True, timeout=timeout)
+    with npipe.listen(path) as listener, pytest.raises(ValueError, match="timeout="):
+        listener.accept(timeout)

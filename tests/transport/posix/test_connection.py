@@ -549,3 +549,117 @@ def test_a_connection_that_cannot_be_selected_says_so() -> None:
             ours.read_now(1)
         with pytest.raises(io.UnsupportedOperation):
             ours.write_now(b"x")
+
+
+# Waiting without reading, giving the descriptor away, one direction
+
+
+def test_wait_readable_tells_what_a_read_would_find(pair: Pair) -> None:
+    client, server = pair
+    assert not client.wait_readable(0)
+    assert not client.wait_readable(0.01)
+    server.write(b"x")
+    assert client.wait_readable(0)
+    assert client.wait_readable()
+    client.set_read_deadline(time.monotonic() + 0.02)
+    with pytest.raises(TimeoutError):
+        client.read()
+    client.set_read_deadline(None)
+    assert client.wait_readable(0)  # the kept byte, which select() does not see
+    assert client.read(9) == b"x"
+    client.set_read_deadline(time.monotonic() + 0.01)
+    with pytest.raises(TimeoutError):
+        client.wait_readable(60)
+    client.set_read_deadline(None)
+    server.close()
+    assert client.wait_readable()
+    assert client.read(1) == b""
+
+
+def test_wait_readable_is_ended_by_close(pair: Pair, threads: ThreadPoolExecutor) -> None:
+    client, _ = pair
+    waiting = threads.submit(client.wait_readable)
+    while not client._in._waiting:  # type: ignore[attr-defined]
+        time.sleep(0)
+    client.close()
+    assert isinstance(waiting.exception(60), ClosedError)
+
+
+def test_detach_ends_the_calls_and_gives_a_socket_away(
+    pair: Pair, threads: ThreadPoolExecutor
+) -> None:
+    client, server = pair
+    calls = [threads.submit(client.read, 1), threads.submit(client.write, bytes(8 << 20))]
+    while not (client._in._waiting and client._out._waiting):  # type: ignore[attr-defined]
+        time.sleep(0)
+    descriptor = client.detach()
+    for call in calls:
+        assert isinstance(call.exception(60), ClosedError)
+    assert client.closed
+    client.close()
+    with pytest.raises(ClosedError):
+        client.detach()
+    with socket.socket(fileno=descriptor) as sock:
+        server.write(b"for the socket")
+        assert os.get_blocking(descriptor)
+        assert sock.recv(99) == b"for the socket"
+
+
+def test_detach_refuses_to_lose_what_a_read_kept(pair: Pair) -> None:
+    client, server = pair
+    server.write(b"kept")
+    client.set_read_deadline(time.monotonic() + 0.02)
+    with pytest.raises(TimeoutError):
+        client.read()
+    with pytest.raises(ValueError, match="have not been read"):
+        client.detach()
+    client.set_read_deadline(None)
+    assert client.read(9) == b"kept"
+    os.close(client.detach())
+
+
+def test_a_connection_of_one_direction(path: str) -> None:
+    with npipe.listen(path, mode="w") as listener, npipe.connect(path, mode="r") as client:
+        with listener.accept(10) as server:
+            assert (client.mode, server.mode) == ("r", "w")
+            assert client.readable()
+            assert not client.writable()
+            assert not server.readable()
+            assert server.write(b"news") == 4
+            assert client.read(9) == b"news"
+            calls = (
+                lambda: client.write(b"x"),
+                client.close_write,
+                lambda: server.read(1),
+                server.read,
+                lambda: server.readinto(bytearray(1)),
+                server.wait_readable,
+            )
+            for call in calls:
+                with pytest.raises(io.UnsupportedOperation, match="this end of the connection"):
+                    call()
+        assert client.read() == b""
+
+
+def test_write_of_nothing_is_nothing_also_when_the_other_end_is_gone(pair: Pair) -> None:
+    client, server = pair
+    server.close()
+    assert client.write(b"") == client.write(bytearray()) == 0
+
+
+def test_a_default_timeout_of_the_program_changes_nothing(path: str) -> None:
+    ours, theirs = socket.socketpair()
+    socket.setdefaulttimeout(0.001)
+    try:
+        with (
+            npipe.listen(path) as listener,
+            npipe.connect(path) as client,
+            listener.accept(10) as server,
+            npipe.Connection.adopt(ours.detach(), NOWHERE) as adopted,
+        ):
+            for end in (client, server, adopted):
+                assert os.get_blocking(end.fileno())
+                assert not end.wait_readable(0.01)
+    finally:
+        socket.setdefaulttimeout(None)
+        theirs.close()

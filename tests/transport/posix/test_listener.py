@@ -346,3 +346,24 @@ def no_descriptors():  # type: ignore[no-untyped-def]
 
 
 LINUX = sys.platform == "linux"
+
+
+def test_a_deadline_ends_every_accept_and_can_be_lifted(
+    path: str, threads: ThreadPoolExecutor
+) -> None:
+    with npipe.listen(path) as listener:
+        accepting = [threads.submit(listener.accept) for _ in range(3)]
+        while not listener._direction._waiting:  # type: ignore[attr-defined]
+            time.sleep(0)
+        listener.set_deadline(time.monotonic() + 0.01)
+        for each in accepting:
+            assert isinstance(each.exception(60), TimeoutError)
+        with pytest.raises(TimeoutError):
+            listener.accept(60)
+        with npipe.connect(path), listener.accept():  # one that is there already is taken
+            pass
+        listener.set_deadline(None)
+        with pytest.raises(TimeoutError):
+            listener.accept(0.01)
+    with pytest.raises(npipe.ClosedError):
+        listener.set_deadline(None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import select
 import socket
@@ -420,22 +421,48 @@ def adopted_socket(handle: int, *, listening: bool) -> socket.socket:
     return sock
 
 
-_NOBODY = 0xFFFFFFFF  # (uid_t)-1: what the kernel says of a socket that has no peer
+_NO_PEER = 0xFFFFFFFF  # (uid_t)-1: what the kernel says of a socket that has no peer
+_UNMAPPED = 65534  # what it says of each uid and gid that this user namespace does not have
 
 
 def peer_of(sock: socket.socket) -> PeerIdentity:
-    """Ask the kernel who connected, or listens, at the other end. All None where it cannot tell."""
+    """Return the identity of the process that connected, or listens, at the other end.
+
+    What the kernel cannot tell is None. So is a uid or gid that may be an unmapped one: in a user
+    namespace all of those look like 65534, whoever they are (user_namespaces(7)).
+    """
     try:
         if sys.platform == "linux":
             size = struct.calcsize("iII")
             raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
             pid, uid, gid = struct.unpack("iII", raw)
-            if uid == _NOBODY:
+            if uid == _NO_PEER:
                 return PeerIdentity()
-            return PeerIdentity(pid=pid or None, uid=uid, gid=gid)
+            return PeerIdentity(pid=pid or None, uid=_known(uid, "uid"), gid=_known(gid, "gid"))
         return _peer_of_bsd(sock)
     except (OSError, struct.error):
         return PeerIdentity()
+
+
+def _known(number: int, kind: str) -> int | None:
+    """Return a uid or gid, or None if it stands for those that have no number here (Linux)."""
+    if number not in (_UNMAPPED, _overflow(kind)):
+        return number
+    try:
+        with open(f"/proc/self/{kind}_map") as table:
+            lines = [tuple(map(int, line.split())) for line in table]
+    except OSError:
+        return None
+    return number if lines == [(0, 0, _NO_PEER)] else None  # all of them have numbers
+
+
+@functools.cache  # a setting of the kernel, read once
+def _overflow(kind: str) -> int:
+    try:
+        with open(f"/proc/sys/kernel/overflow{kind}") as setting:
+            return int(setting.read())
+    except OSError:
+        return _UNMAPPED
 
 
 # <sys/un.h> of macOS and FreeBSD; Python's socket module has no names for these.
