@@ -206,7 +206,7 @@ def test_t11_a_connection_for_which_no_other_descriptor_is_left_is_served_and_wo
     theirs.close()
 
 
-def test_an_error_other_than_a_lack_of_descriptors_is_raised(
+def test_b09_a_failure_to_make_a_waker_is_raised(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def broken() -> None:

@@ -343,10 +343,14 @@ class PosixConnection(base.Connection):
         that a signal handler raises in between leaves it true: see ``_require_writable``.
         """
         writing, sent, size = self._out, 0, len(data)
-        if writing.deadline is not None or writing.closed or self._write_shut or self._sending:
+        if (
+            writing.closed
+            or (writing.deadline is not None and monotonic() >= writing.deadline)
+            or self._write_shut
+            or self._sending
+            or writing.refused
+        ):
             self._require_writable()
-        elif writing.refused:
-            writing.check()
         self._answer_due = True
         try:
             while sent < size:

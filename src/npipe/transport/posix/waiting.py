@@ -138,8 +138,14 @@ class Direction:
         try:
             while True:
                 left = self._left(until)
-                if self._poll_once(self._poll or self._poll_for_wait(), left):
+                poll = self._poll or self._poll_for_wait()
+                if self._waker is None:
+                    left = _SLICE * 1000 if left is None else min(left, _SLICE * 1000)
+                ready = poll.poll(left)
+                if len(ready) == 1 and ready[0][0] == self._fd:
                     return True
+                if ready and self._waker is not None:
+                    self._waker.drain()
                 if left == 0:
                     return False
         finally:
@@ -203,17 +209,6 @@ class Direction:
                 raise
         return self._poll or self._new_poll()
 
-    def _poll_once(self, poll: select.poll, left: float | None) -> bool:
-        """Return whether the socket got ready within ``left`` milliseconds."""
-        if self._waker is None:
-            left = _SLICE * 1000 if left is None else min(left, _SLICE * 1000)
-        ready = poll.poll(left)
-        if len(ready) == 1 and ready[0][0] == self._fd:
-            return True
-        if ready and self._waker is not None:
-            self._waker.drain()
-        return False
-
     def _left(self, until: float | None) -> float | None:
         """Return the milliseconds to the deadline or ``until``, as poll() wants them.
 
@@ -222,14 +217,18 @@ class Direction:
         """
         if self.closed:
             raise ClosedError(self._what)
-        if self.deadline is None and until is None:
-            return None
+        end = self.deadline
+        if end is None:
+            end = until
+            if end is None:
+                return None
         now = monotonic()
         if self.deadline is not None and now >= self.deadline:
             raise timed_out()
-        ends = (end for end in (self.deadline, until) if end is not None)
-        left = max(min(ends) - now, 0)
-        return min(left, _LONGEST_POLL) * 1000
+        if until is not None and until < end:
+            end = until
+        left = end - now
+        return 0 if left <= 0 else 1000 * (left if left < _LONGEST_POLL else _LONGEST_POLL)
 
 
 class SharedSocket:
