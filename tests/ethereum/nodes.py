@@ -75,7 +75,7 @@ class Node(NamedTuple):
     def filled(self, value: Any) -> Any:
         """``value`` with the node's own addresses in place of their names."""
         if isinstance(value, dict):
-            return {key: self.filled(item) for key, item in value.items()}
+            return {self.own.get(key, key): self.filled(item) for key, item in value.items()}
         if isinstance(value, list):
             return [self.filled(item) for item in value]
         return self.own.get(value, value) if isinstance(value, str) else value

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from eth.exceptions import OutOfGas
+from eth.exceptions import InsufficientStack, OutOfGas
 
-__all__ = ["CodeTooLarge", "NoGasForCode"]
+__all__ = ["CodeTooLarge", "NoGasForCode", "StackUnderflow"]
 
 
 class CodeTooLarge(OutOfGas):
@@ -13,3 +13,10 @@ class CodeTooLarge(OutOfGas):
 
 class NoGasForCode(OutOfGas):
     """A creation ran, and had no gas left to store the new contract's code."""
+
+
+class StackUnderflow(InsufficientStack):
+    """An instruction found fewer words on the stack than it takes, in geth's words."""
+
+    def __init__(self, have: int, want: int) -> None:
+        super().__init__(f"stack underflow ({have} <=> {want})")

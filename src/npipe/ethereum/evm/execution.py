@@ -18,7 +18,7 @@ from eth.vm.forks.prague.constants import PER_EMPTY_ACCOUNT_BASE_COST
 
 from npipe.ethereum.errors import ChainError, NotRunnable, Reverted
 from npipe.ethereum.evm.addresses import checksum
-from npipe.ethereum.evm.errors import CodeTooLarge, NoGasForCode
+from npipe.ethereum.evm.errors import CodeTooLarge, NoGasForCode, StackUnderflow
 from npipe.ethereum.evm.gas import MAX_INITCODE, TRANSFER_GAS, floor_gas, intrinsic_gas
 
 __all__ = ["Message", "Outcome", "check", "describe", "estimate", "execute", "raise_for", "run"]
@@ -159,10 +159,14 @@ def describe(error: Exception) -> str:
     if found := _OPCODE.match(str(error)):
         code = int(found[1], 16)
         return "invalid opcode: " + ("INVALID" if code == 0xFE else f"opcode {code:#x} not defined")
+    if isinstance(error, StackUnderflow) or type(error) is evm.VMError:
+        return str(error)  # a precompile's, which is in geth's words already
+    if "EIP-2200" in str(error):
+        return "out of gas: not enough gas for reentrancy sentry"
     for kind, words in _WORDS.items():
         if isinstance(error, kind):
             return words
-    return str(error) or type(error).__name__
+    return "execution failed"
 
 
 _WORDS: dict[type[Exception], str] = {

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from eth import constants
-from eth.exceptions import OutOfGas, VMError
+from eth.exceptions import InsufficientStack, OutOfGas, VMError
 from eth.vm.forks.frontier.state import FrontierTransactionExecutor
 from eth.vm.forks.prague import PragueVM
 from eth.vm.forks.spurious_dragon.constants import EIP170_CODE_SIZE_LIMIT
@@ -30,6 +30,7 @@ from npipe.ethereum.evm.blobs import PRAGUE, BlobSchedule
 from npipe.ethereum.evm.code import Code
 from npipe.ethereum.evm.errors import CodeTooLarge, NoGasForCode
 from npipe.ethereum.evm.precompiles import with_clock
+from npipe.ethereum.evm.stack import underflow
 
 __all__ = ["TIMEOUT", "Computation", "Executor", "Machine", "State", "adapt"]
 
@@ -133,6 +134,14 @@ class _Frame:
         # A call may make a hundred thousand frames: their memory is not needed any more.
         child._memory = child._stack = child.code = None
         return child
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> Any:
+        """End the frame; a lack of words on the stack says how many there were."""
+        base: Any = super()
+        if isinstance(error, InsufficientStack):
+            stack: Any = self._stack  # type: ignore[attr-defined]
+            error = underflow(self.code.last, len(stack.values))
+        return base.__exit__(kind, error, trace)
 
     # -- creations --------------------------------------------------------------------------------
 

@@ -46,11 +46,52 @@ _MASK = 2**64 - 1
 
 def with_clock(precompiles: Mapping[bytes, Precompile]) -> dict[bytes, Precompile]:
     """Return a fork's precompiles, those that can run long replaced."""
-    result = dict(precompiles)
+    result = {}
     for address, precompile in precompiles.items():
-        if replace := _REPLACED.get(int.from_bytes(address, "big")):
-            result[address] = replace(precompile)
+        replace = _REPLACED.get(int.from_bytes(address, "big"))
+        result[address] = _named(replace(precompile) if replace else precompile)
     return result
+
+
+def _named(precompile: Precompile) -> Precompile:
+    """The precompile, whose errors are in geth's words."""
+
+    def run(computation: Any) -> Any:
+        try:
+            return precompile(computation)
+        except VMError as error:
+            if type(error) is not VMError:  # a lack of gas has its own words
+                raise
+            raise VMError(_words(error, computation.msg.data_as_bytes)) from error
+
+    return run
+
+
+def _words(error: VMError, octets: bytes) -> str:
+    text = f"{error} {error.__context__ or ''}".lower()
+    words = next((words for found, words in _WORDS.items() if found in text), "invalid input")
+    if (words == _ENCODING and "coordinate" in text) or "x >=" in text or "y >=" in text:
+        # An element of BLS12-381 has 48 bytes in 64: these may be too large, or those before them.
+        tops = (octets[at : at + 16] for at in range(0, len(octets) - 63, 64))
+        return "invalid field element top bytes" if any(map(any, tops)) else words
+    return words
+
+
+_ENCODING = "invalid fp.Element encoding"
+#: What py-evm's texts hold, and what geth says then; the first that is found.
+_WORDS = {
+    "final block indicator": "invalid final flag",
+    "bad elliptic curve pairing size": "bad elliptic curve pairing size",
+    "input length": "invalid input length",
+    "length of data": "invalid input length",
+    "versioned hash": "mismatched versioned hash",
+    "kzg proof": "error verifying kzg proof",
+    "modulus": _ENCODING,
+    "g2 point": "g2 point is not on correct subgroup",
+    "sub-group": "g1 point is not on correct subgroup",
+    "parameters": "point is not on curve",
+    "point is not on curve": "invalid point: not on curve",
+}
 
 
 def _blake2f(_: Precompile) -> Precompile:
@@ -125,7 +166,7 @@ def _bn128_pairing(original: Precompile) -> Precompile:
     def check(computation: Any) -> Any:
         octets = computation.msg.data_as_bytes
         if len(octets) % 192:
-            raise VMError("Invalid ECPAIRING parameters")
+            raise VMError("bad elliptic curve pairing size")
         computation.consume_gas(base + len(octets) // 192 * each, reason="ECPAIRING Precompile")
         product = _ecpairing.bn128.FQ12.one()
         try:
@@ -156,9 +197,9 @@ def _check_pairing(computation: Any) -> None:
         computation.state.tick()
         first = bls.bytes_to_g1_optimized_point3D(octets[at : at + 128])
         second = bls.bytes_to_g2_optimized_point3D(octets[at + 128 : at + 384])
-        for point in (first, second):
+        for name, point in (("G1", first), ("G2", second)):
             if not bls.is_inf(bls.bls12_multiply_optimized(point, bls.curve_order)):
-                raise VMError("Sub-group check failed.")
+                raise VMError(f"{name} point: sub-group check failed")
         product *= bls.pairing(second, first, final_exponentiate=False)
     is_one = final_exponentiate(product) == bls.FQ12.one()
     computation.output = is_one.to_bytes(32, "big")

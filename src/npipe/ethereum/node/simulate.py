@@ -79,7 +79,7 @@ class _Logs(Tracer):
         """Add what a frame brings."""
         self._open.append([])
         if frame.value and frame.kind != "DELEGATECALL":
-            self._add_transfer(frame.origin, frame.storage, frame.value)
+            self._add_transfer(frame.origin, frame.target, frame.value)
 
     def leave(self, frame: Frame, computation: Any) -> None:
         """Forget the logs of a frame that failed; the others' are the parent's."""

@@ -13,7 +13,7 @@ from npipe.ethereum.chain.chain import Chain
 from npipe.ethereum.chain.transactions import signer
 from npipe.ethereum.errors import ChainError
 from npipe.ethereum.evm import execution
-from npipe.ethereum.evm.addresses import created
+from npipe.ethereum.evm.addresses import created, delegate_of
 from npipe.ethereum.evm.execution import Message
 from npipe.ethereum.tracing.call_tracer import CallTracer, FourByteTracer
 from npipe.ethereum.tracing.struct_tracer import StructTracer
@@ -156,6 +156,8 @@ def _prestate_tracer(message: Any, before: Any) -> PrestateTracer:
     target = message.to or created(sender, before.get_nonce(sender))
     tracer = PrestateTracer()
     tracer.meet(sender, target, before.coinbase)
+    if delegate := delegate_of(before.get_code(target)):
+        tracer.meet(delegate)
     if message.type_id == 4:
         tracer.meet(*filter(None, map(signer, message.authorization_list)))
     return tracer

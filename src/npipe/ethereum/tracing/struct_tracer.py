@@ -8,6 +8,7 @@ from eth.exceptions import FullStack, InsufficientStack, OutOfGas
 
 from npipe.ethereum.errors import ChainError
 from npipe.ethereum.evm.execution import describe
+from npipe.ethereum.evm.stack import underflow
 from npipe.ethereum.tracing.watching import CREATES, Attempt, Frame, Tracer
 from npipe.ethereum.values.types import data, word
 
@@ -86,6 +87,8 @@ class StructTracer(Tracer):
         step, _ = self._open.pop()
         if step["op"] == "SSTORE" and error is None and (more := self._newly_refunded(computation)):
             self._refund = step["refund"] = self._refund + more
+        if isinstance(error, InsufficientStack):
+            error = underflow(computation.code.last, computation.stack_size)
         if isinstance(error, _FOUND_BEFORE):
             step["error"] = describe(error)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from eth.exceptions import FullStack, InsufficientStack, OutOfGas
 from eth_hash.auto import keccak
 
 from npipe.ethereum.evm.addresses import created, created2, delegate_of
@@ -14,6 +15,7 @@ from npipe.ethereum.values.types import data, quantity, word
 __all__ = ["AccessTracer", "PrestateTracer", "accounts_before", "accounts_changed"]
 
 JSON = dict[str, Any]
+_MAX_CODE_AT = 2**32  # no gas pays for memory beyond
 _ACCOUNTS = ("EXTCODECOPY", "EXTCODEHASH", "EXTCODESIZE", "BALANCE", "SELFDESTRUCT")
 
 
@@ -25,14 +27,10 @@ class AccessTracer(Tracer):
 
     def before(self, computation: Any, mnemonic: str) -> None:
         """Take note of what an instruction is about to touch."""
-        size = computation.stack_size
-        if mnemonic in ("SLOAD", "SSTORE") and size:
-            slots = self.touched.setdefault(computation.msg.storage_address, set())
-            slots.add(computation.stack_word(0))
-        elif mnemonic in _ACCOUNTS and size:
-            self.meet(_address(computation.stack_word(0)))
-        elif mnemonic in CALLS and size >= 5:
-            self.meet(_address(computation.stack_word(1)))
+        for address, slot in _touches(computation, mnemonic):
+            self.meet(address)
+            if slot is not None:
+                self.touched[address].add(slot)
 
     def meet(self, *addresses: bytes) -> None:
         """Count these in, too."""
@@ -41,34 +39,63 @@ class AccessTracer(Tracer):
 
 
 class PrestateTracer(AccessTracer):
-    """The accounts and slots that a transaction meets, those included that it makes."""
+    """The accounts and slots that a transaction meets, those included that it makes.
+
+    What an instruction would touch counts once it has run: one without the gas touches nothing.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.destroyed: set[bytes] = set()
+        self._running: list[list[tuple[bytes, int | None]]] = []
 
     def before(self, computation: Any, mnemonic: str) -> None:
-        """Take note of what an instruction touches, delegates and new contracts included."""
-        super().before(computation, mnemonic)
-        state, own, size = (
-            computation.state,
-            computation.msg.storage_address,
-            computation.stack_size,
-        )
-        if mnemonic in CALLS and size >= 5:
-            code = state.get_code(_address(computation.stack_word(1)))
-            if delegate := delegate_of(code):
-                self.meet(delegate)
-        elif mnemonic == "CREATE" and size >= 3:
-            self.meet(created(own, state.get_nonce(own)))
-        elif mnemonic == "CREATE2" and size >= 4:
-            start, length, salt = (computation.stack_word(depth) for depth in (1, 2, 3))
-            held = computation.memory_bytes[start : start + length] if start < 2**32 else b""
-            if length < 2**32:
-                octets = held.ljust(length, b"\0")
-                self.meet(created2(own, salt, octets))
-        elif mnemonic == "SELFDESTRUCT" and size and own in computation.contracts_created:
+        """Look at what an instruction touches, delegates and new contracts included."""
+        touches = [*_touches(computation, mnemonic), *_makes(computation, mnemonic)]
+        state, own = computation.state, computation.msg.storage_address
+        if mnemonic in CALLS and touches and (found := delegate_of(state.get_code(touches[0][0]))):
+            touches.append((found, None))
+        if mnemonic == "SELFDESTRUCT" and touches and own in computation.contracts_created:
             self.destroyed.add(own)
+        self._running.append(touches)
+
+    def after(self, computation: Any, error: Exception | None) -> None:
+        """Count it in, unless it never ran."""
+        touches = self._running.pop()
+        if not isinstance(error, _NEVER_RAN):
+            for address, slot in touches:
+                self.meet(address)
+                if slot is not None:
+                    self.touched[address].add(slot)
+
+
+#: What is found before an instruction runs.
+_NEVER_RAN = (OutOfGas, InsufficientStack, FullStack)
+
+
+def _touches(computation: Any, mnemonic: str) -> list[tuple[bytes, int | None]]:
+    """The account that an instruction is about to touch, and the slot, if it is one of these."""
+    size = computation.stack_size
+    if mnemonic in ("SLOAD", "SSTORE") and size:
+        return [(computation.msg.storage_address, computation.stack_word(0))]
+    if mnemonic in _ACCOUNTS and size:
+        return [(_address(computation.stack_word(0)), None)]
+    if mnemonic in CALLS and size >= 5:
+        return [(_address(computation.stack_word(1)), None)]
+    return []
+
+
+def _makes(computation: Any, mnemonic: str) -> list[tuple[bytes, None]]:
+    """The address of the contract that an instruction is about to create."""
+    own, size = computation.msg.storage_address, computation.stack_size
+    if mnemonic == "CREATE" and size >= 3:
+        return [(created(own, computation.state.get_nonce(own)), None)]
+    if mnemonic == "CREATE2" and size >= 4:
+        start, length, salt = (computation.stack_word(depth) for depth in (1, 2, 3))
+        if start + length < _MAX_CODE_AT:
+            octets = computation.memory_bytes[start : start + length].ljust(length, b"\0")
+            return [(created2(own, salt, octets), None)]
+    return []
 
 
 def accounts_before(tracer: PrestateTracer, before: Any, options: TracerConfig) -> dict[str, JSON]:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from npipe.errors import InvalidParams
 from npipe.ethereum.errors import ChainError
 from npipe.ethereum.values.overrides import BlockOverrides, StateOverride
-from npipe.ethereum.values.types import TransactionRequest, to_int
+from npipe.ethereum.values.types import Address, TransactionRequest, to_int
 
 __all__ = ["BlockCalls", "Simulation", "in_order"]
 
@@ -23,7 +23,7 @@ class BlockCalls(msgspec.Struct, rename="camel"):
     """One block: what is pretended in it, and what is called, one after the other."""
 
     block_overrides: BlockOverrides | None = None
-    state_overrides: dict[str, StateOverride] | None = None
+    state_overrides: dict[Address, StateOverride] | None = None
     calls: list[TransactionRequest] | None = None
 
 

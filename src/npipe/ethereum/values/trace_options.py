@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from npipe.ethereum.values.overrides import BlockOverrides, StateOverride
+from npipe.ethereum.values.types import Address
 
 __all__ = ["TRACERS", "TraceCallConfig", "TraceConfig", "TracerConfig"]
 
@@ -38,5 +39,5 @@ class TraceConfig(msgspec.Struct, rename="camel"):
 class TraceCallConfig(TraceConfig, rename="camel"):
     """A TraceConfig, with what to pretend."""
 
-    state_overrides: dict[str, StateOverride] | None = None
+    state_overrides: dict[Address, StateOverride] | None = None
     block_overrides: BlockOverrides | None = None
