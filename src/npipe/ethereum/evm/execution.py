@@ -18,6 +18,7 @@ from eth.vm.forks.prague.constants import PER_EMPTY_ACCOUNT_BASE_COST
 
 from npipe.ethereum.errors import ChainError, NotRunnable, Reverted
 from npipe.ethereum.evm.addresses import checksum
+from npipe.ethereum.evm.blobs import GAS_PER_BLOB
 from npipe.ethereum.evm.errors import CodeTooLarge, NoGasForCode, StackUnderflow
 from npipe.ethereum.evm.gas import MAX_INITCODE, TRANSFER_GAS, floor_gas, intrinsic_gas
 
@@ -211,8 +212,11 @@ def check(state: Any, message: Message, *, priced: bool = True) -> None:
             f"max fee per gas less than block base fee: address {checksum(message.sender)}, "
             f"maxFeePerGas: {message.max_fee_per_gas}, baseFee: {base_fee}"
         )
+    blob_gas = GAS_PER_BLOB * len(message.blob_versioned_hashes)
+    _check_blobs(state, message)
     have = state.get_balance(message.sender)
     want = message.gas * message.max_fee_per_gas + message.value
+    want += blob_gas * message.max_fee_per_blob_gas
     if have < want:
         raise NotRunnable(
             "insufficient funds for gas * price + value: "
@@ -233,6 +237,25 @@ def check(state: Any, message: Message, *, priced: bool = True) -> None:
         )
     if not message.to and state.get_nonce(message.sender) == _MAX_NONCE:
         raise ChainError("nonce uint64 overflow")
+
+
+def _check_blobs(state: Any, message: Message) -> None:
+    """Raise NotRunnable for blobs (EIP-4844) that no block could have."""
+    hashes = message.blob_versioned_hashes
+    if not hashes:
+        return
+    if not message.to:
+        raise NotRunnable("blob transaction of type create")
+    for at, each in enumerate(hashes):
+        if each[:1] != b"\x01":
+            raise NotRunnable(f"blob {at} has invalid hash version")
+    if not hasattr(state, "transient_storage"):
+        raise NotRunnable("there are no blobs before Cancun")
+    if 0 < message.max_fee_per_blob_gas < state.blob_base_fee:
+        raise NotRunnable(
+            f"max fee per blob gas less than block blob gas fee: address {checksum(message.sender)}"
+            f" blobGasFeeCap: {message.max_fee_per_blob_gas}, blobBaseFee: {state.blob_base_fee}"
+        )
 
 
 def _has_base_fee(state: Any) -> bool:
