@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("nats", reason="nats-py is not installed")
-
 from peers.brokers import Broker
 
 StartBroker = Callable[..., Broker]

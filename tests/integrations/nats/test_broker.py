@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("nats", reason="nats-py is not installed")
+
 from integrations.nats.conftest import StartBroker
 from npipe import rpc
 from npipe.integrations.nats.broker import Target

@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 
+import pytest
+
+pytest.importorskip("nats", reason="nats-py is not installed")
+
 from npipe import rpc
 from npipe.rpc import aio
 from peers.brokers import Broker

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+pytest.importorskip("nats", reason="nats-py is not installed")
+
 from npipe import rpc
 from npipe.integrations.nats import connect
 from npipe.security import PeerIdentity

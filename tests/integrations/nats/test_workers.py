@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("nats", reason="nats-py is not installed")
+
 from npipe import rpc
 from npipe.integrations.nats import Workers, list_workers
 from npipe.integrations.nats.broker import Broker as Connection
