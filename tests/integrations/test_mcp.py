@@ -179,7 +179,7 @@ def test_npipe_rpc_as_the_client(address: str) -> None:
     async def test() -> None:
         async with client_of(address):  # which waits until it is served
             pass
-        async with await rpc.connect(address, framing="ndjson") as client:
+        async with await rpc.connect(address, codec="ndjson") as client:
             info = {"name": "npipe", "version": "1"}
             asked = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": info}
             answer = await client.call("initialize", named=asked)

@@ -40,7 +40,7 @@ def test_npipe_rpc_as_the_editor(address: str, spelling: list[str]) -> None:
         command = [sys.executable, SERVER, *words]
         with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as server:
             connection = listener.accept(PATIENCE)
-            with rpc.connect(connection, framing="content-length", timeout=PATIENCE) as editor:
+            with rpc.connect(connection, codec="content-length", timeout=PATIENCE) as editor:
                 root = {"processId": None, "rootUri": None, "capabilities": {}}
                 assert editor.call("initialize", named=root)["serverInfo"]["name"] == "demo"
                 editor.call("shutdown")

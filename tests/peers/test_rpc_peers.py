@@ -55,7 +55,7 @@ def address_in(directory: Path, name: str) -> str:
 def serving(shell: str, directory: Path, framing: str) -> Iterator[str]:
     api = rpc.API()
     api.register("math", Calculator())
-    with serve(shell, api, address_in(directory, "s"), framing=framing) as address:
+    with serve(shell, api, address_in(directory, "s"), codec=framing) as address:
         yield address
 
 

@@ -42,6 +42,9 @@ from npipe.rpc.threads.endpoints import Endpoint
 from npipe.rpc.threads.proxy import Proxy
 from npipe.rpc.threads.server import Server
 from npipe.rpc.threads.subscription import ClientSubscription, ResilientSubscription
+from npipe.rpc.wire.codec import Codec
+from npipe.rpc.wire.encoding import Encoding
+from npipe.rpc.wire.framing import Framing
 
 if TYPE_CHECKING:
     from npipe.rpc.spread import Spread
@@ -52,10 +55,13 @@ __all__ = [
     "Caller",
     "Client",
     "ClientSubscription",
+    "Codec",
     "ConnectionLost",
     "Context",
+    "Encoding",
     "Endpoint",
     "Entry",
+    "Framing",
     "Gap",
     "InternalError",
     "InvalidParams",

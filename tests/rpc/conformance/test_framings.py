@@ -49,7 +49,7 @@ def framing(request: pytest.FixtureRequest, serve_api: ServeAPI) -> str:
     api = rpc.API()
     api.register("test", Service())
     served, spoken = request.param
-    serve_api(api, framing=served)
+    serve_api(api, codec=served)
     return str(spoken)
 
 
@@ -61,7 +61,7 @@ def home() -> rpc.API:
 
 
 def test_with_a_client_of_threads(address: str, framing: str, home: rpc.API) -> None:
-    with rpc.connect(address, framing=framing, api=home, timeout=60) as client:
+    with rpc.connect(address, codec=framing, api=home, timeout=60) as client:
         steps: list[int] = []
         assert client.call("test_echo", TEXT) == TEXT
         assert client.call("test_report", 3, on_progress=steps.append) == 3
@@ -77,7 +77,7 @@ def test_with_a_client_of_threads(address: str, framing: str, home: rpc.API) -> 
 
 def test_with_a_client_of_asyncio(address: str, framing: str, home: rpc.API) -> None:
     async def main() -> None:
-        async with await aio.connect(address, framing=framing, api=home, timeout=60) as client:
+        async with await aio.connect(address, codec=framing, api=home, timeout=60) as client:
             steps: list[int] = []
             assert await client.call("test_echo", TEXT) == TEXT
             assert await client.call("test_report", 3, on_progress=steps.append) == 3
@@ -106,15 +106,15 @@ MISMATCHES = [
 def test_two_framings_that_do_not_match_end_the_call_at_once(
     address: str, serve_api: ServeAPI, served: str, spoken: str
 ) -> None:
-    serve_api(rpc.API(), framing=served)
+    serve_api(rpc.API(), codec=served)
     with (
-        rpc.connect(address, framing=spoken) as client,  # no timeout: it must end by itself
+        rpc.connect(address, codec=spoken) as client,  # no timeout: it must end by itself
         pytest.raises(rpc.ProtocolError, match="use the same codec at both ends"),
     ):
         client.call("test_echo", 1)
 
     async def main() -> None:
-        async with await aio.connect(address, framing=spoken) as client:
+        async with await aio.connect(address, codec=spoken) as client:
             with pytest.raises(rpc.ProtocolError, match="use the same codec at both ends"):
                 await client.call("test_echo", 1)
 

@@ -10,6 +10,7 @@ import pytest
 
 from npipe import rpc
 from npipe.rpc.session.served_calls import ServedBatch
+from npipe.rpc.wire.json_encoding import JSON
 from rpc.conftest import Wire
 from rpc.service import make_api
 
@@ -106,7 +107,7 @@ def test_an_async_call_is_run_by_awaiting_it() -> None:
 
 def test_a_batch_emits_once_when_the_last_is_in() -> None:
     out: list[bytes] = []
-    batch = ServedBatch(3, 1000, lambda _, reply: out.append(reply))
+    batch = ServedBatch(3, 1000, JSON(), lambda _, reply: out.append(reply))
     batch.put(2, b"3", b"c")
     batch.put(0, b"1", b"a")
     assert out == []

@@ -26,6 +26,7 @@ from npipe.rpc.session.results import (
 from npipe.rpc.session.retry import Retry
 from npipe.rpc.session.served_subscriptions import Push
 from npipe.rpc.session.subscription_queue import QUEUE_SIZE
+from npipe.rpc.wire.encoding import Encoding
 
 __all__ = ["Caller", "CallerFromThread", "Entry"]
 
@@ -44,9 +45,12 @@ class Caller:
     _closed = False  # a client's
     _reconnect: float | None = None
 
-    def __init__(self, driver: Driver | None, *, timeout: float | None = None) -> None:
+    def __init__(
+        self, driver: Driver | None, encoding: Encoding, *, timeout: float | None = None
+    ) -> None:
         """Make a caller over a connection. ``timeout`` is that of a call which names none."""
         self._loop = asyncio.get_running_loop()
+        self._encoding = encoding
         self._timeout = timeout
         self._deadline(None)  # a wrong timeout is an error here, not at the first call
         if driver is not None:
@@ -111,8 +115,8 @@ class Caller:
             OSError: As ``npipe.connect``, where a client connects again.
             ValueError: The timeout is negative, NaN or infinite.
         """
-        text = encode_params(params, named)
-        progress = progress_reader(on_progress)
+        text = encode_params(self._encoding, params, named)
+        progress = progress_reader(self._encoding, on_progress)
         deadline = self._deadline(timeout)
 
         def send(driver: Driver) -> tuple[Reply, Pending]:
@@ -121,7 +125,7 @@ class Caller:
             return reply, driver.session.outgoing_calls.call(method, text, on_reply, progress)
 
         (outcome,) = await self._exchange(send, deadline, idempotent=idempotent)
-        return decode_result(outcome, result_type)
+        return decode_result(self._encoding, outcome, result_type)
 
     async def notify(
         self,
@@ -142,7 +146,7 @@ class Caller:
         Raises:
             TimeoutError, ConnectionLost, ClosedError, OSError, ValueError: As ``call``.
         """
-        text = encode_params(params, named)
+        text = encode_params(self._encoding, params, named)
         deadline = self._deadline(timeout)
         driver = await self._live_driver(deadline)
         driver.session.outgoing_calls.notify(method, text)
@@ -200,7 +204,7 @@ class Caller:
         outcomes = await self._exchange(send, deadline, idempotent=idempotent)
         if len(outcomes) < len(calls):  # nothing could be sent at all
             outcomes *= len(calls)
-        return decode_results(outcomes, result_type)
+        return decode_results(self._encoding, outcomes, result_type)
 
     @overload
     async def subscribe(
@@ -249,27 +253,27 @@ class Caller:
             As ``call``.
         """
         deadline = self._deadline(timeout)
-        text = encode_params((name, *params), None)
+        text = encode_params(self._encoding, (name, *params), None)
         driver = await self._live_driver(deadline)
         outgoing_calls = driver.session.outgoing_calls
 
         def unsubscribe(id: bytes) -> None:
             outgoing_calls.forget_subscription(id)
             with contextlib.suppress(ConnectionLost):
-                outgoing_calls.call(f"{namespace}_unsubscribe", b"[" + id + b"]", _ignore)
+                outgoing_calls.call(f"{namespace}_unsubscribe", self._encoding.array([id]), _ignore)
 
         def push(item: Push | Exception) -> None:
             subscription.push(ClosedError("client") if self._was_closed(item) else item)
 
         subscription: ClientSubscription[Any] = ClientSubscription(
-            partial(decode_result, kind=result_type), queue_size, unsubscribe
+            self._encoding, result_type, queue_size, unsubscribe
         )
         reply: Reply = self._loop.create_future()
         pending = outgoing_calls.subscribe(namespace, text, push, partial(_resolve_one, reply))
         (outcome,) = await self._wait(driver, reply, pending, deadline)
         if self._was_closed(outcome):
             raise ClosedError("client")
-        subscription.begin(decode_result(outcome, Raw))
+        subscription.begin(decode_result(self._encoding, outcome, Raw))
         return subscription
 
     async def modules(self, *, timeout: float | None = None) -> dict[str, str]:

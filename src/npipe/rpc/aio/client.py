@@ -24,6 +24,8 @@ from npipe.rpc.service.dispatcher import Dispatcher
 from npipe.rpc.session.deadline import Deadline, check_timeout
 from npipe.rpc.session.outgoing_calls import Members
 from npipe.rpc.session.subscription_queue import QUEUE_SIZE
+from npipe.rpc.wire.codec import Codec
+from npipe.rpc.wire.encoding import Encoding
 from npipe.security import PeerIdentity
 
 __all__ = ["Client", "connect"]
@@ -51,7 +53,7 @@ class Client(Caller):
         *,
         api: API | None = None,
         limits: Limits | None = None,
-        framing: str = "json-stream",
+        codec: str | Encoding | Codec = "json-stream",
         timeout: float | None = None,
         connect_timeout: float | None = None,
         reconnect: float | None = None,
@@ -59,9 +61,9 @@ class Client(Caller):
     ) -> None:
         """Use ``connect``. ``dial(make_driver, timeout)`` makes a connection, with that
         protocol."""
-        super().__init__(None, timeout=timeout)
+        self._runtime = Runtime(Dispatcher(api or API()), limits, codec)
+        super().__init__(None, self._runtime.codec.encoding, timeout=timeout)
         self._dial = dial
-        self._runtime = Runtime(Dispatcher(api or API()), limits, framing)
         self._reconnect = check_timeout(reconnect, "reconnect")
         self._connect_timeout = check_timeout(connect_timeout, "connect_timeout")
         self._on_disconnect = on_disconnect
@@ -255,7 +257,7 @@ def connect(
     timeout: float | None = None,
     api: API | None = None,
     limits: Limits | None = None,
-    framing: str = "json-stream",
+    codec: str | Encoding | Codec = "json-stream",
     connect_timeout: float | None = 10.0,
     reconnect: float | None = None,
     on_disconnect: Callable[[str], object] | None = None,
@@ -273,7 +275,8 @@ def connect(
         timeout: Seconds that a call may take which names no timeout; None is no limit.
         api: The functions that the server may call, over the same connection.
         limits: The limits on everything that the server controls.
-        framing: How messages are told apart.
+        codec: How messages are written: "json-stream", "ndjson", "content-length", "auto",
+            "msgpack", "msgpack-rpc", an ``Encoding`` or a ``Codec``.
         connect_timeout: Seconds for connecting; None is no limit.
         reconnect: Seconds for which a server that is not there is waited for, now and whenever
             the connection was lost; see ``Client``. None: it must be there, and is not dialled
@@ -298,7 +301,7 @@ def connect(
             dial,
             api=api,
             limits=limits,
-            framing=framing,
+            codec=codec,
             timeout=timeout,
             connect_timeout=connect_timeout,
             reconnect=reconnect,

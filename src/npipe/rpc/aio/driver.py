@@ -34,6 +34,7 @@ from npipe.rpc.session.pending_calls import Pending
 from npipe.rpc.session.served_calls import ServedCall
 from npipe.rpc.session.served_subscriptions import ServedSubscription
 from npipe.rpc.session.session import Session
+from npipe.rpc.wire.encoding import Encoding
 from npipe.rpc.wire.framing import Framing
 
 __all__ = ["Driver"]
@@ -72,6 +73,7 @@ class Driver(asyncio.Protocol):
         "_connection_id",
         "_dispatcher",
         "_draining",
+        "_encoding",
         "_executor",
         "_framing",
         "_gone",
@@ -108,6 +110,7 @@ class Driver(asyncio.Protocol):
         dispatcher: Dispatcher,
         limits: Limits,
         framing: Framing,
+        encoding: Encoding,
         *,
         connection_id: int,
         workers: ThreadPool,
@@ -126,6 +129,7 @@ class Driver(asyncio.Protocol):
         self._is_client = is_client
         self._dispatcher = dispatcher
         self._framing = framing
+        self._encoding = encoding
         self._connection_id = connection_id
         self._workers = workers
         self._executor = CallExecutor(
@@ -157,6 +161,7 @@ class Driver(asyncio.Protocol):
             self._dispatcher,
             limits=self.limits,
             framing=self._framing,
+            encoding=self._encoding,
             connection_id=self._connection_id,
             peer=transport.get_extra_info("peer"),
             ask_peer=partial(transport.get_extra_info, "peer"),

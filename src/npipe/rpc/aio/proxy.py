@@ -16,6 +16,8 @@ from npipe.rpc.limits import Limits
 from npipe.rpc.service.api import API
 from npipe.rpc.service.dispatcher import Dispatcher
 from npipe.rpc.session.forwarding import join_sessions
+from npipe.rpc.wire.codec import Codec
+from npipe.rpc.wire.encoding import Encoding
 
 __all__ = ["Proxy"]
 
@@ -23,7 +25,7 @@ log = logging.getLogger("npipe.rpc")
 
 
 class Proxy(Server):
-    """Stands in front of ``upstream``: keeps limits, changes the framing, lets others connect.
+    """Stands in front of ``upstream``: keeps limits, changes the codec, lets others connect.
 
     Calls, batches, notifications, subscriptions, cancelling and progress go both ways. Nothing is
     decoded but the envelopes; ids are those of each side.
@@ -34,16 +36,16 @@ class Proxy(Server):
         upstream: Endpoint,
         *,
         limits: Limits | None = None,
-        framing: str = "json-stream",
-        upstream_framing: str = "json-stream",
+        codec: str | Encoding | Codec = "json-stream",
+        upstream_codec: str | Encoding | Codec = "json-stream",
         connect_timeout: float | None = 10.0,
         **options: Any,
     ) -> None:
         """``options`` are those of ``npipe.connect``, for the way upstream."""
-        super().__init__(API(), limits=limits, framing=framing)
+        super().__init__(API(), limits=limits, codec=codec)
         self._upstream = upstream
         self._options = {"timeout": connect_timeout, **options}
-        self._upstream_shell = Runtime(Dispatcher(API()), limits, upstream_framing)
+        self._upstream_shell = Runtime(Dispatcher(API()), limits, upstream_codec)
         self._joining: set[asyncio.Task[None]] = set()
 
     async def stop(self, drain: float = 0.0) -> None:

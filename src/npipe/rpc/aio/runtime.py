@@ -8,7 +8,8 @@ from npipe.rpc.aio.driver import Driver
 from npipe.rpc.aio.workers import ConcurrencyLimits, ThreadPool
 from npipe.rpc.limits import Limits
 from npipe.rpc.service.dispatcher import Dispatcher
-from npipe.rpc.wire import framing as framings
+from npipe.rpc.wire.codec import Codec, find_codec
+from npipe.rpc.wire.encoding import Encoding
 
 __all__ = ["Runtime"]
 
@@ -16,11 +17,12 @@ __all__ = ["Runtime"]
 class Runtime:
     """Makes links that serve one dispatcher."""
 
-    def __init__(self, dispatcher: Dispatcher, limits: Limits | None, framing: str) -> None:
-        framings.make(framing)  # a wrong name is an error here, not at the first client
+    def __init__(
+        self, dispatcher: Dispatcher, limits: Limits | None, codec: str | Encoding | Codec
+    ) -> None:
         self.limits = limits or Limits()
         self._dispatcher = dispatcher
-        self._framing = framing
+        self.codec = find_codec(codec)
         self._workers = ThreadPool()
         self._concurrency = ConcurrencyLimits()
 
@@ -37,7 +39,8 @@ class Runtime:
         return Driver(
             self._dispatcher,
             limits,
-            framings.make(self._framing, max_bytes=limits.message_bytes, max_depth=limits.depth),
+            self.codec.frame(max_bytes=limits.message_bytes, max_depth=limits.depth),
+            self.codec.encoding,
             connection_id=id,
             workers=self._workers,
             concurrency=self._concurrency,

@@ -21,6 +21,8 @@ from npipe.rpc.remote import remote_module
 from npipe.rpc.service.api import API
 from npipe.rpc.service.dispatcher import Dispatcher, Middleware
 from npipe.rpc.session.server_stats import Stats
+from npipe.rpc.wire.codec import Codec
+from npipe.rpc.wire.encoding import Encoding
 from npipe.transport.stdio import StdioConnection
 
 __all__ = ["Server"]
@@ -43,7 +45,7 @@ class Server:
         api: API,
         *,
         limits: Limits | None = None,
-        framing: str = "json-stream",
+        codec: str | Encoding | Codec = "json-stream",
         middleware: Iterable[Middleware] = (),
         show_errors: bool = False,
         error_code: int = InternalError.code,
@@ -52,7 +54,7 @@ class Server:
         """Prepare a server; it serves nothing yet.
 
         Args:
-            framing: A name of ``npipe.rpc.framing``.
+            codec: How messages are written: a name, or an object; see ``npipe.rpc.wire.codec``.
             middleware: Called around every call, the first one outermost.
             show_errors: Send the text of unexpected exceptions to the caller.
             error_code: The code of the error that answers an unexpected exception.
@@ -65,7 +67,7 @@ class Server:
             error_code=error_code,
             log_calls=log_calls,
         )
-        self._runtime = Runtime(dispatcher, limits, framing)
+        self._runtime = Runtime(dispatcher, limits, codec)
         self.limits = self._runtime.limits
         self._listeners: list[npipe.aio.Server] = []
         self._services: list[Any] = []  # what it is to others than pipes: ``rpc.remote``
@@ -177,7 +179,7 @@ class Server:
             log.warning("refused a client: %d connections are open", len(self._links))
             link.abort("too many connections")
         session = link.session
-        link.remote = Caller(link)
+        link.remote = Caller(link, self._runtime.codec.encoding)
         self._links.add(link)
         self._stats.connections += 1
         log.debug("connection %06d opened by %s", session.connection_id, session.peer)

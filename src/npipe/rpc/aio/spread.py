@@ -22,6 +22,9 @@ from npipe.rpc.service.api import API
 from npipe.rpc.service.dispatcher import Dispatcher
 from npipe.rpc.session.forwarding import join_sessions
 from npipe.rpc.session.spreading import Balancer, Spreading, Upstream
+from npipe.rpc.wire.codec import Codec, find_codec
+from npipe.rpc.wire.encoding import Encoding
+from npipe.rpc.wire.json_encoding import JSON
 
 __all__ = ["Group", "Spread"]
 
@@ -69,8 +72,8 @@ class Spread(Server):
         *,
         stateless: bool | None = None,
         limits: Limits | None = None,
-        framing: str = "json-stream",
-        upstream_framing: str = "json-stream",
+        codec: str | Encoding | Codec = "json-stream",
+        upstream_codec: str | Encoding | Codec = "json-stream",
         connect_timeout: float | None = 10.0,
         **options: Any,
     ) -> None:
@@ -81,14 +84,17 @@ class Spread(Server):
             stateless: Spread the calls of a client, not the clients. None: as the groups among
                 the upstreams say, all of them.
             limits: For both sides.
-            framing: Of the clients.
-            upstream_framing: Of the servers.
+            codec: Of the clients; one of JSON.
+            upstream_codec: Of the servers; one of JSON.
             connect_timeout: Seconds for a server to accept.
             options: Those of ``npipe.connect``, for the way upstream.
         """
         if not upstreams or isinstance(upstreams, str):
             raise ValueError("give a list of at least one server")
-        super().__init__(API(), limits=limits, framing=framing)
+        super().__init__(API(), limits=limits, codec=codec)
+        for each in (codec, upstream_codec):
+            if not isinstance(find_codec(each).encoding, JSON):
+                raise ValueError(f"Spread takes a codec of JSON, not {each!r}")
         self.stateless = stateless
         options = {"timeout": connect_timeout, **options}
         self._groups = [_group(each, options) for each in upstreams]
@@ -96,7 +102,7 @@ class Spread(Server):
         self._fixed: tuple[Name, ...] = ()  # the names, where none comes or goes
         self._fixed = tuple(self._names()) if fixed else ()
         self._balancer = Balancer(self._names)
-        self._upstream_runtime = Runtime(Dispatcher(API()), limits, upstream_framing)
+        self._upstream_runtime = Runtime(Dispatcher(API()), limits, upstream_codec)
         self._spreading: dict[Driver, Spreading] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 

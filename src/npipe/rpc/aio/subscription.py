@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any, Generic, Self, TypeVar
 
-import msgspec
 from msgspec import Raw
 
 from npipe.errors import ClosedError, ConnectionLost
 from npipe.rpc.session.deadline import Deadline
+from npipe.rpc.session.results import decode_result
 from npipe.rpc.session.served_subscriptions import Push
 from npipe.rpc.session.subscription_queue import END, GAP, Gap, SubscriptionQueue
-from npipe.rpc.wire.messages import read_error
+from npipe.rpc.wire.encoding import Encoding
 
 __all__ = ["ClientSubscription", "ResilientSubscription"]
 
@@ -28,16 +29,27 @@ class ClientSubscription(Generic[T]):
     """
 
     def __init__(
-        self, decode: Callable[[Raw], T], size: int, unsubscribe: Callable[[bytes], object]
+        self,
+        encoding: Encoding,
+        result_type: Any,
+        size: int,
+        unsubscribe: Callable[[bytes], object],
     ) -> None:
         """Use ``Client.subscribe``."""
         self._change = asyncio.Event()  # an item, or the end
-        self._queue = SubscriptionQueue(decode, read_error, size, unsubscribe, self._change.set)
+        self._encoding = encoding
+        self._queue = SubscriptionQueue(
+            partial(decode_result, encoding, kind=result_type),
+            encoding.read_error,
+            size,
+            unsubscribe,
+            self._change.set,
+        )
 
     @property
     def id(self) -> Any:
         """The id that the server gave to it."""
-        return msgspec.json.decode(self._queue.id)
+        return self._encoding.decode(self._queue.id)
 
     def begin(self, id: Raw) -> None:
         """Take the id. Items may have come before."""

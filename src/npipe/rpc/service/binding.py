@@ -9,14 +9,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Any, get_type_hints
 
 import msgspec
 from msgspec import Raw
 
 from npipe.errors import InvalidParams, InvalidRequest
-from npipe.rpc.wire.messages import BAD_JSON
+from npipe.rpc.wire.encoding import Encoding
+from npipe.rpc.wire.json_encoding import JSON
+from npipe.rpc.wire.messages import BAD_DATA, BAD_JSON
 
 __all__ = ["Parameter", "Signature", "inspect_function"]
 
@@ -25,7 +27,7 @@ Complain = Callable[[Sequence["Parameter"], bytes, Exception], str]
 """``complain(parameters, params, error)`` says what is wrong with params by position: a JSON array
 that msgspec has refused with ``error``."""
 _Complain = Callable[[bytes, Exception], str]  # that of one function
-NO_PARAMS = Raw(b"[]")
+JSON_ENCODING = JSON()  # holds no state
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,11 @@ class Signature:
     wants_context: bool
     bind: Bind = field(repr=False)
     call: Callable[..., Any] = field(repr=False)
+    make_bind: Callable[[Encoding], Bind] | None = field(repr=False, default=None)
+
+    def bind_by(self, encoding: Encoding) -> Bind:
+        """Return ``bind`` for params that are not JSON."""
+        return self.bind if self.make_bind is None else self.make_bind(encoding)
 
 
 def in_msgspecs_words(parameters: Sequence[Parameter], params: bytes, error: Exception) -> str:
@@ -79,12 +86,14 @@ def inspect_function(
             default = None if item.default is item.empty else item.default
             rest = item.kind is item.VAR_POSITIONAL
             parameters.append(Parameter(item.name, kind, required, default, rest, keyword_only))
+    make_bind = cache(partial(_make_bind, parameters, partial(complain, parameters)))
     return Signature(
         tuple(parameters),
         hints.get("return", Any),
         context_at is not None,
-        _make_bind(parameters, partial(complain, parameters)),
+        make_bind(JSON_ENCODING),
         _make_call(function, parameters, context_at),
+        make_bind,
     )
 
 
@@ -129,64 +138,84 @@ def _make_call(
     return call_with_rest if any(p.rest for p in parameters) else call
 
 
-def _make_bind(parameters: list[Parameter], complain: _Complain) -> Bind:
-    by_name = _struct("Params", [p for p in parameters if not p.rest], array_like=False)
+def _make_bind(parameters: list[Parameter], complain: _Complain, encoding: Encoding) -> Bind:
+    by_name = _struct(encoding, [p for p in parameters if not p.rest], array_like=False)
     by_position: Bind
     if any(p.rest for p in parameters):
-        by_position = _variadic(parameters)
+        by_position = _variadic(encoding, parameters)
     elif any(p.keyword_only and p.required for p in parameters):
         by_position = _refuse
     elif all(p.required for p in parameters):
-        by_position = _decoder(tuple[tuple(p.type for p in parameters)])  # type: ignore[misc]
+        by_position = encoding.decoder(tuple[tuple(p.type for p in parameters)])  # type: ignore[misc]
     else:
         positional = [p for p in parameters if not p.keyword_only]
         extra = tuple(p.default for p in parameters if p.keyword_only)
-        strict = _struct("Params", positional, array_like=True)
+        strict = _struct(encoding, positional, array_like=True)
 
         def with_extra(raw: Raw) -> tuple[Any, ...]:
             return strict(raw) + extra
 
         by_position = with_extra if extra else strict
 
+    no_params = Raw(encoding.array(()))
+    bad = BAD_JSON if isinstance(encoding, JSON) else BAD_DATA
+
     def bind(params: Raw) -> tuple[Any, ...]:
         try:
-            return by_position(params or NO_PARAMS)
-        except BAD_JSON as error:
-            return _bind_otherwise(bytes(params), by_position, by_name, error, complain)
+            return by_position(params or no_params)
+        except bad as error:
+            return _bind_otherwise(
+                bytes(params), by_position, by_name, error, complain=complain, encoding=encoding
+            )
 
     return bind
 
 
 def _bind_otherwise(
-    params: bytes, by_position: Bind, by_name: Bind, error: Exception, complain: _Complain
+    params: bytes,
+    by_position: Bind,
+    by_name: Bind,
+    error: Exception,
+    *,
+    complain: _Complain,
+    encoding: Encoding,
 ) -> tuple[Any, ...]:
     """Bind what is no good array: an object is by name, null is as good as nothing."""
-    first = params[:1]
+    kind = encoding.kind(params)
     try:
-        if first == b"{":
+        if kind == "object":
             return by_name(Raw(params))
-        if first == b"n":
-            return by_position(NO_PARAMS)
-    except BAD_JSON as fault:
+        if kind == "null":
+            return by_position(Raw(encoding.array(())))
+    except BAD_DATA as fault:
         error = fault
-    if first == b"{":
+    if kind == "object":
         raise InvalidParams(in_msgspecs_words((), params, error)) from None
-    if first in b"[n":
-        raise InvalidParams(complain(params if first == b"[" else b"[]", error)) from None
-    raise InvalidRequest("the params must be an array or an object")
+    if kind == "other":
+        raise InvalidRequest("the params must be an array or an object")
+    text = b"[]"
+    if kind == "array" and not isinstance(encoding, JSON):
+        text = _as_json(params, encoding)
+    elif kind == "array":
+        text = params
+    raise InvalidParams(complain(text, error)) from None
 
 
-def _decoder(kind: Any) -> Callable[[Raw], Any]:
-    return msgspec.json.Decoder(kind).decode
+def _as_json(params: bytes, encoding: Encoding) -> bytes:
+    """Return params as JSON for what words the error; empty ones where they have no such form."""
+    try:
+        return JSON_ENCODING.encode(encoding.decode(params))
+    except Exception:  # whatever an object's encoding raises
+        return b"[]"
 
 
-def _struct(name: str, parameters: list[Parameter], *, array_like: bool) -> Bind:
+def _struct(encoding: Encoding, parameters: list[Parameter], *, array_like: bool) -> Bind:
     """Decode to a struct of the parameters: msgspec fills in defaults and refuses surplus ones."""
     fields = [_field(at, p) for at, p in enumerate(parameters)]
     kind = msgspec.defstruct(
-        name, fields, array_like=array_like, forbid_unknown_fields=True, kw_only=True, gc=False
+        "Params", fields, array_like=array_like, forbid_unknown_fields=True, kw_only=True, gc=False
     )
-    decode, astuple = _decoder(kind), msgspec.structs.astuple
+    decode, astuple = encoding.decoder(kind), msgspec.structs.astuple
     return lambda raw: astuple(decode(raw))
 
 
@@ -198,27 +227,25 @@ def _field(at: int, parameter: Parameter) -> tuple[str, Any, Any]:
     return (name, kind, msgspec.field(name=parameter.name, default_factory=lambda: default))
 
 
-def _variadic(parameters: list[Parameter]) -> Bind:
+def _variadic(encoding: Encoding, parameters: list[Parameter]) -> Bind:
     """Bind ``fixed, *rest``: the rest has one type, the fixed ones are bound as without it."""
     fixed = [p for p in parameters if not p.rest and not p.keyword_only]
     if any(p.keyword_only for p in parameters):
         raise TypeError("*args and keyword-only parameters together cannot be served")
-    rest = _decoder(tuple[next(p.type for p in parameters if p.rest), ...])  # type: ignore[misc]
+    rest = encoding.decoder(tuple[next(p.type for p in parameters if p.rest), ...])  # type: ignore[misc]
     if not fixed:
         return rest
-    split, decode_fixed = _decoder(list[Raw]), _struct("Params", fixed, array_like=True)
+    split, decode_fixed = encoding.items, _struct(encoding, fixed, array_like=True)
 
     def bind(params: Raw) -> tuple[Any, ...]:
         items = split(params)
         head, tail = items[: len(fixed)], items[len(fixed) :]
-        bound: tuple[Any, ...] = decode_fixed(_array(head)) + rest(_array(tail))
+        bound: tuple[Any, ...] = decode_fixed(Raw(encoding.array(head))) + rest(
+            Raw(encoding.array(tail))
+        )
         return bound
 
     return bind
-
-
-def _array(items: list[Raw]) -> Raw:
-    return Raw(b"[" + b",".join(items) + b"]")
 
 
 def _refuse(params: Raw) -> tuple[Any, ...]:

@@ -6,32 +6,22 @@ numbers its own calls, so ids are translated, also where one message names anoth
 
 from __future__ import annotations
 
-import msgspec
 from msgspec import Raw
 
-from npipe.errors import ConnectionLost, RPCError
+from npipe.errors import ConnectionLost, InvalidParams, RPCError
 from npipe.rpc.service.dispatcher import LIMIT_EXCEEDED
 from npipe.rpc.session.pending_calls import Outcome, Pending
 from npipe.rpc.session.served_calls import ServedBatch
 from npipe.rpc.session.session import Session
+from npipe.rpc.wire.encoding import Encoding
 from npipe.rpc.wire.messages import (
-    BAD_JSON,
+    BAD_DATA,
     Message,
     UndecodableReply,
-    error_reply,
-    request,
-    result_reply,
     trace_members,
 )
 
-__all__ = ["Relay", "decode_cancel", "forwarded_reply", "join_sessions"]
-
-
-class _Cancel(msgspec.Struct, gc=False):
-    id: Raw
-
-
-decode_cancel = msgspec.json.Decoder(_Cancel).decode
+__all__ = ["Relay", "forwarded_reply", "join_sessions", "transcode"]
 
 
 def join_sessions(one: Session, other: Session) -> None:
@@ -59,14 +49,14 @@ class Relay:
             return
         try:
             if method == "$/cancelRequest":
-                self._cancel(bytes(decode_cancel(message.params).id))
+                self._cancel(self._source.encoding.read_cancelled(message.params))
             elif method == "$/progress":  # about a call that we made in the other's name
                 self._source.outgoing_calls.take_progress(message.params)
             else:
                 self._target.outgoing_calls.notify(
-                    method, bytes(message.params), members=trace_members(message)
+                    method, self._params(message), members=trace_members(message)
                 )
-        except BAD_JSON:
+        except BAD_DATA:
             self._source.outgoing_calls.unmatched += 1
         self._source.deliver(id, batch, b"")
 
@@ -79,41 +69,68 @@ class Relay:
 
         def on_reply(outcome: Outcome) -> None:
             self._pending.pop(id, None)
-            self._source.deliver(id, batch, forwarded_reply(id, outcome))
+            reply = forwarded_reply(id, outcome, self._target.encoding, self._source.encoding)
+            self._source.deliver(id, batch, reply)
 
         def on_progress(value: Raw) -> None:
-            text = b'{"token":%b,"value":%b}' % (id, bytes(value) or b"null")
-            self._source.send(request("$/progress", text))
+            encoding = self._source.encoding
+            upstream = self._target.encoding
+            text = transcode(value, upstream, encoding) if value else encoding.encode(None)
+            self._source.send(encoding.progress(id, text))
 
+        params = self._params(message)
         try:
             self._pending[id] = self._target.outgoing_calls.call(
-                str(message.method),
-                bytes(message.params),
-                on_reply,
-                on_progress,
-                members=trace_members(message),
+                str(message.method), params, on_reply, on_progress, members=trace_members(message)
             )
         except ConnectionLost as error:  # the other side has just ended; this one follows
-            self._source.deliver(id, batch, forwarded_reply(id, error))
+            on_reply(error)
+
+    def _params(self, message: Message) -> bytes:
+        """Return the params as the other side writes them. Raises RPCError."""
+        if not message.params:
+            return b""
+        try:
+            return transcode(message.params, self._source.encoding, self._target.encoding)
+        except Exception as error:  # whatever an encoding raises on what it has no form for
+            raise InvalidParams(f"the params cannot be passed on: {error}") from None
 
     def _cancel(self, id: bytes) -> None:
         """Pass it on with the id there; the answer that it brings is passed back as any other."""
         pending = self._pending.get(id)
         if pending is not None:
-            self._target.outgoing_calls.notify("$/cancelRequest", b'{"id":%b}' % pending.ids[0])
+            self._target.send(self._target.encoding.cancel(pending.ids[0]))
 
 
-def forwarded_reply(id: bytes, outcome: Outcome) -> bytes:
-    """Make the reply to a call that was passed on."""
-    if not isinstance(outcome, Exception):
-        return result_reply(id, bytes(outcome))
-    if isinstance(outcome, UndecodableReply):  # the bytes that came: its reader may know them
+def transcode(data: bytes, source: Encoding, target: Encoding) -> bytes:
+    """Return a value as another encoding writes it; as it came, if that is the same one."""
+    if type(source) is type(target):
+        return bytes(data)
+    return target.encode(source.decode(data))
+
+
+def forwarded_reply(id: bytes, outcome: Outcome, upstream: Encoding, client: Encoding) -> bytes:
+    """Make the reply to a call that was passed on.
+
+    Args:
+        id: That of the call, as the client wrote it.
+        outcome: What came of it upstream.
+        upstream: How the server writes.
+        client: How the client reads.
+    """
+    if isinstance(outcome, UndecodableReply) and type(upstream) is type(client):
+        # The bytes that came: the client may be able to read them.
         if outcome.error and outcome.error != b"null":
             return b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (id, outcome.error)
-        return result_reply(id, outcome.result or b"null")
+        return client.result_reply(id, outcome.result or b"null")
+    if not isinstance(outcome, Exception):
+        try:
+            return client.result_reply(id, transcode(outcome, upstream, client))
+        except Exception as error:  # whatever an encoding raises on what it has no form for
+            outcome = RPCError(f"upstream: the result cannot be passed on: {error}")
     if isinstance(outcome, ConnectionLost):
         data = {"maybe_executed": outcome.maybe_executed}
         outcome = RPCError(f"upstream: {outcome}", data=data)
     elif not isinstance(outcome, RPCError):  # no JSON-RPC
         outcome = RPCError(f"upstream: {outcome}")
-    return error_reply(id, outcome)
+    return client.error_reply(id, outcome)

@@ -11,7 +11,7 @@ from itertools import count, islice
 from typing import Any, Literal
 
 import msgspec
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import Raw
 
 from npipe.errors import ConnectionLost, ProtocolError
 from npipe.rpc.session.pending_calls import (
@@ -23,15 +23,15 @@ from npipe.rpc.session.pending_calls import (
     PendingCall,
 )
 from npipe.rpc.session.served_subscriptions import Push
+from npipe.rpc.wire.encoding import Encoding, is_nothing
+from npipe.rpc.wire.json_encoding import JSON
 from npipe.rpc.wire.messages import (
     ABSENT,
     BAD_JSON,
     MalformedReply,
     Message,
     UndecodableReply,
-    encode,
     encode_members,
-    read_error,
     request,
 )
 
@@ -56,27 +56,16 @@ class _Result(msgspec.Struct, gc=False):
     method: None = None
 
 
-class _Progress(msgspec.Struct, gc=False):
-    token: Raw
-    value: Raw = ABSENT
-
-
-class _Request(msgspec.Struct, gc=False):
-    jsonrpc: str
-    id: int
-    method: str
-    params: Sequence[Any] | Mapping[str, Any] | Raw | UnsetType
-
-
 _decode_results = msgspec.json.Decoder(list[_Result]).decode
-_decode_progress = msgspec.json.Decoder(_Progress).decode
-_decode_push = msgspec.json.Decoder(Push).decode
 
 
 class OutgoingCalls:
     """What this end asked of the other."""
 
-    def __init__(self, send: Callable[[bytes], object]) -> None:
+    def __init__(self, send: Callable[[bytes], object], encoding: Encoding) -> None:
+        """``send`` queues a message; ``encoding`` writes it, and reads what comes."""
+        self._encoding = encoding
+        self._request = request if isinstance(encoding, JSON) else encoding.request
         self.unmatched = 0  # replies and pushes to nothing: late, doubled or made up
         self.members: Members | None = None  # called in the thread or task that makes the call
         self._send = send
@@ -120,14 +109,14 @@ class OutgoingCalls:
         self._expect(call)
         if self.members is not None:
             members += encode_members(self.members())
-        self._send(request(method, params, id, members))
+        self._send(self._request(method, params, id, members))
         return call
 
     def notify(self, method: str, params: bytes, *, members: bytes = b"") -> None:
         """Queue a notification."""
         if self.members is not None:
             members += encode_members(self.members())
-        self._send(request(method, params, b"", members))
+        self._send(self._request(method, params, b"", members))
 
     def batch(self, entries: Sequence[Entry], on_reply: OnBatch) -> Pending:
         """Queue a batch of one call or more. ``on_reply`` gets all outcomes in order, at once.
@@ -135,9 +124,9 @@ class OutgoingCalls:
         Raises ValueError or TypeError for parameters that have no form in JSON.
         """
         numbers = list(islice(self._ids, len(entries)))
-        text = self._traced_batch(entries, numbers) or encode(
+        text = self._traced_batch(entries, numbers) or self._encoding.requests(
             [
-                _Request("2.0", number, method, UNSET if _is_nothing(params) else params)
+                (number, method, params)
                 for number, (method, params) in zip(numbers, entries, strict=True)
             ]
         )
@@ -157,10 +146,15 @@ class OutgoingCalls:
         if not members:
             return b""
         texts = (
-            request(method, b"" if _is_nothing(params) else encode(params), b"%d" % number, members)
+            self._request(
+                method,
+                b"" if is_nothing(params) else self._encoding.encode(params),
+                b"%d" % number,
+                members,
+            )
             for number, (method, params) in zip(numbers, entries, strict=True)
         )
-        return b"[" + b",".join(texts) + b"]"
+        return self._encoding.batch(list(texts))
 
     def subscribe(
         self,
@@ -191,7 +185,7 @@ class OutgoingCalls:
             self._split(pending)
         for id in pending.ids:
             if self._pending.pop(id, None) is not None:
-                self._send(request("$/cancelRequest", b'{"id":' + id + b"}"))
+                self._send(self._encoding.cancel(id))
 
     def taken(self) -> list[Pending]:
         """Mark all queued calls as sent and return them. The session's ``take`` does so; where
@@ -280,7 +274,7 @@ class OutgoingCalls:
         if pending is None:
             self._settle_stray(reply)
         else:
-            pending.settle(id, _outcome(reply))
+            pending.settle(id, _outcome(reply, self._encoding))
 
     def settle_batch(self, replies: list[Message]) -> None:
         """Take the reply to a batch; what it lacks will not come any more."""
@@ -306,7 +300,9 @@ class OutgoingCalls:
             return False
         taken = {id for id in ids if self._pending.pop(id, None) is group}
         outcomes = [
-            reply.result if reply.error is ABSENT and type(reply) is Message else _outcome(reply)
+            reply.result
+            if reply.error is ABSENT and type(reply) is Message
+            else _outcome(reply, self._encoding)
             for reply in replies
         ]
         if len(taken) == len(ids):
@@ -320,8 +316,8 @@ class OutgoingCalls:
         return True
 
     def take_push(self, params: Raw) -> None:
-        """Take a ``<namespace>_subscription``. Raises what msgspec raises on bad params."""
-        push = _decode_push(params)
+        """Take a ``<namespace>_subscription``. Raises one of ``BAD_DATA`` on bad params."""
+        push = self._encoding.read_push(params)
         key = bytes(push.subscription)
         on_push = self._subscribers.get(key)
         if push.error or push.end:
@@ -332,8 +328,8 @@ class OutgoingCalls:
             on_push(push)
 
     def take_progress(self, params: Raw) -> None:
-        """Take a ``$/progress``. Raises what msgspec raises on bad params."""
-        progress = _decode_progress(params)
+        """Take a ``$/progress``. Raises one of ``BAD_DATA`` on bad params."""
+        progress = self._encoding.read_progress(params)
         token = bytes(progress.token)
         pending = self._pending.get(token)
         if pending is not None and pending.on_progress is not None:
@@ -365,24 +361,15 @@ class OutgoingCalls:
         if bytes(reply.id) not in (b"", b"null") or not reply.error or not waiting:
             return
         if all(pending is waiting[0] for pending in waiting):
-            self._settle_all(waiting[0], _outcome(reply))
+            self._settle_all(waiting[0], _outcome(reply, self._encoding))
 
 
-def _is_nothing(params: Sequence[Any] | Mapping[str, Any] | Raw) -> bool:
-    if type(params) is Raw:
-        return False
-    return not params and (type(params) is tuple or not isinstance(params, Mapping))
-
-
-def _outcome(reply: Message) -> Outcome:
+def _outcome(reply: Message, encoding: Encoding) -> Outcome:
     if type(reply) is MalformedReply:
         return UndecodableReply(reply)
     # An error of null beside a result is how JSON-RPC 1.0 spells success.
     if reply.error and bytes(reply.error) != b"null":
         if reply.result and bytes(reply.result) != b"null":
             return ProtocolError("a reply with both a result and an error")
-        try:
-            return read_error(reply.error)
-        except ProtocolError as error:
-            return error
+        return encoding.read_error(reply.error)
     return reply.result or ProtocolError("a reply with neither a result nor an error")

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from msgspec import UNSET
 
-from npipe.rpc.wire.messages import InvalidMessage, Message, Parsed, parse
+from npipe.rpc.wire.messages import InvalidMessage, Message, Parsed
 
 __all__ = ["Parsed", "ReceiveQueue"]
 
@@ -22,10 +22,16 @@ EACH_BYTES = 64  # that a message put aside takes in memory beyond its text: it 
 class ReceiveQueue:
     """Two queues of messages. Any thread may add to them and take from them."""
 
-    __slots__ = ("_later_bytes", "_most", "given_up", "later", "new")
+    __slots__ = ("_later_bytes", "_most", "_parse", "given_up", "later", "new")
 
-    def __init__(self, most: int) -> None:
-        """``most``: how many bytes of memory may be passed over."""
+    def __init__(self, most: int, parse: Callable[[bytes], Parsed]) -> None:
+        """Make empty queues.
+
+        Args:
+            most: Bytes of memory that may be passed over.
+            parse: Reads a message.
+        """
+        self._parse = parse
         # Not looked at, or just parsed.
         self.new: deque[bytes | Message] = deque()
         # Passed over; they come before the new ones.
@@ -45,7 +51,7 @@ class ReceiveQueue:
                 data = new.popleft()
             except IndexError:  # another thread was quicker
                 return
-            message = parse(data) if isinstance(data, bytes) else data
+            message = self._parse(data) if isinstance(data, bytes) else data
             if _is_about_calls(message):
                 take(message)
             else:

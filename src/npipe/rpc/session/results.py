@@ -6,20 +6,23 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import msgspec
 from msgspec import Raw
 
 from npipe.errors import ConnectionLost, ProtocolError, RPCError
 from npipe.rpc.session.pending_calls import Outcome
-from npipe.rpc.wire.messages import BAD_JSON, encode
+from npipe.rpc.wire.encoding import Encoding
+from npipe.rpc.wire.messages import BAD_DATA
 
 __all__ = ["decode_result", "decode_results", "encode_params", "progress_reader"]
 
 
-def encode_params(params: Sequence[Any], named: Mapping[str, Any] | Raw | None) -> bytes:
-    """Encode the parameters of a call. A ``Raw`` among them is JSON already.
+def encode_params(
+    encoding: Encoding, params: Sequence[Any], named: Mapping[str, Any] | Raw | None
+) -> bytes:
+    """Encode the parameters of a call. A ``Raw`` among them is encoded already.
 
     Args:
+        encoding: How values are written.
         params: Those by position.
         named: Those by name, or a ``Raw`` with all of them; None: they go by position.
 
@@ -27,17 +30,17 @@ def encode_params(params: Sequence[Any], named: Mapping[str, Any] | Raw | None) 
         An array or an object; empty where there are no parameters at all.
 
     Raises:
-        TypeError: There are some of both kinds, or one has no form in JSON.
-        ValueError: One is NaN or infinite.
+        TypeError: There are some of both kinds, or one has no form in the encoding.
+        ValueError: One is NaN or infinite, which JSON lacks.
     """
     if named is not None:
         if params:
             raise TypeError("parameters go by position or by name, not both")
-        return encode(named)
-    return encode(params) if params else b""
+        return bytes(named) if type(named) is Raw else encoding.encode(named)
+    return encoding.encode(params) if params else b""
 
 
-def decode_result(outcome: Outcome, kind: Any) -> Any:
+def decode_result(encoding: Encoding, outcome: Outcome, kind: Any) -> Any:
     """Return a result as ``kind``, or raise the exception that came in its place.
 
     Raises:
@@ -50,31 +53,32 @@ def decode_result(outcome: Outcome, kind: Any) -> Any:
     if kind is Raw:
         return outcome
     try:
-        return msgspec.json.decode(outcome, type=kind)
-    except BAD_JSON as error:
+        return encoding.decode(outcome, kind)
+    except BAD_DATA as error:
         raise ProtocolError(f"the result is not what was asked for: {error}") from None
 
 
-def decode_results(outcomes: list[Outcome], kind: Any) -> list[Any]:
+def decode_results(encoding: Encoding, outcomes: list[Outcome], kind: Any) -> list[Any]:
     """Return the results of a batch as ``kind``; in the place of one that is none, its error."""
     if kind is not Raw and all(type(outcome) is Raw for outcome in outcomes):
-        with contextlib.suppress(*BAD_JSON):  # all at one go, as it mostly is
-            text = b"[" + b",".join(outcomes) + b"]"  # type: ignore[arg-type]
-            return msgspec.json.decode(text, type=list[kind])
-    return [_result_or_error(outcome, kind) for outcome in outcomes]
+        with contextlib.suppress(*BAD_DATA):  # all at one go, as it mostly is
+            text = encoding.array(outcomes)  # type: ignore[arg-type]
+            return encoding.decode(text, list[kind])  # type: ignore[no-any-return]
+    return [_result_or_error(encoding, outcome, kind) for outcome in outcomes]
 
 
 def progress_reader(
+    encoding: Encoding,
     on_progress: Callable[[Any], object] | None,
 ) -> Callable[[Raw], object] | None:
     """Return a function that decodes a report of progress for ``on_progress``."""
     if on_progress is None:
         return None
-    return lambda value: on_progress(msgspec.json.decode(value) if value else None)
+    return lambda value: on_progress(encoding.decode(value) if value else None)
 
 
-def _result_or_error(outcome: Outcome, kind: Any) -> Any:
+def _result_or_error(encoding: Encoding, outcome: Outcome, kind: Any) -> Any:
     try:
-        return decode_result(outcome, kind)
+        return decode_result(encoding, outcome, kind)
     except (RPCError, ProtocolError, ConnectionLost) as error:
         return error

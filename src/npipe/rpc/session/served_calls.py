@@ -16,7 +16,7 @@ from npipe.errors import RPCError
 from npipe.rpc.service.api import Method
 from npipe.rpc.service.context import Context
 from npipe.rpc.service.dispatcher import CANCELLED, TOO_LARGE, Dispatcher, ToThread
-from npipe.rpc.wire.messages import encode, error_reply, request, result_reply
+from npipe.rpc.wire.encoding import Encoding
 
 if TYPE_CHECKING:
     from npipe.security import PeerIdentity
@@ -31,6 +31,7 @@ class ServedBatch:
 
     __slots__ = (
         "_count",
+        "_encoding",
         "_last",
         "_limit",
         "_parts",
@@ -41,7 +42,14 @@ class ServedBatch:
         "subscriptions",
     )
 
-    def __init__(self, items: int, limit: int, then: Callable[[ServedBatch, bytes], None]) -> None:
+    def __init__(
+        self,
+        items: int,
+        limit: int,
+        encoding: Encoding,
+        then: Callable[[ServedBatch, bytes], None],
+    ) -> None:
+        self._encoding = encoding
         self._parts = [b""] * items
         self._count = count(1)  # next() is one step for every thread, += is not
         self._last = items
@@ -57,12 +65,13 @@ class ServedBatch:
         if reply:
             self._size += len(reply)
             if self._size > self._limit:
-                reply = error_reply(id, RPCError("the batch's reply is too large", code=TOO_LARGE))
+                error = RPCError("the batch's reply is too large", code=TOO_LARGE)
+                reply = self._encoding.error_reply(id, error)
                 self.refused.add(at)
             self._parts[at] = reply
         if next(self._count) == self._last:
             parts = [part for part in self._parts if part]
-            self._then(self, b"[" + b",".join(parts) + b"]" if parts else b"")
+            self._then(self, self._encoding.batch(parts) if parts else b"")
             for callback in self.after:
                 callback()
 
@@ -78,6 +87,8 @@ class Serving(Protocol):
     plain: bool
     to_thread: ToThread | None
     errors: int
+    encoding: Encoding
+    write_reply: Callable[[bytes, Any], bytes]
 
     def send(self, message: bytes) -> None: ...
     def answer(self, call: ServedCall, reply: bytes) -> None: ...
@@ -138,7 +149,7 @@ class ServedCall:
                 result = signature.call(*self.args)
             else:
                 result = session.dispatcher.invoke(Context(self), self.method, self.args)
-            self._answer(result_reply(self.id, encode(result)) if self.id else b"")
+            self._answer(self.session.write_reply(self.id, result) if self.id else b"")
         except BaseException as error:
             self.fail(error)
             if not isinstance(error, Exception):
@@ -162,7 +173,7 @@ class ServedCall:
 
     def finish(self, result: Any) -> None:
         """Answer with a result."""
-        self._answer(result_reply(self.id, encode(result)) if self.id else b"")
+        self._answer(self.session.write_reply(self.id, result) if self.id else b"")
 
     def fail(self, error: BaseException) -> None:
         """Answer with an error."""
@@ -178,7 +189,7 @@ class ServedCall:
         self.code = rpc_error.code
         self.session.errors += 1
         self.session.count_error(self.method.name, rpc_error.code)
-        self._answer(error_reply(self.id, rpc_error) if self.id else b"")
+        self._answer(self.session.encoding.error_reply(self.id, rpc_error) if self.id else b"")
 
     def _answer(self, reply: bytes) -> None:
         if not self.done:
@@ -196,8 +207,8 @@ class ServedCall:
     def progress(self, value: Any) -> None:
         """See ``Context.progress``. Nothing is sent for a notification or after the answer."""
         if self.id and not self.done:
-            params = b'{"token":' + self.id + b',"value":' + encode(value) + b"}"
-            self.session.send(request("$/progress", params))
+            encoding = self.session.encoding
+            self.session.send(encoding.progress(self.id, encoding.encode(value)))
 
     def on_cancel(self, callback: Callable[[], object]) -> None:
         """See ``Context.on_cancel``."""

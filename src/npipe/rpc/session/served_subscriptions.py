@@ -17,7 +17,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import msgspec
 from msgspec import Raw
 
 from npipe.errors import InvalidParams, MethodNotFound, RPCError
@@ -26,24 +25,10 @@ from npipe.rpc.service.api import Method
 from npipe.rpc.service.context import Context
 from npipe.rpc.service.dispatcher import LIMIT_EXCEEDED, TOO_LARGE
 from npipe.rpc.session.served_calls import ServedCall, Serving
-from npipe.rpc.wire.messages import ABSENT, BAD_JSON, encode, error_object
+from npipe.rpc.wire.encoding import Encoding
+from npipe.rpc.wire.messages import BAD_DATA, Push
 
 __all__ = ["Push", "ServedSubscription", "ServedSubscriptions"]
-
-
-class Push(msgspec.Struct, gc=False):
-    """The params of a ``<namespace>_subscription``. Beyond geth's two members: ``error`` says
-    why it ended, ``end`` that it ended as it should."""
-
-    subscription: Raw
-    result: Raw = ABSENT
-    error: Raw = ABSENT
-    end: bool = False
-
-
-_decode_items = msgspec.json.Decoder(list[Raw]).decode
-_decode_name = msgspec.json.Decoder(str).decode
-_decode_id = msgspec.json.Decoder(str | None).decode
 
 
 class SubscriptionHost(Serving, Protocol):
@@ -60,12 +45,12 @@ class ServedSubscription:
     """One subscription that is being served."""
 
     __slots__ = (
-        "_head",
         "_items",
         "_listed",
         "_put",
         "_queue",
         "_silent",
+        "_write",
         "call",
         "id",
         "is_async",
@@ -91,11 +76,7 @@ class ServedSubscription:
         self._silent = False  # what is in the queue is no longer wanted
         # geth's form: 16 random bytes in hexadecimal without leading zeros. Not to be guessed.
         self.id = "0x" + os.urandom(16).hex().lstrip("0")
-        name = encode(f"{namespace}_subscription")
-        self._head = b'{"jsonrpc":"2.0","method":%b,"params":{"subscription":"%b",' % (
-            name,
-            self.id.encode(),
-        )
+        self._write = session.encoding.pusher(f"{namespace}_subscription", self.id)
         self.is_async = (
             method.is_async or session.dispatcher.is_async
         )  # so use ``run_subscription_async``
@@ -117,10 +98,10 @@ class ServedSubscription:
         does, and RPCError for an item of more than ``Limits.reply_bytes``."""
         if self.call.cancelled:
             return False
-        text = encode(item)
+        text = self.session.encoding.encode(item)
         if len(text) > self.session.limits.reply_bytes:
             raise RPCError("the item is too large", code=TOO_LARGE)
-        self._enqueue(self._head + b'"result":' + text + b"}}")
+        self._enqueue(self._write("result", text))
         return True
 
     @property
@@ -140,12 +121,13 @@ class ServedSubscription:
         context too, for what else works for the generator."""
         if self.session.subscriptions.pop(self.id, None) is None:
             return
-        tail = b'"end":true}}'
+        encoding = self.session.encoding
+        last = "end", encoding.encode(True)
         if error is not None:
             dispatcher, name = self.session.dispatcher, self.call.method.name
             rpc_error = dispatcher.to_rpc_error(name, self.session.connection_id, error)
-            tail = b'"error":' + error_object(rpc_error) + b"}}"
-        self._enqueue(self._head + tail)
+            last = "error", encoding.error_object(rpc_error)
+        self._enqueue(self._write(*last))
         if error is not None:
             self.call.cancel()
 
@@ -196,21 +178,22 @@ class ServedSubscriptions(dict[str, ServedSubscription]):
     def open(self, namespace: str, params: Raw, trace: bytes = b"") -> ServedSubscription:
         """Make the one that ``[name, *params]`` asks for; ``begin`` follows. Raises RPCError."""
         session = self._session
+        encoding = session.encoding
         most = session.limits.subscriptions
         if len(self) >= most:
             raise RPCError(f"at most {most} subscriptions", code=LIMIT_EXCEEDED)
         try:
-            items = _decode_items(params)
-        except BAD_JSON:
+            items = encoding.items(params)
+        except BAD_DATA:
             raise InvalidParams("non-array args") from None
         try:
-            name = _decode_name(items[0])
-        except (*BAD_JSON, IndexError):
+            name = encoding.decode(items[0], str)
+        except (*BAD_DATA, IndexError):
             raise InvalidParams("expected subscription name as first argument") from None
         method = session.dispatcher.api.subscriptions.get((namespace, name))
         if method is None:
             raise MethodNotFound(f'no "{name}" subscription in {namespace} namespace')
-        args = method.signature.bind(Raw(b"[" + b",".join(items[1:]) + b"]"))
+        args = method.signature.bind_by(encoding)(Raw(encoding.array(items[1:])))
         subscription = ServedSubscription(session, namespace, method, args, trace)
         self[subscription.id] = subscription
         return subscription
@@ -225,7 +208,7 @@ class ServedSubscriptions(dict[str, ServedSubscription]):
 
     def unsubscribe(self, params: Raw) -> bool:
         """End the one that ``[id]`` names. Raises RPCError."""
-        subscription = self.pop(_id_to_end(params), None)
+        subscription = self.pop(_id_to_end(params, self._session.encoding), None)
         if subscription is None:
             raise RPCError("subscription not found")
         subscription.stop()
@@ -242,16 +225,16 @@ def _nothing() -> None:
     pass
 
 
-def _id_to_end(params: Raw) -> str:
+def _id_to_end(params: Raw, encoding: Encoding) -> str:
     """The id that an ``unsubscribe`` names; null is as good as one that nobody has.
 
     Raises InvalidParams.
     """
     try:
-        items = _decode_items(params or Raw(b"[]"))
+        items = encoding.items(params) if params else []
         if len(items) == 1:
-            return _decode_id(items[0]) or ""
-    except BAD_JSON:
+            return encoding.decode(items[0], str | None) or ""
+    except BAD_DATA:
         raise InvalidParams("invalid argument 0: it must be the subscription's id") from None
     if items:
         raise InvalidParams("too many arguments, want at most 1")

@@ -27,7 +27,6 @@ from collections.abc import Callable, Iterable, Sized
 from time import perf_counter
 from typing import Any
 
-import msgspec
 from msgspec import UNSET, Raw
 
 from npipe.errors import (
@@ -50,18 +49,18 @@ from npipe.rpc.session.send_queue import SendQueue
 from npipe.rpc.session.served_calls import ServedBatch, ServedCall
 from npipe.rpc.session.served_subscriptions import ServedSubscription, ServedSubscriptions
 from npipe.rpc.session.timing import BOUNDS, OTHER, Timing
+from npipe.rpc.wire.encoding import Encoding
 from npipe.rpc.wire.framing import Framing
+from npipe.rpc.wire.json_encoding import JSON
 from npipe.rpc.wire.json_stream import JSONStream
 from npipe.rpc.wire.messages import (
-    BAD_JSON,
+    BAD_DATA,
     InvalidMessage,
     Message,
     Parsed,
-    encode,
-    error_reply,
     parse,
     parse_one,
-    result_reply,
+    reply,
     trace_members,
 )
 from npipe.security import PeerIdentity
@@ -73,16 +72,46 @@ log = logging.getLogger("npipe.rpc")
 Forward = Callable[[Message, bytes, tuple[ServedBatch, int] | None], None]
 
 
-class _CancelParams(msgspec.Struct, gc=False):
-    id: Raw
-
-
-_decode_cancel = msgspec.json.Decoder(_CancelParams).decode
+JSON_ENCODING = JSON()  # holds no state
 
 
 class Session:
     """The state of one connection, as this end sees it."""
 
+    __slots__ = (  # more than CPython keeps inline in an object without slots
+        "__dict__",
+        "_active",
+        "_ask_peer",
+        "_methods",
+        "_most",
+        "_on_pushes",
+        "_parse",
+        "_ready",
+        "_receive_queue",
+        "all_async",
+        "calls",
+        "closed",
+        "connection_id",
+        "dispatcher",
+        "encoding",
+        "flow",
+        "forward",
+        "forwarded_calls",
+        "framing",
+        "in_write",
+        "is_json",
+        "is_proxy",
+        "limits",
+        "name",
+        "outgoing_calls",
+        "peer",
+        "plain",
+        "send",
+        "send_queue",
+        "subscriptions",
+        "timings",
+        "write_reply",
+    )
     remote: Any = None  # the shell's face for calling the other end
     to_thread: ToThread | None = None  # the shell's way to run a plain function that is awaited
 
@@ -92,6 +121,7 @@ class Session:
         *,
         limits: Limits | None = None,
         framing: Framing | None = None,
+        encoding: Encoding = JSON_ENCODING,
         connection_id: int = 0,
         name: str = "",
         peer: PeerIdentity | None = None,
@@ -106,6 +136,7 @@ class Session:
             limits: Of everything that the peer controls.
             framing: Tells messages apart in the bytes that are fed, and frames those that are
                 taken; None: a JSON stream.
+            encoding: Writes and reads values and envelopes.
             connection_id: The number of the connection in the log.
             peer: Who is at the other end.
             ask_peer: Called once something was read, if ``peer`` names no user: Windows tells
@@ -124,13 +155,17 @@ class Session:
         self.forwarded_calls: Sized = ()  # the calls that it took and has not answered
         self.closed = False
         self.framing = framing or JSONStream(self.limits.message_bytes, self.limits.depth)
+        self.encoding = encoding
+        self.is_json = isinstance(encoding, JSON)
+        self._parse = parse if self.is_json else encoding.parse
+        self.write_reply: Callable[[bytes, Any], bytes] = reply if self.is_json else encoding.reply
         self.send_queue = SendQueue(self.framing.wrap, self.limits.queue_bytes)
         self.flow = FlowControl(self.send_queue)
         self.send = self.send_queue.put  # queue a message to be written
         self.subscriptions = ServedSubscriptions(
             self, on_subscription or (lambda subscription: None)
         )
-        self.outgoing_calls = OutgoingCalls(self.send)
+        self.outgoing_calls = OutgoingCalls(self.send, encoding)
         self.calls = self.errors = 0
         self.timings: dict[str, Timing] = {}  # by method
         self.in_write: list[Pending] = []  # the calls that ``take`` returned last
@@ -141,7 +176,7 @@ class Session:
         self._ask_peer = None if known else ask_peer
         self._most = self.limits.reply_bytes
         self._on_pushes = on_pushes
-        self._receive_queue = ReceiveQueue(self.limits.message_bytes)
+        self._receive_queue = ReceiveQueue(self.limits.message_bytes, self._parse)
         self._ready: deque[ServedCall] = deque()  # bound, and waiting for its turn
         self._active: set[ServedCall] = set()
 
@@ -164,7 +199,8 @@ class Session:
         if self._ask_peer is not None:
             self._identify(self._ask_peer)
         queue = self._receive_queue
-        if not (queue.new or queue.later or self._ready) and data.isascii():
+        waiting = queue.new or queue.later or self._ready
+        if self.is_json and not waiting and data.isascii():
             lines = self.framing.guess(data)
             taken = self._take_guesses(lines)
             if taken:
@@ -270,7 +306,7 @@ class Session:
             return self._take(data, None)
         if data[:1] == b"[" and self.outgoing_calls.settle_whole(data):
             return None
-        message = parse(data)
+        message = self._parse(data)
         if type(message) is Message:
             return self._take(message, None)
         self._take_other(message)
@@ -319,7 +355,7 @@ class Session:
                 self._take(message.request, None)
                 return
             self._refuse(message.error.code)
-            self.send(error_reply(message.id, message.error))
+            self.send(self.encoding.error_reply(message.id, message.error))
         elif isinstance(message, Message):
             self._take(message, None)
         elif isinstance(message, list):
@@ -342,16 +378,18 @@ class Session:
                 self._take_special(method, message, id, batch)
                 return None
             signature = method.signature
-            args = signature.bind(message.params)
+            bind = signature.bind if self.is_json else signature.bind_by(self.encoding)
+            args = bind(message.params)
             if not (method.fast and self.plain):
                 trace = trace_members(message) if message.traceparent else b""
                 return ServedCall(self, method, args, id, batch, trace=trace)
             started = perf_counter()
             try:
-                result = encode(signature.call(*args))
+                reply = self.write_reply(id, signature.call(*args))
             finally:
                 self.measure(method, perf_counter() - started)
-            reply = result_reply(id, result) if id else b""
+            if not id:
+                reply = b""
         except Exception as error:
             reply = self._to_error_reply(message, id, error, has_run=started > 0)
         if not 0 < len(reply) <= self._most:
@@ -372,9 +410,10 @@ class Session:
             self.count_error(str(message.method), rpc_error.code)
         else:
             self._refuse(rpc_error.code, str(message.method), id, trace_members(message))
-        if not id and isinstance(error, InvalidRequest):
-            id = b"null"  # params of no kind: then it was no notification either
-        return error_reply(id, rpc_error) if id else b""
+        # An InvalidRequest has params of no kind: then it was no notification either.
+        if id or isinstance(error, InvalidRequest):
+            return self.encoding.error_reply(id, rpc_error)
+        return b""
 
     def deliver(self, id: bytes, batch: tuple[ServedBatch, int] | None, reply: bytes) -> bool:
         """Send a reply, or hand it to its batch; empty: there is none. False: it was too large,
@@ -382,7 +421,8 @@ class Session:
         fits = len(reply) <= self._most
         if not fits:
             self.errors += 1
-            reply = error_reply(id, RPCError("the reply is too large", code=TOO_LARGE))
+            error = RPCError("the reply is too large", code=TOO_LARGE)
+            reply = self.encoding.error_reply(id, error)
         if batch is not None:
             batch[0].put(batch[1], id, reply)
         elif reply:
@@ -407,7 +447,7 @@ class Session:
             result = True
         else:
             raise MethodNotFound(f"the method {name} does not exist/is not available")
-        self.deliver(id, batch, result_reply(id, encode(result)) if id else b"")
+        self.deliver(id, batch, self.write_reply(id, result) if id else b"")
 
     def _take_notification(self, name: str, params: Raw) -> None:
         """Take what the two ends tell each other; what is unknown is ignored, as it must be."""
@@ -417,8 +457,8 @@ class Session:
             elif name == "$/progress":
                 self.outgoing_calls.take_progress(params)
             elif name == "$/cancelRequest":
-                self._cancel_served(bytes(_decode_cancel(params).id))
-        except BAD_JSON:
+                self._cancel_served(self.encoding.read_cancelled(params))
+        except BAD_DATA:
             self.outgoing_calls.unmatched += 1
 
     def _cancel_served(self, id: bytes) -> None:
@@ -431,7 +471,7 @@ class Session:
     def _take_batch(self, items: list[Message | InvalidMessage]) -> None:
         if not items:
             self._refuse(InvalidRequest.code)
-            self.send(error_reply(b"null", InvalidRequest("empty batch")))
+            self.send(self.encoding.error_reply(b"", InvalidRequest("empty batch")))
             return
         if all(isinstance(item, Message) and item.method is UNSET for item in items):
             self.outgoing_calls.settle_batch(items)  # type: ignore[arg-type]
@@ -441,9 +481,9 @@ class Session:
             ids = (bytes(i.id) for i in items if type(i) is Message and i.id)
             most = self.limits.batch_items
             error = InvalidRequest(f"batch too large: at most {most} calls in one")
-            self.send(b"[" + error_reply(next(ids, b"null"), error) + b"]")
+            self.send(self.encoding.batch([self.encoding.error_reply(next(ids, b""), error)]))
             return
-        batch = ServedBatch(len(items), self.limits.reply_bytes, self._batch_done)
+        batch = ServedBatch(len(items), self.limits.reply_bytes, self.encoding, self._batch_done)
         for at, item in enumerate(items):
             if type(item) is Message:
                 if item.method is UNSET:
@@ -453,7 +493,7 @@ class Session:
                     self._ready.append(call)
             elif type(item) is InvalidMessage:
                 self._refuse(item.error.code)
-                batch.put(at, item.id, error_reply(item.id, item.error))
+                batch.put(at, item.id, self.encoding.error_reply(item.id, item.error))
 
     def _batch_done(self, batch: ServedBatch, reply: bytes) -> None:
         if reply:
@@ -532,7 +572,7 @@ class Session:
             self.deliver(id, batch, b"")  # nobody could be told the subscription's id
             return
         subscription = self.subscriptions.open(namespace, message.params, trace_members(message))
-        reply = result_reply(id, encode(subscription.id))
+        reply = self.write_reply(id, subscription.id)
         if batch is not None:  # the id goes out with the batch's reply, the items after it
             batch[0].subscriptions.append((batch[1], subscription))
         fits = self.deliver(id, batch, reply)
@@ -552,7 +592,7 @@ class Session:
         the midst of a message is lost.)"""
         if not isinstance(error, Truncated):
             self.outgoing_calls.violation = error
-        self.send(error_reply(b"null", ParseError(str(error))))
+        self.send(self.encoding.error_reply(b"", ParseError(str(error))))
 
     def receive_eof(self) -> None:
         """The other end will send no more: our calls have no answer, its own still get theirs."""

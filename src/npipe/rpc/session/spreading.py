@@ -27,7 +27,7 @@ from msgspec import Raw
 
 from npipe.errors import ConnectionLost, RPCError
 from npipe.rpc.service.dispatcher import CANCELLED, LIMIT_EXCEEDED
-from npipe.rpc.session.forwarding import Relay, decode_cancel, forwarded_reply
+from npipe.rpc.session.forwarding import Relay, forwarded_reply
 from npipe.rpc.session.pending_calls import Outcome, Pending
 from npipe.rpc.session.served_calls import ServedBatch
 from npipe.rpc.session.session import Session
@@ -191,7 +191,7 @@ class Spreading:
             return
         try:
             if message.method == "$/cancelRequest":
-                self._cancel(bytes(decode_cancel(message.params).id))
+                self._cancel(self._source.encoding.read_cancelled(message.params))
             elif message.method == "$/progress":  # of a call that a server made
                 self._source.outgoing_calls.take_progress(message.params)
             else:
@@ -320,7 +320,8 @@ class Spreading:
         self._count -= 1
         if self._calls.get(call.id) is call:
             del self._calls[call.id]
-        reply = forwarded_reply(call.id, outcome)
+        encoding = self._source.encoding  # JSON: ``Spread`` refuses others
+        reply = forwarded_reply(call.id, outcome, encoding, encoding)
         self._source.deliver(call.id, call.batch, reply)
 
     def _cancel(self, id: bytes) -> None:

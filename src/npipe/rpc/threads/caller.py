@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from typing import Any, TypeVar, overload
 
 from msgspec import Raw
@@ -25,6 +24,7 @@ from npipe.rpc.session.subscription_queue import QUEUE_SIZE
 from npipe.rpc.threads.driver import ConnectionDriver
 from npipe.rpc.threads.subscription import ClientSubscription
 from npipe.rpc.threads.waiter import ReplyWaiter
+from npipe.rpc.wire.encoding import Encoding
 
 __all__ = ["Caller", "Entry"]
 
@@ -38,15 +38,21 @@ class Caller:
     """
 
     def __init__(
-        self, driver: Callable[[Deadline], ConnectionDriver], *, timeout: float | None = None
+        self,
+        driver: Callable[[Deadline], ConnectionDriver],
+        encoding: Encoding,
+        *,
+        timeout: float | None = None,
     ) -> None:
         """Make a caller.
 
         Args:
             driver: Returns the driver to call over, within a deadline.
+            encoding: How the connection writes values.
             timeout: Seconds that a call may take which names no timeout; None is no limit.
         """
         self._get_driver = driver
+        self._encoding = encoding
         self._timeout = timeout
         self._deadline(None)  # a wrong timeout is an error here, not at the first call
 
@@ -109,8 +115,8 @@ class Caller:
             OSError: As ``npipe.connect``, where a client connects again.
             ValueError: The timeout is negative, NaN or infinite.
         """
-        text = encode_params(params, named)
-        progress = progress_reader(on_progress)
+        text = encode_params(self._encoding, params, named)
+        progress = progress_reader(self._encoding, on_progress)
         deadline = self._deadline(timeout)
 
         def send(driver: ConnectionDriver) -> list[Outcome]:
@@ -120,7 +126,7 @@ class Caller:
             return [_await(driver, reply, pending, deadline)]
 
         (outcome,) = self._exchange(send, deadline, idempotent=idempotent)
-        return decode_result(outcome, result_type)
+        return decode_result(self._encoding, outcome, result_type)
 
     def notify(
         self,
@@ -141,7 +147,7 @@ class Caller:
         Raises:
             TimeoutError, ConnectionLost, ClosedError, OSError, ValueError: As ``call``.
         """
-        text = encode_params(params, named)
+        text = encode_params(self._encoding, params, named)
         deadline = self._deadline(timeout)
         driver = self._get_driver(deadline)
         _await_room(driver, deadline)
@@ -203,7 +209,7 @@ class Caller:
         outcomes = self._exchange(send, deadline, idempotent=idempotent)
         if len(outcomes) < len(calls):  # nothing could be sent at all
             outcomes *= len(calls)
-        return decode_results(outcomes, result_type)
+        return decode_results(self._encoding, outcomes, result_type)
 
     @overload
     def subscribe(
@@ -258,17 +264,19 @@ class Caller:
         def unsubscribe(id: bytes) -> None:
             outgoing_calls.forget_subscription(id)
             with contextlib.suppress(ConnectionLost):
-                outgoing_calls.call(f"{namespace}_unsubscribe", b"[" + id + b"]", _ignore)
+                outgoing_calls.call(f"{namespace}_unsubscribe", self._encoding.array([id]), _ignore)
                 driver.flush_aside()
 
         subscription: ClientSubscription[Any] = ClientSubscription(
-            partial(decode_result, kind=result_type), queue_size, unsubscribe
+            self._encoding, result_type, queue_size, unsubscribe
         )
         reply: ReplyWaiter[Outcome] = ReplyWaiter()
-        text = encode_params((name, *params), None)
+        text = encode_params(self._encoding, (name, *params), None)
         _await_room(driver, deadline)
         pending = outgoing_calls.subscribe(namespace, text, subscription.push, reply)
-        subscription.begin(decode_result(_await(driver, reply, pending, deadline), Raw))
+        subscription.begin(
+            decode_result(self._encoding, _await(driver, reply, pending, deadline), Raw)
+        )
         return subscription
 
     def modules(self, *, timeout: float | None = None) -> dict[str, str]:

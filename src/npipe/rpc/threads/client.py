@@ -27,6 +27,8 @@ from npipe.rpc.threads.endpoints import Endpoint, check_endpoint, open_endpoint
 from npipe.rpc.threads.leader_follower import LeaderFollowerDriver
 from npipe.rpc.threads.runtime import Runtime
 from npipe.rpc.threads.subscription import ClientSubscription, ResilientSubscription
+from npipe.rpc.wire.codec import Codec
+from npipe.rpc.wire.encoding import Encoding
 from npipe.security import PeerIdentity
 from npipe.transport.base import Connection
 
@@ -52,7 +54,7 @@ class Client(Caller):
         *,
         api: API | None = None,
         limits: Limits | None = None,
-        framing: str = "json-stream",
+        codec: str | Encoding | Codec = "json-stream",
         timeout: float | None = None,
         connect_timeout: float | None = None,
         reconnect: float | None = None,
@@ -60,7 +62,7 @@ class Client(Caller):
     ) -> None:
         """Use ``connect``. ``dial(timeout)`` makes a connection."""
         self._dial = dial
-        self._runtime = Runtime(Dispatcher(api or API()), limits, framing, role="client")
+        self._runtime = Runtime(Dispatcher(api or API()), limits, codec, role="client")
         self._lends = api is None and self._runtime.limits.idle_timeout is None
         self._reconnect = check_timeout(reconnect, "reconnect")
         self._on_disconnect = on_disconnect
@@ -68,7 +70,7 @@ class Client(Caller):
         self._dialling = threading.Lock()
         self._ids = count(1)
         self._members: Members | None = None
-        super().__init__(self._live_driver, timeout=timeout)
+        super().__init__(self._live_driver, self._runtime.codec.encoding, timeout=timeout)
         first = check_timeout(connect_timeout, "connect_timeout")
         self._driver = self._open(first if reconnect is None else reconnect)
 
@@ -276,7 +278,7 @@ def connect(
     timeout: float | None = None,
     api: API | None = None,
     limits: Limits | None = None,
-    framing: str = "json-stream",
+    codec: str | Encoding | Codec = "json-stream",
     connect_timeout: float | None = 10.0,
     reconnect: float | None = None,
     on_disconnect: Callable[[str], object] | None = None,
@@ -293,7 +295,8 @@ def connect(
         timeout: Seconds that a call may take which names no timeout; None is no limit.
         api: The functions that the server may call, over the same connection.
         limits: The limits on everything that the server controls.
-        framing: How messages are told apart.
+        codec: How messages are written: "json-stream", "ndjson", "content-length", "auto",
+            "msgpack", "msgpack-rpc", an ``Encoding`` or a ``Codec``.
         connect_timeout: Seconds for connecting; None is no limit.
         reconnect: Seconds for which a server that is not there is waited for, now and whenever
             the connection was lost; see ``Client``. None: it must be there, and is not dialled
@@ -317,7 +320,7 @@ def connect(
         dial,
         api=api,
         limits=limits,
-        framing=framing,
+        codec=codec,
         timeout=timeout,
         connect_timeout=connect_timeout,
         reconnect=reconnect,

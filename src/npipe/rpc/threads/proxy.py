@@ -14,6 +14,8 @@ from npipe.rpc.threads.endpoints import Endpoint, open_endpoint
 from npipe.rpc.threads.runtime import Runtime
 from npipe.rpc.threads.server import Server, ServerDriver
 from npipe.rpc.threads.slow_calls import start_thread
+from npipe.rpc.wire.codec import Codec
+from npipe.rpc.wire.encoding import Encoding
 from npipe.transport.base import Connection
 
 __all__ = ["Proxy"]
@@ -22,7 +24,7 @@ log = logging.getLogger("npipe.rpc")
 
 
 class Proxy(Server):
-    """Stands in front of ``upstream``: keeps limits, changes the framing, lets others connect.
+    """Stands in front of ``upstream``: keeps limits, changes the codec, lets others connect.
 
     Calls, batches, notifications, subscriptions, cancelling and progress go both ways. Nothing is
     decoded but the envelopes; ids are those of each side.
@@ -35,16 +37,16 @@ class Proxy(Server):
         upstream: Endpoint,
         *,
         limits: Limits | None = None,
-        framing: str = "json-stream",
-        upstream_framing: str = "json-stream",
+        codec: str | Encoding | Codec = "json-stream",
+        upstream_codec: str | Encoding | Codec = "json-stream",
         connect_timeout: float | None = 10.0,
         **options: Any,
     ) -> None:
         """``options`` are those of ``npipe.connect``, for the way upstream."""
-        super().__init__(API(), limits=limits, framing=framing)
+        super().__init__(API(), limits=limits, codec=codec)
         self._upstream = upstream
         self._options = {"timeout": connect_timeout, **options}
-        self._upstream_shell = Runtime(Dispatcher(API()), limits, upstream_framing, role="upstream")
+        self._upstream_shell = Runtime(Dispatcher(API()), limits, upstream_codec, role="upstream")
 
     def serve_connection(self, connection: Connection) -> None:
         """Serve one client; return at once. Without an upstream its connection is closed."""

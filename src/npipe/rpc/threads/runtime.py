@@ -23,7 +23,8 @@ from npipe.rpc.threads.loop.leader import ServerLoop
 from npipe.rpc.threads.loop.pool import ThreadPool
 from npipe.rpc.threads.loop_thread import LoopThread
 from npipe.rpc.threads.slow_calls import ConcurrencyLimits, SlowCallMonitor, start_thread
-from npipe.rpc.wire import framing as framings
+from npipe.rpc.wire.codec import Codec, find_codec
+from npipe.rpc.wire.encoding import Encoding
 from npipe.security import PeerIdentity
 from npipe.transport.base import Connection
 
@@ -48,14 +49,13 @@ class Runtime:
         self,
         dispatcher: Dispatcher,
         limits: Limits | None,
-        framing: str,
+        codec: str | Encoding | Codec,
         *,
         role: str = "server",
     ) -> None:
-        framings.make(framing)  # a wrong name is an error here, not at the first client
         self.limits = limits or Limits()
         self._dispatcher = dispatcher
-        self._framing = framing
+        self.codec = find_codec(codec)
         self._role = role  # in the names of threads
         self._monitor = SlowCallMonitor()
         self._concurrency = ConcurrencyLimits()
@@ -131,13 +131,12 @@ class Runtime:
         self, connection: Connection, id: int, get_driver: Callable[[], ConnectionDriver]
     ) -> Session:
         limits = self.limits
-        framing = framings.make(
-            self._framing, max_bytes=limits.message_bytes, max_depth=limits.depth
-        )
+        framing = self.codec.frame(max_bytes=limits.message_bytes, max_depth=limits.depth)
         session = Session(
             self._dispatcher,
             limits=limits,
             framing=framing,
+            encoding=self.codec.encoding,
             connection_id=id,
             name=f"npipe-{self._role}-{id:06d}",
             peer=connection.peer,
@@ -146,7 +145,7 @@ class Runtime:
             on_pushes=lambda: get_driver().push_soon(),
         )
         session.to_thread = partial(run_in_thread, _start)
-        session.remote = Caller(lambda deadline: get_driver())
+        session.remote = Caller(lambda deadline: get_driver(), self.codec.encoding)
         return session
 
     def _run_subscription(self, subscription: ServedSubscription) -> None:

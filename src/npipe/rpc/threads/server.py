@@ -21,6 +21,8 @@ from npipe.rpc.threads.descriptors import connections_allowed
 from npipe.rpc.threads.driver import Driver
 from npipe.rpc.threads.runtime import Runtime
 from npipe.rpc.threads.slow_calls import start_thread
+from npipe.rpc.wire.codec import Codec
+from npipe.rpc.wire.encoding import Encoding
 from npipe.transport import listen
 from npipe.transport.base import Connection, Listener
 from npipe.transport.stdio import StdioConnection
@@ -56,7 +58,7 @@ class Server:
         api: API,
         *,
         limits: Limits | None = None,
-        framing: str = "json-stream",
+        codec: str | Encoding | Codec = "json-stream",
         middleware: Iterable[Middleware] = (),
         show_errors: bool = False,
         error_code: int = InternalError.code,
@@ -65,7 +67,7 @@ class Server:
         """Prepare a server; it serves nothing yet.
 
         Args:
-            framing: A name of ``npipe.rpc.framing``.
+            codec: How messages are written: a name, or an object; see ``npipe.rpc.wire.codec``.
             middleware: Called around every call, the first one outermost.
             show_errors: Send the text of unexpected exceptions to the caller.
             error_code: The code of the error that answers an unexpected exception.
@@ -78,7 +80,7 @@ class Server:
             error_code=error_code,
             log_calls=log_calls,
         )
-        self._runtime = Runtime(dispatcher, limits, framing)
+        self._runtime = Runtime(dispatcher, limits, codec)
         self.limits = self._runtime.limits
         self._listeners: list[Listener[Connection]] = []
         self._links: set[ServerDriver] = set()

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, Self, TypeVar
 
-import msgspec
 from msgspec import Raw
 
 from npipe.errors import ClosedError, ConnectionLost
 from npipe.rpc.session.deadline import Deadline
+from npipe.rpc.session.results import decode_result
 from npipe.rpc.session.served_subscriptions import Push
 from npipe.rpc.session.subscription_queue import END, GAP, NOTHING, Gap, SubscriptionQueue
-from npipe.rpc.wire.messages import read_error
+from npipe.rpc.wire.encoding import Encoding
 
 __all__ = ["ClientSubscription", "ResilientSubscription"]
 
@@ -29,10 +30,21 @@ class ClientSubscription(Generic[T]):
     """
 
     def __init__(
-        self, decode: Callable[[Raw], T], size: int, unsubscribe: Callable[[bytes], object]
+        self,
+        encoding: Encoding,
+        result_type: Any,
+        size: int,
+        unsubscribe: Callable[[bytes], object],
     ) -> None:
         """Use ``Client.subscribe``."""
-        self._queue = SubscriptionQueue(decode, read_error, size, unsubscribe, self._wake)
+        self._encoding = encoding
+        self._queue = SubscriptionQueue(
+            partial(decode_result, encoding, kind=result_type),
+            encoding.read_error,
+            size,
+            unsubscribe,
+            self._wake,
+        )
         # Something in it: there may be something to take. Not a Condition: a Ctrl-C just after it
         # is entered would leave it locked, and the thread that reads would wait for it for ever.
         self._signals: SimpleQueue[None] = SimpleQueue()
@@ -40,7 +52,7 @@ class ClientSubscription(Generic[T]):
     @property
     def id(self) -> Any:
         """The id that the server gave to it."""
-        return msgspec.json.decode(self._queue.id)
+        return self._encoding.decode(self._queue.id)
 
     def begin(self, id: Raw) -> None:
         """Take the id. Items may have come before."""

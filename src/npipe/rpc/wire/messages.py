@@ -34,6 +34,8 @@ __all__ = [
     "MalformedReply",
     "Message",
     "Parsed",
+    "Progress",
+    "Push",
     "UndecodableReply",
     "encode",
     "encode_members",
@@ -48,6 +50,8 @@ __all__ = [
 # What msgspec raises on bytes that are not the JSON it wants. UnicodeDecodeError is no
 # DecodeError, and too deep a nesting is a RecursionError.
 BAD_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+# What any encoding's ``decode`` may raise on data that is not of it, or not of the type wanted.
+BAD_DATA = (*BAD_JSON, ValueError, EOFError)
 ABSENT = Raw()
 # The classes of the specification's codes; not RPCError's subclasses, for a program has its own.
 _NAMED = {
@@ -122,6 +126,23 @@ _decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_object_of_any = msgspec.json.Decoder(dict[str, Any]).decode
 _decode_error = msgspec.json.Decoder(_Error).decode
 _encode = msgspec.json.Encoder().encode
+
+
+class Push(msgspec.Struct, gc=False):
+    """The params of a ``<namespace>_subscription``. Beyond geth's two members: ``error`` says
+    why it ended, ``end`` that it ended as it should."""
+
+    subscription: Raw
+    result: Raw = ABSENT
+    error: Raw = ABSENT
+    end: bool = False
+
+
+class Progress(msgspec.Struct, gc=False):
+    """The params of a ``$/progress``."""
+
+    token: Raw
+    value: Raw = ABSENT
 
 
 Parsed = Message | InvalidMessage | list[Message | InvalidMessage]
@@ -306,6 +327,11 @@ def result_reply(id: bytes, result: bytes) -> bytes:
     return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (id, result)
 
 
+def reply(id: bytes, result: Any) -> bytes:
+    """Make the reply to a call, with a result that is not encoded yet."""
+    return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (id, encode(result))
+
+
 def error_reply(id: bytes, error: RPCError) -> bytes:
     """Make the reply to a call that failed. Data that cannot be encoded is left out."""
     return b'{"jsonrpc":"2.0","id":' + id + b',"error":' + error_object(error) + b"}"
@@ -330,7 +356,12 @@ def read_error(raw: Raw) -> RPCError:
         data = msgspec.json.decode(error.data) if error.data else None
     except BAD_JSON as fault:
         raise ProtocolError(f"the error object of a reply is not one: {fault}") from None
-    return _NAMED.get(error.code, RPCError)(error.message, code=error.code, data=data)
+    return named_error(error.code, error.message, data)
+
+
+def named_error(code: int, message: str, data: Any) -> RPCError:
+    """Return an error of the class that belongs to its code."""
+    return _NAMED.get(code, RPCError)(message, code=code, data=data)
 
 
 def encode(value: Any) -> bytes:

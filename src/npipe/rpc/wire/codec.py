@@ -1,0 +1,98 @@
+"""How messages are written on a connection: a framing and an encoding, by name or as objects.
+
+================  ==================  ============  ============================================
+codec             framing             encoding      spoken by
+================  ==================  ============  ============================================
+json-stream       JSON texts          JSON          Ethereum nodes and tools; the default
+ndjson            lines               JSON          MCP
+content-length    a header            JSON          LSP, DAP
+auto              JSON or a header    JSON          a server: as each client writes
+msgpack           four bytes          MessagePack   StreamJsonRpc
+msgpack-rpc       MessagePack         MessagePack   Neovim: arrays in place of objects
+================  ==================  ============  ============================================
+
+An ``Encoding`` of your own goes in place of a name, and ``Codec(framing, encoding)`` combines one
+with another framing. Sans-I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from npipe.rpc.wire.content_length import ContentLength
+from npipe.rpc.wire.encoding import Encoding
+from npipe.rpc.wire.framing import MAX_BYTES, MAX_DEPTH, Auto, Framing
+from npipe.rpc.wire.json_encoding import JSON
+from npipe.rpc.wire.json_stream import NDJSON, JSONStream
+from npipe.rpc.wire.length_prefix import LengthPrefix
+from npipe.rpc.wire.msgpack import MessagePack
+from npipe.rpc.wire.msgpack_rpc import MessagePackRPC
+from npipe.rpc.wire.msgpack_stream import MessagePackStream
+
+__all__ = ["CODECS", "Codec", "find_codec"]
+
+FRAMINGS: dict[str, Callable[..., Framing]] = {
+    "json-stream": JSONStream,
+    "ndjson": NDJSON,
+    "content-length": ContentLength,
+    "auto": Auto,
+    "length-prefix": LengthPrefix,
+    "msgpack-stream": MessagePackStream,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """A framing and an encoding.
+
+    Attributes:
+        framing: A name ("json-stream", "ndjson", "content-length", "auto", "length-prefix",
+            "msgpack-stream"), or what makes a ``Framing`` for one connection when it is called
+            with the most bytes of a message, how deep it may nest, and a function
+            ``check_depth(message, most)``.
+        encoding: How values are written.
+    """
+
+    framing: str | Callable[..., Framing]
+    encoding: Encoding
+
+    def __post_init__(self) -> None:
+        if isinstance(self.framing, str) and self.framing not in FRAMINGS:
+            raise ValueError(
+                f"no framing is called {self.framing!r}; there are {', '.join(FRAMINGS)}"
+            )
+
+    def frame(self, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH) -> Framing:
+        """Return the framing for a new connection."""
+        make = FRAMINGS[self.framing] if isinstance(self.framing, str) else self.framing
+        return make(max_bytes, max_depth, self.encoding.check_depth)
+
+
+CODECS = {
+    "json-stream": Codec("json-stream", JSON()),
+    "ndjson": Codec("ndjson", JSON()),
+    "content-length": Codec("content-length", JSON()),
+    "auto": Codec("auto", JSON()),
+    "msgpack": Codec("length-prefix", MessagePack()),
+    "msgpack-rpc": Codec("msgpack-stream", MessagePackRPC()),
+}
+
+
+def find_codec(codec: str | Encoding | Codec | Any) -> Codec:
+    """Return the codec of a name, of an encoding, or as it is.
+
+    Raises:
+        ValueError: No codec has this name.
+        TypeError: It is no codec.
+    """
+    if isinstance(codec, Codec):
+        return codec
+    if isinstance(codec, Encoding):
+        return Codec(codec.framing, codec)
+    if not isinstance(codec, str):
+        raise TypeError(f"a codec is a name, an Encoding or a Codec, not {codec!r}")
+    if codec not in CODECS:
+        raise ValueError(f"no codec is called {codec!r}; there are {', '.join(CODECS)}")
+    return CODECS[codec]

@@ -1,0 +1,127 @@
+"""JSON as an encoding: the functions of ``messages``, which are made to be quick. Sans-I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from npipe.errors import ProtocolError, RPCError
+from npipe.rpc.wire import messages
+from npipe.rpc.wire.encoding import Encoding, is_nothing
+from npipe.rpc.wire.json_stream import JSONStream, check_json_depth
+from npipe.rpc.wire.messages import Parsed, Progress, Push
+
+__all__ = ["JSON"]
+
+
+class _Request(msgspec.Struct, gc=False):
+    jsonrpc: str
+    id: int
+    method: str
+    params: Any | UnsetType
+
+
+class _Cancel(msgspec.Struct, gc=False):
+    id: Raw
+
+
+_decode = msgspec.json.decode
+_decode_items = msgspec.json.Decoder(list[Raw]).decode
+_decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_progress = msgspec.json.Decoder(Progress).decode
+_decode_push = msgspec.json.Decoder(Push).decode
+_decode_cancel = msgspec.json.Decoder(_Cancel).decode
+_KINDS = {b"[": "array", b"{": "object", b"n": "null", b"": "null"}
+
+
+class JSON(Encoding):
+    """JSON-RPC 2.0 as it is specified."""
+
+    framing: ClassVar[Any] = JSONStream
+
+    def encode(self, value: Any) -> bytes:
+        return messages.encode(value)
+
+    def decode(self, data: bytes, type: Any = Any) -> Any:
+        return _decode(data, type=type)
+
+    def decoder(self, type: Any) -> Callable[[bytes], Any]:
+        return msgspec.json.Decoder(type).decode
+
+    def array(self, items: Sequence[bytes]) -> bytes:
+        return b"[" + b",".join(items) + b"]"
+
+    def object(self, members: Mapping[str, bytes]) -> bytes:
+        parts = (messages.encode(name) + b":" + value for name, value in members.items())
+        return b"{" + b",".join(parts) + b"}"
+
+    def items(self, data: bytes) -> list[Raw]:
+        return _decode_items(data)
+
+    def members(self, data: bytes) -> dict[str, Raw]:
+        return _decode_members(data)
+
+    def kind(self, data: bytes) -> str:
+        return _KINDS.get(bytes(data[:1]), "other")
+
+    def check_depth(self, data: bytes, most: int) -> None:
+        check_json_depth(data, most)
+
+    def parse(self, data: bytes) -> Parsed:
+        return messages.parse(data)
+
+    def read_push(self, params: bytes) -> Push:
+        return _decode_push(params)
+
+    def read_progress(self, params: bytes) -> Progress:
+        return _decode_progress(params)
+
+    def read_cancelled(self, params: bytes) -> bytes:
+        return bytes(_decode_cancel(params).id)
+
+    def read_error(self, data: bytes) -> RPCError | ProtocolError:
+        try:
+            return messages.read_error(Raw(data))
+        except ProtocolError as error:
+            return error
+
+    def request(
+        self, method: str, params: bytes = b"", id: bytes = b"", members: bytes = b""
+    ) -> bytes:
+        return messages.request(method, params, id, members)
+
+    def cancel(self, id: bytes) -> bytes:
+        return messages.request("$/cancelRequest", b'{"id":' + id + b"}")
+
+    def progress(self, id: bytes, value: bytes) -> bytes:
+        return messages.request("$/progress", b'{"token":' + id + b',"value":' + value + b"}")
+
+    def reply(self, id: bytes, result: Any) -> bytes:
+        return messages.reply(id, result)
+
+    def result_reply(self, id: bytes, result: bytes) -> bytes:
+        return messages.result_reply(id, result)
+
+    def error_reply(self, id: bytes, error: RPCError) -> bytes:
+        return messages.error_reply(id or b"null", error)
+
+    def error_object(self, error: RPCError) -> bytes:
+        return messages.error_object(error)
+
+    def requests(self, entries: Sequence[tuple[int, str, Any]]) -> bytes:
+        return messages.encode(
+            [
+                _Request("2.0", number, method, UNSET if is_nothing(params) else params)
+                for number, method, params in entries
+            ]
+        )
+
+    def pusher(self, method: str, id: str) -> Callable[[str, bytes], bytes]:
+        head = b'{"jsonrpc":"2.0","method":%b,"params":{"subscription":"%b","' % (
+            messages.encode(method),
+            id.encode(),
+        )
+        return lambda member, value: head + member.encode() + b'":' + value + b"}}"
