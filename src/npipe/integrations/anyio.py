@@ -7,8 +7,8 @@
     await listener.serve(handle)
 
 Each call runs in a worker thread. To cancel it, its deadline is set to the past: this wakes the
-thread, and loses no byte, because a read that had succeeded by then is kept for the next one. On a
-pipe of a plain file that cannot be done. The cost is a switch of threads for each call: with
+thread, and loses no byte, because a read that had succeeded by then is kept for the next one. With
+plain blocking files that cannot be done. The cost is a switch of threads for each call: with
 asyncio on a loop that can wait for pipes, ``npipe.aio`` is quicker.
 """
 
