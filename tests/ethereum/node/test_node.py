@@ -182,3 +182,11 @@ def test_a_kind_is_made_without_its_list_or_refused(call: Call, alice: str) -> N
 
 def test_hex_may_have_a_capital_prefix(call: Call, alice: str) -> None:
     assert call("eth_getBalance", "0X" + alice[2:], "0X0") == call("eth_getBalance", alice, "0x0")
+
+
+@pytest.mark.parametrize("method", ["anvil_setNonce", "anvil_setBalance", "evm_setBlockGasLimit"])
+def test_a_plain_integer_that_is_too_large_is_refused(call: Call, alice: str, method: str) -> None:
+    params = [2**256] if method.startswith("evm") else [alice, 2**256]
+    with pytest.raises(RPCError) as caught:
+        call(method, *params)
+    assert caught.value.code == -32602

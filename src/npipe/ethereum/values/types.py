@@ -45,6 +45,7 @@ __all__ = [
 ]
 
 _HEX_DIGITS = frozenset("0123456789abcdefABCDEF")
+_MOST = 2**63 - 1  # of a plain integer; a larger number is written in hex
 _END = r"$(?!\n)"  # "$" alone lets a line feed follow; "\Z" means nothing in JSON schemas
 
 # No more digits than a 256-bit number has: a longer one is an error, not a big computation.
@@ -58,11 +59,11 @@ Uint64 = (
     Annotated[
         str, Meta(pattern=r"^0[xX][0-9a-fA-F]{1,16}" + _END, description="0x-prefixed hex number")
     ]
-    | Annotated[int, Meta(ge=0)]
+    | Annotated[int, Meta(ge=0, le=_MOST)]
 )
 Index = (
     Annotated[str, Meta(pattern=r"^0[xX][0-9a-fA-F]{1,16}" + _END, description="place, in hex")]
-    | Annotated[int, Meta(ge=0)]
+    | Annotated[int, Meta(ge=0, le=_MOST)]
 )
 Data = Annotated[
     str, Meta(pattern=r"^0[xX]([0-9a-fA-F]{2})*" + _END, description="0x-prefixed hex bytes")
@@ -86,7 +87,7 @@ Count = (
             pattern=r"^(0[xX][0-9a-fA-F]{1,16}|[0-9]{1,19})?" + _END, description="hex or decimal"
         ),
     ]
-    | Annotated[int, Meta(ge=0)]
+    | Annotated[int, Meta(ge=0, le=_MOST)]
 )
 
 TAGS = ("latest", "pending", "earliest", "safe", "finalized")
@@ -190,7 +191,7 @@ def word(number: int) -> str:
 
 def to_int(text: Any) -> int:
     """A quantity's number. Raises InvalidParams for what is none, a boolean included."""
-    if isinstance(text, int) and not isinstance(text, bool) and text >= 0:
+    if isinstance(text, int) and not isinstance(text, bool) and 0 <= text < 2**256:
         return text
     if isinstance(text, str) and text[:2] in ("0x", "0X") and text.isascii() and text.isalnum():
         try:
