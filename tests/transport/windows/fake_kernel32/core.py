@@ -237,6 +237,7 @@ class Core(Kernel32):
         self._in_call.discard(me)
         ended = me in self._cancelled
         self._cancelled.discard(me)
+        self._changed.notify_all()  # for ``until``
         return not ended
 
     # -- handles, events
