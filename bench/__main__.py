@@ -19,6 +19,7 @@ from .servers import Absent
 #: Each is a module here, and a section of the document.
 SECTIONS = (
     "transport",
+    "remote",
     "wine",
     "rpc",
     "one_core",

@@ -47,6 +47,17 @@ def ready() -> None:
     print("ready", flush=True)
 
 
+def run_samba(address: str) -> None:
+    """``address`` is the directory of Samba's sockets and the name."""
+    import npipe
+
+    directory, _, name = address.rpartition("/")
+    with npipe.SambaListener(name, directory=directory) as listener:
+        ready()
+        for conn in listener:
+            threading.Thread(target=serve_stream, args=(conn.read, conn.write), daemon=True).start()
+
+
 def run_socket(address: str) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
@@ -125,4 +136,5 @@ if __name__ == "__main__":
         "npipe": run_npipe,
         "multiprocessing": run_multiprocessing,
         "asyncio": run_asyncio,
+        "samba": run_samba,
     }[sys.argv[1]](sys.argv[2])
