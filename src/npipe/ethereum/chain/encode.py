@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from npipe.ethereum.evm import blobs
-from npipe.ethereum.evm.impersonation import kind_of
+from npipe.ethereum.evm.kinds import kind_of
 from npipe.ethereum.values.types import data, quantity, word
 
 if TYPE_CHECKING:

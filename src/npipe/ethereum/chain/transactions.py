@@ -28,7 +28,8 @@ from npipe.ethereum.errors import ChainError
 from npipe.ethereum.evm import blobs
 from npipe.ethereum.evm.addresses import DELEGATION
 from npipe.ethereum.evm.gas import MAX_INITCODE, floor_gas, intrinsic_gas
-from npipe.ethereum.evm.impersonation import Impersonated, kind_of, recognized
+from npipe.ethereum.evm.impersonation import Impersonated, recognized
+from npipe.ethereum.evm.kinds import kind_of
 from npipe.ethereum.values.types import (
     AccessListEntry,
     Authorization,

@@ -19,7 +19,9 @@ from eth.vm.forks.prague.transactions import (
     SetCodeTransaction,
 )
 
-__all__ = ["Impersonated", "impersonate", "kind_of", "recognized", "simulated"]
+from npipe.ethereum.evm.kinds import kind_of
+
+__all__ = ["Impersonated", "impersonate", "recognized", "simulated"]
 
 _MARK = 1 << 160  # above an address: so the number is never 0
 _KINDS = {
@@ -89,11 +91,6 @@ def simulated(unsigned: Any, sender: bytes) -> Any:
         transaction = _SimulatedLegacy(*values, 0, 0, 0)
     transaction.simulated_sender = sender
     return transaction
-
-
-def kind_of(unsigned: Any) -> int:
-    """The type (EIP-2718) of a transaction that is not signed yet; 0 for the oldest."""
-    return getattr(unsigned, "_type_id", None) or 0
 
 
 def recognized(transaction: SignedTransactionAPI) -> SignedTransactionAPI:
