@@ -19,7 +19,7 @@ class Admin:
         self._datadir = datadir
 
     def node_info(self) -> dict[str, Any]:
-        """Name, chain and newest block."""
+        """Return the name of the node, its chain and its newest block."""
         chain = self._node.chain
         genesis, head = chain.blocks[0], chain.head
         return {
@@ -38,9 +38,9 @@ class Admin:
         }
 
     def peers(self) -> list[Any]:
-        """None: this chain is not shared with other nodes."""
+        """Return the peers of the node: always an empty list."""
         return []
 
     def datadir(self) -> str:
-        """Where the state is kept; "" for a chain that lives in memory only."""
+        """Return the path of the state file; "" for a chain in memory only."""
         return self._datadir

@@ -43,7 +43,7 @@ class Anvil(Evm):
 
     @on_worker(writes=True)
     def add_balance(self, address: Address, balance: Quantity) -> None:
-        """Give an account more money, in wei."""
+        """Add to the balance of an account, in wei."""
         account, more = to_bytes(address), to_int(balance)
         before = self._node.chain.state().get_balance(account)
         if before + more >= 2**256:
@@ -52,17 +52,17 @@ class Anvil(Evm):
 
     @on_worker(writes=True)
     def impersonate_account(self, address: Address) -> None:
-        """Let anybody send as this account, whose key nobody needs to have."""
+        """Accept transactions from an account without its key."""
         self._node.impersonated.add(to_bytes(address))
 
     @on_worker(writes=True)
     def stop_impersonating_account(self, address: Address) -> None:
-        """End that."""
+        """Stop impersonating an account."""
         self._node.impersonated.discard(to_bytes(address))
 
     @on_worker(writes=True)
     def auto_impersonate_account(self, on: bool) -> None:
-        """Let anybody send as any account, or end that."""
+        """Accept transactions from any account without its key, or stop doing so."""
         self._node.impersonates_all = on
 
     # -- blocks ---------------------------------------------------------------------------------
@@ -78,31 +78,31 @@ class Anvil(Evm):
 
     @on_worker
     def get_automine(self) -> bool:
-        """Whether each transaction is mined at once."""
+        """Return whether each transaction is mined at once."""
         return self._node.automine
 
     @on_worker(writes=True)
     def set_coinbase(self, address: Address) -> None:
-        """Give the tips of future blocks to an account."""
+        """Set the address that receives the tips of the blocks to come."""
         self._node.chain.coinbase = to_bytes(address)
 
     @on_worker(writes=True)
     def set_next_block_base_fee_per_gas(self, base_fee: Quantity) -> None:
-        """What the next block takes of each unit of gas; those after it go on from there."""
+        """Set the base fee of the next block, in wei for a unit of gas."""
         self._node.chain.next.base_fee = to_int(base_fee)
 
     @on_worker(writes=True)
     def set_prev_randao(self, value: Hash) -> None:
-        """What a contract reads as randomness in the next block."""
+        """Set PREVRANDAO of the next block, 32 bytes in hex (EIP-4399)."""
         self._node.chain.next.prev_randao = to_bytes(value)
 
     def set_min_gas_price(self, price: Quantity) -> None:
-        """An error: the base fee is the least price, since London."""
+        """Fail: there is a base fee in place of a least price since London."""
         raise ChainError("setMinGasPrice is not supported when EIP-1559 is active")
 
     @on_worker(writes=True)
     def set_block_timestamp_interval(self, seconds: Uint64) -> None:
-        """Let each block be so many seconds after the one before it, whatever time it is."""
+        """Set the interval between block timestamps, in seconds."""
         interval = to_int(seconds)
         if not interval:
             raise ChainError("an interval of 0 seconds: a block is always later than its parent")
@@ -110,7 +110,7 @@ class Anvil(Evm):
 
     @on_worker(writes=True)
     def remove_block_timestamp_interval(self) -> bool:
-        """End that; false where there was none."""
+        """Remove the interval between block timestamps. Returns false if none was set."""
         before = self._node.chain.clock.interval
         self._node.chain.clock.interval = None
         return before is not None
@@ -127,7 +127,7 @@ class Anvil(Evm):
 
     @on_worker(writes=True)
     def drop_transaction(self, transaction: Hash) -> str | None:
-        """Forget a transaction that waits; null where there is none of that hash."""
+        """Remove a transaction from the pool. Returns its hash, or null if it is not there."""
         waiting = self._node.pool.get(to_bytes(transaction))
         if waiting is None:
             return None
@@ -136,18 +136,18 @@ class Anvil(Evm):
 
     @on_worker(writes=True)
     def drop_all_transactions(self) -> None:
-        """Forget all that wait."""
+        """Remove all transactions from the pool."""
         for waiting in self._node.pool:
             self._node.pool.discard(waiting)
 
     # -- the node -------------------------------------------------------------------------------
 
     def set_logging_enabled(self, on: bool) -> None:
-        """Nothing: what is logged is for the command line to say."""
+        """Do nothing: logging is set on the command line."""
 
     @on_worker
     def node_info(self) -> dict[str, Any]:
-        """The newest block and the rules, as anvil tells them."""
+        """Return the newest block and the settings, in the form of anvil."""
         chain = self._node.chain
         fee = chain.next_base_fee()
         return {
@@ -167,7 +167,7 @@ class Anvil(Evm):
 
     @on_worker
     def metadata(self) -> dict[str, Any]:
-        """Who this is, and how far it has come."""
+        """Return the version of the node and its newest block, in the form of anvil."""
         chain = self._node.chain
         return {
             "clientVersion": client_version(),
@@ -183,20 +183,20 @@ class Anvil(Evm):
 
     @on_worker(writes=True)
     def set_balance(self, address: Address, balance: Quantity) -> None:
-        """Let an account have so much, in wei."""
+        """Set the balance of an account, in wei."""
         self._set_balance(address, balance)
 
     @on_worker(writes=True)
     def set_nonce(self, address: Address, nonce: Uint64) -> None:
-        """Let an account's next transaction have this number."""
+        """Set the nonce of the next transaction of an account."""
         self._set_nonce(address, nonce)
 
     @on_worker(writes=True)
     def set_code(self, address: Address, code: Data) -> None:
-        """Let an account be a contract with this code, or "0x": none."""
+        """Set the code of an account; "0x" removes it."""
         self._set_code(address, code)
 
     @on_worker(writes=True)
     def set_storage_at(self, address: Address, slot: Quantity, value: Hash | Quantity) -> bool:
-        """Let one of a contract's words be this. Returns true."""
+        """Set a word of the storage of a contract. Returns true."""
         return self._set_storage(address, slot, value)

@@ -60,12 +60,12 @@ class Debug:
         return data(pending.encode()) if pending else "0x"
 
     def get_bad_blocks(self) -> list[Any]:
-        """None: nobody sends us blocks."""
+        """Return the invalid blocks that were received: always an empty list."""
         return []
 
     @on_worker
     def trace_transaction(self, transaction: Hash, config: TraceConfig | None = None) -> Any:
-        """Run a transaction again and say what it did, by instruction or ("callTracer") by call."""
+        """Run a transaction again and return a trace of it, by instruction or by the tracer given."""
         found = self._node.chain.transaction(to_bytes(transaction))
         if found is None:
             raise ChainError("transaction not found")
@@ -73,12 +73,12 @@ class Debug:
 
     @on_worker
     def trace_block_by_number(self, block: BlockNumber, config: TraceConfig | None = None) -> Any:
-        """Run all transactions of a block again."""
+        """Run the transactions of a block again and return a trace of each."""
         return trace_block(self._node.chain, self._block(block), config or TraceConfig())
 
     @on_worker
     def trace_block_by_hash(self, block: Hash, config: TraceConfig | None = None) -> Any:
-        """Run all transactions of a block again."""
+        """Run the transactions of a block again and return a trace of each."""
         mined = self._node.chain.by_hash(to_bytes(block))
         if mined is None:
             raise ChainError(f"block {block} not found")
@@ -91,7 +91,7 @@ class Debug:
         block: BlockId = "latest",
         config: TraceCallConfig | None = None,
     ) -> Trial[Any]:
-        """Run a call and say what it did."""
+        """Run a call on the state of a block and return a trace of it."""
         config = config or TraceCallConfig()
         pretended = Overrides(config.state_overrides, config.block_overrides)
         return self._node.calls.trace(transaction or TransactionRequest(), block, pretended, config)

@@ -33,37 +33,37 @@ class EthBlocks:
 
     @method(inline=True)
     def chain_id(self) -> str:
-        """The number that keeps transactions of one chain off another."""
+        """Return the chain id (EIP-155), in hex."""
         return quantity(self._node.chain.chain_id)
 
     @method(inline=True)
     def block_number(self) -> str:
-        """The number of the newest block."""
+        """Return the number of the newest block, in hex."""
         return quantity(self._node.head.number)
 
     @method(inline=True)
     def syncing(self) -> bool:
-        """False: there is nobody to catch up with."""
+        """Return false: the node has no peers to synchronise with."""
         return False
 
     @method(inline=True)
     def accounts(self) -> list[str]:
-        """The addresses whose keys are held here."""
+        """Return the addresses of the accounts whose keys the node has."""
         return [f"0x{address.hex()}" for address in self._node.accounts]
 
     @method(inline=True)
     def coinbase(self) -> str:
-        """Who gets the tips."""
+        """Return the address that receives the tips of blocks made here."""
         return f"0x{self._node.chain.coinbase.hex()}"
 
     @method(inline=True)
     def mining(self) -> bool:
-        """Whether blocks are made."""
+        """Return true: blocks are made here."""
         return True
 
     @method(inline=True)
     def hashrate(self) -> str:
-        """0: nothing is computed for a block."""
+        """Return 0x0: blocks need no computation."""
         return "0x0"
 
     @method(inline=True)
@@ -75,55 +75,55 @@ class EthBlocks:
     def get_block_by_number(
         self, block: BlockNumber, full: bool | None = False
     ) -> dict[str, Any] | None:
-        """A block, its transactions as hashes or, with ``full``, whole."""
+        """Return a block, or null; its transactions as hashes or, with ``full``, as objects."""
         return self._shape(self._node.block(block), bool(full), pending=block == "pending")
 
     @on_worker
     def get_block_by_hash(self, block: Hash, full: bool | None = False) -> dict[str, Any] | None:
-        """A block, its transactions as hashes or, with ``full``, whole."""
+        """Return a block, or null; its transactions as hashes or, with ``full``, as objects."""
         return self._shape(self._node.chain.by_hash(to_bytes(block)), bool(full))
 
     @on_worker
     def get_header_by_number(self, block: BlockNumber) -> dict[str, Any] | None:
-        """A block without its transactions."""
+        """Return the header of a block, or null."""
         mined = self._node.block(block)
         return shapes.header(mined) if mined else None
 
     @on_worker
     def get_header_by_hash(self, block: Hash) -> dict[str, Any] | None:
-        """A block without its transactions."""
+        """Return the header of a block, or null."""
         mined = self._node.chain.by_hash(to_bytes(block))
         return shapes.header(mined) if mined else None
 
     @on_worker
     def get_block_transaction_count_by_number(self, block: BlockNumber) -> str | None:
-        """How many transactions a block has."""
+        """Return the number of transactions of a block, in hex, or null."""
         return _count(self._node.block(block))
 
     @on_worker
     def get_block_transaction_count_by_hash(self, block: Hash) -> str | None:
-        """How many transactions a block has."""
+        """Return the number of transactions of a block, in hex, or null."""
         return _count(self._node.chain.by_hash(to_bytes(block)))
 
     @on_worker
     def get_uncle_count_by_block_number(self, block: BlockNumber) -> str | None:
-        """0 for every block there is: uncles ended with proof of work."""
+        """Return the number of uncles of a block, in hex, or null: 0x0 since the merge."""
         return "0x0" if self._node.block(block) else None
 
     @on_worker
     def get_uncle_count_by_block_hash(self, block: Hash) -> str | None:
-        """0 for every block there is."""
+        """Return the number of uncles of a block, in hex, or null: 0x0 since the merge."""
         return "0x0" if self._node.chain.by_hash(to_bytes(block)) else None
 
     def get_uncle_by_block_number_and_index(self, block: BlockNumber, index: Index) -> None:
-        """Null: there are no uncles."""
+        """Return null: there are no uncles since the merge."""
 
     def get_uncle_by_block_hash_and_index(self, block: Hash, index: Index) -> None:
-        """Null: there are no uncles."""
+        """Return null: there are no uncles since the merge."""
 
     @on_worker
     def get_block_receipts(self, block: BlockId) -> list[dict[str, Any]] | None:
-        """The receipts of a block's transactions, in order."""
+        """Return the receipts of the transactions of a block, in order, or null."""
         mined = self._node.block(block)
         return shapes.receipts(mined) if mined else None
 
@@ -131,19 +131,19 @@ class EthBlocks:
     def get_transaction_by_block_number_and_index(
         self, block: BlockNumber, index: Index
     ) -> dict[str, Any] | None:
-        """A transaction by its place."""
+        """Return a transaction by its index in a block, or null."""
         return _nth(self._node.block(block), index)
 
     @on_worker
     def get_transaction_by_block_hash_and_index(
         self, block: Hash, index: Index
     ) -> dict[str, Any] | None:
-        """A transaction by its place."""
+        """Return a transaction by its index in a block, or null."""
         return _nth(self._node.chain.by_hash(to_bytes(block)), index)
 
     @on_worker
     def get_transaction_by_hash(self, transaction: Hash) -> dict[str, Any] | None:
-        """A transaction, in a block or waiting for one."""
+        """Return a transaction by its hash, mined or pending, or null."""
         wanted = to_bytes(transaction)
         if found := self._node.chain.transaction(wanted):
             mined, index = found
@@ -163,7 +163,7 @@ class EthBlocks:
 
     @on_worker
     def get_transaction_receipt(self, transaction: Hash) -> dict[str, Any] | None:
-        """What came of a transaction; null while it is not in a block."""
+        """Return the receipt of a transaction, or null while it is not in a block."""
         found = self._node.chain.transaction(to_bytes(transaction))
         return shapes.receipt(*found) if found else None
 

@@ -27,11 +27,11 @@ class EthFees:
 
     @on_worker
     def gas_price(self) -> str:
-        """A price, in wei a unit of gas, that the next block will take."""
+        """Return a gas price that the next block accepts, in wei for a unit of gas, in hex."""
         return quantity(self._node.gas_price())
 
     def max_priority_fee_per_gas(self) -> str:
-        """A tip that will do."""
+        """Return a priority fee that suffices, in wei for a unit of gas, in hex."""
         return quantity(TIP)
 
     @on_worker
@@ -41,7 +41,7 @@ class EthFees:
 
     @on_worker
     def blob_base_fee(self) -> str:
-        """The price, in wei a unit of blob gas, that the next block will take."""
+        """Return the blob base fee of the next block, in wei for a unit of blob gas (EIP-4844)."""
         return quantity(self._node.chain.next_blob_base_fee())
 
     @on_worker

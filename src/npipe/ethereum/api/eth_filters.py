@@ -57,7 +57,7 @@ class EthFilters:
 
     @on_worker
     def get_logs(self, criteria: LogCriteria | None) -> list[dict[str, Any]]:
-        """The logs of a block or a range of blocks; with neither, of the newest block."""
+        """Return the logs of a block or a range of blocks; by default of the newest block."""
         criteria = criteria or LogCriteria()
         wanted = Wanted(criteria)
         return matching(self._blocks(criteria), wanted)

@@ -38,22 +38,22 @@ class EthState:
 
     @on_worker
     def get_balance(self, address: Address, block: BlockId = LATEST) -> str:
-        """An account's money, in wei."""
+        """Return the balance of an account at a block, in wei, in hex."""
         return quantity(self._node.state(block).get_balance(to_bytes(address)))
 
     @on_worker
     def get_code(self, address: Address, block: BlockId = LATEST) -> str:
-        """A contract's code; "0x" where there is none."""
+        """Return the code of a contract at a block, in hex; "0x" where there is none."""
         return f"0x{self._node.state(block).get_code(to_bytes(address)).hex()}"
 
     @on_worker
     def get_storage_at(self, address: Address, slot: Slot, block: BlockId = LATEST) -> str:
-        """One of a contract's 32-byte words."""
+        """Return one of the 32-byte words of the storage of a contract at a block."""
         return word(self._node.state(block).get_storage(to_bytes(address), to_slot(slot)))
 
     @on_worker
     def get_transaction_count(self, address: Address, block: BlockId = LATEST) -> str:
-        """The nonce of the account's next transaction; "pending" counts those that wait."""
+        """Return the next nonce of an account, in hex; "pending" counts those of the pool."""
         sender = to_bytes(address)
         if block == "pending":
             return quantity(self._node.pool.next_nonce(sender, self._node.chain.state()))
@@ -99,7 +99,7 @@ class EthState:
     def get_storage_values(
         self, slots: dict[Address, list[Slot]], block: BlockId = LATEST
     ) -> dict[str, list[str]]:
-        """Many words of many contracts at once, in the order asked for."""
+        """Return words of the storage of several contracts, in the order of the request."""
         if not slots:
             raise InvalidParams("empty request")
         if sum(map(len, slots.values())) > _MAX_SLOTS:
@@ -114,7 +114,7 @@ class EthState:
     def get_proof(
         self, address: Address, slots: list[Slot] | None, block: BlockId = LATEST
     ) -> dict[str, Any]:
-        """An account and some of its storage, with the proof that they belong to the block."""
+        """Return an account and slots of its storage at a block, with Merkle proofs (EIP-1186)."""
         slots = slots or []
         if len(slots) > _MAX_SLOTS:
             raise InvalidParams(f"too many slots: {_MAX_SLOTS} at most")

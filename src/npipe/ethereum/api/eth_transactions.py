@@ -77,7 +77,7 @@ class EthTransactions:
 
     @on_worker
     def sign(self, address: Address, message: Data) -> str:
-        """Sign a message of a person's (EIP-191) with an account whose key is held here."""
+        """Sign a message (EIP-191) with an account of the node. Returns 65 bytes in hex."""
         return self._node.account(to_bytes(address)).sign(to_bytes(message))
 
     @method(name="signTypedData_v4")

@@ -58,7 +58,7 @@ class Evm:
 
     @on_worker(writes=True)
     def set_time(self, timestamp: Quantity) -> int:
-        """Let it be this time now. Returns how far that is from the system's, in seconds."""
+        """Set the clock of the chain, in seconds since 1970. Returns its offset, in seconds."""
         return self._node.chain.clock.set(to_int(timestamp))
 
     @on_worker(writes=True)
@@ -132,19 +132,19 @@ class Ganache(Evm):
 
     @on_worker(writes=True)
     def set_account_balance(self, address: Address, balance: Quantity) -> bool:
-        """Let an account have so much, in wei."""
+        """Set the balance of an account, in wei."""
         self._set_balance(address, balance)
         return True
 
     @on_worker(writes=True)
     def set_account_nonce(self, address: Address, nonce: Uint64) -> bool:
-        """Let an account's next transaction have this number."""
+        """Set the nonce of the next transaction of an account."""
         self._set_nonce(address, nonce)
         return True
 
     @on_worker(writes=True)
     def set_account_code(self, address: Address, code: Data) -> bool:
-        """Let an account be a contract with this code, or "0x": none."""
+        """Set the code of an account; "0x" removes it."""
         self._set_code(address, code)
         return True
 
@@ -152,5 +152,5 @@ class Ganache(Evm):
     def set_account_storage_at(
         self, address: Address, slot: Quantity, value: Hash | Quantity
     ) -> bool:
-        """Let one of a contract's words be this."""
+        """Set a word of the storage of a contract. Returns true."""
         return self._set_storage(address, slot, value)

@@ -25,11 +25,11 @@ class Miner:
 
     @on_worker
     def stop(self) -> CooperativeJob[None]:
-        """Let transactions wait."""
+        """Stop mining each transaction at once."""
         yield from self._node.set_automine(False)
 
     @on_worker(writes=True)
     def set_etherbase(self, address: Address) -> bool:
-        """Give the tips of future blocks to an account."""
+        """Set the address that receives the tips of the blocks to come."""
         self._node.chain.coinbase = to_bytes(address)
         return True

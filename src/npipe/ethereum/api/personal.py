@@ -28,27 +28,27 @@ class Personal:
         self._worker = node.worker
 
     def list_accounts(self) -> list[str]:
-        """The addresses whose keys are held here."""
+        """Return the addresses of the accounts whose keys the node has."""
         return [data(address) for address in self._node.accounts]
 
     def unlock_account(
         self, address: Address, password: str | None = None, duration: int | None = None
     ) -> bool:
-        """True: they are always unlocked. Raises UnknownAccount."""
+        """Return true: the accounts of the node are always unlocked."""
         self._node.account(to_bytes(address))
         return True
 
     def lock_account(self, address: Address) -> bool:
-        """False: a development account cannot be locked. Raises UnknownAccount."""
+        """Return false: the accounts of the node cannot be locked."""
         self._node.account(to_bytes(address))
         return False
 
     def sign(self, message: Data, address: Address, password: str | None = None) -> str:
-        """Sign a message of a person's (EIP-191). Raises UnknownAccount."""
+        """Sign a message (EIP-191) with an account of the node. Returns 65 bytes in hex."""
         return self._node.account(to_bytes(address)).sign(to_bytes(message))
 
     def ec_recover(self, message: Data, signature: Data) -> str:
-        """Who signed a message. Raises ChainError for what is no signature."""
+        """Return the address of the account that signed a message (EIP-191)."""
         octets = to_bytes(signature)
         if len(octets) != 65 or octets[64] not in (27, 28):
             raise ChainError("invalid Ethereum signature (V is not 27 or 28)")
@@ -63,6 +63,6 @@ class Personal:
     def send_transaction(
         self, context: Context, transaction: TransactionRequest, password: str | None = None
     ) -> CooperativeJob[str]:
-        """As eth_sendTransaction."""
+        """Sign and send a transaction, as eth_sendTransaction does. Returns its hash."""
         with self._node.hub.caused_by(context):
             return data((yield from self._node.submit(self._node.sign(transaction))))
