@@ -65,7 +65,7 @@ class Debug:
 
     @on_worker
     def trace_transaction(self, transaction: Hash, config: TraceConfig | None = None) -> Any:
-        """Run a transaction again and return a trace of it, by instruction or by the tracer given."""
+        """Run a transaction again and return a trace, by instruction or by the tracer given."""
         found = self._node.chain.transaction(to_bytes(transaction))
         if found is None:
             raise ChainError("transaction not found")
