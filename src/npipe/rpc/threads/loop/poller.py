@@ -96,7 +96,9 @@ if sys.platform == "linux":
                 elif now:
                     self._epoll.modify(fd, now)
                 else:
-                    self._epoll.unregister(fd)
+                    # A connection that was closed from outside is gone from it already.
+                    with contextlib.suppress(OSError):
+                        self._epoll.unregister(fd)
 
         def wait(self, seconds: float | None) -> list[tuple[int, int]]:
             return self._epoll.poll(seconds, MOST_EVENTS)
