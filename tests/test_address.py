@@ -213,6 +213,21 @@ def test_a_path_is_that_of_a_file(path: str, text: str) -> None:
     assert parse(PurePosixPath(path), platform="linux") == parse(text, platform="linux")
 
 
+@pytest.mark.parametrize("path", ["@/0", "a:/b", "c:/x", "ssh://x/y", "ipc:x/y", "ab:c"])
+@pytest.mark.parametrize("prefix", ["unix:", "UNIX:", "ipc:unix:"])
+def test_a_path_stays_a_path_when_its_text_is_read_again(prefix: str, path: str) -> None:
+    address = parse(prefix + path, platform="linux")
+    assert address.kind == "unix"
+    assert address.path == f"./{path}"
+    assert parse(str(address), abstract=True, platform="linux") == address
+
+
+@pytest.mark.parametrize("path", ["@/0", "ssh:/x/y", "ab:c/d"])
+def test_a_path_object_is_always_a_file(path: str) -> None:
+    address = parse(PurePosixPath(path), abstract=True, platform="linux")
+    assert (address.kind, address.path) == ("unix", f"./{path}")
+
+
 def test_a_path_of_bytes_is_none() -> None:
     with pytest.raises(TypeError, match="not bytes"):
         parse(b"x")  # type: ignore[arg-type]

@@ -36,7 +36,8 @@ _LONGEST_PIPE = 256  # UTF-16 units, the prefix \\.\pipe\ counted: CreateNamedPi
 # Compiled where they are used: done here it would be a tenth of the time of `import npipe`.
 _PIPE = r"(?is)[\\/]{2}(?P<host>[^\\/]+)[\\/]pipe[\\/](?P<name>.*)"
 _DRIVE = r"[A-Za-z]:([\\/]|$)"
-_SCHEME = r"(?s)([A-Za-z][A-Za-z0-9+.-]+):(.*)"
+_SCHEME = r"(?s:([A-Za-z][A-Za-z0-9+.-]+):(.*))"
+_NO_PATH = rf"@|{_SCHEME}|{_DRIVE}"  # relative paths that would be read as something else
 _WHAT_IS_RIGHT = {
     True: r"give a name, or \\.\pipe\name",
     False: "give a name, a path with a slash in it (./name, /run/name), or unix:PATH",
@@ -131,9 +132,10 @@ def runtime_directory(
 
 def _text_of_path(path: os.PathLike[str]) -> str:
     text = os.fspath(path)
-    if not isinstance(text, str) or "/" in text or "\\" in text:
+    if not isinstance(text, str):
         return text
-    return f"./{text}"
+    is_path = ("/" in text or "\\" in text) and not re.match(rf"@|{_SCHEME}", text)
+    return text if is_path else f"./{text}"
 
 
 def _as_pipe(text: str, windows: bool) -> tuple[str, str] | None:
@@ -225,8 +227,8 @@ def _socket_path(text: str, rest: str, platform: str) -> Address:
         if found[1].lower() != "unix":
             raise _bad(text, f"unknown scheme {found[1]!r} (as a file name: ./{rest})", False)
         rest = _url_path(text, found[2])
-        if "/" not in rest:
-            rest = "./" + rest
+        if "/" not in rest or re.match(_NO_PATH, rest):
+            rest = "./" + rest  # as it is written, it would be a name of another kind
     if rest.startswith("~"):
         raise _bad(text, "'~' is not expanded here: use os.path.expanduser", False)
     if rest in (".", "..") or rest.endswith(("/", "/.", "/..")):
