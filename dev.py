@@ -155,7 +155,7 @@ def clean(_arguments: Sequence[str]) -> None:
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     command.__name__: command
-    for command in (run, test, pythons, peers, lint, packages, docs, bench, clean)
+    for command in (setup, run, test, pythons, peers, lint, packages, docs, bench, clean)
 }
 
 
