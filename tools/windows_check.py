@@ -126,10 +126,11 @@ def held_name() -> None:
     api = k.load()
     fact("WaitNamedPipe", 121, api.WaitNamedPipe(name, 1))
     fact("CreateFile", 2, api.CreateFile(name, 0x12019B, OVERLAPPED)[0])
-    first = {"instances": 255, "buffer_size": 4096, "descriptor": None}
-    code, made = api.CreateNamedPipe(name, 3 | OVERLAPPED | FIRST, 8, **first)
-    fact("first instance", 5, code)
-    if not code:
+    refused, made = api.CreateNamedPipe(
+        name, 3 | OVERLAPPED | FIRST, 8, instances=255, buffer_size=4096, descriptor=None
+    )
+    fact("first instance", 5, refused)
+    if not refused:
         api.CloseHandle(made)
     fact("npipe.exists", False, windows.exists(parse(name)))
     client.close()
