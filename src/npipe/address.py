@@ -1,8 +1,8 @@
-r"""Text to address. Pure: nothing here touches the file system or the network.
+r"""Parsing of addresses. This module does not touch the file system or the network.
 
-Never stat, resolve or test a pipe's path to learn about it: on Windows that connects to it.
+Code must never stat, resolve or test the path of a pipe: on Windows that connects to the pipe.
 
-What a user may write, and what it means (``parse``):
+The forms of an address that ``parse`` accepts:
 
 =========================  ===================================================================
 ``name``                   Windows: ``\\.\pipe\name``; else a socket in ``runtime_directory()``
@@ -28,12 +28,14 @@ from npipe.record import Record
 
 __all__ = ["Address", "is_bare_name", "parse", "require_plain_name", "runtime_directory"]
 
-# What fits sockaddr_un.sun_path beside its closing NUL: 108 bytes on Linux, 104 on macOS and BSD.
+# Bytes in sockaddr_un.sun_path without the closing NUL: the field has 108 bytes on Linux (man page
+# unix(7)) and 104 on macOS and BSD.
 _LONGEST_SOCKET_LINUX = 107
 _LONGEST_SOCKET_BSD = 103
-_LONGEST_PIPE = 256  # UTF-16 units, the prefix \\.\pipe\ counted: CreateNamedPipe's own limit
+_LONGEST_PIPE = 256  # UTF-16 units with the prefix \\.\pipe\ (Microsoft page CreateNamedPipeW)
 
-# Compiled where they are used: done here it would be a tenth of the time of `import npipe`.
+# These patterns are compiled at their first use: compiling them here would add a tenth to the time
+# of `import npipe`.
 _PIPE = r"(?is)[\\/]{2}(?P<host>[^\\/]+)[\\/]pipe[\\/](?P<name>.*)"
 _DRIVE = r"[A-Za-z]:([\\/]|$)"
 _SCHEME = r"(?s:([A-Za-z][A-Za-z0-9+.-]+):(.*))"
@@ -45,13 +47,18 @@ _WHAT_IS_RIGHT = {
 
 
 class Address(Record):
-    r"""Where a server listens.
+    r"""Address of a server.
 
-    ``kind`` is "pipe" (Windows; ``path`` is ``\\.\pipe\name``, or ``\\host\pipe\name`` with
-    ``host`` set), "unix" (``path`` is the socket file) or "abstract" (Linux; ``path`` is the name
-    without the leading NUL). ``str()`` gives the text that parses to the same address; only
-    that of kind "memory" (``npipe.testing.memory_pair``) leads nowhere, and that of kind "nats" is
-    for ``npipe.rpc`` alone.
+    ``str()`` returns text that ``parse`` reads as the same address, except for the kinds "memory"
+    and "nats".
+
+    Args:
+        kind: "pipe" (Windows), "unix" (a socket file), "abstract" (a Linux socket without a file),
+            "memory" (``npipe.testing.memory_pair``; not an endpoint of the system) or "nats"
+            (accepted by ``npipe.rpc`` only).
+        path: For "pipe" the path ``\\.\pipe\name``, or ``\\host\pipe\name`` with ``host`` set; for
+            "unix" the path of the socket file; for "abstract" the name without the leading NUL.
+        host: Name of another computer, for a remote pipe; None on this computer.
     """
 
     _fields = ("kind", "path", "host")
@@ -76,11 +83,22 @@ class Address(Record):
 def parse(
     text: str | os.PathLike[str], *, abstract: bool = False, platform: str = sys.platform
 ) -> Address:
-    """Read an address as this module's table says, by the rules of ``platform``.
+    """Parse an address by the table in this module and the rules of ``platform``.
 
-    A path (``os.PathLike``) is that of a file, also where it has no slash in it.
+    Args:
+        text: The address. An ``os.PathLike`` is always the path of a file, also where it contains
+            no slash.
+        abstract: Whether to accept ``@name``, a Linux abstract socket. An abstract socket has no
+            permissions (man page unix(7)), so the caller has to ask for it.
+        platform: The system whose rules apply, as in ``sys.platform``.
 
-    Raises ValueError, which says what is wrong with the text and what would be right.
+    Returns:
+        The address. A bare name is expanded to the full path.
+
+    Raises:
+        ValueError: The text is not an address on this system. The message says what is wrong and
+            which form would be right.
+        TypeError: ``text`` is neither a str nor a path.
     """
     if isinstance(text, os.PathLike):
         text = _text_of_path(text)
@@ -105,17 +123,32 @@ def parse(
 
 
 def is_bare_name(text: str) -> bool:
-    """Tell whether an address is a bare name, which the system's rules give a place."""
+    """Tell whether an address is a bare name, without a path and without a scheme.
+
+    Args:
+        text: The address; a leading ``ipc:`` does not count.
+
+    Returns:
+        True if ``parse`` puts the name in the default place of the system.
+    """
     return not set("/\\@:") & set(text.removeprefix("ipc:"))
 
 
 def runtime_directory(
     environ: Mapping[str, str] | None = None, *, platform: str = sys.platform
 ) -> str:
-    """Return the directory that bare names stand in, on POSIX: the user's own, mode 0700.
+    """Return the directory of bare names on POSIX, which only its owner may enter (mode 0700).
 
-    ``$XDG_RUNTIME_DIR/npipe``, or ``npipe-UID`` in the temporary directory where that is not set.
-    This is text: whether the directory exists and is safe, the transport checks before each use.
+    This function builds a path only. The transport checks before each use whether the directory
+    exists and is safe.
+
+    Args:
+        environ: Environment variables; None reads ``os.environ``.
+        platform: The system whose rules apply, as in ``sys.platform``.
+
+    Returns:
+        ``$XDG_RUNTIME_DIR/npipe`` (XDG Base Directory Specification), or ``npipe-UID`` in the
+        temporary directory where that variable is not set or is not absolute.
     """
     environ = os.environ if environ is None else environ
     runtime = environ.get("XDG_RUNTIME_DIR", "")
@@ -126,7 +159,7 @@ def runtime_directory(
         temporary = "/tmp"
     uid = 0
     if sys.platform != "win32":
-        uid = os.geteuid()  # the directory is checked by the same
+        uid = os.geteuid()  # the transport checks the owner by this id too
     return f"{temporary.rstrip('/')}/npipe-{uid}"
 
 
@@ -139,9 +172,9 @@ def _text_of_path(path: os.PathLike[str]) -> str:
 
 
 def _as_pipe(text: str, windows: bool) -> tuple[str, str] | None:
-    r"""Return (host, name) where ``text`` has the form of a Windows pipe, else None.
+    r"""Return (host, name) if ``text`` has the form of a Windows pipe, else None.
 
-    On POSIX ``//host/pipe/x`` is a file path, if not after ``npipe:``.
+    On POSIX ``//host/pipe/x`` is a file path, unless it follows ``npipe:``.
     """
     scheme, _, rest = text.partition(":")
     if docker := scheme.lower() == "npipe":
@@ -162,7 +195,7 @@ def _pipe(text: str, host: str, name: str, windows: bool) -> Address:
     path = rf"\\{host}\pipe" + "\\" + name
     if len(path.encode("utf-16-le", "surrogatepass")) > 2 * _LONGEST_PIPE:
         raise _bad(text, f"it is longer than {_LONGEST_PIPE} characters", windows)
-    if host == "?":  # the form without normalisation, as Node writes it
+    if host == "?":  # Node's form, which Windows does not normalise
         host, path = ".", r"\\.\pipe" + "\\" + name
     if host != ".":
         return Address("pipe", path, host)
@@ -172,10 +205,16 @@ def _pipe(text: str, host: str, name: str, windows: bool) -> Address:
 
 
 def require_plain_name(address: Address) -> None:
-    r"""Raise ValueError if Windows would take the path of a pipe for another one.
+    r"""Check that Windows takes the path of a pipe literally.
 
     Win32 drops trailing dots and spaces and evaluates ``..``, so that ``\\.\pipe\..\C:\x`` is a
     file (Microsoft page "Naming Files, Paths, and Namespaces"); a NUL would end the path.
+
+    Args:
+        address: The address of a pipe.
+
+    Raises:
+        ValueError: Windows would open another path.
     """
     name = address.path.lower().partition("\\pipe\\")[2]
     if why := _changed_by_windows(name):
@@ -183,7 +222,7 @@ def require_plain_name(address: Address) -> None:
 
 
 def _changed_by_windows(name: str) -> str | None:
-    """Return why Windows would not take a name of a pipe literally, if so."""
+    """Return the reason why Windows would change the name of a pipe; None if it would not."""
     if "\0" in name:
         return "it contains a NUL character"
     parts = name.split("\\")
@@ -220,7 +259,7 @@ def _abstract(text: str, name: str, abstract: bool, platform: str) -> Address:
 
 
 def _socket_path(text: str, rest: str, platform: str) -> Address:
-    """Return the socket that a name, a path or a ``unix:`` URL stands for."""
+    """Return the address of the socket for a name, a path or a ``unix:`` URL."""
     if rest.startswith("//") and text != rest:  # ipc:///path
         rest = _url_path(text, rest)
     elif found := re.fullmatch(_SCHEME, rest):
@@ -228,7 +267,7 @@ def _socket_path(text: str, rest: str, platform: str) -> Address:
             raise _bad(text, f"unknown scheme {found[1]!r} (as a file name: ./{rest})", False)
         rest = _url_path(text, found[2])
         if "/" not in rest or re.match(_NO_PATH, rest):
-            rest = "./" + rest  # as it is written, it would be a name of another kind
+            rest = "./" + rest  # without ./ it would parse as another kind of address
     if rest.startswith("~"):
         raise _bad(text, "'~' is not expanded here: use os.path.expanduser", False)
     if rest in (".", "..") or rest.endswith(("/", "/.", "/..")):
@@ -241,7 +280,7 @@ def _socket_path(text: str, rest: str, platform: str) -> Address:
 
 
 def _url_path(text: str, rest: str) -> str:
-    """Strip the empty authority of ``scheme:///path``; leave ``scheme:path`` as it is."""
+    """Strip the empty authority of ``scheme:///path`` (RFC 3986); keep ``scheme:path`` as it is."""
     if not rest.startswith("//"):
         path = rest
     elif rest.startswith("///"):
@@ -254,7 +293,7 @@ def _url_path(text: str, rest: str) -> str:
 
 
 def _socket(text: str, address: Address, platform: str) -> Address:
-    """Check the length as the kernel will: in bytes."""
+    """Check the length of a socket's path in bytes, as the kernel does."""
     longest = _LONGEST_SOCKET_LINUX if platform == "linux" else _LONGEST_SOCKET_BSD
     size = len(address.path.encode("utf-8", "surrogateescape"))
     if size > longest:

@@ -1,6 +1,6 @@
-"""The exceptions of npipe, beyond Python's own.
+"""Exceptions of npipe that extend the builtin ones.
 
-Where a builtin exception is exact, the builtin is raised:
+Where a builtin exception is exact, npipe raises the builtin:
 
 =====================================================  ============================
 Situation                                              Exception
@@ -13,12 +13,12 @@ The name is served already                             OSError (EADDRINUSE)
 A deadline passed                                      TimeoutError
 A write, and the peer has closed the connection        BrokenPipeError
 The connection was lost                                ConnectionResetError
-This kind of connection cannot do that                 io.UnsupportedOperation
-An address that is none                                ValueError
+This kind of connection cannot do the operation        io.UnsupportedOperation
+The text is not an address                             ValueError
 =====================================================  ============================
 
-A read after the peer has closed is no error: ``read`` returns ``b""``. This module imports nothing
-of npipe.
+A read after the peer has closed is not an error: ``read`` returns ``b""``. This module does not
+import any other module of npipe.
 """
 
 from __future__ import annotations
@@ -42,10 +42,13 @@ __all__ = [
 
 
 class ClosedError(OSError):
-    """You closed it, before the call or during it (errno EBADF).
+    """The program itself closed the object, before or during the call (errno EBADF).
 
-    Not a ConnectionError: a loop that reconnects when the other end is lost must not reconnect
-    what its own program closed.
+    This is not a ConnectionError: a loop that reconnects after a loss of the peer must not
+    reconnect a connection that its own program closed.
+
+    Args:
+        what: Noun for the message: "connection", "listener".
     """
 
     def __init__(self, what: str = "connection") -> None:
@@ -53,10 +56,12 @@ class ClosedError(OSError):
 
 
 class ConnectionLost(ConnectionError):
-    """The connection ended before the answer to a call arrived.
+    """The connection ended before the reply to a call arrived.
 
-    ``maybe_executed`` is False only when not one byte of the call was written: then it is safe to
-    send the call again.
+    Args:
+        message: The text of the error.
+        maybe_executed: Whether the server may have run the call. False only if not one byte of
+            the call was written: then it is safe to send the call again.
     """
 
     def __init__(self, message: str, *, maybe_executed: bool) -> None:
@@ -65,7 +70,7 @@ class ConnectionLost(ConnectionError):
 
 
 class ProtocolError(ValueError):
-    """The other end broke the protocol: not JSON-RPC, too big, too deep."""
+    """The peer violated the protocol: the message is not JSON-RPC, too large or nested too deep."""
 
 
 class Truncated(ProtocolError, EOFError):
@@ -75,9 +80,14 @@ class Truncated(ProtocolError, EOFError):
 class RPCError(Exception):
     """An error object of JSON-RPC 2.0 (specification, section 5.1).
 
-    A client's call raises it; a server's function raises it to answer with exactly this code,
-    message and data. Codes from -32768 to -32000 are reserved by the specification; of these
-    -32000 to -32099 are for servers.
+    A client's call raises it. A handler of a server raises it to reply with exactly this code,
+    message and data.
+
+    Args:
+        message: The member "message"; empty takes the default text of the class.
+        code: The member "code"; None takes the code of the class. The specification reserves
+            -32768 to -32000; of these -32000 to -32099 are for servers.
+        data: The member "data", any JSON value; None leaves it out.
     """
 
     code: int = -32000
@@ -95,35 +105,35 @@ class RPCError(Exception):
 
 
 class ParseError(RPCError, ValueError):
-    """-32700: what arrived is not JSON."""
+    """Error -32700: the message is not JSON."""
 
     code = -32700
     _default = "parse error"
 
 
 class InvalidRequest(RPCError, ValueError):
-    """-32600: JSON, but not a request object."""
+    """Error -32600: the JSON is not a request object."""
 
     code = -32600
     _default = "invalid request"
 
 
 class MethodNotFound(RPCError, LookupError):
-    """-32601: there is no such method here."""
+    """Error -32601: the server has no such method."""
 
     code = -32601
     _default = "method not found"
 
 
 class InvalidParams(RPCError, TypeError):
-    """-32602: the parameters do not fit the method."""
+    """Error -32602: the parameters do not fit the method."""
 
     code = -32602
     _default = "invalid params"
 
 
 class InternalError(RPCError):
-    """-32603: the server failed."""
+    """Error -32603: the server failed."""
 
     code = -32603
     _default = "internal error"

@@ -1,7 +1,8 @@
-"""A value with named fields that never change: what Address and PeerIdentity are.
+"""Immutable value with named fields: the base class of Address and PeerIdentity.
 
-A dataclass would say it in a line less, and importing ``dataclasses`` takes longer than importing
-all the rest of ``npipe``. A named tuple would pass for a sequence where there is a choice.
+A dataclass would need one line less, but importing ``dataclasses`` takes longer than importing all
+the rest of ``npipe``. A named tuple would also be a sequence, and functions that accept either a
+sequence or an address could not tell the two apart.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ __all__ = ["Record"]
 
 
 class Record:
-    """Equal, hashed, printed and pickled by its fields.
+    """Immutable value that is compared, hashed, printed and pickled by its fields.
 
-    A subclass names them in ``_fields``, which are its slots too, in the order of the parameters
-    of its ``__init__``; there it sets them, by ``_set``.
+    A subclass lists the fields in ``_fields`` and in its slots, in the order of the parameters of
+    its ``__init__``, which sets them by ``_set``.
     """
 
     __slots__ = ()
@@ -51,5 +52,5 @@ class Record:
 
 
 def _make(kind: type[Record], fields: dict[str, Any]) -> Record:
-    """Return the record that ``__reduce__`` took apart; its parameters may be keyword-only."""
+    """Make the record that ``__reduce__`` pickled; its parameters may be keyword-only."""
     return kind(**fields)

@@ -1,7 +1,7 @@
-"""Who may connect, and who is at the other end.
+"""Access options and peer identities.
 
-Pure data and pure text: what an ``access`` option means on each system, and the record of a peer.
-The backends in ``transport/`` ask the kernel; no system call is made here.
+This module defines the meaning of an ``access`` option on each system, and the record that
+identifies a peer. It makes no system call: the backends in ``transport/`` ask the kernel.
 """
 
 from __future__ import annotations
@@ -19,17 +19,28 @@ __all__ = [
 
 
 class PeerIdentity(Record):
-    """Who is at the other end of a connection, as the kernel tells it. None: it does not tell.
+    """Identity of the process at the other end of a connection, as the kernel reports it.
 
-    ``uid`` and ``gid`` are those of the process that connected (or listens), at that moment, on
-    POSIX. ``sid`` is the user of the other end's token, on Windows. ``pid`` is a hint only: the
-    number may belong to another process by the time you look.
+    A field is None (or empty) where the system does not report it. For a client that connects
+    through Samba, Samba reports every field except ``pid`` and ``session``.
 
-    Of a client that comes through Samba, Samba tells all but ``pid`` and ``session``: ``account``
-    and ``domain``, ``sid``, ``sids`` (the user's, then those of its groups), ``uid``, ``gid`` and
-    ``groups`` as on this system, and ``host``, its IP address. Of the server of a remote pipe,
-    ``host`` is the name that was connected to, and ``account`` its service principal, if Kerberos
-    proved it.
+    Args:
+        pid: Process id. It is a hint only: the kernel may have given the number to another
+            process since the connection was made.
+        uid: Effective user id of the process at the time it connected or began to listen, on
+            POSIX (man page unix(7), SO_PEERCRED; getpeereid(3) on macOS). For a client of Samba,
+            the id that its user has on this system.
+        gid: Effective group id at the same time, on POSIX.
+        sid: Security identifier of the user of the peer's token, on Windows, as a string such as
+            ``S-1-5-21-...`` (Microsoft page "Security Identifiers").
+        session: Terminal Services session of the process, on Windows.
+        account: Account name of a client of Samba; for the server of a remote pipe, its service
+            principal, if Kerberos proved it.
+        domain: Domain of that account, for a client of Samba.
+        sids: SID of the user, then those of its groups, for a client of Samba.
+        groups: Group ids on this system of the user, for a client of Samba.
+        host: IP address of a client of Samba; for the server of a remote pipe, the host name that
+            was connected to.
     """
 
     _fields = ("pid", "uid", "gid", "sid", "session", "account", "domain", "sids", "groups", "host")
@@ -74,15 +85,23 @@ class PeerIdentity(Record):
         )
 
 
-# To connect to a Unix socket is to write to it. Read goes along, as people expect of a mode.
+# Connecting to a Unix socket needs write permission only (man page unix(7)). Read permission is
+# set too, because users expect the usual modes.
 _MODES = {"owner": 0o600, "group": 0o660, "everyone": 0o666}
 
 
 def mode_for(access: str | int) -> int:
-    """Return the mode of the socket file that the option ``access`` asks for, on POSIX.
+    """Return the file mode of the socket for the option ``access``, on POSIX.
 
-    Raises ValueError for anything else, a Windows security descriptor (SDDL) above all: it has no
-    meaning here, and to guess one would open or shut the wrong door.
+    Args:
+        access: "owner", "group", "everyone" or a file mode from 0 to 0o777.
+
+    Returns:
+        The file mode: 0o600, 0o660 or 0o666 for the three words.
+
+    Raises:
+        ValueError: ``access`` is anything else. A Windows security descriptor (SDDL) is refused
+            because it has no exact equivalent on POSIX.
     """
     if isinstance(access, str):
         if access in _MODES:
@@ -100,14 +119,34 @@ def mode_for(access: str | int) -> int:
 
 
 def peer_is_user(peer: PeerIdentity, uid: int) -> bool:
-    """Say whether the peer is the user ``uid`` or root, who could be any user anyway."""
+    """Tell whether the peer runs as the user ``uid`` or as root.
+
+    Root counts because a process of root can change to any user id (man page setuid(2)).
+
+    Args:
+        peer: The identity of the peer.
+        uid: The user id to compare with.
+
+    Returns:
+        True if ``peer.uid`` is ``uid`` or 0; False also where ``peer.uid`` is None.
+    """
     return peer.uid is not None and peer.uid in (uid, 0)
 
 
 def mode_admits(mode: int, peer: PeerIdentity, uid: int, gid: int) -> bool:
-    """Say whether a file of ``uid`` and ``gid`` with this mode would let the peer connect.
+    """Tell whether a socket file with this mode and owner would let the peer connect.
 
-    For sockets that have no file. Only the peer's first group is known to the kernel's record.
+    This applies the rules of a file mode to a socket that has no file (an abstract socket). The
+    kernel reports only the peer's effective group, so supplementary groups do not count.
+
+    Args:
+        mode: File mode, such as 0o660. Only the write bits matter.
+        peer: The identity of the peer.
+        uid: User id of the owner.
+        gid: Group id of the owner.
+
+    Returns:
+        True if the peer may connect.
     """
     if mode & 0o002:
         return True
@@ -120,9 +159,10 @@ def mode_admits(mode: int, peer: PeerIdentity, uid: int, gid: int) -> bool:
     return bool(mode & 0o020) and peer.gid == gid
 
 
-# What others may do with a Windows pipe: read and write data and attributes, see its descriptor,
-# wait on it. Generic write (GW, FW) would add FILE_APPEND_DATA, and on a pipe that bit means "make
-# more instances": others could then serve its clients.
+# Rights of other users on a Windows pipe: read and write data and attributes, read the security
+# descriptor, synchronize. Generic write (GW, FW) would add FILE_APPEND_DATA, which on a pipe is
+# FILE_CREATE_PIPE_INSTANCE (Microsoft page "Named Pipe Security and Access Rights"): other users
+# could then create instances and serve its clients.
 _OTHERS = "0x12019b"
 _SYSTEM = "S-1-5-18"
 _ADMINISTRATORS = "S-1-5-32-544"
@@ -136,13 +176,14 @@ def descriptor_for(
     elevated: bool = False,
     administrator: bool = False,
 ) -> str:
-    """Return the security descriptor that the option ``access`` asks for on Windows.
+    """Return the security descriptor for the option ``access`` on Windows.
 
-    The user, who makes the later instances too, and the system may do everything. The owner is
-    named, for clients that verify it. An elevated program with "owner" admits no ordinary program
-    of the same user: full access goes to the Administrators, which the token of such a program
-    holds for denials only, and a high integrity label refuses reads and writes from below
-    (Microsoft pages "Security Identifiers", "Mandatory Integrity Control").
+    The user, whose process also creates the later instances, and SYSTEM get full access. The
+    descriptor names the owner, for clients that verify it. For an elevated program, "owner" does
+    not admit ordinary programs of the same user: full access goes to the Administrators group,
+    which the token of such a program holds for denials only, and a high integrity label refuses
+    reads and writes from lower levels (Microsoft pages "Security Identifiers", "Mandatory
+    Integrity Control").
 
     Args:
         access: "owner", "group", "everyone" or a descriptor in SDDL.
@@ -152,10 +193,10 @@ def descriptor_for(
         administrator: Whether its token has the Administrators group enabled.
 
     Returns:
-        SDDL (Microsoft page "Security Descriptor String Format").
+        The descriptor in SDDL (Microsoft page "Security Descriptor String Format").
 
     Raises:
-        ValueError: Anything else, a POSIX mode above all.
+        ValueError: ``access`` is anything else, such as a POSIX mode.
     """
     if access == "owner" and elevated:
         full = _ADMINISTRATORS if administrator else user
@@ -176,5 +217,15 @@ def descriptor_for(
 
 
 def owner_is_trusted(owner: str | None, user: str) -> bool:
-    """Tell whether a pipe of this owner was made by the user, or by one who could be any user."""
+    """Tell whether the owner of a pipe is the user, SYSTEM or the Administrators group.
+
+    The last two count because their processes can act as any user of the computer.
+
+    Args:
+        owner: SID of the pipe's owner; None where it is not known.
+        user: SID of the user.
+
+    Returns:
+        True if the owner is trusted; False where it is not known.
+    """
     return bool(owner) and owner in (user, _SYSTEM, _ADMINISTRATORS)

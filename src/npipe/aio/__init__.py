@@ -1,16 +1,16 @@
-"""npipe for asyncio: local pipes as streams and as protocols.
+"""Local pipes for asyncio, as streams and as protocols.
 
     reader, writer = await npipe.aio.open_connection("name")
     async with npipe.aio.start_server(callback, "name") as server:
 
-The functions are named, called and used as those of asyncio; options, guarantees and errors are
-those of ``npipe.connect`` and ``npipe.listen``. The transports are the running loop's own, so
+The functions have the names and signatures of those of asyncio; options, guarantees and errors are
+those of ``npipe.connect`` and ``npipe.listen``. The transports are those of the running loop, so
 every library that takes a reader and a writer, a transport or a protocol works on them. Timeouts
-are asyncio's: ``async with asyncio.timeout(5): await reader.read(100)``.
+are those of asyncio: ``async with asyncio.timeout(5): await reader.read(100)``.
 
-``get_extra_info`` of a writer or transport knows, beside what asyncio tells ("socket", or "pipe"
-on Windows): "peer", the ``PeerIdentity`` of the other end; "peername" and "sockname", each an
-``Address``.
+``get_extra_info`` of a writer or transport returns, in addition to the values of asyncio
+("socket", or "pipe" on Windows): "peer", the ``PeerIdentity`` of the other end; "peername" and
+"sockname", each an ``Address``.
 
 ===================  ==========================================================================
 POSIX                any loop: asyncio's own, uvloop
@@ -46,7 +46,7 @@ else:
 
 __all__ = ["Server", "create_connection", "create_server", "open_connection", "start_server"]
 
-LIMIT = 65536  # bytes; asyncio's own default for a stream's buffer
+LIMIT = 65536  # bytes; the default of asyncio for a stream's buffer
 
 ProtocolT = TypeVar("ProtocolT", bound=asyncio.BaseProtocol)
 Verifier = str | Callable[[PeerIdentity], object] | None
@@ -63,10 +63,29 @@ async def open_connection(
     mode: str = "rw",
     remote: Smb | None = None,
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Connect to a server; return a stream to read from and one to write to.
+    r"""Connect to a server and make a stream reader and a stream writer.
 
-    ``limit`` is the reader's buffer limit in bytes. The other options and the errors are those of
-    ``npipe.connect``: ``timeout`` bounds the connecting only, in seconds.
+    Args:
+        address: Address of the server: text, a path or an Address.
+        limit: Limit of the reader's buffer in bytes, as in ``asyncio.open_connection``.
+        timeout: Seconds for the connecting only; None sets no limit.
+        wait: Whether to wait also for a server that does not exist yet.
+        verify_server: Check of the server's identity before the first byte is sent; see
+            ``npipe.connect``.
+        impersonation: Degree to which the server may act as this user, on Windows; see
+            ``npipe.connect``.
+        mode: "rw"; "r" for a connection that only reads, "w" for one that only writes (POSIX).
+        remote: Logon to the computer of ``\\host\pipe\name`` over SMB (extra "smb").
+
+    Returns:
+        The reader and the writer. The caller closes the writer.
+
+    Raises:
+        ValueError: The address or an option is bad.
+        OSError: The server cannot be reached, or ``verify_server`` refused it (PermissionError);
+            see ``npipe.connect``.
+        TimeoutError: ``timeout`` has passed.
+        io.UnsupportedOperation: A ``mode`` other than "rw" on Windows or for a remote pipe.
     """
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=limit, loop=loop)
@@ -97,10 +116,31 @@ async def create_connection(
     mode: str = "rw",
     remote: Smb | None = None,
 ) -> tuple[asyncio.Transport, ProtocolT]:
-    """Connect to a server; return the loop's transport and the protocol made for it.
+    r"""Connect to a server and make a transport of the running loop and a protocol.
 
-    Options and errors are those of ``npipe.connect``. A server that fails ``verify_server`` gets
-    no byte, and no protocol is made for it.
+    A server that fails ``verify_server`` receives no byte, and no protocol is made for it.
+
+    Args:
+        protocol_factory: Function that returns a new protocol.
+        address: Address of the server: text, a path or an Address.
+        timeout: Seconds for the connecting only; None sets no limit.
+        wait: Whether to wait also for a server that does not exist yet.
+        verify_server: Check of the server's identity before the first byte is sent; see
+            ``npipe.connect``.
+        impersonation: Degree to which the server may act as this user, on Windows; see
+            ``npipe.connect``.
+        mode: "rw"; "r" for a connection that only reads, "w" for one that only writes (POSIX).
+        remote: Logon to the computer of ``\\host\pipe\name`` over SMB (extra "smb").
+
+    Returns:
+        The transport and the protocol. The caller closes the transport.
+
+    Raises:
+        ValueError: The address or an option is bad.
+        OSError: The server cannot be reached, or ``verify_server`` refused it (PermissionError);
+            see ``npipe.connect``.
+        TimeoutError: ``timeout`` has passed.
+        io.UnsupportedOperation: A ``mode`` other than "rw" on Windows or for a remote pipe.
     """
     verify_server = server_check(address, verify_server)
     if remote is not None:
@@ -145,13 +185,34 @@ def start_server(
 ) -> Opening[Server]:
     """Serve ``address``: call ``client_connected_cb(reader, writer)`` for each client.
 
-    ``await`` it, or enter it with ``async with``, which closes the server at the end. A coroutine
-    function runs as a task per client. ``limit`` is the readers' buffer limit in
-    bytes. The other options and the errors are those of ``npipe.listen``. The name is held from
-    here on, also with ``start_serving=False``, where clients wait until ``start_serving()``.
+    ``await`` the result, or enter it with ``async with``, which closes the server at the end. The
+    address is taken from then on, also with ``start_serving=False``.
 
-    Instead of an address it may be an ``npipe.SambaListener``, which is the server's from then
-    on; the options that concern listening are that one's own.
+    Args:
+        client_connected_cb: Function that takes the reader and the writer of a client. A coroutine
+            function runs as one task for each client.
+        address: Address of the server: text, a path or an Address. Or an ``npipe.SambaListener``,
+            which the server owns from then on; the options of listening do not apply to it.
+        limit: Limit of each reader's buffer in bytes, as in ``asyncio.start_server``.
+        access: The users that may connect; see ``npipe.listen``.
+        backlog: Number of clients that may wait to be accepted; None takes the default of the
+            system.
+        message_mode: Whether to create a pipe of the message type, on Windows.
+        reject_remote: Whether to refuse clients of other computers, on Windows.
+        buffer_size: Size of the kernel's buffer in bytes, on Windows.
+        mode: "rw"; "r" for connections that only read at this end, "w" for connections that only
+            write at this end (POSIX).
+        start_serving: Whether to accept at once. With False clients wait in the backlog until
+            ``Server.start_serving`` is called.
+
+    Returns:
+        An awaitable for the server, which is also an asynchronous context manager that closes it.
+
+    Raises:
+        ValueError: The address or an option is bad.
+        OSError: The address cannot be served; see ``npipe.listen``.
+        TypeError: ``address`` is of another type.
+        io.UnsupportedOperation: A ``mode`` other than "rw" on Windows.
     """
 
     def make_protocol() -> asyncio.StreamReaderProtocol:
@@ -186,9 +247,34 @@ def create_server(
     mode: str = "rw",
     start_serving: bool = True,
 ) -> Opening[Server]:
-    """Serve ``address``: give each client a protocol from ``protocol_factory``.
+    """Serve ``address``: make a protocol from ``protocol_factory`` for each client.
 
-    Options and errors are those of ``start_server``.
+    ``await`` the result, or enter it with ``async with``, which closes the server at the end. The
+    address is taken from then on, also with ``start_serving=False``.
+
+    Args:
+        protocol_factory: Function that returns a new protocol; called once for each client.
+        address: Address of the server: text, a path or an Address. Or an ``npipe.SambaListener``,
+            which the server owns from then on; the options of listening do not apply to it.
+        access: The users that may connect; see ``npipe.listen``.
+        backlog: Number of clients that may wait to be accepted; None takes the default of the
+            system.
+        message_mode: Whether to create a pipe of the message type, on Windows.
+        reject_remote: Whether to refuse clients of other computers, on Windows.
+        buffer_size: Size of the kernel's buffer in bytes, on Windows.
+        mode: "rw"; "r" for connections that only read at this end, "w" for connections that only
+            write at this end (POSIX).
+        start_serving: Whether to accept at once. With False clients wait in the backlog until
+            ``Server.start_serving`` is called.
+
+    Returns:
+        An awaitable for the server, which is also an asynchronous context manager that closes it.
+
+    Raises:
+        ValueError: The address or an option is bad.
+        OSError: The address cannot be served; see ``npipe.listen``.
+        TypeError: ``address`` is of another type.
+        io.UnsupportedOperation: A ``mode`` other than "rw" on Windows.
     """
 
     async def serve() -> Server:

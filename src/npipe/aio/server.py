@@ -1,15 +1,15 @@
-"""The server object of the asyncio face: its life, and who is connected.
+"""The server object of ``npipe.aio``: its states and its set of connections.
 
-One class for every loop and system, so that it behaves the same on asyncio, on uvloop and on
-pipes. How clients are accepted is the acceptor's affair (``posix.py``, ``windows.py``); no
-socket and no pipe is touched here.
+One class serves every loop and system, so that it behaves the same on asyncio, on uvloop and on
+Windows pipes. The acceptor accepts clients (``posix.py``, ``windows.py``); this module does not
+use a socket or a pipe directly.
 
-It has the methods of the newest ``asyncio.Server`` on every Python version:
+The class has the methods of the newest ``asyncio.Server`` on every Python version:
 
-* ``wait_closed`` waits for the connections too, as asyncio's does since 3.12;
-* ``close_clients`` and ``abort_clients`` are there before 3.13;
-* a cancelled ``serve_forever`` closes the clients, and so does an ``async with`` that is left by
-  an exception; else both could wait for them for ever.
+* ``wait_closed`` also waits for the connections, as in asyncio since 3.12;
+* ``close_clients`` and ``abort_clients`` exist before 3.13;
+* a cancelled ``serve_forever`` closes the clients, and so does an ``async with`` block that ends
+  with an exception; otherwise both could wait for the clients forever.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ __all__ = ["AcceptRetry", "Acceptor", "Client", "Server"]
 
 
 class Client(Protocol):
-    """An accepted connection that the loop has not yet made a transport of."""
+    """An accepted connection for which the loop has not made a transport yet."""
 
     on_close: Callable[[], None] | None  # called once, when its descriptor or handle is closed
 
     def close(self) -> object: ...
 
     async def open(self, protocol: asyncio.BaseProtocol) -> asyncio.BaseTransport:
-        """Hand it to the loop; return the loop's transport once ``protocol`` has met it."""
+        """Make the loop's transport; return it after ``protocol.connection_made`` has run."""
 
 
 class Acceptor(Protocol):
-    """What listens. It accepts on its own from ``start`` to ``close``."""
+    """A listening endpoint that accepts clients by itself from ``start`` to ``close``."""
 
     @property
     def sockets(self) -> Sequence[trsock.TransportSocket]: ...
@@ -47,13 +47,13 @@ class Acceptor(Protocol):
     def start(self, arrived: Callable[[Client], None]) -> None: ...
 
     def close(self) -> None:
-        """Stop at once and give the name free."""
+        """Stop accepting at once and release the address."""
 
 
 class AcceptRetry:
-    """Accepts again after a pause when ``accept`` failed, so that no failure makes a busy loop.
+    """Retry of a failed ``accept`` after a pause, so that no failure causes a busy loop.
 
-    Of several failures in a row only the first is reported.
+    Of several consecutive failures only the first is reported to the loop's exception handler.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, address: Address) -> None:
@@ -62,11 +62,11 @@ class AcceptRetry:
         self._backoff = accept_backoff()
 
     def succeeded(self) -> None:
-        """Note that a client was accepted."""
+        """Record that a client was accepted; the next failure is the first of a new series."""
         self._backoff.succeeded()
 
     def failed(self, error: OSError, retry: Callable[[], None]) -> asyncio.TimerHandle:
-        """Arrange for ``retry`` to be called after the pause; return the timer, to cancel it."""
+        """Schedule ``retry`` after the pause; return the timer, which the caller may cancel."""
         if not self._backoff.failures:
             message = f"accepting clients on {self._address} fails; trying again until it works"
             self._loop.call_exception_handler({"message": message, "exception": error})
@@ -76,7 +76,13 @@ class AcceptRetry:
 class Server(asyncio.AbstractServer):
     """A listening server, as ``start_server`` and ``create_server`` return it.
 
-    As an asynchronous context manager it is closed at the end, and its connections waited for.
+    As an asynchronous context manager it closes at the end and waits for its connections.
+
+    Args:
+        loop: The event loop that runs the server.
+        address: The address that ``acceptor`` listens on.
+        acceptor: The listening endpoint, which the server owns.
+        protocol_factory: Function that returns a new protocol for each client.
     """
 
     def __init__(
@@ -92,11 +98,11 @@ class Server(asyncio.AbstractServer):
         self._protocol_factory = protocol_factory
         self._serving = False
         self._closed = False
-        self._finished = asyncio.Event()  # closed, and the last connection gone
+        self._finished = asyncio.Event()  # set when closed and the last connection has ended
         self._forever: asyncio.Future[None] | None = None
         self._opening: set[asyncio.Task[None]] = set()
         self._connections = 0
-        # Weak, so that a transport which everybody has forgotten can still be collected.
+        # Weak references, so that a transport without other references can be collected.
         self._transports: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def __repr__(self) -> str:
@@ -107,24 +113,37 @@ class Server(asyncio.AbstractServer):
 
     @property
     def address(self) -> Address:
-        """Where it listens."""
+        """The address that the server listens on."""
         return self._address
 
     @property
     def sockets(self) -> tuple[trsock.TransportSocket, ...]:
-        """The listening socket; empty once closed, and for a Windows pipe, which has none."""
+        """The listening socket; empty once closed, and on Windows, where a pipe has no socket."""
         return () if self._closed else tuple(self._acceptor.sockets)
 
     def get_loop(self) -> asyncio.AbstractEventLoop:
+        """Return the event loop that runs the server.
+
+        Returns:
+            The loop.
+        """
         return self._loop
 
     def is_serving(self) -> bool:
+        """Tell whether the server accepts clients.
+
+        Returns:
+            True between ``start_serving`` and ``close``.
+        """
         return self._serving
 
     async def start_serving(self) -> None:
-        """Begin to accept, if it was made with ``start_serving=False``. Idempotent.
+        """Begin to accept, after a start with ``start_serving=False``. A second call does nothing.
 
-        Clients that connected before this wait in the backlog.
+        Clients that connected before this call wait in the backlog.
+
+        Raises:
+            RuntimeError: The server is closed.
         """
         self._check_open()
         if not self._serving:
@@ -133,9 +152,13 @@ class Server(asyncio.AbstractServer):
         await asyncio.sleep(0)
 
     async def serve_forever(self) -> None:
-        """Accept until cancelled, or until ``close``; then raise CancelledError.
+        """Accept until the call is cancelled, or until ``close``; then raise CancelledError.
 
-        When it is cancelled, the server and its clients are closed.
+        Cancelling the call closes the server and its clients.
+
+        Raises:
+            asyncio.CancelledError: The call was cancelled, or the server was closed.
+            RuntimeError: The server is closed already, or another task runs this method.
         """
         if self._forever is not None:
             raise RuntimeError(f"{self!r} is already being awaited on serve_forever()")
@@ -154,7 +177,10 @@ class Server(asyncio.AbstractServer):
             self._forever = None
 
     def close(self) -> None:
-        """Stop accepting and give the name free. Connections live on. Idempotent."""
+        """Stop accepting and release the address. Connections stay open.
+
+        A second call does nothing.
+        """
         if self._closed:
             return
         self._closed = True
@@ -170,11 +196,11 @@ class Server(asyncio.AbstractServer):
         await self._finished.wait()
 
     def close_clients(self) -> None:
-        """Close every connection once what was written to it is sent."""
+        """Close every connection after its written bytes have been sent."""
         self._end_clients("close")
 
     def abort_clients(self) -> None:
-        """Close every connection at once; what was not sent yet is lost."""
+        """Close every connection at once; bytes that were not sent yet are lost."""
         self._end_clients("abort")
 
     async def __aenter__(self) -> Server:
@@ -209,7 +235,7 @@ class Server(asyncio.AbstractServer):
         self._transports.add(await client.open(self._protocol_factory()))
 
     def _opened(self, client: Client, task: asyncio.Task[None]) -> None:
-        """Drop the client whose opening failed, or was cancelled, perhaps before it began."""
+        """Close a client whose opening failed or was cancelled, also before the task began."""
         self._opening.discard(task)
         error = None if task.cancelled() else task.exception()
         if task.cancelled() or error:

@@ -1,15 +1,15 @@
-"""For tests, yours and ours: a conformance suite for connections, and a pair that needs no system.
+"""Helpers for tests: a conformance suite for connections, and a pair of connections in memory.
 
-``check_connection(make_pair)`` says whether a class of yours keeps the contract of
-``npipe.Connection``. With pytest, give each case a test of its own::
+``check_connection(make_pair)`` checks a class against the contract of ``npipe.Connection``. With
+pytest, run each case as a separate test::
 
     @pytest.mark.parametrize("case", npipe.testing.CASES, ids=lambda case: case.__name__)
     def test_my_connection(case):
         npipe.testing.check_case(case, make_pair)
 
-``make_pair()`` returns two connected ends and a function that ends both of them whatever they are
-doing. The cases are in ``net_conn.py`` and ``pitfalls.py``, the pair of ``memory_pair()``
-in ``memory.py``. ``recorded(address, tape)`` stands in for a server that was recorded.
+``make_pair()`` returns two connected ends and a function that ends both of them, also during a
+call. The cases are in ``net_conn.py`` and ``edge_cases.py``. ``memory_pair()`` makes two connected
+ends in memory. ``recorded(address, tape)`` replaces a server by a recording of it.
 """
 
 from __future__ import annotations
@@ -46,16 +46,31 @@ MakePair = Callable[[], "tuple[Connection, Connection, Callable[[], None]]"]
 def check_connection(
     make_pair: MakePair, *, cases: Iterable[Case] = CASES, time_limit: float = 60.0
 ) -> None:
-    """Run every case on a pair of its own. Raises what ``check_case`` raises, at the first."""
+    """Run each case on a new pair; stop at the first failure.
+
+    Args:
+        make_pair: Function that returns two connected ends and a function that ends both.
+        cases: The cases to run.
+        time_limit: Seconds for each case.
+
+    Raises:
+        AssertionError: A case failed; see ``check_case`` for other errors.
+    """
     for case in cases:
         check_case(case, make_pair, time_limit=time_limit)
 
 
 def check_case(case: Case, make_pair: MakePair, *, time_limit: float = 60.0) -> None:
-    """Run one case on a new pair; end it by ``stop()`` after ``time_limit`` seconds.
+    """Run one case on a new pair of connections.
 
-    Raises AssertionError, or the error that a call should not have raised; the case's docstring
-    says what is wanted.
+    Args:
+        case: A function of ``CASES``. Its docstring states the required behaviour.
+        make_pair: Function that returns two connected ends and a function that ends both.
+        time_limit: Seconds after which the case is stopped by that function.
+
+    Raises:
+        AssertionError: The connection does not behave as required, or the time limit has passed.
+        Exception: The error of a call that should have succeeded.
     """
     c1, c2, stop = make_pair()
     expired = threading.Event()  # set before the case can notice that it was stopped
@@ -83,28 +98,28 @@ def check_case(case: Case, make_pair: MakePair, *, time_limit: float = 60.0) -> 
 def recorded(
     target: str, tape: str | os.PathLike[str], *, connect_timeout: float | None = 10.0
 ) -> AbstractContextManager[str]:
-    """Stand in for the JSON-RPC server at ``target`` with a tape; record it if it is missing.
+    """Replace the JSON-RPC server at ``target`` by a recording; record it if there is none.
 
     ::
 
         with npipe.testing.recorded("./node.ipc", "tapes/blocks.jsonl") as address:
             client = rpc.connect(address)
 
-    The first run needs the server: what passes is recorded, and the file is kept if the block ends
-    without an error. Every other run needs only the file, and answers as the tape has it. Remove
-    the file to record again. Needs the extra "rpc".
+    The first run needs the server: the messages of both directions are recorded, and the file is
+    kept if the block ends without an error. Every later run needs only the file and replies from
+    it. Remove the file to record again. This function needs the extra "rpc".
 
     Args:
         target: The address of the server.
-        tape: The file.
+        tape: The path of the file with the recording.
         connect_timeout: Seconds to wait for the server to accept, when recording.
 
     Returns:
         A context manager, whose value is the address to connect to.
 
     Raises:
-        ValueError: The file is no tape, or is damaged.
-        OSError: There is no tape, and no server either.
+        ValueError: The file is not a recording, or is damaged.
+        OSError: There is neither a file nor a server.
     """
     from pathlib import Path
 

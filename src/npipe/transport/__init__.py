@@ -1,7 +1,7 @@
-"""BYTES: connections over local pipes. Knows nothing of JSON.
+"""The byte layer: connections over local pipes, without JSON.
 
-This file is the only place that chooses by platform. The backend is imported at the first use,
-so that ``import npipe`` stays quick.
+Only this module chooses the backend by platform. It imports the backend at the first use, so that
+``import npipe`` stays fast.
 """
 
 from __future__ import annotations
@@ -46,33 +46,37 @@ def connect(
     r"""Connect to the server at ``address``.
 
     Args:
-        address: Where it listens: text, a path or an Address.
-        timeout: Seconds for the whole of it. None sets no limit on how long a server that is
-            there but busy is waited for.
-        wait: Also wait for a server that is not there yet. Without it that is an error at once.
-        verify_server: Look at the server's identity before a byte is sent. "owner" wants the
-            current user (or root; on Windows also SYSTEM and the Administrators); a function is
-            given a PeerIdentity and returns whether to go on; None checks nothing. "auto" is
-            "owner" for a bare name on Windows, which every user of the computer may take, and
-            else None: on POSIX a bare name stands in a directory of the user's own. Of a remote
-            server a function is given the ``account`` where Kerberos proved it, and "owner" is
+        address: Address of the server: text, a path or an Address.
+        timeout: Seconds for the whole call. None sets no limit on the wait for a server that
+            exists but is busy.
+        wait: Whether to wait also for a server that does not exist yet. False raises
+            FileNotFoundError or ConnectionRefusedError at once.
+        verify_server: Check of the server's identity before the first byte is sent. "owner"
+            requires the current user (or root; on Windows also SYSTEM and the Administrators); a
+            function takes a PeerIdentity and returns whether to continue; None checks nothing.
+            "auto" means "owner" for a bare name on Windows, which every user of the computer may
+            take, and None otherwise: on POSIX a bare name lies in a directory of the user. For a
+            remote server the function gets the ``account`` if Kerberos proved it, and "owner" is
             refused.
-        impersonation: How far the server may act as this user, on Windows: "anonymous",
-            "identification", "impersonation" or "delegation".
+        impersonation: Degree to which the server may act as this user, on Windows: "anonymous",
+            "identification", "impersonation" or "delegation" (Microsoft page "Impersonation
+            Levels").
         mode: "rw"; "r" for a connection that only reads, "w" for one that only writes. On
-            Windows the server must have made its pipe for that direction; on POSIX the other
-            half is shut.
-        cancel: Once another thread sets this event, the attempts end with ClosedError.
-        remote: How to log on to the computer of ``\\host\pipe\name`` over SMB, on every system
-            (extra "smb"). Without it only Windows reaches such a pipe, as the user that the
-            program runs as.
+            Windows the server must have created its pipe for that direction; on POSIX the other
+            direction is shut down (man page shutdown(2)).
+        cancel: An event that another thread sets to end the attempts with ClosedError.
+        remote: Logon to the computer of ``\\host\pipe\name`` over SMB, on every system (extra
+            "smb"). Without it only Windows opens such a pipe, as the user of the program.
+
+    Returns:
+        The connection, which the caller closes.
 
     Raises:
-        ValueError: A bad address or option; a ``timeout`` that is NaN or infinite.
+        ValueError: The address or an option is bad; ``timeout`` is NaN or infinite.
         FileNotFoundError: There is no server.
-        ConnectionRefusedError: Only the socket file of a server is left.
-        PermissionError: You may not connect, or ``verify_server`` refused the server.
-        TimeoutError: The time is up.
+        ConnectionRefusedError: The socket file exists and no process serves it.
+        PermissionError: The user may not connect, or ``verify_server`` refused the server.
+        TimeoutError: ``timeout`` has passed.
         ClosedError: ``cancel`` was set.
     """
     verify_server = server_check(address, verify_server)
@@ -111,27 +115,32 @@ def listen(
     buffer_size: int = 65536,
     mode: str = "rw",
 ) -> Listener[Connection]:
-    """Serve ``address``, alone: a second listener anywhere fails.
+    """Listen on ``address``; a second listener on the same address fails.
 
     Args:
-        address: Where to listen: text, a path or an Address. A relative path is looked up again
-            at each use of it, so it leads elsewhere once the program changes its directory.
+        address: Address of the server: text, a path or an Address. A relative path is resolved
+            again at each use, so it changes its meaning when the program changes its directory.
         access: The users that may connect: "owner", "group" (the group of the socket's file; on
             Windows the user's primary group), "everyone", a file mode (POSIX) or a security
-            descriptor in SDDL (Windows). On POSIX a bare name stands in a directory that only
-            its owner may enter: there anything that admits others is refused.
-        backlog: Number of clients that may wait to be accepted; None takes what suits the system.
-        message_mode: Make a pipe of the message type, on Windows. It allows ``close_write``
-            there, and keeps the boundaries of messages.
-        reject_remote: False lets clients of other computers in, on Windows.
+            descriptor in SDDL (Windows). On POSIX a bare name lies in a directory that only its
+            owner may enter, so there an option that admits other users is refused.
+        backlog: Number of clients that may wait to be accepted; None takes the default of the
+            system.
+        message_mode: Whether to create a pipe of the message type, on Windows. Such a pipe
+            supports ``close_write`` and keeps the boundaries of messages.
+        reject_remote: Whether to refuse clients of other computers, on Windows.
         buffer_size: Size of the kernel's buffer in bytes, on Windows.
-        mode: "rw"; "r" for connections that only read here, "w" for such as only write here.
+        mode: "rw"; "r" for connections that only read at this end, "w" for connections that only
+            write at this end.
+
+    Returns:
+        The listener, which the caller closes.
 
     Raises:
-        ValueError: A bad address or option.
+        ValueError: The address or an option is bad.
         OSError: The address is served already (EADDRINUSE).
-        FileExistsError: A file that is no socket stands there.
-        PermissionError: You may not listen there, or another user's socket stands there.
+        FileExistsError: The path exists and is not a socket.
+        PermissionError: The user may not listen there, or the socket belongs to another user.
     """
     address = _address(address)
     listener: Listener[Connection] = _backend(address).listen(
@@ -147,11 +156,19 @@ def listen(
 
 
 def exists(address: str | os.PathLike[str] | Address, *, remote: Smb | None = None) -> bool:
-    """Return whether ``address`` is served, without disturbing the server.
+    """Tell whether a process serves ``address``, without connecting to it.
 
-    With ``remote``, of a pipe of another computer: SMB has no way to ask but to open it, so that
-    server sees a client come and go. Raises what ``connect`` raises if the computer cannot be
-    asked.
+    Args:
+        address: Address of the server: text, a path or an Address.
+        remote: Logon to the computer of a remote pipe. SMB can only find out by opening the pipe,
+            so that server sees a client connect and disconnect.
+
+    Returns:
+        True if the address is served.
+
+    Raises:
+        ValueError: The address is bad.
+        OSError: The other computer could not be asked; the errors are those of ``connect``.
     """
     address = _address(address)
     if remote is not None:
@@ -162,13 +179,17 @@ def exists(address: str | os.PathLike[str] | Address, *, remote: Smb | None = No
 
 
 def list_pipes() -> list[str]:
-    """Return the names served on this machine, sorted; of this user only, on POSIX."""
+    """List the names that are served on this machine.
+
+    Returns:
+        The names, sorted; on POSIX only those in the directory of this user.
+    """
     names: list[str] = _backend(None).list_pipes()
     return names
 
 
 def adopt_connection(handle: int, address: Address) -> Connection:
-    """Do what ``Connection.adopt`` says."""
+    """Make a connection from an open descriptor or handle: see ``Connection.adopt``."""
     if sys.platform != "win32":
         from npipe.transport.posix.connection import PosixConnection
 
@@ -179,7 +200,7 @@ def adopt_connection(handle: int, address: Address) -> Connection:
 
 
 def adopt_listener(handle: int, address: Address) -> Listener[Connection]:
-    """Do what ``Listener.adopt`` says."""
+    """Make a listener from an open descriptor: see ``Listener.adopt``."""
     if sys.platform != "win32":
         from npipe.transport.posix.listener import PosixListener
 
@@ -188,7 +209,7 @@ def adopt_listener(handle: int, address: Address) -> Listener[Connection]:
 
 
 def _given(mode: str = "rw", cancel: threading.Event | None = None) -> dict[str, Any]:
-    """Return the options that are given, for the backends that know them."""
+    """Return the options that differ from their defaults, for backends that support them."""
     options: dict[str, Any] = {}
     if mode != "rw":
         options["mode"] = mode
@@ -202,7 +223,7 @@ def server_check(
     verify_server: str | Callable[[PeerIdentity], object] | None,
     platform: str = sys.platform,
 ) -> str | Callable[[PeerIdentity], object] | None:
-    """Return the check of the server that ``verify_server`` asks for; "auto" is resolved."""
+    """Return ``verify_server`` with "auto" resolved for the address and the platform."""
     if verify_server != "auto":
         return verify_server
     is_shared = platform == "win32" and isinstance(address, str) and is_bare_name(address)
@@ -214,7 +235,7 @@ def _address(address: str | os.PathLike[str] | Address) -> Address:
 
 
 def _backend(address: Address | None) -> Any:
-    """Return the module that serves the address on this system."""
+    """Return the backend module for the address on this system."""
     if sys.platform == "win32":
         from npipe.transport.windows import connect as windows
 

@@ -1,15 +1,16 @@
-"""The contract of a connection and a listener: what Go calls net.Conn and net.Listener.
+"""Interfaces of a connection and a listener, after net.Conn and net.Listener of Go.
 
-The docstrings here are the rules. The backends keep them, and ``npipe.testing`` checks them. No
-system call is made here. These rules hold for every method:
+The docstrings here are the contract. The backends implement it, and ``npipe.testing`` checks it.
+This module makes no system call. These rules hold for every method:
 
 * Any thread may call any method at any time. Reads run one at a time, and so do writes; a read
   and a write never wait for each other.
 * A deadline is a value of ``time.monotonic()``, in seconds; None means no deadline. A deadline in
   the past makes the next call fail at once, even if it could have succeeded. Setting a deadline
-  wakes the calls in flight, which then go by the new value: at once, or within a few hundredths
-  of a second where the process has no file descriptor left to be woken by.
-* A call that times out raises TimeoutError and loses no byte: what arrived goes to the next read.
+  wakes the calls in flight, which then use the new value: at once, or within a few hundredths of
+  a second where the process has no free file descriptor for the wake-up.
+* A call that times out raises TimeoutError and loses no byte: the next read returns the bytes that
+  arrived.
 * After ``close`` every method raises ClosedError, and so does every call that was in flight. The
   methods that the io module provides (iteration, ``with``, ``readlines``, ``writelines``,
   ``isatty``) raise ValueError then, as those of a closed file do.
@@ -42,33 +43,37 @@ _YEAR = 366 * _DAY
 
 
 class Connection(io.RawIOBase):
-    """A stream of bytes to one other program and from it.
+    """A stream of bytes to and from one other process.
 
-    Being an ``io.RawIOBase`` it goes wherever a raw file goes: ``shutil.copyfileobj``,
+    It is an ``io.RawIOBase``, so functions that take a raw file accept it: ``shutil.copyfileobj``,
     ``subprocess.run(stdin=connection)``. Use it as a context manager, or close it. For reading
-    lines, and for buffers that deadlines cannot damage, see ``npipe.BufferedConnection``.
+    lines, and for buffering that loses nothing when a deadline passes, see
+    ``npipe.BufferedConnection``.
     """
 
     has_deadlines: ClassVar[bool] = True
     """Whether a deadline ends a call in flight. False for files such as standard streams."""
 
     counts_partial_writes: ClassVar[bool] = True
-    """Whether the error of a write that was cut has ``characters_written``: see ``write``."""
+    """Whether the error of an incomplete write has ``characters_written``: see ``write``."""
 
     mode: str = "rw"
     """The directions of this end: "r" (it only reads), "w" (it only writes) or "rw"."""
 
     @classmethod
     def adopt(cls, handle: int, address: Any) -> Connection:
-        """Own a connected socket or pipe that something else opened.
+        """Make a connection from a connected socket or pipe that other code opened.
 
         Args:
-            handle: A file descriptor on POSIX, a handle on Windows. It is this connection's from
-                now on, unless this raises.
+            handle: A file descriptor on POSIX, a handle on Windows. The connection owns it,
+                unless this method raises.
             address: The address of the server: text, a path or an Address.
 
+        Returns:
+            The connection, which the caller closes.
+
         Raises:
-            ValueError: ``handle`` is no connected stream socket or pipe, or the address is bad.
+            ValueError: ``handle`` is not a connected stream socket or pipe, or the address is bad.
             OSError: The system refuses.
         """
         from npipe.address import Address, parse
@@ -79,10 +84,10 @@ class Connection(io.RawIOBase):
 
     @abstractmethod
     def read(self, size: int | None = -1, /) -> bytes:
-        """Return what there is, at most ``size`` bytes; wait while there is nothing.
+        """Return the bytes that have arrived, at most ``size``; wait until there are any.
 
         Args:
-            size: Number of bytes, at most. A negative size, or None, reads until the end.
+            size: Maximum number of bytes. A negative size, or None, reads until the end.
 
         Returns:
             The bytes; ``b""`` when the other end will send no more.
@@ -96,11 +101,16 @@ class Connection(io.RawIOBase):
     def poll_read(self, size: int, seconds: float, /) -> bytes | None:
         """Read at most ``size`` bytes if they arrive within ``seconds``, without sleeping.
 
-        For the moment before a ``read`` when the answer is on its way from another core. This
-        costs processor time while it waits. It raises what ``read`` raises.
+        Call it before ``read`` when a reply from another processor core is expected within
+        microseconds. It uses processor time while it waits. The errors are those of ``read``.
+
+        Args:
+            size: Maximum number of bytes; greater than 0.
+            seconds: Maximum time to wait.
 
         Returns:
-            The bytes; None if nothing came, and at once where a system has no such call.
+            The bytes; ``b""`` at the end of the stream; None if nothing arrived, and at once
+            where the connection cannot poll.
         """
         return None
 
@@ -108,16 +118,16 @@ class Connection(io.RawIOBase):
     """True where a selector takes ``fileno()``, and ``read_now`` and ``write_now`` work."""
 
     def read_now(self, size: int, /) -> bytes | None:
-        """Return what there is, at most ``size`` bytes, without waiting.
+        """Return the bytes that have arrived, at most ``size``, without waiting.
 
-        For one event loop that serves many connections. Deadlines do not matter here.
+        This is for an event loop that serves many connections. It ignores deadlines.
 
         Args:
-            size: Number of bytes, at most; greater than 0.
+            size: Maximum number of bytes; greater than 0.
 
         Returns:
-            ``b""`` when the other end will send no more; None while there is nothing to read, or
-            another thread is reading.
+            The bytes; ``b""`` when the other end will send no more; None while there is nothing
+            to read, or another thread is reading.
 
         Raises:
             ClosedError: The connection has been closed.
@@ -126,7 +136,7 @@ class Connection(io.RawIOBase):
         raise io.UnsupportedOperation("this connection cannot be read without waiting")
 
     def write_now(self, data: ReadableBuffer, /) -> int:
-        """Write as much of ``data`` as the system takes without waiting.
+        """Write as much of ``data`` as the system accepts without waiting.
 
         Args:
             data: The bytes to write.
@@ -135,7 +145,7 @@ class Connection(io.RawIOBase):
             The number of bytes written; 0 while there is no room, or another thread is writing.
 
         Raises:
-            BrokenPipeError: The other end is gone.
+            BrokenPipeError: The other end has closed the connection.
             ClosedError: The connection, or its write side, has been closed.
             io.UnsupportedOperation: The connection is not ``selectable``.
         """
@@ -156,81 +166,105 @@ class Connection(io.RawIOBase):
         Raises:
             TimeoutError: The read deadline has passed.
             ClosedError: The connection has been closed.
-            io.UnsupportedOperation: The connection cannot tell, or does not read.
+            io.UnsupportedOperation: The connection cannot find out, or does not read.
         """
         raise io.UnsupportedOperation("this connection cannot tell whether it is readable")
 
     @abstractmethod
     def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Read into ``buffer``, as ``read`` does; return the number of bytes.
+        """Read bytes into ``buffer``; wait until there are any.
 
-        No view of ``buffer`` is kept after the call, also when it raises.
+        No view of ``buffer`` is kept after the call, also when it raises. The errors are those
+        of ``read``.
+
+        Args:
+            buffer: A writable buffer; its length is the maximum number of bytes.
+
+        Returns:
+            The number of bytes; 0 when the other end will send no more.
         """
 
     @abstractmethod
     def write(self, data: ReadableBuffer, /) -> int:
-        """Write all of ``data`` and return its length in bytes.
+        """Write all of ``data``.
 
-        No view of ``data`` is kept after the call, also when it raises.
+        No view of ``data`` is kept after the call, also when it raises. The error has the
+        attribute ``characters_written``, the number of bytes that were sent before it; so does an
+        exception that a signal handler raised during the call. Where that number cannot be known
+        the attribute is not set, and every later write fails with an OSError (EPIPE), because
+        another message after half a message would damage the stream.
+
+        Args:
+            data: The bytes to write.
+
+        Returns:
+            The length of ``data`` in bytes.
 
         Raises:
-            BrokenPipeError: The other end is gone.
+            BrokenPipeError: The other end has closed the connection.
             TimeoutError: The write deadline has passed.
             ClosedError: The connection, or its write side, has been closed.
             io.UnsupportedOperation: The connection was opened with ``mode="r"``.
-
-        The error has ``characters_written``: the number of bytes that were sent before it. So has
-        an exception that a signal handler raised during the call. Where that number cannot be
-        known the attribute is not set, and every later write fails with an OSError (EPIPE): half
-        a message must not be followed by another.
         """
 
     @abstractmethod
     def close_write(self) -> None:
-        """End the write side; the other end reads ``b""``. Reading goes on.
+        """Close the write side; the other end reads ``b""``. The read side stays open.
 
         Raises:
-            io.UnsupportedOperation: The system cannot do it (a Windows pipe of the byte type).
+            io.UnsupportedOperation: The system has no half-close (a Windows pipe of the byte
+                type).
         """
 
     def has_gone(self) -> bool:
-        """Return whether the other end has closed both directions: what is written to it is lost.
+        """Tell whether the other end has closed both directions, so that writes to it are lost.
 
-        After a read of ``b""`` this tells "it has finished writing" from "it is not there any
-        more". It never waits. False where it cannot be known; True once this end is closed.
+        After a read of ``b""`` this distinguishes a peer that finished writing from a peer that
+        closed the connection. It never waits.
+
+        Returns:
+            True if the other end is closed, or this end is; False where it cannot be known.
         """
         return False
 
     @abstractmethod
     def flush(self) -> None:
-        """Wait until the other end has read what was written, where the system can tell.
+        """Wait until the other end has read all written bytes, where the system reports it.
 
-        Goes by the write deadline. On POSIX it returns at once: a written byte is the kernel's.
+        The write deadline applies. On POSIX this returns at once, because the kernel already
+        holds the written bytes and the system does not report reads. On Windows it is
+        FlushFileBuffers (Microsoft page of that name).
         """
 
     @abstractmethod
     def close(self) -> None:
-        """End both directions. Bytes already written still reach the other end. Idempotent."""
+        """Close both directions. The other end still receives the bytes written before.
+
+        A second call does nothing.
+        """
 
     def detach(self) -> int:
-        """Give the descriptor or handle away; the connection counts as closed afterwards.
+        """Return the descriptor or handle to the caller and close this object.
 
-        Calls in flight end with ClosedError before this returns. On POSIX the descriptor is as a
-        blocking socket is; on Windows the handle was opened for overlapped input and output.
+        Calls in flight end with ClosedError before this returns. On POSIX the descriptor is in
+        blocking mode; on Windows the handle was opened for overlapped input and output.
 
         Returns:
-            The descriptor (POSIX) or handle (Windows), which is the caller's to close.
+            The descriptor (POSIX) or handle (Windows), which the caller closes.
 
         Raises:
             ClosedError: The connection has been closed.
             ValueError: Bytes that a timed-out ``read`` kept have not been read yet.
-            io.UnsupportedOperation: There is nothing to give away.
+            io.UnsupportedOperation: The connection has no descriptor or handle.
         """
         raise io.UnsupportedOperation("this connection has no descriptor to give away")
 
     @abstractmethod
     def set_read_deadline(self, when: float | None) -> None:
-        """Set the ``time.monotonic()`` value after which reads raise TimeoutError.
+        """Set the time after which reads raise TimeoutError.
+
+        Args:
+            when: A value of ``time.monotonic()`` in seconds; None removes the deadline.
 
         Raises:
             ValueError: ``when`` is NaN, a duration, or a value of ``time.time()``.
@@ -238,26 +272,36 @@ class Connection(io.RawIOBase):
 
     @abstractmethod
     def set_write_deadline(self, when: float | None) -> None:
-        """Set the ``time.monotonic()`` value after which writes raise TimeoutError.
+        """Set the time after which writes raise TimeoutError.
+
+        Args:
+            when: A value of ``time.monotonic()`` in seconds; None removes the deadline.
 
         Raises:
             ValueError: ``when`` is NaN, a duration, or a value of ``time.time()``.
         """
 
     def set_deadline(self, when: float | None) -> None:
-        """Set both deadlines."""
+        """Set the deadline of reads and that of writes.
+
+        Args:
+            when: A value of ``time.monotonic()`` in seconds; None removes both deadlines.
+
+        Raises:
+            ValueError: ``when`` is NaN, a duration, or a value of ``time.time()``.
+        """
         self.set_read_deadline(when)
         self.set_write_deadline(when)
 
     @property
     @abstractmethod
     def local_address(self) -> Address:
-        """The address of this end; on a client, the address that it connected to."""
+        """The address of this end; for a client, the address that it connected to."""
 
     @property
     @abstractmethod
     def remote_address(self) -> Address:
-        """The address of the other end. Its process and user: ``peer``."""
+        """The address of the other end. For its process and user see ``peer``."""
 
     @property
     @abstractmethod
@@ -265,9 +309,19 @@ class Connection(io.RawIOBase):
         """The identity of the process at the other end."""
 
     def readable(self) -> bool:
+        """Tell whether the mode of the connection includes reading.
+
+        Returns:
+            True for the modes "r" and "rw".
+        """
         return "r" in self.mode
 
     def writable(self) -> bool:
+        """Tell whether the mode of the connection includes writing.
+
+        Returns:
+            True for the modes "w" and "rw".
+        """
         return "w" in self.mode
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
@@ -278,23 +332,31 @@ ConnectionT_co = TypeVar("ConnectionT_co", bound=Connection, covariant=True)
 
 
 class Listener(Generic[ConnectionT_co]):
-    """Accepts connections on one address. Iterating over it accepts until it is closed."""
+    """A server's endpoint that accepts connections on one address.
+
+    Iterating over it yields connections until it is closed.
+    """
 
     @classmethod
     def adopt(cls, handle: int, address: Any) -> Listener[Connection]:
-        """Own a listening socket that something else bound, as in systemd's socket activation.
+        """Make a listener from a socket that other code bound, as in systemd socket activation.
 
-        Closing the listener leaves the socket's file alone, unless ``claim`` was called. While
-        the listener is open the socket is non-blocking, for everything that shares it.
+        Closing the listener does not remove the socket's file, unless ``claim`` was called. While
+        the listener is open the socket is in non-blocking mode, also for the other processes that
+        share it (man page sd_listen_fds(3)).
 
         Args:
             handle: The file descriptor of a listening Unix stream socket.
-            address: Where it listens: text, a path or an Address.
+            address: The address of the socket: text, a path or an Address.
+
+        Returns:
+            The listener, which owns the descriptor and which the caller closes.
 
         Raises:
-            ValueError: ``handle`` is no such socket, or the address is bad. It stays the caller's.
-            OSError: The system refuses. The descriptor stays the caller's.
-            io.UnsupportedOperation: On Windows, where a listener is many handles.
+            ValueError: ``handle`` is not such a socket, or the address is bad. The caller still
+                owns the descriptor.
+            OSError: The system refuses. The caller still owns the descriptor.
+            io.UnsupportedOperation: On Windows, where a listener has many handles.
         """
         from npipe.address import Address, parse
         from npipe.transport import adopt_listener
@@ -305,12 +367,15 @@ class Listener(Generic[ConnectionT_co]):
     @property
     @abstractmethod
     def address(self) -> Address:
-        """Where it listens."""
+        """The address that the listener serves."""
 
     def share(self) -> Listener[ConnectionT_co]:
-        """Return another listener on the same endpoint, for a process made by ``os.fork``.
+        """Make another listener on the same endpoint, for a process made by ``os.fork``.
 
-        Each accepts clients of its own, and closing one leaves the other alone.
+        Each of the two accepts its own clients, and closing one does not affect the other.
+
+        Returns:
+            The second listener, which the caller closes.
 
         Raises:
             io.UnsupportedOperation: On Windows.
@@ -318,26 +383,27 @@ class Listener(Generic[ConnectionT_co]):
         raise io.UnsupportedOperation("a listener cannot be shared here")
 
     def claim(self) -> None:
-        """Make this process the one that removes the socket's file on ``close``.
+        """Make ``close`` in this process remove the socket's file.
 
-        For a program that listens, forks and goes on in the child (a daemon). The parent calls
-        ``detach``, or leaves by ``os._exit``; the child calls this.
+        This is for a program that listens, forks and continues in the child (a daemon). The
+        parent calls ``detach``, or exits by ``os._exit``; the child calls this method.
 
         Raises:
             ClosedError: The listener has been closed.
-            io.UnsupportedOperation: There is no file: on Windows, and for an abstract socket.
+            io.UnsupportedOperation: The listener has no file: on Windows, and for an abstract
+                socket.
         """
         raise io.UnsupportedOperation("a listener has no file here")
 
     def detach(self) -> int:
-        """Give the listening socket away; the listener counts as closed, and the file stays.
+        """Return the listening socket to the caller and close this object; the file stays.
 
         Returns:
-            The descriptor, blocking, which is the caller's to close.
+            The descriptor in blocking mode, which the caller closes.
 
         Raises:
             ClosedError: The listener has been closed.
-            io.UnsupportedOperation: On Windows, where a listener is many handles.
+            io.UnsupportedOperation: On Windows, where a listener has many handles.
         """
         raise io.UnsupportedOperation("a listener cannot be detached here")
 
@@ -345,23 +411,28 @@ class Listener(Generic[ConnectionT_co]):
     def accept(self, timeout: float | None = None) -> ConnectionT_co:
         """Wait for the next client and return the connection to it.
 
-        A client that has already gone is no error and is not returned by preference. While the
-        process has no file descriptor left, clients wait in the backlog.
+        A client that has already disconnected is not an error; the backend may still return its
+        connection. While the process has no free file descriptor, clients wait in the backlog.
 
         Args:
-            timeout: Seconds to wait, at most; None goes by ``set_deadline`` alone. A client that
-                is there already is returned also with a timeout of 0.
+            timeout: Seconds to wait, at most; None uses the deadline of ``set_deadline`` only. A
+                client that already waits is returned also with a timeout of 0.
+
+        Returns:
+            The connection, which the caller closes.
 
         Raises:
-            TimeoutError: No client came in time.
+            TimeoutError: No client connected in time.
             ClosedError: The listener has been closed.
             ValueError: ``timeout`` is NaN or infinite.
         """
 
     def set_deadline(self, when: float | None) -> None:
-        """Set the ``time.monotonic()`` value after which ``accept`` raises TimeoutError.
+        """Set the time after which ``accept`` raises TimeoutError; wake the calls in flight.
 
-        It wakes the calls in flight. None, the default, means no deadline.
+        Args:
+            when: A value of ``time.monotonic()`` in seconds; None, which is the initial value,
+                means no deadline.
 
         Raises:
             ValueError: ``when`` is NaN, a duration, or a value of ``time.time()``.
@@ -370,7 +441,7 @@ class Listener(Generic[ConnectionT_co]):
 
     @abstractmethod
     def close(self) -> None:
-        """Stop listening; wake every ``accept``. Connections accepted before live on."""
+        """Stop listening and wake every ``accept``. Accepted connections stay open."""
 
     def __iter__(self) -> Iterator[ConnectionT_co]:
         while True:
@@ -390,12 +461,19 @@ class Listener(Generic[ConnectionT_co]):
 
 
 def deadline(when: float | None) -> float | None:
-    """Return ``when`` if it can be a deadline, an instant on the clock ``time.monotonic()``.
+    """Check that ``when`` can be a deadline, a time on the clock ``time.monotonic()``.
+
+    Args:
+        when: The deadline in seconds, or None.
+
+    Returns:
+        ``when``.
 
     Raises:
-        ValueError: It is NaN; or more than a day past and less than a day after the clock began,
-            as a duration is (``set_deadline(5)``); or a value of ``time.time()``.
-        TypeError: It is no number.
+        ValueError: ``when`` is NaN; or it lies more than a day in the past and less than a day
+            after the clock's zero, as a duration does (``set_deadline(5)``); or it is a value of
+            ``time.time()``.
+        TypeError: ``when`` is not a number.
     """
     if when is None:
         return None
@@ -418,11 +496,17 @@ def deadline(when: float | None) -> float | None:
 
 
 def duration(timeout: float | None) -> float | None:
-    """Return ``timeout`` if it can be a number of seconds; a negative one counts as 0.
+    """Check that ``timeout`` can be a duration.
+
+    Args:
+        timeout: The duration in seconds, or None.
+
+    Returns:
+        ``timeout``; 0 for a negative one.
 
     Raises:
-        ValueError: It is NaN or infinite.
-        TypeError: It is no number.
+        ValueError: ``timeout`` is NaN or infinite.
+        TypeError: ``timeout`` is not a number.
     """
     if timeout is None:
         return None
@@ -432,6 +516,6 @@ def duration(timeout: float | None) -> float | None:
 
 
 def require_mode(mode: str) -> None:
-    """Raise ValueError if ``mode`` is none of ``MODES``."""
+    """Check that ``mode`` is one of ``MODES``; raise ValueError if not."""
     if mode not in MODES:
         raise ValueError(f'mode={mode!r}: give "r", "w" or "rw", as seen from this end')

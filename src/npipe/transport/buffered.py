@@ -1,8 +1,9 @@
-"""Reading lines and buffered writing on a connection whose deadlines pass.
+"""Reading lines and buffered writing on a connection with deadlines.
 
 ``io.BufferedReader`` drops the half line that it has read when the read of the rest raises, and
-``io.BufferedWriter`` sends everything again after a write that was cut: neither can hear how far a
-call got that raised. ``BufferedConnection`` keeps what it has read, and counts what was sent.
+``io.BufferedWriter`` sends everything again after an incomplete write: neither learns how many
+bytes a call transferred before it raised. ``BufferedConnection`` keeps the bytes that it has read,
+and counts the bytes that were sent.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ _CHUNK = 65536  # bytes asked for at once
 
 
 class BufferedConnection(io.BufferedIOBase):
-    """A buffer for reading and one for writing, around one connection.
+    """A connection with a read buffer and a write buffer.
 
-    A call that raises (TimeoutError above all) loses and doubles nothing: bytes that arrived stay
-    in the buffer for the next read, and bytes that were not sent stay for the next ``flush``.
-    Iterating yields lines; ``io.TextIOWrapper`` takes it. Any thread may call any method: reads
-    run one at a time, and so do writes. Collecting it as garbage does not flush.
+    A call that raises, such as with TimeoutError, neither loses nor repeats a byte: bytes that
+    arrived stay in the buffer for the next read, and bytes that were not sent stay for the next
+    ``flush``. Iterating yields lines, and ``io.TextIOWrapper`` accepts the object. Any thread may
+    call any method: reads run one at a time, and so do writes. Garbage collection does not flush.
 
     ::
 
@@ -44,11 +45,11 @@ class BufferedConnection(io.BufferedIOBase):
     """
 
     def __init__(self, connection: Connection, buffer_size: int = 65536) -> None:
-        """Use ``connection``, which is closed along with this object.
+        """Wrap ``connection``; closing this object closes it.
 
         Args:
-            connection: The connection. Nothing else should read it or write to it meanwhile.
-            buffer_size: Bytes that ``write`` collects before it sends them.
+            connection: The connection. No other code should read or write it meanwhile.
+            buffer_size: Number of bytes that ``write`` collects before it sends them.
 
         Raises:
             ValueError: ``buffer_size`` is not greater than 0.
@@ -68,7 +69,7 @@ class BufferedConnection(io.BufferedIOBase):
         """Return the next line, its newline included.
 
         Args:
-            size: Bytes to return, at most: set it where the other end is not trusted. A negative
+            size: Maximum number of bytes: set it where the other end is not trusted. A negative
                 size, or None, sets no limit.
 
         Returns:
@@ -76,16 +77,26 @@ class BufferedConnection(io.BufferedIOBase):
             the end.
 
         Raises:
-            TimeoutError: The read deadline has passed. What arrived is kept.
+            TimeoutError: The read deadline has passed. The bytes that arrived are kept.
             ClosedError: The connection has been closed.
         """
         return self.read_until(b"\n", size)
 
     def read_until(self, separator: bytes, size: int | None = -1) -> bytes:
-        """Return the bytes up to and including ``separator``; else as ``readline``.
+        """Return the bytes up to and including ``separator``.
+
+        Args:
+            separator: The bytes that end a record.
+            size: Maximum number of bytes. A negative size, or None, sets no limit.
+
+        Returns:
+            The bytes; without the separator where ``size`` or the end of the stream cut them;
+            ``b""`` at the end.
 
         Raises:
             ValueError: ``separator`` is empty.
+            TimeoutError: The read deadline has passed. The bytes that arrived are kept.
+            ClosedError: The connection has been closed.
         """
         if not separator:
             raise ValueError("the separator is empty")
@@ -109,8 +120,11 @@ class BufferedConnection(io.BufferedIOBase):
         Args:
             size: Number of bytes. A negative size, or None, reads until the end.
 
+        Returns:
+            The bytes; ``b""`` at the end.
+
         Raises:
-            TimeoutError: The read deadline has passed. What arrived is kept.
+            TimeoutError: The read deadline has passed. The bytes that arrived are kept.
             ClosedError: The connection has been closed.
         """
         limit = None if size is None or size < 0 else size
@@ -120,17 +134,35 @@ class BufferedConnection(io.BufferedIOBase):
             return self._take(len(self._received) if limit is None else limit)
 
     def read1(self, size: int = -1, /) -> bytes:
-        """Return what there is, at most ``size`` bytes; read once if there is nothing."""
+        """Return the buffered bytes, at most ``size``; read once if the buffer is empty.
+
+        Args:
+            size: Maximum number of bytes. A negative size sets no limit.
+
+        Returns:
+            The bytes; ``b""`` at the end.
+
+        Raises:
+            TimeoutError: The read deadline has passed.
+            ClosedError: The connection has been closed.
+        """
         with self._reading.call():
             if not self._received and size:
                 self._fill()
             return self._take(len(self._received) if size < 0 else size)
 
     def peek(self, size: int = 0, /) -> bytes:
-        """Return what there is without taking it; read once if there is nothing.
+        """Return the buffered bytes and keep them; read once if the buffer is empty.
 
         Args:
-            size: Not used: as many bytes as there are.
+            size: Not used: all buffered bytes are returned.
+
+        Returns:
+            The bytes; ``b""`` at the end.
+
+        Raises:
+            TimeoutError: The read deadline has passed.
+            ClosedError: The connection has been closed.
         """
         with self._reading.call():
             if not self._received:
@@ -138,7 +170,20 @@ class BufferedConnection(io.BufferedIOBase):
             return bytes(self._received)
 
     def wait_readable(self, timeout: float | None = None) -> bool:
-        """Do what ``Connection.wait_readable`` does; bytes in the buffer count."""
+        """Wait until a read would return at once, without reading.
+
+        Args:
+            timeout: Seconds to wait; None waits for as long as the read deadline allows.
+
+        Returns:
+            True when the buffer or the connection has bytes, or the stream has ended; False when
+            ``timeout`` has passed.
+
+        Raises:
+            TimeoutError: The read deadline has passed.
+            ClosedError: The connection has been closed.
+            io.UnsupportedOperation: The connection cannot find out, or does not read.
+        """
         with self._reading.call():
             return bool(self._received) or self._connection.wait_readable(timeout)
 
@@ -155,15 +200,18 @@ class BufferedConnection(io.BufferedIOBase):
     # Writing
 
     def write(self, data: ReadableBuffer, /) -> int:
-        """Put all of ``data`` into the buffer, which is sent first if it is full.
+        """Append all of ``data`` to the buffer; send the buffer first if it is full.
+
+        Args:
+            data: The bytes to write.
 
         Returns:
             The length of ``data`` in bytes.
 
         Raises:
-            TimeoutError: The write deadline passed while the buffer was sent. Nothing of ``data``
-                was taken: ``characters_written`` is 0.
-            BrokenPipeError: The other end is gone. As with TimeoutError.
+            TimeoutError: The write deadline passed while the buffer was sent. No byte of ``data``
+                was accepted: ``characters_written`` is 0.
+            BrokenPipeError: The other end has closed the connection. ``characters_written`` is 0.
             ClosedError: The connection has been closed.
         """
         with self._writing.call():
@@ -178,11 +226,11 @@ class BufferedConnection(io.BufferedIOBase):
                 return view.nbytes
 
     def flush(self) -> None:
-        """Send what is in the buffer.
+        """Send the bytes in the buffer.
 
         Raises:
-            TimeoutError: The write deadline has passed. What was not sent stays in the buffer.
-            BrokenPipeError: The other end is gone.
+            TimeoutError: The write deadline has passed. The bytes not sent stay in the buffer.
+            BrokenPipeError: The other end has closed the connection.
             ClosedError: The connection has been closed.
         """
         with self._writing.call():
@@ -193,18 +241,18 @@ class BufferedConnection(io.BufferedIOBase):
         try:
             self._connection.write(self._unsent)
         except BaseException as error:
-            # Without a count the connection takes no more, so nothing is sent twice.
+            # Without the attribute the connection refuses later writes, so no byte is sent twice.
             del self._unsent[: getattr(error, "characters_written", 0)]
             raise
         self._unsent.clear()
 
     def close_write(self) -> None:
-        """Flush, and end the write side of the connection."""
+        """Flush the buffer and close the write side of the connection."""
         self.flush()
         self._connection.close_write()
 
     def close(self) -> None:
-        """Flush by the write deadline, and close the connection also where that fails."""
+        """Flush by the write deadline and close the connection, also if the flush fails."""
         if self._connection.closed:
             return
         try:
@@ -213,7 +261,10 @@ class BufferedConnection(io.BufferedIOBase):
             self._connection.close()
 
     def detach(self) -> Connection:
-        """Flush, and give the connection back.
+        """Flush the buffer and return the connection.
+
+        Returns:
+            The connection, which stays open.
 
         Raises:
             ValueError: The read buffer holds bytes.
@@ -227,33 +278,63 @@ class BufferedConnection(io.BufferedIOBase):
 
     @property
     def raw(self) -> Connection:
-        """The connection."""
+        """The connection without the buffers."""
         return self._connection
 
     @property
     def closed(self) -> bool:
+        """Whether the connection has been closed."""
         return self._connection.closed
 
     def readable(self) -> bool:
+        """Tell whether the mode of the connection includes reading.
+
+        Returns:
+            True for the modes "r" and "rw".
+        """
         return self._connection.readable()
 
     def writable(self) -> bool:
+        """Tell whether the mode of the connection includes writing.
+
+        Returns:
+            True for the modes "w" and "rw".
+        """
         return self._connection.writable()
 
     def fileno(self) -> int:
-        """Return the descriptor of the connection. A selector does not see the buffer."""
+        """Return the descriptor of the connection. A selector does not see the buffer.
+
+        Returns:
+            The file descriptor, which the connection still owns.
+
+        Raises:
+            io.UnsupportedOperation: The connection has no descriptor.
+        """
         return self._connection.fileno()
 
     def set_deadline(self, when: float | None) -> None:
-        """Set both deadlines of the connection."""
+        """Set both deadlines of the connection.
+
+        Args:
+            when: A value of ``time.monotonic()`` in seconds; None means no deadline.
+        """
         self._connection.set_deadline(when)
 
     def set_read_deadline(self, when: float | None) -> None:
-        """Set the read deadline of the connection."""
+        """Set the read deadline of the connection.
+
+        Args:
+            when: A value of ``time.monotonic()`` in seconds; None means no deadline.
+        """
         self._connection.set_read_deadline(when)
 
     def set_write_deadline(self, when: float | None) -> None:
-        """Set the write deadline of the connection."""
+        """Set the write deadline of the connection.
+
+        Args:
+            when: A value of ``time.monotonic()`` in seconds; None means no deadline.
+        """
         self._connection.set_write_deadline(when)
 
     @property
@@ -278,4 +359,4 @@ class BufferedConnection(io.BufferedIOBase):
         raise TypeError(f"cannot copy or pickle {type(self).__name__!r} object")
 
     def __del__(self) -> None:
-        """Leave it to the connection to warn and to close: a flush here could wait for ever."""
+        """Do nothing: the connection's finalizer warns and closes; a flush could block forever."""

@@ -1,8 +1,8 @@
-"""Two connected ends in memory: the contract of ``Connection`` without a system under it.
+"""Two connected ends in memory that implement ``Connection`` without system calls.
 
-For tests of what runs on a connection, in any number of threads, and for a client and a server in
-one process. The pair passes the conformance suite as the real ones do, which also keeps the suite
-honest: a case that only a socket can pass is a case about sockets.
+They serve tests of code that runs on a connection, in any number of threads, and a client and a
+server in one process. The pair passes the same conformance suite as the real connections, which
+also shows that no case of the suite depends on a property of sockets.
 """
 
 from __future__ import annotations
@@ -28,11 +28,14 @@ __all__ = ["MemoryConnection", "memory_pair"]
 def memory_pair(
     capacity: int = 65536, *, peer: PeerIdentity | None = None
 ) -> tuple[base.Connection, base.Connection]:
-    """Return two connected ends.
+    """Make two connected ends in memory.
 
     Args:
-        capacity: Bytes that each end holds unread before writes to it wait.
-        peer: Who is at the other end of each; None: this process.
+        capacity: Number of unread bytes that each end holds before writes to it wait.
+        peer: Identity that each end reports for the other; None reports this process.
+
+    Returns:
+        The two connections, which the caller closes.
     """
     there, back = _Flow(capacity), _Flow(capacity)
     peer = peer or PeerIdentity(pid=os.getpid())
@@ -40,24 +43,24 @@ def memory_pair(
 
 
 class _Flow:
-    """The bytes on their way in one direction, and the state of both of its ends."""
+    """The bytes in transit in one direction, and the state of both ends of it."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.data = bytearray()
-        self.changed = threading.Condition()  # guards everything here
+        self.changed = threading.Condition()  # guards every attribute
         self.reader = _Side()
         self.writer = _Side()
 
     def wait(self, side: _Side, until: float | None = None) -> None:
-        """Wait for a change, until then at most. Needs ``changed``."""
+        """Wait for a change, until the time ``until`` at most. The caller holds ``changed``."""
         left = self.check(side)
         if until is not None:
             left = min(threading.TIMEOUT_MAX if left is None else left, until - time.monotonic())
         self.changed.wait(left)
 
     def check(self, side: _Side) -> float | None:
-        """Return the seconds left to the side's deadline.
+        """Return the seconds left until the deadline of ``side``; None means no deadline.
 
         Raises:
             ClosedError: The side has been closed.
@@ -156,7 +159,7 @@ class MemoryConnection(base.Connection):
                     self._check_write()
                     while sent < view.nbytes:
                         room = self._await_room()
-                        flow.data += view[sent : sent + room]  # unnamed: a traceback would keep it
+                        flow.data += view[sent : sent + room]  # no name: a traceback would hold it
                         sent = min(sent + room, view.nbytes)
                         flow.changed.notify_all()
             except BaseException as error:
@@ -171,7 +174,7 @@ class MemoryConnection(base.Connection):
             raise ClosedError("connection's write side")
 
     def _await_room(self) -> int:
-        """Return for how many bytes there is room, once there is any."""
+        """Wait for room in the buffer; return its size in bytes."""
         flow = self._outgoing
         while True:
             if flow.reader.closed:

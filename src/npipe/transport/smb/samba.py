@@ -1,15 +1,15 @@
 r"""Serving a pipe of this system to the clients of a Samba server: ``\\host\pipe\name``.
 
-smbd connects each client that opens the pipe to a Unix socket in a directory of its own, and says
-who the client is (``npa.py``). So a listener here is one on that socket which answers smbd, and
-its connections are ones on Unix sockets, with two differences:
+For each client that opens the pipe, smbd connects to a Unix socket in a directory of its own and
+sends the identity of the client (``npa.py``). The listener here listens on that socket and replies
+to smbd. Its connections are Unix sockets with two differences:
 
 * ``peer`` is the client as Samba authenticated it, not smbd;
-* ``close`` returns at once, but the socket stays open until smbd has read everything and had the
-  time to pass it on: on a hang-up smbd throws away what its client has not read yet.
+* ``close`` returns at once, but the socket stays open until smbd has read everything and had time
+  to forward it: on a hang-up smbd discards the bytes that its client has not read yet.
 
-smbd waits for the answer, and the client's other files and pipes wait with it. That is why a
-thread of the listener gives it, and not the program's next call of ``accept``.
+While smbd waits for the reply, the client's other files and pipes wait too. A thread of the
+listener therefore replies, not the program's next call of ``accept``.
 """
 
 from __future__ import annotations
@@ -48,22 +48,22 @@ if TYPE_CHECKING:
 
 __all__ = ["DIRECTORY", "Access", "SambaConnection", "SambaListener", "linger"]
 
-DIRECTORY: Final = "/run/samba/ncalrpc/np"  # Debian's; elsewhere see smbd -b, NCALRPCDIR
-BACKLOG: Final = 128  # clients that wait for `accept`
-LINGER: Final = 10.0  # seconds that a client has to read what is left after `close`
-PASSING_ON: Final = 0.02  # seconds that smbd needs for what it has read from the socket
+DIRECTORY: Final = "/run/samba/ncalrpc/np"  # on Debian; elsewhere: smbd -b, NCALRPCDIR
+BACKLOG: Final = 128  # number of clients that may wait for `accept`
+LINGER: Final = 10.0  # seconds that a client has after `close` to read the rest
+PASSING_ON: Final = 0.02  # seconds that smbd needs to forward bytes that it has read
 
 Access = str | Callable[[PeerIdentity], object]
 log = logging.getLogger(__name__)
 
 
 class SambaConnection(PosixConnection):
-    """A client that came through Samba. Made by ``SambaListener.accept``."""
+    """A connection to a client of Samba, as ``SambaListener.accept`` returns it."""
 
     def __init__(self, sock: socket.socket, address: Address, peer: PeerIdentity) -> None:
         super().__init__(sock, address)
         self._peer = peer
-        self._written = 0.0  # when, of the last byte
+        self._written = 0.0  # time.monotonic() of the last write
 
     def write(self, data: ReadableBuffer, /) -> int:
         try:
@@ -79,14 +79,14 @@ class SambaConnection(PosixConnection):
         if self.closed:
             return
         left = None
-        with contextlib.suppress(OSError):  # no descriptor left: then a tail may be lost
+        with contextlib.suppress(OSError):  # no free descriptor: the last bytes may be lost
             left = self._socket.socket.dup()
         super().close()
         if left is not None:
             linger(left, self._written)
 
     def hand_over(self) -> socket.socket:
-        """Return the socket, to be used by something else; this object is closed."""
+        """Return the socket to the caller and close this object."""
         self._require_open()
         taken = self._socket.socket.dup()
         super().close()
@@ -94,18 +94,21 @@ class SambaConnection(PosixConnection):
 
 
 def linger(sock: socket.socket, written: float = math.inf) -> None:
-    """Close the socket once smbd has read and passed on what was written to it, last at
-    ``written``, in ``time.monotonic()``. Returns at once.
+    """Close the socket once smbd has read and forwarded the written bytes; return at once.
+
+    Args:
+        sock: The socket, which this function owns.
+        written: Time of the last write, a value of ``time.monotonic()``.
     """
     if not _unread(sock) and time.monotonic() >= written + PASSING_ON:
         sock.close()
         return
-    # Not a daemon: at the end of the program this is waited for, too.
+    # Not a daemon thread: the interpreter waits for it at exit.
     threading.Thread(target=_linger, args=(sock,), name="npipe-samba-linger").start()
 
 
 def _linger(sock: socket.socket) -> None:
-    """Close the socket when smbd has read all of it and passed it on, or has gone."""
+    """Close the socket when smbd has read and forwarded all bytes, or has hung up."""
     deadline = time.monotonic() + LINGER
     poll = select.poll()
     poll.register(sock, 0)  # a hang-up is always reported
@@ -119,7 +122,7 @@ def _linger(sock: socket.socket) -> None:
 
 
 def _unread(sock: socket.socket) -> int:
-    """Return how much of what was written the other end has not read; 0 if none."""
+    """Return the number of written bytes that the other end has not read (TIOCOUTQ, tty(4))."""
     try:
         return int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
     except OSError:
@@ -127,24 +130,25 @@ def _unread(sock: socket.socket) -> int:
 
 
 class SambaListener(base.Listener[SambaConnection]):
-    r"""Listens behind Samba: its clients open ``\\host\pipe\name`` of this computer.
+    r"""A listener whose clients open ``\\host\pipe\name`` of this computer through Samba.
 
     Args:
-        name: The pipe's name. Samba looks for it in lower case.
-        access: Who may connect, of those whom Samba authenticated: "owner" (the user of this
-            program, and root), "group" (its group's members), "everyone" (every account), or a
-            function that is given the PeerIdentity and says yes or no.
-        anonymous: Let clients in that did not log on, too, and those of a Samba that is unknown
-            here and so cannot say who they are. What ``access`` says is not asked for them.
-        directory: Where Samba looks for the sockets of pipes. Only root may write there, so the
-            program has to be started by root, or to ``adopt`` a socket from systemd.
-        backlog: How many clients may wait to be accepted.
+        name: The name of the pipe. Samba looks it up in lower case.
+        access: The accounts that may connect, of those that Samba authenticated: "owner" (the
+            user of this program, and root), "group" (the members of its group), "everyone" (every
+            account), or a function that takes the PeerIdentity and returns whether to admit it.
+        anonymous: Whether to admit also clients that did not log on, and clients of a Samba
+            version whose identity message is unknown. ``access`` does not apply to them.
+        directory: The directory in which Samba looks for the sockets of pipes. Only root may
+            write to it, so root has to start the program, or the program has to ``adopt`` a
+            socket from systemd.
+        backlog: Number of clients that may wait to be accepted.
 
     Raises:
-        ValueError: A name or an option that cannot be.
-        FileNotFoundError: There is no such directory: Samba was never started here, or keeps it
-            elsewhere.
-        PermissionError: This user may not write there.
+        ValueError: The name or an option is bad.
+        FileNotFoundError: The directory does not exist: Samba was never started, or uses another
+            directory.
+        PermissionError: This user may not write to the directory.
         OSError: The name is served already (errno EADDRINUSE).
     """
 
@@ -169,12 +173,12 @@ class SambaListener(base.Listener[SambaConnection]):
         anonymous: bool,
         backlog: int,
     ) -> None:
-        """Own ``bound``."""
+        """Set the attributes and start to accept; the listener owns ``bound`` from here on."""
         self._bound = bound
         self._admits = admits
         self._anonymous = anonymous
         self._backlog = max(1, backlog)
-        self._state = threading.Condition(threading.RLock())  # guards what follows
+        self._state = threading.Condition(threading.RLock())  # guards _ready and _closed
         self._ready: collections.deque[SambaConnection] = collections.deque()
         self._closed = False
         self._acceptor = Acceptor(
@@ -194,8 +198,21 @@ class SambaListener(base.Listener[SambaConnection]):
         anonymous: bool = False,
         backlog: int = BACKLOG,
     ) -> SambaListener:
-        """Own a listening socket that systemd bound in Samba's directory, with descriptor
-        ``handle``; the other options are those of the class.
+        """Make a listener from a socket that systemd bound in Samba's directory.
+
+        Args:
+            handle: The file descriptor of a listening Unix stream socket.
+            address: The address of the socket.
+            access: The accounts that may connect; see the class.
+            anonymous: Whether to admit also clients without an identity; see the class.
+            backlog: Number of clients that may wait to be accepted.
+
+        Returns:
+            The listener, which owns the descriptor and which the caller closes.
+
+        Raises:
+            ValueError: ``handle`` is not such a socket, or ``access`` is bad.
+            OSError: The system refuses.
         """
         admits = _admission(access)
         sock = adopted_socket(handle, listening=True)
@@ -206,9 +223,22 @@ class SambaListener(base.Listener[SambaConnection]):
 
     @property
     def address(self) -> Address:
+        """The address of the socket that smbd connects to."""
         return self._bound.address
 
     def accept(self, timeout: float | None = None) -> SambaConnection:
+        """Wait for the next admitted client and return the connection to it.
+
+        Args:
+            timeout: Seconds to wait, at most; None waits without a limit.
+
+        Returns:
+            The connection, which the caller closes.
+
+        Raises:
+            TimeoutError: No client connected in time.
+            ClosedError: The listener has been closed.
+        """
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._state:
             while not self._ready:
@@ -229,7 +259,7 @@ class SambaListener(base.Listener[SambaConnection]):
             if self._closed:
                 return
             self._closed = True
-            self._bound.release()  # first, while the inode cannot be another's
+            self._bound.release()  # first, while no other socket can reuse the inode
             waiting, self._ready = self._ready, collections.deque()
             self._acceptor.close()  # and the socket with it
             self._state.notify_all()
@@ -237,12 +267,12 @@ class SambaListener(base.Listener[SambaConnection]):
             connection.close()
 
     def _arrived(self, sock: socket.socket, message: bytes) -> None:
-        """Admit a client, or close the socket, which refuses it. In the acceptor's thread."""
+        """Admit a client, or refuse it by closing the socket. Runs in the acceptor's thread."""
         peer = self._admitted(message)
         if peer is None:
             sock.close()
             return
-        sock.send(npa.reply(npa.level_of(message)))  # 36 bytes: there is room for them
+        sock.send(npa.reply(npa.level_of(message)))  # 36 bytes always fit the empty socket buffer
         connection = SambaConnection(sock, self.address, peer)
         with self._state:
             if not self._closed:
@@ -252,7 +282,7 @@ class SambaListener(base.Listener[SambaConnection]):
         connection.close()
 
     def _admitted(self, message: bytes) -> PeerIdentity | None:
-        """Return who the client is; None if it may not connect."""
+        """Return the identity of the client; None if it may not connect."""
         try:
             greeting = npa.parse(message)
         except npa.UnknownLevel as error:
@@ -280,7 +310,7 @@ class SambaListener(base.Listener[SambaConnection]):
 
 
 def _checked_name(name: str) -> str:
-    """Return the name as Samba looks for it. Raises ValueError."""
+    """Return the name in the form that Samba looks up; raise ValueError if it is bad."""
     lower = name.lower()
     if not lower or "/" in lower or "\0" in lower or lower in (".", ".."):
         raise ValueError(rf"bad name {name!r}: give what follows \pipe\, without a slash")
@@ -288,7 +318,11 @@ def _checked_name(name: str) -> str:
 
 
 def _admission(access: Access) -> Callable[[PeerIdentity], object]:
-    """Return what decides whether an authenticated client may connect. Raises ValueError."""
+    """Return a function that decides whether an authenticated client may connect.
+
+    Raises:
+        ValueError: ``access`` is none of the words and not a function.
+    """
     if callable(access):
         return access
     if access == "owner":
