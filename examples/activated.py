@@ -1,6 +1,8 @@
-"""Socket activation: systemd makes the socket and starts this program at the first client.
+"""Serve a socket that systemd has made (socket activation, sd_listen_fds(3)).
 
-The socket is the descriptor 3, and systemd removes its file. See docs/how-to.md for the units.
+systemd makes the socket, starts this program when the first client connects, and passes the
+socket as file descriptor 3. systemd also removes the socket file. The unit files are in
+docs/how-to.md.
 """
 
 import os

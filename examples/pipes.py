@@ -1,4 +1,4 @@
-"""Bytes through a pipe, with threads: a server that echoes lines, and a client."""
+"""Send lines through a pipe, with threads: the server returns each line in upper case."""
 
 import io
 import os
@@ -6,7 +6,7 @@ import threading
 
 import npipe
 
-ADDRESS = f"npipe-example-{os.getpid()}"  # \\.\pipe\... on Windows, a socket file elsewhere
+ADDRESS = f"npipe-example-{os.getpid()}"  # \\.\pipe\... on Windows, a socket file on POSIX
 
 
 def echo(listener: npipe.Listener) -> None:

@@ -1,4 +1,4 @@
-"""Bytes through a pipe, with asyncio: the same streams as ``asyncio.open_connection``."""
+"""Send lines through a pipe, with asyncio and the streams of ``asyncio.open_connection``."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""A JSON-RPC service with a subscription, and a client, with asyncio."""
+"""Serve and call a JSON-RPC API that has a subscription, with asyncio."""
 
 import asyncio
 import os
@@ -10,7 +10,7 @@ ADDRESS = f"npipe-example-{os.getpid()}"
 
 
 class Clock:
-    """Served as clock_echo, and as clock_subscribe("ticks", count)."""
+    """An API with the method clock_echo and the subscription clock_subscribe("ticks", count)."""
 
     async def echo(self, text: str) -> str:
         return text

@@ -1,4 +1,4 @@
-"""A JSON-RPC service of your own, and a client, with threads."""
+"""Serve and call a JSON-RPC API, with threads."""
 
 import os
 
@@ -8,7 +8,7 @@ ADDRESS = f"npipe-example-{os.getpid()}"
 
 
 class Math:
-    """Served as math_add and math_divide: the types of the parameters are checked."""
+    """An API with the methods math_add and math_divide, which check the types of parameters."""
 
     def add(self, a: int, b: int) -> int:
         return a + b
