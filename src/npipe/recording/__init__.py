@@ -1,11 +1,11 @@
-"""Recording what a connection carries, and playing it again.
+"""Record the messages of connections and replay them.
 
-``tape.py``      the file: one line of JSON for each message
-``recorder.py``  from chunks of bytes to the lines of a tape, in a thread of its own
-``relay.py``     a second address for a server, whose traffic a recorder may see
-``tap.py``       a relay at the address of a live server (Unix sockets only)
-``replay.py``    a tape played against a server: the recorded client
-``playback.py``  a tape played to clients: the recorded server
+``tape.py``      the file format: one line of JSON per message
+``recorder.py``  converts chunks of bytes to events of a tape, in its own thread
+``relay.py``     a second address for a server; passes its traffic to a recorder
+``tap.py``       a relay at the address of a running server (Unix sockets only)
+``replay.py``    sends the client's messages of a tape to a server
+``playback.py``  answers clients with the server's messages of a tape
 """
 
 from __future__ import annotations

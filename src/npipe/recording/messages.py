@@ -1,4 +1,4 @@
-"""What replay and playback need to know of a JSON-RPC message, decoded."""
+"""Classification of decoded JSON-RPC messages, for replay and playback."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ Item = dict[str, Any]
 
 
 def items(message: Any) -> list[Item]:
-    """Return the objects of a message: of a batch all, of any other message the one."""
+    """Return the objects in a message: all of a batch, or the single one."""
     found = message if isinstance(message, list) else [message]
     return [item for item in found if isinstance(item, dict)]
 
 
 def is_call(item: Item) -> bool:
-    """Return True for what must be answered."""
+    """Tell whether an object is a call, which must be answered."""
     return "method" in item and "id" in item
 
 
 def is_reply(item: Item) -> bool:
-    """Return True for what answers a call."""
+    """Tell whether an object is the reply to a call."""
     return "method" not in item and ("result" in item or "error" in item)
 
 
@@ -33,17 +33,17 @@ def calls(message: Any) -> Iterator[Item]:
 
 
 def key(value: Any) -> str:
-    """Return one text for equal JSON values, whatever the order of their members."""
+    """Return the same text for equal JSON values, regardless of the order of members."""
     return json.dumps(value, sort_keys=True)
 
 
 def question(item: Item) -> str:
-    """Return one text for calls that ask the same: the method and the parameters."""
+    """Return the same text for calls with the same method and parameters."""
     return key([item.get("method"), item.get("params") or []])
 
 
 def with_values(value: Any, replaced: dict[str, Any]) -> Any:
-    """Return ``value`` with each string that is in ``replaced`` exchanged, at any depth."""
+    """Return a copy of ``value`` with each string in ``replaced`` exchanged, at any depth."""
     if isinstance(value, str):
         return replaced.get(value, value)
     if isinstance(value, list):

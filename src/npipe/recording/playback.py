@@ -1,9 +1,9 @@
-"""A tape played to clients: the recorded server answers again.
+"""Playback: answer clients with the server's messages of a tape.
 
-A call is answered as the tape has it: by its method and parameters, in the order of the tape, over
-all clients; the last answer is repeated. What the server pushed after an answer follows it again,
-and the progress of a call goes before its answer. A call that the tape does not have is answered
-with an error.
+A call is matched by its method and parameters. Its recorded replies are sent in the order of the
+tape, counted over all clients; the last one is repeated. Notifications that followed a recorded
+reply are sent after it, and the progress notifications of a call before it. A call that is not on
+the tape is answered with the error -32001.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CHUNK = 65536  # bytes in one read
 
 @dataclass(slots=True)
 class Answer:
-    """A reply without its id, and what the server sent of its own accord around it."""
+    """A recorded reply without its id, with the notifications before and after it."""
 
     members: Item
     progress: list[Any]
@@ -37,29 +37,47 @@ class Answer:
 
 
 class Playback:
-    """Serves a tape. An endpoint in this process: ``rpc.Proxy(Playback(path))`` listens for it."""
+    """Server of a tape. ``rpc.Proxy(Playback(path))`` makes it listen on an address."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Read the tape. Raises as ``load`` does."""
-        self._greeting: list[Item] = []  # what was pushed before any answer
+        """Read a tape.
+
+        Args:
+            path: The file.
+
+        Raises:
+            ValueError, OSError: As ``load``.
+        """
+        self._greeting: list[Item] = []  # notifications before the first reply
         self._answers: defaultdict[str, list[Answer]] = defaultdict(list)
         self._next: defaultdict[str, int] = defaultdict(int)
-        self._lock = threading.Lock()  # for _next: clients share the order of the tape
+        self._lock = threading.Lock()  # guards _next: all clients share the position
         self._read(path)
 
     @property
     def methods(self) -> list[str]:
-        """The names that the tape can answer."""
+        """The names of the recorded methods, sorted."""
         return sorted({json.loads(each)[0] for each in self._answers})
 
     def serve_connection(self, connection: Connection) -> None:
-        """Serve one client; return at once."""
+        """Serve one client; return at once.
+
+        Args:
+            connection: The connection, which the playback then owns.
+        """
         threading.Thread(
             target=self._serve, args=(connection,), name="npipe-playback", daemon=True
         ).start()
 
     def answer(self, call: Item) -> list[Item]:
-        """Return the reply to a call, and what goes before and after it, in order."""
+        """Find the recorded reply to a call.
+
+        Args:
+            call: The decoded request object, with an id.
+
+        Returns:
+            The messages to send, in order: progress, the reply, further notifications.
+        """
         asked = question(call)
         token = call["id"]
         answers = self._answers.get(asked)
@@ -78,9 +96,9 @@ class Playback:
         return [*progress, {"jsonrpc": "2.0", "id": token, **answer.members}, *answer.pushes]
 
     def _read(self, path: str | os.PathLike[str]) -> None:
-        asked: dict[tuple[int, str], str] = {}  # connection and id: the question
+        asked: dict[tuple[int, str], str] = {}  # the question, by connection and id
         progress: defaultdict[tuple[int, str], list[Any]] = defaultdict(list)
-        last: dict[int, Answer] = {}  # by connection: what pushes follow
+        last: dict[int, Answer] = {}  # the latest reply, by connection
         for event in load(path).events:
             for item in items(json.loads(bytes(event.message))) if event.message else ():
                 at = (event.c, key(item.get("id")))
@@ -108,7 +126,7 @@ class Playback:
                 while data := connection.read(CHUNK):
                     for message in reader.feed(data):
                         self._take(connection, reader, message)
-            except (OSError, ProtocolError):  # the client has gone, or is no client
+            except (OSError, ProtocolError):  # the client disconnected or broke the protocol
                 pass
 
     def _take(self, connection: Connection, reader: framing.Framing, data: bytes) -> None:

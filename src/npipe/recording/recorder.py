@@ -1,10 +1,10 @@
-"""From chunks of bytes to the events of a tape, without delaying the bytes.
+"""Recorder: convert chunks of bytes to the events of a tape, without delaying the bytes.
 
-A thread that carries bytes only appends them to a queue, before it passes them on: so the order of
-the queue is the order of events. One thread of the recorder takes them from there, finds the
-messages and hands the events to the sinks. Where it falls behind by more than ``limit`` bytes it
-gives up the direction concerned, rather than hold up the connection or the memory. A sink that
-fails is dropped, and the connections go on.
+A thread that forwards bytes first appends them to a queue, so the order of the queue is the order
+of the events. One thread of the recorder takes them from the queue, finds the messages and passes
+the events to the sinks. When more than ``limit`` bytes are queued, recording stops for the
+direction concerned; neither the connection nor the memory is affected. A sink that fails is
+removed, and the connections continue.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from npipe.security import PeerIdentity
 
 __all__ = ["Recorder", "Recording", "Sink"]
 
-LIMIT = 64 << 20  # bytes that wait to be recorded
+LIMIT = 64 << 20  # largest number of queued bytes
 Chunk = tuple[float, "Recording", Side | None, bytes | str]
 
 
 class Sink(Protocol):
-    """Where events go to: a tape file, a screen. Called in the recorder's thread only."""
+    """Destination of events, such as a tape file. Called only in the recorder's thread."""
 
     def __call__(self, events: Iterable[Event], /) -> object: ...
 
 
 class Recorder:
-    """Records any number of connections. ``close`` waits until all is with the sinks."""
+    """Recorder of any number of connections. ``close`` waits until the sinks have all events."""
 
     def __init__(
         self,
@@ -45,10 +45,10 @@ class Recorder:
         """Start the recorder.
 
         Args:
-            sinks: Get each event. One that raises OSError gets no more.
-            limit: How many bytes may wait before a direction is given up.
-            on_error: Called with the error of a sink.
-            clock: Seconds, for ``t``.
+            sinks: Called with the events. A sink that raises OSError is removed.
+            limit: The largest number of queued bytes before recording of a direction stops.
+            on_error: Called with the OSError of a sink.
+            clock: Returns seconds, for the member ``t`` of the events.
         """
         self._sinks = list(sinks)
         self._limit = limit
@@ -59,12 +59,19 @@ class Recorder:
         self._queue: deque[Chunk] = deque()
         self._queued = 0  # bytes
         self._closed = False
-        self._changed = threading.Condition()  # guards all of the above that changes
+        self._changed = threading.Condition()  # guards the attributes above
         self._thread = threading.Thread(target=self._run, name="npipe-record", daemon=True)
         self._thread.start()
 
     def open(self, peer: PeerIdentity | None) -> Recording:
-        """Record a connection that was made by ``peer``."""
+        """Begin the recording of a connection.
+
+        Args:
+            peer: The identity of the client process; None: unknown.
+
+        Returns:
+            The recording, to which the connection's bytes are passed.
+        """
         with self._changed:
             self._connections += 1
             recording = Recording(self, self._connections, peer)
@@ -72,7 +79,13 @@ class Recorder:
         return recording
 
     def put(self, recording: Recording, side: Side | None, data: bytes | str) -> None:
-        """Queue what happened on a connection; never waits for the sinks."""
+        """Queue bytes or a failure of a connection. Never waits for the sinks.
+
+        Args:
+            recording: The recording of the connection.
+            side: The sender of the bytes; None: the connection itself.
+            data: The bytes, empty at their end; or the reason of a failure.
+        """
         with self._changed:
             full = self._queued + len(data) > self._limit and bool(data)
             if self._closed or (side in recording.given_up and data):
@@ -86,7 +99,7 @@ class Recorder:
                 self._changed.notify()
 
     def close(self) -> None:
-        """Record what is queued, and end. Idempotent."""
+        """Pass the queued events to the sinks and stop. Idempotent."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -111,7 +124,7 @@ class Recorder:
 
 
 class Recording:
-    """One connection that is recorded. ``given_up`` is the recorder's to change."""
+    """Recording of one connection. ``given_up`` is guarded by the recorder's lock."""
 
     def __init__(self, recorder: Recorder, number: int, peer: PeerIdentity | None) -> None:
         self._recorder = recorder
@@ -122,7 +135,7 @@ class Recording:
         self.given_up: set[Side] = set()
 
     def data(self, side: Side, data: bytes) -> None:
-        """Record bytes that ``side`` sent; none: it sends no more. Before they are passed on."""
+        """Record bytes sent by ``side``, before they are forwarded; empty bytes at its end."""
         self._recorder.put(self, side, data)
 
     def refused(self, reason: str) -> None:
@@ -132,7 +145,7 @@ class Recording:
     def events(
         self, at: float, _self: Recording, side: Side | None, data: bytes | str
     ) -> list[Event]:
-        """Return the events that one chunk makes. In the recorder's thread."""
+        """Return the events of one chunk. Called in the recorder's thread."""
         at = round(at, 6)
         if side is None:
             return [self._open_or_refused(at, data)]

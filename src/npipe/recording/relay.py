@@ -1,4 +1,4 @@
-"""A second address for a server, byte for byte. A recorder may see what passes."""
+"""Relay: a second address for a server, byte for byte, with an optional recorder."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from npipe.transport.base import Connection, Listener
 __all__ = ["Relay"]
 
 CHUNK: Final = 65536  # bytes in one read: the buffer of a pipe on both systems
-WATCH: Final = 1.0  # seconds between two looks whether an end that has stopped writing has gone
+WATCH: Final = 1.0  # seconds between two checks whether a half-closed peer has disconnected
 
 
 class Relay:
     """Connects each client of a listener to ``target``, until ``close``.
 
-    Two threads carry the bytes of each connection, one for each direction.
+    Two threads per connection copy the bytes, one for each direction.
     """
 
     def __init__(
@@ -37,14 +37,14 @@ class Relay:
         timeout: float | None = 5.0,
         on_refused: Callable[[OSError], object] = lambda error: None,
     ) -> None:
-        """Prepare a relay.
+        """Make a relay; it accepts no clients yet.
 
         Args:
             target: The address of the server.
-            dial: Connects to the server, in place of what ``target`` and ``timeout`` say.
-            recorder: Sees everything that passes.
-            timeout: Seconds to wait for the server to accept.
-            on_refused: Called with the error where the server cannot be reached.
+            dial: Connects to the server; replaces ``target`` and ``timeout``.
+            recorder: Receives all bytes of the connections.
+            timeout: Seconds for connecting to the server; None is no limit.
+            on_refused: Called with the error when the server cannot be reached.
         """
         self._dial = dial or partial(transport.connect, target, timeout=timeout)
         self._recorder = recorder
@@ -55,21 +55,32 @@ class Relay:
 
     @property
     def connections(self) -> int:
-        """How many clients are connected."""
+        """The number of connected clients."""
         with self._changed:
             return len(self._open)
 
     @property
     def last_accept(self) -> float:
-        """When the last client was accepted, as time.monotonic()."""
+        """The time at which the last client was accepted, in seconds of ``time.monotonic()``."""
         return self._accepted
 
     def serve(self, listener: Listener[Connection]) -> None:
-        """Accept the clients of ``listener`` until it is closed; return at once."""
+        """Accept the clients of a listener until it is closed; return at once.
+
+        Args:
+            listener: The listener.
+        """
         _start(self._accept, listener)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until no client is connected; return False after ``timeout`` seconds."""
+        """Wait until no client is connected.
+
+        Args:
+            timeout: Seconds to wait; None is no limit.
+
+        Returns:
+            False if clients are still connected after ``timeout``.
+        """
         end = None if timeout is None else time.monotonic() + timeout
         with self._changed:
             while self._open:
@@ -95,7 +106,7 @@ class Relay:
                 self._accepted = time.monotonic()
                 try:
                     _start(self._serve, client)
-                except RuntimeError as error:  # no thread to be had: this client's loss
+                except RuntimeError as error:  # no thread can be started: drop this client
                     self._refuse(client, None, OSError(str(error)))
 
     def _serve(self, client: Connection) -> None:
@@ -111,7 +122,7 @@ class Relay:
     def _refuse(self, client: Connection, recording: Recording | None, error: OSError) -> None:
         if recording is not None:
             recording.refused(str(error))
-        self._on_refused(error)  # first: a client that reads its end may end this program
+        self._on_refused(error)  # before close: a client that sees EOF may end this program
         client.close()
         self._forget(client)
 
@@ -122,7 +133,7 @@ class Relay:
 
 
 def _exchange(client: Connection, server: Connection, recording: Recording | None) -> None:
-    """Carry bytes both ways until both ends have ended; close both connections."""
+    """Copy bytes in both directions until both streams have ended; close both connections."""
     ended = {"client": threading.Event(), "server": threading.Event()}
 
     def carry(source: Connection, sink: Connection, side: Side, other: Side) -> None:
@@ -136,7 +147,7 @@ def _exchange(client: Connection, server: Connection, recording: Recording | Non
             ended[side].set()
             _finish(sink)
             _watch(source, ended[other])
-        except OSError:  # one of the two is gone, and so is the exchange
+        except OSError:  # one peer has disconnected: close both connections
             if recording is not None and not ended[side].is_set():
                 recording.data(side, b"")
             client.close()
@@ -155,8 +166,9 @@ def _watch(source: Connection, ended: threading.Event) -> None:
     """Wait until the other direction has ended.
 
     Raises:
-        ConnectionResetError: ``source`` takes nothing any more. Without this the connection to a
-            server that says nothing, or a program started for a client, would outlive the client.
+        ConnectionResetError: The peer of ``source`` has disconnected. Without this check, the
+            connection to a silent server, or a program started for a client, would outlive the
+            client.
     """
     while not ended.is_set():
         if source.has_gone():
@@ -165,10 +177,10 @@ def _watch(source: Connection, ended: threading.Event) -> None:
 
 
 def _finish(connection: Connection) -> None:
-    """Pass the end of a stream on, as well as this kind of connection can.
+    """Forward the end of a stream, as far as this kind of connection can.
 
-    A Windows pipe of the byte type has no half-close: there the whole connection is closed, once
-    the other end has read what was written.
+    A Windows pipe of the byte type has no half-close: the whole connection is closed instead, after
+    the peer has read the written bytes.
     """
     try:
         connection.close_write()

@@ -1,9 +1,9 @@
-"""A tape played against a server: the recorded client speaks again, and the answers are compared.
+"""Replay: send the client's messages of a tape to a server and compare the replies.
 
-No timing is kept. A message is sent once every answer that stood before it on the tape has come,
-so a run differs from the next only where the server does. Ids are those of the tape. The id of a
-subscription is the server's to choose: the one that it gives now takes the place of the recorded
-one in what follows. Pushes are counted, not compared.
+The recorded timing is not reproduced. A message is sent once all replies that precede it on the
+tape have arrived, so two runs differ only if the server does. Ids are those of the tape. The
+server assigns new subscription ids: the new id replaces the recorded one in later messages.
+Subscription notifications are counted, not compared.
 """
 
 from __future__ import annotations
@@ -28,15 +28,19 @@ from npipe.transport.base import Connection
 __all__ = ["Difference", "Report", "differences", "replay"]
 
 CHUNK = 65536  # bytes in one read
-PATIENCE = 1.0  # seconds for the last pushes
+PATIENCE = 1.0  # seconds to wait for the last notifications
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One place where an answer is not what the tape has.
+    """A difference between a recorded reply and the reply of the server.
 
-    ``path`` leads there, as in jq: ``$.result.timestamp``. ``expected`` and ``got`` are short
-    texts of the two values.
+    Args:
+        method: The method of the call.
+        path: The path of the value in the reply, in the notation of jq:
+            ``$.result.timestamp``.
+        expected: The recorded value, as text of at most 80 characters.
+        got: The value that the server sent, likewise.
     """
 
     method: str
@@ -47,7 +51,15 @@ class Difference:
 
 @dataclass(slots=True)
 class Report:
-    """What came of a replay."""
+    """The result of a replay.
+
+    Args:
+        sent: The number of messages sent.
+        compared: The number of replies compared.
+        pushes_expected: The number of recorded notifications.
+        pushes: The number of received notifications.
+        differences: The differences, in the order of the tape.
+    """
 
     sent: int = 0
     compared: int = 0
@@ -64,17 +76,20 @@ def replay(
     timeout: float = 10.0,
     connect_timeout: float | None = 5.0,
 ) -> Report:
-    """Play the clients of a tape against the server at ``address``.
+    """Replay the clients of a tape against the server at ``address``.
 
     Args:
         tape: The file.
-        address: Where the server listens.
-        ignore: Differences are dropped where their path ends in one of these.
-        timeout: Seconds to wait for an answer; one that does not come is a difference.
-        connect_timeout: Seconds to wait for the server to accept.
+        address: The address of the server.
+        ignore: Endings of paths; differences whose path ends in one of them are dropped.
+        timeout: Seconds to wait for a reply; a missing reply is a difference.
+        connect_timeout: Seconds for connecting to the server; None is no limit.
+
+    Returns:
+        The counts and the differences.
 
     Raises:
-        ValueError: The file is no tape, or is damaged.
+        ValueError: The file is not a tape, or is damaged.
         OSError: The server cannot be reached.
     """
     report = Report()
@@ -108,7 +123,7 @@ def _message(event: Event) -> Any:
 
 
 class _Player:
-    """One connection of the tape. A thread reads what comes; all else is in the caller's."""
+    """One connection of the tape. Its thread reads; other methods run in the caller's thread."""
 
     def __init__(
         self, connection: Connection, report: Report, ignore: tuple[str, ...], timeout: float
@@ -117,10 +132,10 @@ class _Player:
         self._report = report
         self._ignore = ignore
         self._timeout = timeout
-        self._methods: dict[str, str] = {}  # by the id of the call
+        self._methods: dict[str, str] = {}  # by id of the call
         self._expected: list[Item] = []
-        self._renamed: dict[str, Any] = {}  # recorded subscription id: the id now
-        self._callbacks: dict[str, str] = {}  # recorded id of a server's call: its method
+        self._renamed: dict[str, Any] = {}  # new subscription id, by recorded id
+        self._callbacks: dict[str, str] = {}  # method of a server's call, by recorded id
         self._pushes_expected = 0
         self.pushes = 0
         self._replies: defaultdict[str, deque[Item]] = defaultdict(deque)
@@ -227,7 +242,7 @@ class _Player:
 
 
 def differences(expected: Any, got: Any, path: str = "$") -> Iterator[tuple[str, str, str]]:
-    """Yield where two JSON values differ: the path, and what is there in each."""
+    """Yield the differences of two JSON values: the path, and the text of both values."""
     if isinstance(expected, dict) and isinstance(got, dict):
         for name in sorted(expected.keys() | got.keys()):
             at = f"{path}.{name}"

@@ -1,15 +1,14 @@
-"""Standing between the clients of a live Unix socket and its server, and leaving again.
+"""Tap: insert a relay between the clients of a running Unix socket server and the server.
 
-A name always leads to a listening socket, so no client notices:
+The path always refers to a listening socket, so no connection attempt fails:
 
-* To enter: the server's socket gets a second name, ``PATH.behind``, by a hard link. A listener is
-  made at ``PATH.front`` and renamed over PATH, which is one step of the file system.
-* To leave: the same with the server's socket. Clients that had reached the tap's listener by then
-  are still accepted, and their connections go on through the tap until they end.
+* ``enter`` makes a hard link to the server's socket, ``PATH.behind``. It makes a listener at
+  ``PATH.front`` and renames that over PATH, which is atomic.
+* ``leave`` does the same with the server's socket. Clients that had connected to the tap's
+  listener by then are still accepted, and their connections continue through the relay.
 
-Connections from before the tap are not seen, and not touched. The server sees the tap's process as
-the peer of what goes through it. After a crash ``PATH.behind`` is left over: the next tap puts it
-back.
+Connections made before ``enter`` are not recorded or changed. The server sees the tap's process as
+the peer of relayed connections. A crash leaves ``PATH.behind``: the next tap restores it.
 """
 
 from __future__ import annotations
@@ -31,20 +30,23 @@ from npipe.transport.posix.served import is_served
 
 __all__ = ["Tap"]
 
-# Seconds without a new client before the tap's listener is closed. A client may have looked up the
-# name just before it changed hands, and connect only now: that is microseconds, unless the system
-# lets another process run in between. Nothing tells when the last of these has connected.
+# Seconds without a new client before the tap's listener is closed. A client may have resolved the
+# path just before the rename and connect after it: microseconds later, unless another process is
+# scheduled in between. No event reports the last such client.
 QUIET = 0.2
 
 
 class Tap:
-    """Puts a relay in front of the server at ``path``. ``enter`` and ``leave`` it once each."""
+    """Inserts a relay in front of the server at ``path``. Call ``enter`` and ``leave`` once."""
 
     def __init__(self, path: str) -> None:
         """Check the address.
 
+        Args:
+            path: The path of the server's Unix socket.
+
         Raises:
-            ValueError: It is not the path of a Unix socket's file.
+            ValueError: The address is not the path of a Unix socket.
         """
         address = parse(path)
         if address.kind != "unix":
@@ -57,11 +59,14 @@ class Tap:
         self._relay: Relay | None = None
 
     def enter(self, relay: Relay) -> None:
-        """Take the server's name. ``relay`` must lead to ``behind``.
+        """Replace the server's socket at the path.
+
+        Args:
+            relay: The relay; its target must be ``behind``.
 
         Raises:
             OSError: There is no server, it is being tapped already, or the socket belongs to
-                another user. Then nothing has changed.
+                another user. Nothing was changed.
         """
         self._recover()
         found = os.lstat(self.path)
@@ -90,13 +95,13 @@ class Tap:
         relay.serve(self._listener)
 
     def leave(self) -> bool:
-        """Give the name back to the server; return when no new client will come.
+        """Restore the server's socket; return when the tap's listener can receive no new client.
 
-        Connections that pass through the relay go on; ``Relay.wait`` waits for their end.
+        Connections through the relay continue; ``Relay.wait`` waits for their end.
 
         Returns:
-            False where the name had changed hands meanwhile, as when the server was started
-            again: then it is left alone.
+            False if another socket was bound to the path meanwhile, for example because the server
+            was restarted. That socket is left unchanged.
         """
         assert self._listener is not None and self._relay is not None
         ours = self._is_ours()
@@ -116,12 +121,12 @@ class Tap:
     def _is_ours(self) -> bool:
         try:
             found = os.lstat(self.path)
-        except FileNotFoundError:  # a server that ends may remove whatever has its name
+        except FileNotFoundError:  # a server that ends may unlink any socket at its path
             return False
         return (found.st_dev, found.st_ino) == self._made
 
     def _recover(self) -> None:
-        """Undo what a tap left that was killed. Raises OSError where one is at work."""
+        """Remove the files of a tap that was killed. Raises OSError if a tap is running."""
         try:
             behind = os.lstat(self.behind)
         except FileNotFoundError:

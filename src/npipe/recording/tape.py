@@ -1,4 +1,4 @@
-"""The file of a recording: JSON Lines, to be read with jq or an editor.
+"""The file format of a recording: JSON Lines, readable with jq or an editor.
 
 The first line describes the tape, each further line is one event::
 
@@ -9,18 +9,18 @@ The first line describes the tape, each further line is one event::
     {"t":0.001240,"c":1,"from":"client","end":true}
 
 ======== ==========================================================================================
-t        seconds since the recording began
+t        seconds since the start of the recording
 c        the number of the connection
-from     which end sent it: "client" or "server"
-message  the JSON text as it came; only a line break between its tokens has become a space
-text     in its place, a message that is not JSON; ``base64`` where it is not UTF-8 either
+from     the sender: "client" or "server"
+message  the JSON text as received, with line breaks between tokens replaced by spaces
+text     in place of ``message``, text that is not JSON; ``base64`` if it is not UTF-8 either
 open     the connection was made, by the process with this pid and uid (null: unknown)
-refused  the server could not be reached, and why
-end      nothing more came from this end
-lost     the rest of what this end sent was not recorded, and why
+refused  the server could not be reached; the value is the reason
+end      the sender has closed its direction
+lost     the rest of this direction was not recorded; the value is the reason
 ======== ==========================================================================================
 
-The order of the lines is the order of events: an answer never stands before its question.
+The order of the lines is the order of events: a reply always follows its request.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Header(msgspec.Struct, omit_defaults=True):
 
 
 class Event(msgspec.Struct, omit_defaults=True, rename={"side": "from"}):
-    """One line of a tape; see the table above."""
+    """One line of a tape; the module's table describes the members."""
 
     t: float
     c: int
@@ -64,7 +64,7 @@ class Event(msgspec.Struct, omit_defaults=True, rename={"side": "from"}):
 
 
 class Tape(msgspec.Struct):
-    """A tape that was read: what describes it, and its events in order."""
+    """A tape in memory: its header, and its events in order."""
 
     header: Header
     events: list[Event]
@@ -76,10 +76,17 @@ _check_json = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 def load(path: str | os.PathLike[str]) -> Tape:
-    """Read the tape at ``path``.
+    """Read a tape.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The header and the events.
 
     Raises:
-        ValueError: It is no tape, of a newer version, or damaged; the message names the line.
+        ValueError: The file is not a tape, is of a newer version, or is damaged; the message
+            names the line.
         OSError: The file cannot be read.
     """
     name = os.fspath(path)
@@ -111,9 +118,10 @@ def _read_header(name: str, line: bytes) -> Header:
 
 
 def message_event(at: float, connection: int, side: Side, message: bytes) -> Event:
-    """Return the event for a message, as JSON, text or base64, whichever it is."""
+    """Make the event of a message, with its content as JSON, text or base64."""
     try:
-        message.decode()  # msgspec does not look into a string that it does not decode
+        message.decode()  # msgspec does not check the UTF-8 of a string that it does not decode
+
         _check_json(message)
         one_line = message.replace(b"\r", b" ").replace(b"\n", b" ")
         return Event(at, connection, side, message=msgspec.Raw(one_line))
@@ -124,14 +132,18 @@ def message_event(at: float, connection: int, side: Side, message: bytes) -> Eve
 
 
 class TapeFile:
-    """Writes a new tape. A recording holds secrets, so only the owner may read the file."""
+    """Writer of a new tape. A recording may contain secrets: only the owner may read the file."""
 
     def __init__(self, path: str | os.PathLike[str], *, target: str) -> None:
-        """Make the file.
+        """Create the file.
+
+        Args:
+            path: The file, which must not exist.
+            target: The address of the recorded server, for the header.
 
         Raises:
-            FileExistsError: There is one of this name: no recording is ever overwritten.
-            OSError: The file cannot be made.
+            FileExistsError: The file exists; recordings are never overwritten.
+            OSError: The file cannot be created.
         """
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
         descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0), 0o600)
@@ -142,7 +154,7 @@ class TapeFile:
         self._file.flush()
 
     def __call__(self, events: Iterable[Event]) -> None:
-        """Append events, and hand them to the system."""
+        """Append events and flush them to the operating system."""
         for event in events:
             self._write(event)
         self._file.flush()

@@ -1,4 +1,4 @@
-"""MESSAGES: JSON-RPC 2.0 over connections. This is the face for threads::
+"""JSON-RPC 2.0 over connections, for threads; ``npipe.rpc.aio`` is the same for asyncio::
 
     api = rpc.API()
     api.register("calc", Calculator())         with rpc.connect("calculator") as client:
@@ -6,8 +6,9 @@
         server.serve("calculator")                 client.batch([("calc_add", [1, 2])])
         server.serve_forever()                     for item in client.subscribe("calc", "ticks"):
 
-The way of a message: ``framing`` -> ``session`` -> ``dispatcher`` -> your function, registered in
-``api``, and back. These and their helpers do no I/O; ``link`` (threads) and ``aio`` (asyncio) do.
+A received message passes through ``wire``, ``session`` and ``service`` to the function registered
+in the ``API``; its reply passes back. These folders do no I/O; the drivers in ``threads`` and
+``aio`` do.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The counters of a server as the text that Prometheus scrapes.
+"""Counters of a server in the text format of Prometheus.
 
-Exposition format 0.0.4. The names are those of OpenTelemetry's conventions for RPC, written as its
-exporters write them for Prometheus, so that one dashboard reads both. Needs no dependency.
+Exposition format 0.0.4. The metric names follow OpenTelemetry's semantic conventions for RPC, in
+the spelling of its Prometheus exporters, so that one dashboard reads both. No dependency.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ __all__ = ["BOUNDS", "CONTENT_TYPE", "render"]
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
-Sample = tuple[str, object]  # what follows the name of the family, and the value
+Sample = tuple[str, object]  # the suffix and labels after the name of the family, and the value
 _LIMITS: Final = (*map(repr, BOUNDS), "+Inf")
 
-# A gauge must not be called npipe_connections: beside npipe_connections_total a parser takes the
-# two for one family.
+# The gauge must not be named npipe_connections: parsers would read it and
+# npipe_connections_total as one family.
 _FAMILIES: Final = (
     ("npipe_open_connections", "gauge", "Connections open now.", ("connections", "open")),
     ("npipe_connections_total", "counter", "Connections accepted.", ("connections", "total")),
@@ -32,10 +32,13 @@ _FAMILIES: Final = (
 
 
 def render(stats: Mapping[str, Any]) -> bytes:
-    """Return the text of a scrape.
+    """Render the counters as the body of a scrape response.
 
     Args:
-        stats: What ``Server.stats()`` returned.
+        stats: The result of ``Server.stats()``.
+
+    Returns:
+        The text in exposition format 0.0.4, encoded in UTF-8.
     """
     lines: list[str] = []
     for name, kind, text, path in _FAMILIES:

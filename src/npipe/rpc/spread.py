@@ -1,7 +1,7 @@
-"""Many servers behind one endpoint, for programs with threads.
+"""Load balancing over several servers, for programs with threads.
 
-The work is done by ``rpc.aio.Spread``, on an event loop in a thread of its own: what it does is to
-wait for many connections at once.
+``rpc.aio.Spread`` does the work, on an event loop in its own thread, because it waits for many
+connections at the same time.
 """
 
 from __future__ import annotations
@@ -24,13 +24,21 @@ T = TypeVar("T")
 
 
 class Spread:
-    """Stands in front of several servers: one address, and each client, or with ``stateless`` each
-    call, goes to the least busy of them. See ``rpc.aio.Spread``."""
+    """Distributes clients, or single calls with ``stateless``, to the least loaded server.
+
+    See ``rpc.aio.Spread``.
+    """
 
     def __init__(self, upstreams: Sequence[Any], **options: Any) -> None:
-        """Prepare a server; it serves nothing yet. Arguments are those of ``rpc.aio.Spread``.
+        """Make a server; it does not listen yet.
 
-        Raises OSError where a group of servers cannot be found.
+        Args:
+            upstreams: The servers, as ``rpc.aio.Spread`` takes them.
+            options: The other arguments of ``rpc.aio.Spread``.
+
+        Raises:
+            ValueError, TypeError: As ``rpc.aio.Spread``.
+            OSError: The servers of a group cannot be found.
         """
         made: Future[asyncio.AbstractEventLoop] = Future()
         self._thread = threading.Thread(
@@ -52,26 +60,45 @@ class Spread:
 
     @property
     def addresses(self) -> list[Address]:
-        """Where it listens."""
+        """The addresses that the server listens on."""
         return self._server.addresses
 
     def serve(self, address: str | Address, **options: Any) -> Address:
-        """Listen on an address and return at once; ``options`` are those of ``npipe.listen``."""
+        """Listen on an address; return at once.
+
+        Args:
+            address: The address, or an ``Address``.
+            options: The options of ``npipe.listen``.
+
+        Returns:
+            The address in its full form.
+
+        Raises:
+            ClosedError: The server was stopped.
+            OSError, TypeError, ValueError: As ``npipe.listen``.
+        """
         return self._wait(self._server.serve(address, **options))
 
     def serve_connection(self, connection: Connection) -> None:
-        """Serve one connection that you have made yourself; return at once."""
+        """Serve one open connection; return at once.
+
+        Args:
+            connection: The connection, which the server then owns.
+        """
         self._wait(adopt_files(connection, self._server.protocol))
 
     def serve_forever(self) -> None:
-        """Wait until ``stop`` is called; KeyboardInterrupt gets through."""
-        while not self._stopped.wait(1.0):  # Windows cannot interrupt an endless wait
+        """Wait until ``stop`` is called; KeyboardInterrupt is raised as usual."""
+        while not self._stopped.wait(1.0):  # an unlimited wait cannot be interrupted on Windows
             pass
 
     def stop(self, drain: float = 0.0) -> None:
-        """Stop listening; give the calls in flight ``drain`` seconds; close the connections.
+        """Stop listening, wait for the calls in flight, close the connections.
 
-        Idempotent, from any thread but the server's own.
+        Idempotent; may be called from any thread except the server's own.
+
+        Args:
+            drain: Seconds to wait for the calls in flight.
         """
         if not self._stopped.is_set():
             self._wait(self._server.stop(drain))
@@ -79,7 +106,11 @@ class Spread:
             self._end_loop()
 
     def stats(self) -> dict[str, Any]:
-        """See ``rpc.aio.Server.stats``."""
+        """Return counters since the start.
+
+        Returns:
+            The counters, as ``rpc.aio.Server.stats``.
+        """
         made: Future[dict[str, Any]] = Future()
         self._loop.call_soon_threadsafe(lambda: made.set_result(self._server.stats()))
         return made.result()
@@ -112,8 +143,8 @@ class Spread:
 
 
 def _run_loop(made: Future[asyncio.AbstractEventLoop]) -> None:
-    # Made here: in the main thread of Windows signals would wake it, by a socket that they go on
-    # writing to after it is closed.
+    # Created in this thread: a loop created in the main thread on Windows registers its socket
+    # with ``signal.set_wakeup_fd``, and signals are written to it even after it is closed.
     try:
         loop = asyncio.new_event_loop()
     except BaseException as error:

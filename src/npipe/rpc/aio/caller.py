@@ -1,4 +1,4 @@
-"""Calling the other end, on an event loop: what ``Client`` and ``Context.remote`` share."""
+"""Calls over one connection on an event loop: the base of ``Client``, and ``Context.remote``."""
 
 from __future__ import annotations
 
@@ -37,18 +37,24 @@ T = TypeVar("T")
 
 
 class Caller:
-    """Makes calls over one connection. Any number of tasks of the loop may use it at once.
+    """Makes calls over one connection. Any number of tasks of the loop may use it concurrently.
 
     ``await caller.calc.add(1, 2)`` is ``await caller.call("calc_add", 1, 2)``: see ``Namespace``.
     """
 
-    _closed = False  # a client's
+    _closed = False  # set by ``Client``
     _reconnect: float | None = None
 
     def __init__(
         self, driver: Driver | None, encoding: Encoding, *, timeout: float | None = None
     ) -> None:
-        """Make a caller over a connection. ``timeout`` is that of a call which names none."""
+        """Make a caller.
+
+        Args:
+            driver: The driver of the connection; None in a client, which opens it later.
+            encoding: The encoding of the connection.
+            timeout: Seconds for a call that gives no timeout; None is no limit.
+        """
         self._loop = asyncio.get_running_loop()
         self._encoding = encoding
         self._timeout = timeout
@@ -94,25 +100,29 @@ class Caller:
         """Call a method and return its result.
 
         Args:
-            method: The whole name, such as "calc_add".
-            params: Parameters by position. A ``msgspec.Raw`` goes as the JSON that it is.
-            named: All parameters by name, in place of ``params``; or a ``Raw`` of them.
-            timeout: Seconds for the whole of it: connecting again, waiting for other callers and
-                for room, sending, and the reply. The call is then cancelled at the server, and
-                what still comes is dropped. None: the client's.
-            result_type: What the result is decoded to: any type that msgspec knows, or
-                ``msgspec.Raw`` for the JSON as it came.
-            on_progress: Called with what the server reports meanwhile, on the loop.
-            idempotent: Whether it does no harm if the call is executed twice: a client that
-                reconnects may then send it again.
+            method: The full name, such as "calc_add".
+            params: Parameters by position. A ``msgspec.Raw`` is sent as the JSON that it contains.
+            named: All parameters by name, in place of ``params``; or a ``Raw`` that contains them.
+            timeout: Seconds for the whole call: reconnecting, waiting until the send queue has
+                space, sending, and the reply. When they have passed, the call is cancelled at the
+                server and a late reply is dropped. None: the client's timeout.
+            result_type: The type that the result is decoded to: any type that msgspec supports, or
+                ``msgspec.Raw`` for the JSON as received.
+            on_progress: Called with the value of each ``$/progress`` notification (LSP) of this
+                call, on the loop.
+            idempotent: Whether executing the call twice does no harm. If so, a client that
+                reconnects may send it again.
+
+        Returns:
+            The result, decoded to ``result_type``.
 
         Raises:
-            RPCError: The server answered with an error.
-            TimeoutError: It took longer than ``timeout``.
+            RPCError: The server answered with an error object (JSON-RPC 2.0, section 5.1).
+            TimeoutError: The call took longer than ``timeout``.
             ConnectionLost: The connection ended before the reply.
-            ProtocolError: The answer is no JSON-RPC, or not of ``result_type``.
+            ProtocolError: The reply is not JSON-RPC, or not of ``result_type``.
             ClosedError: The client has been closed.
-            OSError: As ``npipe.connect``, where a client connects again.
+            OSError: Reconnecting failed, as in ``npipe.connect``.
             ValueError: The timeout is negative, NaN or infinite.
         """
         text = encode_params(self._encoding, params, named)
@@ -135,13 +145,17 @@ class Caller:
         named: Mapping[str, Any] | Raw | None = None,
         timeout: float | None = None,
     ) -> None:
-        """Send a notification: it is not answered, and nothing tells what became of it.
+        """Send a notification (JSON-RPC 2.0, section 4.1). The server does not answer it.
+
+        A return without an exception means that the notification was queued, not that it was
+        executed.
 
         Args:
-            method: The whole name.
+            method: The full name.
             params: Parameters by position.
             named: All parameters by name, in place of ``params``.
-            timeout: Seconds for connecting again and waiting for room. None: the client's.
+            timeout: Seconds for reconnecting and until the send queue has space. None: the
+                client's timeout.
 
         Raises:
             TimeoutError, ConnectionLost, ClosedError, OSError, ValueError: As ``call``.
@@ -177,20 +191,20 @@ class Caller:
         result_type: Any = Any,
         idempotent: bool = False,
     ) -> list[Any]:
-        """Make many calls in one message; return their results in order.
+        """Make many calls in one message (JSON-RPC 2.0, section 6); return their results in order.
 
         Args:
             entries: The calls: ``(method, params)``, where params are a sequence or a mapping.
-            timeout: Seconds for the whole of it, as for ``call``.
-            result_type: What each result is decoded to.
-            idempotent: Whether it does no harm if all of them are executed twice.
+            timeout: Seconds for the whole batch, as for ``call``.
+            result_type: The type that each result is decoded to.
+            idempotent: Whether executing the calls twice does no harm.
 
         Returns:
-            The results in the order of the calls. What failed is an exception in its place, so
-            that the others are not lost.
+            The results in the order of the calls. In place of a call that failed stands its
+            exception, so that the other results are not lost.
 
         Raises:
-            TimeoutError, ClosedError, OSError, ValueError: As ``call``, for all at once.
+            TimeoutError, ClosedError, OSError, ValueError: As ``call``, for the batch as a whole.
         """
         calls = list(entries)
         deadline = self._deadline(timeout)
@@ -202,7 +216,7 @@ class Caller:
             return reply, driver.session.outgoing_calls.batch(calls, partial(_resolve, reply))
 
         outcomes = await self._exchange(send, deadline, idempotent=idempotent)
-        if len(outcomes) < len(calls):  # nothing could be sent at all
+        if len(outcomes) < len(calls):  # the batch could not be sent
             outcomes *= len(calls)
         return decode_results(self._encoding, outcomes, result_type)
 
@@ -238,19 +252,22 @@ class Caller:
         result_type: Any = Any,
         queue_size: int = QUEUE_SIZE,
     ) -> ClientSubscription[Any]:
-        """Subscribe, and return an asynchronous iterator over what is pushed.
+        """Subscribe to the items of a subscription: call ``<namespace>_subscribe``.
 
         Args:
-            namespace: Where the subscription is, such as "eth".
-            name: What it is called there, such as "newHeads".
-            params: Its parameters.
+            namespace: The namespace of the subscription, such as "eth".
+            name: The name of the subscription in it, such as "newHeads".
+            params: The parameters of the subscription.
             timeout: Seconds for subscribing, as for ``call``.
-            result_type: What each item is decoded to.
-            queue_size: Items that may wait for the program to take them. With one more the
-                subscription ends, and the iterator raises after the items that it has.
+            result_type: The type that each item is decoded to.
+            queue_size: The largest number of items that wait to be taken. One more ends the
+                subscription: the iterator yields the queued items and then raises.
+
+        Returns:
+            The subscription: an asynchronous iterator. Close it after use.
 
         Raises:
-            As ``call``.
+            RPCError, TimeoutError, ConnectionLost, ClosedError, OSError, ValueError: As ``call``.
         """
         deadline = self._deadline(timeout)
         text = encode_params(self._encoding, (name, *params), None)
@@ -277,7 +294,19 @@ class Caller:
         return subscription
 
     async def modules(self, *, timeout: float | None = None) -> dict[str, str]:
-        """Return the namespaces of the server and their versions. Options: as ``call``."""
+        """Return the namespaces of the server.
+
+        Calls ``rpc_modules``, or ``modules`` if the server does not have it.
+
+        Args:
+            timeout: Seconds for the call, as for ``call``.
+
+        Returns:
+            The version of each namespace, by its name.
+
+        Raises:
+            RPCError, TimeoutError, ConnectionLost, ClosedError, OSError, ValueError: As ``call``.
+        """
         try:
             return await self.call("rpc_modules", timeout=timeout, result_type=dict[str, str])
         except RPCError as error:
@@ -291,15 +320,21 @@ class Caller:
         return Namespace(self.call, name)
 
     def from_thread(self) -> CallerFromThread:
-        """Return what makes the same calls from another thread, where they block."""
+        """Return a caller for use in other threads than the loop's, where its methods block.
+
+        Returns:
+            An object with the methods ``call``, ``notify``, ``batch`` and ``modules``.
+        """
         return CallerFromThread(self, self._loop)
 
     def _deadline(self, timeout: float | None) -> Deadline:
         return Deadline(self._timeout if timeout is None else timeout, self._loop.time())
 
     async def _live_driver(self, deadline: Deadline) -> Driver:
-        """Return the driver to use, once the other end has read what was sent before. Raises
-        ConnectionLost, TimeoutError."""
+        """Return the driver, once its send queue is below the high-water mark.
+
+        Raises ConnectionLost, TimeoutError.
+        """
         driver = self._driver
         if driver.behind:
             try:
@@ -312,12 +347,14 @@ class Caller:
         return driver
 
     def _was_closed(self, outcome: object) -> bool:
-        """Say whether a loss is that of a client which the program has closed."""
+        """Tell whether a ConnectionLost was caused by the program closing the client."""
         return self._closed and isinstance(outcome, ConnectionLost)
 
     async def _exchange(self, send: Send, deadline: Deadline, *, idempotent: bool) -> list[Outcome]:
-        """Send, and wait for what comes of it; send again where the connection was lost and that
-        may be. Fewer outcomes than calls: none could be sent."""
+        """Send calls and wait for their outcomes; send again after a loss where ``Retry`` permits.
+
+        Fewer outcomes than calls: none of them could be sent.
+        """
         retry: Retry | None = None
         while True:
             outcomes: list[Outcome]
@@ -343,8 +380,7 @@ class Caller:
     async def _wait(
         self, driver: Driver, reply: Reply, pending: Pending, deadline: Deadline
     ) -> list[Outcome]:
-        """Wait for the reply. When it does not come in time: cancel the call, raise
-        TimeoutError."""
+        """Wait for the reply; after the deadline cancel the call and raise TimeoutError."""
         try:
             async with asyncio.timeout_at(deadline.end):
                 return await reply
@@ -357,26 +393,26 @@ class Caller:
 
 
 class CallerFromThread:
-    """A caller as a plain function uses it, in its thread: the same names, nothing to await."""
+    """Blocking methods of a ``Caller``, for a plain function that runs in a thread."""
 
     def __init__(self, caller: Caller, loop: asyncio.AbstractEventLoop) -> None:
         self._caller = caller
         self._loop = loop
 
     def call(self, method: str, /, *params: Any, **options: Any) -> Any:
-        """See ``Caller.call``."""
+        """Call a method and return its result. Arguments: as ``Caller.call``."""
         return self._wait(self._caller.call(method, *params, **options))
 
     def notify(self, method: str, /, *params: Any, **options: Any) -> None:
-        """See ``Caller.notify``."""
+        """Send a notification. Arguments: as ``Caller.notify``."""
         self._wait(self._caller.notify(method, *params, **options))
 
     def batch(self, entries: Iterable[Entry], **options: Any) -> list[Any]:
-        """See ``Caller.batch``."""
+        """Make many calls in one message. Arguments: as ``Caller.batch``."""
         return self._wait(self._caller.batch(entries, **options))  # type: ignore[no-any-return]
 
     def modules(self, *, timeout: float | None = None) -> dict[str, str]:
-        """See ``Caller.modules``."""
+        """Return the namespaces of the server. Arguments: as ``Caller.modules``."""
         return self._wait(self._caller.modules(timeout=timeout))  # type: ignore[no-any-return]
 
     def __getattr__(self, name: str) -> Namespace:
@@ -398,4 +434,4 @@ def _resolve_one(reply: Reply, outcome: Outcome) -> None:
 
 
 def _ignore(outcome: Outcome) -> None:
-    """Take the reply to an ``unsubscribe``: nothing depends on it."""
+    """Ignore the reply to an ``unsubscribe``: nothing depends on it."""

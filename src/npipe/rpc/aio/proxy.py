@@ -1,5 +1,4 @@
-"""A server on an event loop that passes every message on to another, each client over a
-connection of its own."""
+"""Proxy server on an event loop: forwards each message over one upstream connection per client."""
 
 from __future__ import annotations
 
@@ -25,10 +24,10 @@ log = logging.getLogger("npipe.rpc")
 
 
 class Proxy(Server):
-    """Stands in front of ``upstream``: keeps limits, changes the codec, lets others connect.
+    """Serves clients by forwarding to ``upstream``; enforces limits and converts between codecs.
 
-    Calls, batches, notifications, subscriptions, cancelling and progress go both ways. Nothing is
-    decoded but the envelopes; ids are those of each side.
+    Calls, batches, notifications, subscriptions, cancellation and progress are forwarded in both
+    directions. Only the envelopes are decoded. Each side has its own ids.
     """
 
     def __init__(
@@ -41,7 +40,16 @@ class Proxy(Server):
         connect_timeout: float | None = 10.0,
         **options: Any,
     ) -> None:
-        """``options`` are those of ``npipe.connect``, for the way upstream."""
+        """Make a proxy; it does not listen yet.
+
+        Args:
+            upstream: The server, as ``connect`` takes it.
+            limits: The limits for both sides.
+            codec: The codec of the clients.
+            upstream_codec: The codec of the server.
+            connect_timeout: Seconds for connecting to the server; None is no limit.
+            options: Further options of ``npipe.connect``, for the upstream connections.
+        """
         super().__init__(API(), limits=limits, codec=codec)
         self._upstream = upstream
         self._options = {"timeout": connect_timeout, **options}
@@ -49,6 +57,11 @@ class Proxy(Server):
         self._joining: set[asyncio.Task[None]] = set()
 
     async def stop(self, drain: float = 0.0) -> None:
+        """Stop listening, wait for the calls in flight, close the connections of both sides.
+
+        Args:
+            drain: Seconds to wait for the calls in flight.
+        """
         for task in tuple(self._joining):
             task.cancel()
         await super().stop(drain)
@@ -58,7 +71,7 @@ class Proxy(Server):
         if link.transport.is_closing():  # refused
             return
         link.session.become_proxy()
-        link.hold()  # nothing is begun before there is somewhere to pass it on to
+        link.hold()  # no call begins before the upstream connection exists
         task = link.loop.create_task(self._join(link))
         self._joining.add(task)
         task.add_done_callback(self._joining.discard)
@@ -79,7 +92,7 @@ class Proxy(Server):
             return
         join_sessions(link.session, other.session)
         link.join(other)
-        if link.closed:  # meanwhile
+        if link.closed:  # while connecting upstream
             other.close("the other end closed it")
 
     def _closed(self, link: Driver, reason: str) -> None:

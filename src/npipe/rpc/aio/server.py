@@ -1,4 +1,4 @@
-"""A JSON-RPC server on an event loop: it listens, and gives each connection a ``Driver``."""
+"""JSON-RPC server on an event loop: listens, accepts, and makes a ``Driver`` per connection."""
 
 from __future__ import annotations
 
@@ -29,15 +29,17 @@ __all__ = ["Server"]
 
 log = logging.getLogger("npipe.rpc")
 
-CLOSING = 1.0  # seconds at the end of ``stop`` for what was written to be read, and tasks to end
+CLOSING = 1.0  # seconds in ``stop`` for clients to read the queued bytes, and for tasks to end
 
 
 class Server:
     """Serves an API on any number of addresses.
 
-    async with Server(api) as server:
-        await server.serve("calculator")
-        await server.serve_forever()
+    Example::
+
+        async with Server(api) as server:
+            await server.serve("calculator")
+            await server.serve_forever()
     """
 
     def __init__(
@@ -51,14 +53,16 @@ class Server:
         error_code: int = InternalError.code,
         log_calls: bool = False,
     ) -> None:
-        """Prepare a server; it serves nothing yet.
+        """Make a server; it does not listen yet.
 
         Args:
-            codec: How messages are written: a name, or an object; see ``npipe.rpc.wire.codec``.
-            middleware: Called around every call, the first one outermost.
+            api: The functions to serve.
+            limits: The limits on everything that a client controls.
+            codec: How messages are written: a name or an object, see ``npipe.rpc.wire.codec``.
+            middleware: Called around each call; the first one is the outermost.
             show_errors: Send the text of unexpected exceptions to the caller.
-            error_code: The code of the error that answers an unexpected exception.
-            log_calls: Give each call a line in the log "npipe.rpc.calls", a warning if it failed.
+            error_code: The error code of the reply to a call that raised an unexpected exception.
+            log_calls: Log each call to "npipe.rpc.calls", at level WARNING if it failed.
         """
         dispatcher = Dispatcher(
             api,
@@ -70,22 +74,31 @@ class Server:
         self._runtime = Runtime(dispatcher, limits, codec)
         self.limits = self._runtime.limits
         self._listeners: list[npipe.aio.Server] = []
-        self._services: list[Any] = []  # what it is to others than pipes: ``rpc.remote``
+        self._services: list[Any] = []  # services that are not pipes: see ``rpc.remote``
         self._links: set[Driver] = set()
         self._ids = count(1)
         self._stats = Stats()
         self._stopped = asyncio.Event()
-        self._change = asyncio.Event()  # a link has ended
+        self._change = asyncio.Event()  # a driver has ended
 
     @property
     def addresses(self) -> list[Address]:
-        """Where it listens."""
+        """The addresses that the server listens on."""
         return [listener.address for listener in self._listeners]
 
     async def serve(self, address: str | Address, **options: Any) -> Address:
-        """Listen on an address; clients are served by the loop from now on.
+        """Listen on an address. The loop serves its clients from now on.
 
-        ``options`` are those of ``npipe.listen``, which also says what is raised.
+        Args:
+            address: The address, or an ``Address``.
+            options: The options of ``npipe.listen``.
+
+        Returns:
+            The address in its full form.
+
+        Raises:
+            ClosedError: The server was stopped.
+            OSError, TypeError, ValueError: As ``npipe.listen``.
         """
         if self._stopped.is_set():
             raise ClosedError("server")
@@ -99,13 +112,18 @@ class Server:
         return listener.address
 
     def protocol(self) -> asyncio.Protocol:
-        """Return the protocol for one connection, to be given to a transport of your own."""
+        """Return a new protocol that serves one connection.
+
+        Returns:
+            The protocol, to be passed to ``loop.create_server`` or a transport.
+        """
         return self._runtime.link(next(self._ids), on_open=self._opened, on_close=self._closed)
 
     async def serve_stdio(self) -> None:
-        """Serve whoever started this program, over standard input and output, until its end.
+        """Serve the parent process over standard input and output, until the end of input.
 
-        ``print`` would break the stream: standard output is turned to standard error first.
+        ``sys.stdout`` is replaced by ``sys.stderr`` first, as output of ``print`` would corrupt the
+        stream.
         """
         files = StdioConnection(sys.stdin.buffer, sys.stdout.buffer)
         sys.stdout = sys.stderr
@@ -118,9 +136,13 @@ class Server:
         await self._stopped.wait()
 
     async def stop(self, drain: float = 0.0) -> None:
-        """Stop listening; give the calls in flight ``drain`` seconds; close the connections.
+        """Stop listening, wait for the calls in flight, close the connections.
 
-        Idempotent. What no longer ran is cancelled.
+        Idempotent. Calls that are still running after ``drain``
+        seconds are cancelled.
+
+        Args:
+            drain: Seconds to wait for the calls in flight.
         """
         services, self._services = self._services, []
         for service in services:
@@ -151,9 +173,11 @@ class Server:
     def stats(self) -> dict[str, Any]:
         """Return counters since the start.
 
-        Connections, calls, errors, bytes, what is in flight, and ``methods``: for each its calls,
-        their seconds, ``buckets`` (how many took up to each of ``npipe.rpc.prometheus.BOUNDS``
-        seconds, and longer), and ``errors`` by code. What had no method is under ``_OTHER``.
+        Returns:
+            Numbers of connections, calls, errors, bytes and calls in flight, and ``methods``: for
+            each method its calls, their total seconds, ``buckets`` (the number of calls up to each
+            of ``npipe.rpc.prometheus.BOUNDS`` seconds, and above), and ``errors`` by code. Requests
+            without a known method are counted under ``_OTHER``.
         """
         return self._stats.report(tuple(self._links))
 

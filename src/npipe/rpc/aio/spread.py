@@ -1,6 +1,6 @@
-"""A server on an event loop that spreads what its clients ask for over several others.
+"""Load balancing over several servers, on an event loop.
 
-Which server gets what is decided in ``session.spreading``; here connections are made and lost.
+``session.spreading`` chooses the server; this module opens and closes the connections.
 """
 
 from __future__ import annotations
@@ -30,40 +30,41 @@ __all__ = ["Group", "Spread"]
 
 log = logging.getLogger("npipe.rpc")
 
-RETRY = 1.0  # seconds before a server that was lost is treated as any other again
+RETRY = 1.0  # seconds before a lost server is used again
 OnClose = Callable[[Driver, str], object]
-Name = tuple[int, str]  # the group's place, and the server's name there
+Name = tuple[int, str]  # the index of the group, and the name of the server in it
 
 
 @runtime_checkable
 class Group(Protocol):
-    """Servers that come and go, all of which serve the same."""
+    """A set of servers that changes over time; all of them serve the same API."""
 
     async def start(self) -> None:
-        """Find out which there are. Raises OSError."""
+        """Find the servers. Raises OSError."""
 
     async def close(self) -> None:
         """End what ``start`` began."""
 
     def names(self) -> Iterable[str]:
-        """Return those that take calls now. A name is never used again for another server."""
+        """Return the names of the servers that accept calls now. A name is never reused."""
 
     async def open(self, name: str, make_link: Callable[[], Driver]) -> Driver:
-        """Connect to one of them. Raises OSError."""
+        """Connect to one of the servers. Raises OSError."""
 
 
 class Spread(Server):
-    """Stands in front of several servers: one address, and each call goes to the least busy.
+    """Distributes clients to the least loaded of several servers, behind one address.
 
-    By default a client stays with one server, the one with the fewest clients: what it does there
-    may depend on what it did before. With ``stateless`` each call goes to the server with the
-    fewest calls and subscriptions under way; only the author of an API can know that this may be.
-    A subscription stays where it was made, and what refers to it or to a call goes there. Between
-    servers the calls of one client keep no order.
+    By default each client is assigned to one server, that with the fewest clients, because the
+    server may keep state for a connection. With ``stateless``, each call goes to the server with
+    the fewest calls and subscriptions in progress; use it only for an API whose calls do not depend
+    on each other. A subscription stays on its server, and calls that refer to it, or cancel a call,
+    are sent there. The calls of one client that go to different servers are not ordered.
 
-    A server that is lost costs what was under way there: with ``stateless`` an error -32000 with
-    ``data={"maybe_executed": True}``, or the item of a subscription that ends it; otherwise the
-    connection. Calls of which nothing had been sent go to another server.
+    When a server is lost, the calls in progress there fail. With ``stateless`` they are answered
+    with the error -32000 and ``data={"maybe_executed": True}``, and a subscription ends with an
+    error; otherwise the client's connection is closed. Calls that had not been sent go to another
+    server.
     """
 
     def __init__(
@@ -77,17 +78,20 @@ class Spread(Server):
         connect_timeout: float | None = 10.0,
         **options: Any,
     ) -> None:
-        """Prepare a server; it serves nothing yet.
+        """Make a server; it does not listen yet.
 
         Args:
-            upstreams: The servers, as ``connect`` takes them.
-            stateless: Spread the calls of a client, not the clients. None: as the groups among
-                the upstreams say, all of them.
-            limits: For both sides.
-            codec: Of the clients; one of JSON.
-            upstream_codec: Of the servers; one of JSON.
-            connect_timeout: Seconds for a server to accept.
-            options: Those of ``npipe.connect``, for the way upstream.
+            upstreams: The servers, as ``connect`` takes them, and groups of servers.
+            stateless: Distribute the calls of each client, instead of the clients. None: true if
+                all upstreams are groups that are marked stateless.
+            limits: The limits for both sides.
+            codec: The codec of the clients; its encoding must be JSON.
+            upstream_codec: The codec of the servers; its encoding must be JSON.
+            connect_timeout: Seconds for connecting to a server; None is no limit.
+            options: Further options of ``npipe.connect``, for the upstream connections.
+
+        Raises:
+            ValueError: There is no upstream, or a codec is not one of JSON.
         """
         if not upstreams or isinstance(upstreams, str):
             raise ValueError("give a list of at least one server")
@@ -99,7 +103,7 @@ class Spread(Server):
         options = {"timeout": connect_timeout, **options}
         self._groups = [_group(each, options) for each in upstreams]
         fixed = all(isinstance(group, _One) for group in self._groups)
-        self._fixed: tuple[Name, ...] = ()  # the names, where none comes or goes
+        self._fixed: tuple[Name, ...] = ()  # the names, if the set of servers is fixed
         self._fixed = tuple(self._names()) if fixed else ()
         self._balancer = Balancer(self._names)
         self._upstream_runtime = Runtime(Dispatcher(API()), limits, upstream_codec)
@@ -112,6 +116,11 @@ class Spread(Server):
             await group.start()
 
     async def stop(self, drain: float = 0.0) -> None:
+        """Stop listening, wait for the calls in flight, close the connections of both sides.
+
+        Args:
+            drain: Seconds to wait for the calls in flight.
+        """
         await super().stop(drain)
         for task in tuple(self._tasks):
             task.cancel()
@@ -132,7 +141,7 @@ class Spread(Server):
             self._spreading[link] = Spreading(link.session, self._balancer, dial)
             return
         link.session.become_proxy()
-        link.hold()  # nothing is begun before there is somewhere to pass it on to
+        link.hold()  # no call begins before the upstream connection exists
         self._run(self._bind(link))
 
     def _spreads_calls(self) -> bool:
@@ -158,7 +167,7 @@ class Spread(Server):
         asyncio.get_running_loop().call_later(RETRY, self._balancer.mark_up, name)
 
     async def _open(self, name: Name, client: Driver, on_close: OnClose) -> Driver:
-        """Connect to a server. Raises OSError, after it was marked down."""
+        """Connect to a server. On failure, mark it as down and raise OSError."""
 
         def make_link() -> Driver:
             return self._upstream_runtime.link(
@@ -172,7 +181,7 @@ class Spread(Server):
             log.warning("server %s cannot be reached: %s", name[1], error)
             raise error if isinstance(error, OSError) else OSError(str(error)) from error
 
-    # A client that stays with one server
+    # Clients that are assigned to one server
 
     async def _bind(self, link: Driver) -> None:
         tried: set[Name] = set()
@@ -194,13 +203,13 @@ class Spread(Server):
                 continue
             join_sessions(link.session, other.session)
             link.join(other)
-            if link.closed:  # meanwhile
+            if link.closed:  # while connecting upstream
                 other.close("the other end closed it")
             return
         log.error("a client is turned away: no server is there")
         link.close("no server is there")
 
-    # A client whose calls are spread
+    # Clients whose calls are distributed
 
     def _dial(self, link: Driver, upstream: Upstream) -> None:
         self._run(self._connect(link, self._spreading[link], upstream))
@@ -220,7 +229,7 @@ class Spread(Server):
         except OSError as error:
             spreading.lost(upstream, str(error))
             return
-        if upstream.closed:  # lost again already
+        if upstream.closed:  # lost while connecting
             return
         if link.closed:
             other.close("the client has gone")
@@ -241,7 +250,7 @@ def _group(upstream: Endpoint | Group, options: dict[str, Any]) -> Group:
 
 
 class _One:
-    """A server that is always there, as far as one knows."""
+    """A group of one fixed server, assumed to be available."""
 
     def __init__(self, endpoint: Endpoint, options: dict[str, Any]) -> None:
         self._endpoint = endpoint
@@ -249,10 +258,10 @@ class _One:
         self._label = endpoint if isinstance(endpoint, str) else repr(endpoint)
 
     async def start(self) -> None:
-        """Nothing needs to be found."""
+        """Do nothing: the server is known."""
 
     async def close(self) -> None:
-        """Nothing was begun."""
+        """Do nothing: ``start`` began nothing."""
 
     def names(self) -> Iterable[str]:
         return (self._label,)

@@ -1,4 +1,4 @@
-"""A subscription at the other end, as an asynchronous iterator."""
+"""A client's subscription, as an asynchronous iterator."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ T = TypeVar("T")
 
 
 class ClientSubscription(Generic[T]):
-    """What a subscription pushes, one item at a time. Close it, or use it in an ``async with``.
+    """Iterator over the items of a subscription. Close it, or use it in an ``async with``.
 
-    Iterating ends when the server ends the subscription as it should, and raises otherwise:
-    RPCError as the server says, or ConnectionLost when the connection was lost.
+    Iteration ends when the server ends the subscription without an error. Otherwise it raises:
+    RPCError with the server's error, or ConnectionLost when the connection was lost.
     """
 
     def __init__(
@@ -35,7 +35,14 @@ class ClientSubscription(Generic[T]):
         size: int,
         unsubscribe: Callable[[bytes], object],
     ) -> None:
-        """Use ``Client.subscribe``."""
+        """Use ``Client.subscribe``, which makes a subscription.
+
+        Args:
+            encoding: The encoding of the connection.
+            result_type: The type that each item is decoded to.
+            size: The largest number of items that wait to be taken.
+            unsubscribe: Called with the id of the subscription, in its encoding, when it is closed.
+        """
         self._change = asyncio.Event()  # an item, or the end
         self._encoding = encoding
         self._queue = SubscriptionQueue(
@@ -48,27 +55,38 @@ class ClientSubscription(Generic[T]):
 
     @property
     def id(self) -> Any:
-        """The id that the server gave to it."""
+        """The id that the server assigned to the subscription."""
         return self._encoding.decode(self._queue.id)
 
     def begin(self, id: Raw) -> None:
-        """Take the id. Items may have come before."""
+        """Store the id from the reply to the subscribe call. Items may have arrived before it.
+
+        Args:
+            id: The id, in the encoding of the connection.
+        """
         self._queue.id = bytes(id)
 
     def push(self, push: Push | Exception) -> None:
-        """Take what was read."""
+        """Add an item or the end of the subscription to the queue. Called by the driver.
+
+        Args:
+            push: The params of the notification, or the exception that ends the subscription.
+        """
         self._queue.push(push)
 
     async def next(self, timeout: float | None = None) -> T:
         """Return the next item.
 
         Args:
-            timeout: Seconds to wait for it at most; None: no limit.
+            timeout: Seconds to wait for the item; None is no limit.
+
+        Returns:
+            The item, decoded to ``result_type``.
 
         Raises:
             StopAsyncIteration: The server has ended the subscription.
-            TimeoutError: No item came in time.
-            RPCError, ConnectionLost, ClosedError: It ended in another way.
+            TimeoutError: No item arrived in time.
+            RPCError, ConnectionLost, ClosedError: The subscription ended in another way.
             ProtocolError: This item is not of ``result_type``.
         """
         deadline = Deadline(timeout, asyncio.get_running_loop().time())
@@ -84,11 +102,11 @@ class ClientSubscription(Generic[T]):
         return item  # type: ignore[no-any-return]
 
     async def close(self) -> None:
-        """Unsubscribe; an iteration in another task ends in ClosedError. Idempotent."""
+        """Unsubscribe. An iteration in another task raises ClosedError. Idempotent."""
         self._queue.close()
 
     async def _wait(self) -> None:
-        while not self._queue.ready:  # another task may take what woke this one
+        while not self._queue.ready:  # another task may have taken the item
             self._change.clear()
             await self._change.wait()
 
@@ -106,9 +124,9 @@ class ClientSubscription(Generic[T]):
 
 
 class ResilientSubscription(Generic[T]):
-    """A subscription that is made again on the next connection, with ``GAP`` in between.
+    """A subscription that is renewed on the next connection after a loss, with a ``GAP`` item.
 
-    Used as ``ClientSubscription`` is.
+    It has the methods of ``ClientSubscription``.
     """
 
     def __init__(
@@ -116,20 +134,30 @@ class ResilientSubscription(Generic[T]):
         current: ClientSubscription[T],
         subscribe: Callable[[float | None], Awaitable[ClientSubscription[T]]],
     ) -> None:
-        """Use ``Client.subscribe``."""
+        """Use ``Client.subscribe`` with ``renew=True``, which makes a subscription.
+
+        Args:
+            current: The first subscription.
+            subscribe: Subscribes; called with the seconds that are left; None is no limit.
+        """
         self._current = current
         self._subscribe = subscribe
         self._closed = False
 
     async def next(self, timeout: float | None = None) -> T | Gap:
-        """Return the next item, or ``GAP`` after the connection was lost and made again.
+        """Return the next item, or ``GAP`` after the subscription was renewed on a new connection.
 
         Args:
-            timeout: Seconds for the item, or for subscribing again.
+            timeout: Seconds for the item, or for renewing the subscription; None is no limit.
+
+        Returns:
+            The item, decoded to ``result_type``, or ``GAP``.
 
         Raises:
-            As ``ClientSubscription.next``; and as ``Client.subscribe``, after which ``next`` may
-            be tried again.
+            StopAsyncIteration: The server has ended the subscription.
+            TimeoutError: No item arrived in time.
+            RPCError, ClosedError, ProtocolError: As ``ClientSubscription.next``.
+            ConnectionLost, OSError: Renewing failed; ``next`` may be called again.
         """
         loop = asyncio.get_running_loop()
         deadline = Deadline(timeout, loop.time())
@@ -137,7 +165,7 @@ class ResilientSubscription(Generic[T]):
             return await self._current.next(timeout)
         except ConnectionLost:
             self._current = await self._subscribe(deadline.left(loop.time()))
-            if self._closed:  # meanwhile, by another task
+            if self._closed:  # by another task, while subscribing
                 await self._current.close()
                 raise ClosedError("subscription") from None
             return GAP

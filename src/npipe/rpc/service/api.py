@@ -1,7 +1,7 @@
-"""The registry: which functions are served, under which names.
+"""Registry of the served functions and their names.
 
-Sans-I/O. A namespace and an object's methods become ``namespace_methodName`` (geth's rule); how
-params become arguments is in ``binding``; calling them is for ``dispatcher``.
+Sans-I/O. A namespace and a method of an object become ``namespace_methodName`` (the rule of
+geth). ``binding`` turns params into arguments; ``dispatcher`` calls the functions::
 
     class Calculator:
         def add_up(self, *numbers: int) -> int: ...
@@ -38,7 +38,7 @@ MAX_NAME = 2048  # characters of a method name; geth's limit
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a decorator says about a function."""
+    """The options given to a decorator."""
 
     name: str | None = None
     inline: bool | None = None
@@ -60,12 +60,21 @@ def method(
     inline: bool | None = None,
     concurrency: int | None = None,
 ) -> Function | Callable[[Function], Function]:
-    """Say how a function is to be served.
+    """Set options of a served function.
 
-    ``name`` stands in place of the function's own, after ``namespace_``. ``inline=True`` promises
-    that it only computes, and briefly: it runs at once where the request was read. ``False``: it
-    always gets a thread of its own. None: a plain function never holds up other connections, and
-    its own only for some milliseconds. At most ``concurrency`` of its calls run at a time.
+    Args:
+        function: The function. Omitted where the decorator is used with arguments.
+        name: The method name after ``namespace_``, in place of the function's own name.
+        inline: True: the function only computes, and briefly, so it runs directly where the
+            request is read. False: it always runs in a thread of its own. None: a plain function
+            never delays other connections, and its own only for some milliseconds.
+        concurrency: The largest number of calls of the function that run at the same time.
+
+    Returns:
+        The function; a decorator if ``function`` is omitted.
+
+    Raises:
+        ValueError: ``concurrency`` is less than 1.
     """
     return _marker(Options(name, inline, _check_concurrency(concurrency)), function)
 
@@ -79,12 +88,19 @@ def subscription(
 ) -> Function | Callable[[Function], Function]:
     """Serve a generator, plain or async, as a subscription of its namespace.
 
-    A client reaches it by ``<namespace>_subscribe`` with ``[name, *params]``; each item that it
-    yields becomes a ``<namespace>_subscription`` notification.
+    A client calls ``<namespace>_subscribe`` with ``[name, *params]``; each yielded item becomes a
+    ``<namespace>_subscription`` notification, as in geth's pub/sub.
 
-    A plain function annotated to return an ``Iterator`` (or ``AsyncIterator``) serves too. It is
-    called before the client gets its id: what it raises is the answer, and what it has begun to
-    listen to by then is missed by no one.
+    A plain function annotated to return an ``Iterator`` or ``AsyncIterator`` works too. It is
+    called before the client receives the subscription id: an exception becomes the error reply, and
+    no event is missed of a source that it has begun to listen to.
+
+    Args:
+        function: The generator. Omitted where the decorator is used with arguments.
+        name: The name of the subscription, in place of the function's own name.
+
+    Returns:
+        The function; a decorator if ``function`` is omitted.
     """
     return _marker(Options(name, subscription=True), function)
 
@@ -107,7 +123,7 @@ def _marker(
 
 @dataclass(slots=True, eq=False)
 class Method:
-    """One function as it is served. ``slow``: a shell saw it take long, and remembers."""
+    """A served function. ``slow`` is set once a call of it has taken long."""
 
     name: str
     signature: Signature
@@ -116,8 +132,8 @@ class Method:
     function: Callable[..., Any]
     kind: str = "method"  # or "subscribe", "unsubscribe", "generator"
     slow: bool = False
-    fast: bool = field(init=False)  # nothing stands between the request and the function
-    own_thread: bool = field(init=False)  # it always gets a thread of its own
+    fast: bool = field(init=False)  # may be called directly, without a thread or a context
+    own_thread: bool = field(init=False)  # always runs in a thread of its own
 
     def __post_init__(self) -> None:
         plain = not (self.is_async or self.signature.wants_context)
@@ -126,11 +142,12 @@ class Method:
 
     @property
     def documentation(self) -> str:
+        """The docstring of the function; "" if it has none."""
         return inspect.getdoc(self.function) or ""
 
 
 class SeedAPI(Protocol):
-    """The API shape of the system that this project starts from: four members."""
+    """The older shape of an API object, which ``API.merge`` accepts: four members."""
 
     name: str
     version: str
@@ -141,7 +158,7 @@ class SeedAPI(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a ``SeedAPI`` executes. ``params`` is the JSON that arrived; empty: there were none."""
+    """The argument of ``SeedAPI.execute``. ``params`` is the JSON as received, or empty."""
 
     method: str
     params: bytes
@@ -151,13 +168,15 @@ class Request:
 
 @dataclass(slots=True)
 class Namespace:
+    """A namespace: its name, its version and the check of the peers that may use it."""
+
     name: str
     version: str
     allow: Allow | None
 
 
 class API:
-    """The functions that a server offers. Register them before the first client comes."""
+    """The functions that a server offers. Register them before the first client connects."""
 
     def __init__(self) -> None:
         self.methods: dict[str, Method] = {}
@@ -175,16 +194,23 @@ class API:
         allow: Allow | None = None,
         complain: Complain = in_msgspecs_words,
     ) -> None:
-        """Serve the public methods of an object, the public functions of a module or mapping, or
-        one function.
+        """Serve the public methods of an object, functions of a module or mapping, or one function.
 
-        ``some_name`` becomes ``<namespace>_someName``; with the namespace "" just ``someName``.
-        A namespace may be registered in several parts. ``allow(peer)`` says who may use it: to
-        others it does not exist. ``complain`` words what is wrong with params (see
-        ``binding.Complain``); those of a subscription come without its name.
+        ``some_name`` becomes ``<namespace>_someName``; with the namespace "", ``someName``. A
+        namespace may be registered in several parts.
 
-        Raises ValueError for a name that is taken, TypeError for a
-        function that cannot be served (its signature says how it is bound).
+        Args:
+            namespace: The name before the ``_``; may be "".
+            target: An instance, a module, a mapping from names to functions, or a function.
+            version: The version that ``rpc_modules`` reports for the namespace.
+            allow: Called with the identity of a peer; returns whether it may use the namespace. To
+                other peers its methods do not exist (-32601). None: all peers.
+            complain: Formats the message of -32602 for wrong params; see ``binding.Complain``. The
+                params of a subscription are passed without its name.
+
+        Raises:
+            ValueError: The name is taken, or ``target`` has no public function.
+            TypeError: A function cannot be served because of its signature.
         """
         if isinstance(target, type):
             raise TypeError(f"register an instance of {target.__name__}, not the class")
@@ -214,17 +240,20 @@ class API:
         inline: bool | None = None,
         concurrency: int | None = None,
     ) -> Function | Callable[[Function], Function]:
-        """Serve the function that is decorated.
+        """Serve the decorated function.
 
         Args:
-            name: The whole name, such as "calc_add"; what stands before the first ``_`` is its
-                namespace. ``@api.method`` without parentheses takes the function's own name.
+            name: The full name, such as "calc_add"; the part before the first ``_`` is its
+                namespace. ``@api.method`` without parentheses uses the function's own name.
             inline: As for ``rpc.method``.
             concurrency: As for ``rpc.method``.
 
+        Returns:
+            A decorator; the function where ``name`` is the function itself.
+
         Raises:
             ValueError: The name is taken.
-            TypeError: The function cannot be served.
+            TypeError: The function cannot be served because of its signature.
         """
         if not isinstance(name, str):
             return self.method(name.__name__)(name)
@@ -241,17 +270,38 @@ class API:
         return add
 
     def merge(self, other: SeedAPI) -> None:
-        """Serve an object of the seed's shape as it is: its ``methods()`` by its ``execute``."""
+        """Serve an object of the older shape: the names of ``methods()``, each by ``execute``.
+
+        Args:
+            other: The object.
+
+        Raises:
+            ValueError: A name is taken.
+        """
         self._open(other.name, other.version, None)
         for name in other.methods():
             self._put(other.name, _seed_method(other, name))
 
     def modules(self, peer: PeerIdentity | None = None) -> dict[str, str]:
-        """Return the namespaces that the peer may use, with their versions."""
+        """Return the namespaces that a peer may use.
+
+        Args:
+            peer: The identity of the peer; None: unknown.
+
+        Returns:
+            The version of each namespace, by its name.
+        """
         return {n.name: n.version for n in self.namespaces.values() if n.name and _may_use(n, peer)}
 
     def table(self, peer: PeerIdentity | None) -> dict[str, Method]:
-        """Return the methods that the peer may call, by name."""
+        """Return the methods that a peer may call.
+
+        Args:
+            peer: The identity of the peer; None: unknown.
+
+        Returns:
+            Each method by its full name.
+        """
         barred = {n.name for n in self.namespaces.values() if not _may_use(n, peer)}
         if not barred:
             return self.methods
@@ -305,7 +355,7 @@ class API:
             raise TypeError(f"{name}: a subscription is a generator, plain or async")
         if (namespace, name) in self.subscriptions:
             raise ValueError(f"the subscription {name} of {namespace} is registered already")
-        # As its middleware and the log name it: what was called, and what for.
+        # The name in middleware and in the log: the called method and the subscription.
         called = f"{namespace}_subscribe {name}"
         self.subscriptions[namespace, name] = Method(
             called, signature, options, is_async, function, "generator"
@@ -354,15 +404,15 @@ def _may_use(space: Namespace, peer: PeerIdentity | None) -> bool:
 
 
 def camel_case(name: str) -> str:
-    """``get_block_by_number`` -> ``getBlockByNumber``; a name without underscores stays."""
+    """Convert ``get_block_by_number`` to ``getBlockByNumber``; other names stay unchanged."""
     first, *others = name.split("_")
     return first + "".join(part[:1].upper() + part[1:] for part in others)
 
 
 def _functions(target: object) -> dict[str, Callable[..., Any]]:
-    """Find what is public: no leading underscore, and a module's or class's own functions.
+    """Find the public functions: no leading underscore; only those that a module defines.
 
-    Looks at the class before it touches the object, so that no property is run.
+    Inspects the class instead of the object, so that no property is executed.
     """
     if isinstance(target, Mapping):
         return {str(name): function for name, function in target.items()}

@@ -1,6 +1,6 @@
-"""What a function may know about the call that it serves.
+"""The context of a call: request, peer and connection, as seen by the served function.
 
-Sans-I/O, and beneath everything that makes contexts: it sees of a call only what is named here.
+Sans-I/O. It depends on no module that creates contexts: ``Served`` names all that it needs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Session(Protocol):
 
 
 class Served(Protocol):
-    """A call, as a context sees it."""
+    """The attributes and methods of a served call that a context uses."""
 
     cancelled: bool
     id: bytes
@@ -49,35 +49,40 @@ class Served(Protocol):
 
 
 class Context:
-    """What a function may know about the call it serves. Annotate a parameter with it."""
+    """The call that a function serves. It is passed to a parameter annotated with ``Context``."""
 
     __slots__ = ("_call",)
 
     def __init__(self, call: Served) -> None:
+        """Make a context.
+
+        Args:
+            call: The served call.
+        """
         self._call = call
 
     @property
     def method(self) -> str:
-        """The name that was called."""
+        """The name of the called method."""
         return self._call.method.name
 
     @property
     def id(self) -> Any:
-        """The id that the client gave the call: a string or a number. None for a notification."""
+        """The id of the request, a string or a number. None for a notification."""
         return json.decode(self._call.id) if self._call.id else None
 
     @property
     def trace(self) -> dict[str, str]:
-        """The members ``traceparent`` and ``tracestate`` of the request, as far as they are there.
+        """The members ``traceparent`` and ``tracestate`` of the request (W3C Trace Context).
 
-        They are as the client wrote them, valid or not: a propagator of OpenTelemetry takes them
-        as a carrier.
+        They are unchecked, as the client sent them, and may be absent. A propagator of
+        OpenTelemetry accepts them as a carrier.
         """
         return read_members(self._call.trace) if self._call.trace else {}
 
     @property
     def peer(self) -> PeerIdentity | None:
-        """Who calls, as the kernel tells it. None where there is no other process."""
+        """The identity of the client process, as reported by the kernel; None without a process."""
         return self._call.session.peer
 
     @property
@@ -87,24 +92,36 @@ class Context:
 
     @property
     def remote(self) -> Any:
-        """The other end of this connection, to call back: ``call``, ``notify``, as a client."""
+        """A caller for the other end of this connection, with the methods of ``Caller``."""
         return self._call.session.remote
 
     @property
     def cancelled(self) -> bool:
-        """True once the answer is no longer wanted: cancelled, or the connection was lost."""
+        """True once the reply is not needed: the call was cancelled or the connection was lost."""
         return self._call.cancelled
 
     def on_cancel(self, callback: Callable[[], object]) -> None:
-        """Have ``callback()`` called, from any thread, once ``cancelled`` is true; at once if so
-        already. It must not block."""
+        """Register a callback for the cancellation of the call.
+
+        Args:
+            callback: Called without arguments, from any thread, once ``cancelled`` is true; at
+                once if it is already. It must not block.
+        """
         self._call.on_cancel(callback)
 
     def on_reply(self, callback: Callable[[], object]) -> None:
-        """Have ``callback()`` called once the reply has been queued: what is sent from then on
-        comes after it. It must not block."""
+        """Register a callback for the end of the call.
+
+        Args:
+            callback: Called without arguments once the reply has been queued; messages sent from
+                then on follow the reply. It must not block.
+        """
         self._call.on_reply(callback)
 
     def progress(self, value: Any) -> None:
-        """Tell the caller how far the call is: a ``$/progress`` with the call's id as token."""
+        """Send a ``$/progress`` notification (LSP) with the id of the call as its token.
+
+        Args:
+            value: The progress, any value of the encoding.
+        """
         self._call.progress(value)

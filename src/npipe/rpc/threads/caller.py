@@ -1,4 +1,4 @@
-"""Calling the other end of a connection, with threads: for ``Client`` and ``Context.remote``."""
+"""Calls over a connection, with threads: the base of ``Client``, and ``Context.remote``."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 class Caller:
-    """Makes calls over one connection. Any number of threads may use it at once.
+    """Makes calls over one connection. Any number of threads may use it concurrently.
 
     ``caller.calc.add(1, 2)`` is ``caller.call("calc_add", 1, 2)``: see ``Namespace``.
     """
@@ -47,9 +47,9 @@ class Caller:
         """Make a caller.
 
         Args:
-            driver: Returns the driver to call over, within a deadline.
-            encoding: How the connection writes values.
-            timeout: Seconds that a call may take which names no timeout; None is no limit.
+            driver: Returns the driver of the connection to use, before a deadline.
+            encoding: The encoding of the connection.
+            timeout: Seconds for a call that gives no timeout; None is no limit.
         """
         self._get_driver = driver
         self._encoding = encoding
@@ -94,25 +94,29 @@ class Caller:
         """Call a method and return its result.
 
         Args:
-            method: The whole name, such as "calc_add".
-            params: Parameters by position. A ``msgspec.Raw`` goes as the JSON that it is.
-            named: All parameters by name, in place of ``params``; or a ``Raw`` of them.
-            timeout: Seconds for the whole of it: connecting again, waiting for other callers and
-                for room, sending, and the reply. The call is then cancelled at the server, and
-                what still comes is dropped. None: the client's.
-            result_type: What the result is decoded to: any type that msgspec knows, or
-                ``msgspec.Raw`` for the JSON as it came.
-            on_progress: Called with what the server reports meanwhile, in the thread that reads.
-            idempotent: Whether it does no harm if the call is executed twice: a client that
-                reconnects may then send it again.
+            method: The full name, such as "calc_add".
+            params: Parameters by position. A ``msgspec.Raw`` is sent as the JSON that it contains.
+            named: All parameters by name, in place of ``params``; or a ``Raw`` that contains them.
+            timeout: Seconds for the whole call: reconnecting, waiting until the send queue has
+                space, sending, and the reply. When they have passed, the call is cancelled at the
+                server and a late reply is dropped. None: the client's timeout.
+            result_type: The type that the result is decoded to: any type that msgspec supports, or
+                ``msgspec.Raw`` for the JSON as received.
+            on_progress: Called with the value of each ``$/progress`` notification (LSP) of this
+                call, in the thread that reads.
+            idempotent: Whether executing the call twice does no harm. If so, a client that
+                reconnects may send it again.
+
+        Returns:
+            The result, decoded to ``result_type``.
 
         Raises:
-            RPCError: The server answered with an error.
-            TimeoutError: It took longer than ``timeout``.
+            RPCError: The server answered with an error object (JSON-RPC 2.0, section 5.1).
+            TimeoutError: The call took longer than ``timeout``.
             ConnectionLost: The connection ended before the reply.
-            ProtocolError: The answer is no JSON-RPC, or not of ``result_type``.
+            ProtocolError: The reply is not JSON-RPC, or not of ``result_type``.
             ClosedError: The client has been closed.
-            OSError: As ``npipe.connect``, where a client connects again.
+            OSError: Reconnecting failed, as in ``npipe.connect``.
             ValueError: The timeout is negative, NaN or infinite.
         """
         text = encode_params(self._encoding, params, named)
@@ -136,13 +140,17 @@ class Caller:
         named: Mapping[str, Any] | Raw | None = None,
         timeout: float | None = None,
     ) -> None:
-        """Send a notification: it is not answered, and nothing tells what became of it.
+        """Send a notification (JSON-RPC 2.0, section 4.1). The server does not answer it.
+
+        A return without an exception means that the notification was queued, not that it was
+        executed.
 
         Args:
-            method: The whole name.
+            method: The full name.
             params: Parameters by position.
             named: All parameters by name, in place of ``params``.
-            timeout: Seconds for connecting again and waiting for room. None: the client's.
+            timeout: Seconds for reconnecting and until the send queue has space. None: the
+                client's timeout.
 
         Raises:
             TimeoutError, ConnectionLost, ClosedError, OSError, ValueError: As ``call``.
@@ -180,20 +188,20 @@ class Caller:
         result_type: Any = Any,
         idempotent: bool = False,
     ) -> list[Any]:
-        """Make many calls in one message; return their results in order.
+        """Make many calls in one message (JSON-RPC 2.0, section 6); return their results in order.
 
         Args:
             entries: The calls: ``(method, params)``, where params are a sequence or a mapping.
-            timeout: Seconds for the whole of it, as for ``call``.
-            result_type: What each result is decoded to.
-            idempotent: Whether it does no harm if all of them are executed twice.
+            timeout: Seconds for the whole batch, as for ``call``.
+            result_type: The type that each result is decoded to.
+            idempotent: Whether executing the calls twice does no harm.
 
         Returns:
-            The results in the order of the calls. What failed is an exception in its place, so
-            that the others are not lost.
+            The results in the order of the calls. In place of a call that failed stands its
+            exception, so that the other results are not lost.
 
         Raises:
-            TimeoutError, ClosedError, OSError, ValueError: As ``call``, for all at once.
+            TimeoutError, ClosedError, OSError, ValueError: As ``call``, for the batch as a whole.
         """
         calls = list(entries)
         deadline = self._deadline(timeout)
@@ -207,7 +215,7 @@ class Caller:
             return _await(driver, reply, pending, deadline)
 
         outcomes = self._exchange(send, deadline, idempotent=idempotent)
-        if len(outcomes) < len(calls):  # nothing could be sent at all
+        if len(outcomes) < len(calls):  # the batch could not be sent
             outcomes *= len(calls)
         return decode_results(self._encoding, outcomes, result_type)
 
@@ -243,19 +251,22 @@ class Caller:
         result_type: Any = Any,
         queue_size: int = QUEUE_SIZE,
     ) -> ClientSubscription[Any]:
-        """Subscribe, and return an iterator over what is pushed.
+        """Subscribe to the items of a subscription: call ``<namespace>_subscribe``.
 
         Args:
-            namespace: Where the subscription is, such as "eth".
-            name: What it is called there, such as "newHeads".
-            params: Its parameters.
+            namespace: The namespace of the subscription, such as "eth".
+            name: The name of the subscription in it, such as "newHeads".
+            params: The parameters of the subscription.
             timeout: Seconds for subscribing, as for ``call``.
-            result_type: What each item is decoded to.
-            queue_size: Items that may wait for the program to take them. With one more the
-                subscription ends, and the iterator raises after the items that it has.
+            result_type: The type that each item is decoded to.
+            queue_size: The largest number of items that wait to be taken. One more ends the
+                subscription: the iterator yields the queued items and then raises.
+
+        Returns:
+            The subscription: an iterator. Close it after use.
 
         Raises:
-            As ``call``.
+            RPCError, TimeoutError, ConnectionLost, ClosedError, OSError, ValueError: As ``call``.
         """
         deadline = self._deadline(timeout)
         driver = self._get_driver(deadline)
@@ -280,7 +291,19 @@ class Caller:
         return subscription
 
     def modules(self, *, timeout: float | None = None) -> dict[str, str]:
-        """Return the namespaces of the server and their versions. Options: as ``call``."""
+        """Return the namespaces of the server.
+
+        Calls ``rpc_modules``, or ``modules`` if the server does not have it.
+
+        Args:
+            timeout: Seconds for the call, as for ``call``.
+
+        Returns:
+            The version of each namespace, by its name.
+
+        Raises:
+            RPCError, TimeoutError, ConnectionLost, ClosedError, OSError, ValueError: As ``call``.
+        """
         try:
             return self.call("rpc_modules", timeout=timeout, result_type=dict[str, str])
         except RPCError as error:
@@ -303,12 +326,12 @@ class Caller:
         *,
         idempotent: bool,
     ) -> list[Outcome]:
-        """Send over the connection and return what became of it. A client may send again."""
+        """Send calls over the connection and return their outcomes. ``Client`` overrides this."""
         return send(self._get_driver(deadline))
 
 
 def _await_room(driver: ConnectionDriver, deadline: Deadline) -> None:
-    """Wait until the other end has read what was sent before. Raises TimeoutError."""
+    """Wait until the send queue is below its high-water mark. Raises TimeoutError."""
     if not driver.await_room(deadline.end):
         raise deadline.expired("could not be sent")
 
@@ -316,8 +339,10 @@ def _await_room(driver: ConnectionDriver, deadline: Deadline) -> None:
 def _await(
     driver: ConnectionDriver, reply: ReplyWaiter[T], pending: Pending, deadline: Deadline
 ) -> T:
-    """Send what was queued, wait for the reply. When it does not come in time: cancel the call,
-    raise TimeoutError."""
+    """Send the queued messages and wait for the reply.
+
+    At the deadline, the call is cancelled at the server and TimeoutError is raised.
+    """
     try:
         driver.flush(deadline.end)
         came = driver.wait(reply, deadline.end)
@@ -327,7 +352,7 @@ def _await(
         raise
     if not came:
         _give_up(driver, pending)
-        if reply.outcome is None:  # it may have come just now
+        if reply.outcome is None:  # the reply may have arrived after the wait ended
             raise deadline.expired("no answer")
     assert reply.outcome is not None
     return reply.outcome
@@ -339,4 +364,4 @@ def _give_up(driver: ConnectionDriver, pending: Pending) -> None:
 
 
 def _ignore(outcome: Outcome) -> None:
-    """Take the reply to an ``unsubscribe``: nothing depends on it."""
+    """Ignore the reply to an ``unsubscribe``: nothing depends on it."""

@@ -1,6 +1,6 @@
 """JSON-RPC client for threads, with optional automatic reconnection.
 
-How calls are made over a connection is in ``caller``; here is what happens when it is lost.
+``caller`` makes the calls over one connection; this module handles the loss of a connection.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ T = TypeVar("T")
 
 
 class Client(Caller):
-    """Calls a server over one connection, and serves an API to it where one is given.
+    """Calls a server over one connection, and serves an API to it if one is given.
 
-    With ``reconnect`` (seconds) a lost connection is made again by the next call, which waits so
-    long for the server to be there. A call that the loss caught is sent again when not one byte
-    of it had been written, or when it was marked ``idempotent``; any other ends in ConnectionLost
-    with ``maybe_executed`` true, for only you know whether it may happen twice.
+    With ``reconnect`` (seconds), the next call after a loss makes a new connection, and waits up to
+    that time for the server to listen. A call that was in flight is sent again if no byte of it had
+    been written, or if it was marked ``idempotent``. Any other raises ConnectionLost with
+    ``maybe_executed`` true: only the program can know whether the call may be executed twice.
     """
 
     def __init__(
@@ -60,7 +60,18 @@ class Client(Caller):
         reconnect: float | None = None,
         on_disconnect: Callable[[str], object] | None = None,
     ) -> None:
-        """Use ``connect``. ``dial(timeout)`` makes a connection."""
+        """Use ``connect``, which makes a client.
+
+        Args:
+            dial: Makes a connection; called with a timeout in seconds.
+            api: The functions that the server may call.
+            limits: The limits on everything that the server controls.
+            codec: The codec of the connection.
+            timeout: Seconds for a call that gives no timeout.
+            connect_timeout: Seconds for the first connection.
+            reconnect: Seconds to wait for the server; None: do not reconnect.
+            on_disconnect: Called with the reason each time that the connection ends.
+        """
         self._dial = dial
         self._runtime = Runtime(Dispatcher(api or API()), limits, codec, role="client")
         self._lends = api is None and self._runtime.limits.idle_timeout is None
@@ -75,15 +86,16 @@ class Client(Caller):
         self._driver = self._open(first if reconnect is None else reconnect)
 
     def close(self) -> None:
-        """Close the connection. Calls in flight end in ClosedError. Idempotent."""
+        """Close the connection. Calls in flight raise ClosedError. Idempotent."""
         self._closed = True
         self._driver.close("closed")
         self._runtime.stop()
 
     @property
     def closed(self) -> bool:
-        """True once no call can be made any more: after ``close``, or when the connection was
-        lost and the client does not reconnect."""
+        """True if no more calls can be made: after ``close``, or after the connection was lost if
+        the client does not reconnect.
+        """
         return self._closed or (self._reconnect is None and not self.connected)
 
     @property
@@ -92,17 +104,18 @@ class Client(Caller):
         return not self._driver.closed
 
     def set_members(self, members: Members | None) -> None:
-        """Have each request carry the members that ``members()`` returns, beside its method.
+        """Add members such as ``traceparent`` to each request object, beside ``method``.
 
-        It is called in the thread or task that makes the call: what goes with a request may depend
-        on where it comes from, as the context of a trace does.
+        Args:
+            members: Returns the members to add. It is called in the thread or task that makes the
+                call, so it can read the trace context of that call. None: add none.
         """
         self._members = members
         self._driver.session.outgoing_calls.members = members
 
     @property
     def peer(self) -> PeerIdentity | None:
-        """The process that serves, as the kernel reports it."""
+        """The identity of the server process, as reported by the kernel. None: unknown."""
         return self._driver.session.peer
 
     @overload
@@ -176,11 +189,23 @@ class Client(Caller):
         queue_size: int = QUEUE_SIZE,
         renew: bool = False,
     ) -> ClientSubscription[Any] | ResilientSubscription[Any]:
-        """Subscribe, and return an iterator: see ``Caller.subscribe``.
+        """Subscribe and return an iterator over the items: see ``Caller.subscribe``.
 
         Args:
-            renew: Whether a subscription that ends with its connection is made again on the next
-                one. The item ``rpc.GAP`` then stands where some may be missing.
+            namespace: The namespace of the subscription, such as "eth".
+            name: The name of the subscription in it, such as "newHeads".
+            params: The parameters of the subscription.
+            timeout: Seconds for subscribing, as for ``call``.
+            result_type: The type that each item is decoded to.
+            queue_size: The largest number of items that wait to be taken.
+            renew: Whether to subscribe again on the next connection after a loss. The item
+                ``rpc.GAP`` then marks the place where items may be missing.
+
+        Returns:
+            A ``ClientSubscription``; with ``renew`` a ``ResilientSubscription``.
+
+        Raises:
+            RPCError, TimeoutError, ConnectionLost, ClosedError, OSError, ValueError: As ``call``.
         """
 
         def subscribe(left: float | None) -> ClientSubscription[Any]:
@@ -198,7 +223,8 @@ class Client(Caller):
 
     def _open(self, timeout: float | None) -> Driver:
         connection = self._dial(timeout)
-        # Callers read for themselves where nothing is served meanwhile and deadlines work.
+        # Without an API to serve, the calling threads read the connection themselves
+        # (leader/follower), provided that reads take a deadline.
         kind = LeaderFollowerDriver if self._lends and connection.has_deadlines else Driver
         driver = self._runtime.open(connection, next(self._ids), self._ended, kind=kind)
         driver.session.remote = self
@@ -207,7 +233,7 @@ class Client(Caller):
         return driver
 
     def _live_driver(self, deadline: Deadline) -> Driver:
-        """Return the driver; a new one where the connection was lost and is to be made again."""
+        """Return the driver, of a new connection if the last was lost and is to be made again."""
         driver = self._driver
         if driver.closed and not self._closed and self._reconnect is not None:
             driver = self._dial_again(deadline, self._reconnect)
@@ -288,25 +314,28 @@ def connect(
 
     Args:
         endpoint: An address (str, ``Address`` or path); ``"ssh://user@host/path"`` for a Unix
-            socket of another machine, by ``npipe cat`` there; ``"stdio:"`` for this program's
+            socket of another machine, through ``npipe cat`` there; ``"stdio:"`` for this program's
             standard input and output; the command line of a program (list of str), which is started
-            and spoken to over its standard input and output; a ``Server`` in this process; or a
-            ``Connection`` that exists already, which the client then owns.
-        timeout: Seconds that a call may take which names no timeout; None is no limit.
+            and connected by its standard input and output; a ``Server`` in this process; or an
+            open ``Connection``, which the client then owns.
+        timeout: Seconds for a call that gives no timeout; None is no limit.
         api: The functions that the server may call, over the same connection.
         limits: The limits on everything that the server controls.
         codec: How messages are written: "json-stream", "ndjson", "content-length", "auto",
             "msgpack", "msgpack-rpc", an ``Encoding`` or a ``Codec``.
         connect_timeout: Seconds for connecting; None is no limit.
-        reconnect: Seconds for which a server that is not there is waited for, now and whenever
-            the connection was lost; see ``Client``. None: it must be there, and is not dialled
-            again.
-        on_disconnect: Called with the reason each time that the connection ends, unless by
-            ``close``; in the thread that finds out. It must not block.
-        options: Those of ``npipe.connect`` other than ``timeout``.
+        reconnect: Seconds to wait for a server that does not listen yet, at first and after each
+            loss of the connection; see ``Client``. None: the server must be listening, and a
+            lost connection is not made again.
+        on_disconnect: Called with the reason each time that the connection ends other than by
+            ``close``, in the thread that detects it. It must not block.
+        options: Further options of ``npipe.connect``, except ``timeout``.
+
+    Returns:
+        The connected client.
 
     Raises:
-        OSError: As ``npipe.connect``.
+        OSError: The connection cannot be made, as in ``npipe.connect``.
         TypeError, ValueError: The endpoint, a timeout or an option is wrong.
     """
     check_endpoint(endpoint, reconnect)

@@ -1,4 +1,4 @@
-"""A server that passes every message on to another, each client over a connection of its own."""
+"""Proxy server with threads: forwards each message over one upstream connection per client."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ log = logging.getLogger("npipe.rpc")
 
 
 class Proxy(Server):
-    """Stands in front of ``upstream``: keeps limits, changes the codec, lets others connect.
+    """Serves clients by forwarding to ``upstream``; enforces limits and converts between codecs.
 
-    Calls, batches, notifications, subscriptions, cancelling and progress go both ways. Nothing is
-    decoded but the envelopes; ids are those of each side.
+    Calls, batches, notifications, subscriptions, cancellation and progress are forwarded in both
+    directions. Only the envelopes are decoded. Each side has its own ids.
     """
 
-    _descriptors_each = 4  # two connections, each with one to be woken by
+    _descriptors_each = 4  # two connections, each with one descriptor for wake-ups
 
     def __init__(
         self,
@@ -42,17 +42,36 @@ class Proxy(Server):
         connect_timeout: float | None = 10.0,
         **options: Any,
     ) -> None:
-        """``options`` are those of ``npipe.connect``, for the way upstream."""
+        """Make a proxy; it does not listen yet.
+
+        Args:
+            upstream: The server, as ``connect`` takes it.
+            limits: The limits for both sides.
+            codec: The codec of the clients.
+            upstream_codec: The codec of the server.
+            connect_timeout: Seconds for connecting to the server; None is no limit.
+            options: Further options of ``npipe.connect``, for the upstream connections.
+        """
         super().__init__(API(), limits=limits, codec=codec)
         self._upstream = upstream
         self._options = {"timeout": connect_timeout, **options}
         self._upstream_shell = Runtime(Dispatcher(API()), limits, upstream_codec, role="upstream")
 
     def serve_connection(self, connection: Connection) -> None:
-        """Serve one client; return at once. Without an upstream its connection is closed."""
+        """Serve one open connection; return at once.
+
+        Args:
+            connection: The connection, which the proxy then owns. It is closed if the upstream
+                connection cannot be made.
+        """
         start_thread(self._join, "npipe-proxy", connection)
 
     def stop(self, drain: float = 0.0) -> None:
+        """Stop listening, wait for the calls in flight, close the connections of both sides.
+
+        Args:
+            drain: Seconds to wait for the calls in flight.
+        """
         super().stop(drain)
         self._upstream_shell.stop()
 

@@ -1,4 +1,4 @@
-"""A JSON-RPC server with threads: it listens, accepts, and gives each connection a ``Driver``."""
+"""JSON-RPC server with threads: listens, accepts, and makes a ``Driver`` per connection."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.005, 1.0  # seconds between tries to accept, when
 
 
 class ServerDriver(Counted, Protocol):
-    """What a server needs of a driver."""
+    """The driver of one connection, as seen by a server."""
 
     @property
     def idle(self) -> bool: ...
@@ -46,12 +46,14 @@ class ServerDriver(Counted, Protocol):
 class Server:
     """Serves an API on any number of addresses.
 
-    with Server(api) as server:
-        server.serve("calculator")
-        server.serve_forever()
+    Example::
+
+        with Server(api) as server:
+            server.serve("calculator")
+            server.serve_forever()
     """
 
-    _descriptors_each = 1  # what a client costs
+    _descriptors_each = 1  # file descriptors per client
 
     def __init__(
         self,
@@ -64,14 +66,16 @@ class Server:
         error_code: int = InternalError.code,
         log_calls: bool = False,
     ) -> None:
-        """Prepare a server; it serves nothing yet.
+        """Make a server; it does not listen yet.
 
         Args:
-            codec: How messages are written: a name, or an object; see ``npipe.rpc.wire.codec``.
-            middleware: Called around every call, the first one outermost.
+            api: The functions to serve.
+            limits: The limits on everything that a client controls.
+            codec: How messages are written: a name or an object, see ``npipe.rpc.wire.codec``.
+            middleware: Called around each call; the first one is the outermost.
             show_errors: Send the text of unexpected exceptions to the caller.
-            error_code: The code of the error that answers an unexpected exception.
-            log_calls: Give each call a line in the log "npipe.rpc.calls", a warning if it failed.
+            error_code: The error code of the reply to a call that raised an unexpected exception.
+            log_calls: Log each call to "npipe.rpc.calls", at level WARNING if it failed.
         """
         dispatcher = Dispatcher(
             api,
@@ -84,24 +88,33 @@ class Server:
         self.limits = self._runtime.limits
         self._listeners: list[Listener[Connection]] = []
         self._links: set[ServerDriver] = set()
-        self._remotes: list[Any] = []  # what it is to others than pipes: ``rpc.remote``
+        self._remotes: list[Any] = []  # services that are not pipes: see ``rpc.remote``
         self._ids = count(1)
         self._lock = threading.Lock()
-        self._change = threading.Condition(self._lock)  # a link has ended
+        self._change = threading.Condition(self._lock)  # a driver has ended
         self._stopped = threading.Event()
         self._stats = Stats()
-        self._allowed = 0  # connections, by the limit of open files; 0: not known yet
+        self._allowed = 0  # connections that the limit of open files permits; 0: not computed yet
         self._was_short = False
 
     @property
     def addresses(self) -> list[Address]:
-        """Where it listens."""
+        """The addresses that the server listens on."""
         return [listener.address for listener in self._listeners]
 
     def serve(self, address: str | Address, **options: Any) -> Address:
-        """Listen on an address and return at once; clients are accepted in a thread.
+        """Listen on an address. Returns at once; clients are accepted in a thread.
 
-        ``options`` are those of ``npipe.listen``, which also says what is raised.
+        Args:
+            address: The address, or an ``Address``.
+            options: The options of ``npipe.listen``.
+
+        Returns:
+            The address in its full form.
+
+        Raises:
+            ClosedError: The server was stopped.
+            OSError, TypeError, ValueError: As ``npipe.listen``.
         """
         if self._stopped.is_set():
             raise ClosedError("server")
@@ -114,17 +127,24 @@ class Server:
         return listener.address
 
     def serve_listener(self, listener: Listener[Connection]) -> None:
-        """Serve the clients of a listener that you have made yourself; return at once. Stopping
-        the server closes it."""
+        """Serve the clients of an open listener; return at once. ``stop`` closes the listener.
+
+        Args:
+            listener: The listener.
+        """
         with self._lock:
             self._listeners.append(listener)
             self._allowed = self._allowed or connections_allowed(self._descriptors_each)
-        self._runtime.start_loop()  # now: later there may be no descriptor left for it
+        self._runtime.start_loop()  # now: later no file descriptor may be left for it
         log.info("JSON-RPC service started (%s)", listener.address)
         start_thread(self._accept, f"npipe-accept {listener.address}", listener)
 
     def serve_connection(self, connection: Connection) -> None:
-        """Serve one connection that you have made yourself; return at once."""
+        """Serve one open connection; return at once.
+
+        Args:
+            connection: The connection, which the server then owns.
+        """
         if not (connection.selectable and self._runtime.start_loop()):
             self._open(connection).start()
             return
@@ -140,9 +160,10 @@ class Server:
             self.serve_connection(connection)
 
     def serve_stdio(self) -> None:
-        """Serve whoever started this program, over standard input and output, until its end.
+        """Serve the parent process over standard input and output, until the end of input.
 
-        ``print`` would break the stream: standard output is turned to standard error first.
+        ``sys.stdout`` is replaced by ``sys.stderr`` first, as output of ``print`` would corrupt the
+        stream.
         """
         connection = StdioConnection(sys.stdin.buffer, sys.stdout.buffer)
         sys.stdout = sys.stderr
@@ -150,16 +171,20 @@ class Server:
         self.stop(drain=self.limits.write_timeout or 0)
 
     def serve_forever(self) -> None:
-        """Wait until ``stop`` is called; KeyboardInterrupt gets through."""
+        """Wait until ``stop`` is called; KeyboardInterrupt is raised as usual."""
         # On Windows an endless wait cannot be interrupted.
         timeout = 1.0 if sys.platform == "win32" else None
         while not self._stopped.wait(timeout):
             pass
 
     def stop(self, drain: float = 0.0) -> None:
-        """Stop listening; give the calls in flight ``drain`` seconds; close the connections.
+        """Stop listening, wait for the calls in flight, close the connections.
 
-        Idempotent, from any thread. What no longer ran is cancelled.
+        Idempotent; may be called from any thread. Calls that are still running after ``drain``
+        seconds are cancelled.
+
+        Args:
+            drain: Seconds to wait for the calls in flight.
         """
         with self._lock:
             listeners, self._listeners = self._listeners, []
@@ -173,7 +198,7 @@ class Server:
         deadline = time.monotonic() + drain
         with self._change:
             while (busy := self._busy()) and (left := deadline - time.monotonic()) > 0:
-                # a call that ends tells nobody: look again soon
+                # the end of a call sets no event: poll
                 self._change.wait(min(left, 0.02))
         for link in tuple(self._links):
             link.close("server stopped with calls in flight" if busy else "server stopped")
@@ -185,9 +210,11 @@ class Server:
     def stats(self) -> dict[str, Any]:
         """Return counters since the start.
 
-        Connections, calls, errors, bytes, what is in flight, and ``methods``: for each its calls,
-        their seconds, ``buckets`` (how many took up to each of ``npipe.rpc.prometheus.BOUNDS``
-        seconds, and longer), and ``errors`` by code. What had no method is under ``_OTHER``.
+        Returns:
+            Numbers of connections, calls, errors, bytes and calls in flight, and ``methods``: for
+            each method its calls, their total seconds, ``buckets`` (the number of calls up to each
+            of ``npipe.rpc.prometheus.BOUNDS`` seconds, and above), and ``errors`` by code. Requests
+            without a known method are counted under ``_OTHER``.
         """
         return self._stats.report(tuple(self._links))
 
@@ -222,14 +249,15 @@ class Server:
                 continue
             try:
                 self.serve_connection(connection)
-            except Exception:  # no thread to be had: this client's loss, not everyone's
+            except Exception:  # no thread can be started: drop this client, keep accepting
                 log.exception("serving a client of %s", listener.address)
                 connection.close()
 
     def _await_descriptor(self, listener: Listener[Connection]) -> bool:
-        """Wait until a connection has ended; clients wait in the system's queue meanwhile. False:
-        the server is stopping."""
-        if not self._was_short:  # once: at the limit it may come and go with each client
+        """Wait until a connection has ended; new clients wait in the system's backlog. Return False
+        when the server is stopping.
+        """
+        if not self._was_short:  # log once: at the limit this may recur with each client
             self._was_short = True
             log.warning(
                 "no more clients are accepted while %d are connected: "
@@ -242,7 +270,7 @@ class Server:
             return listener in self._listeners
 
     def _open(self, connection: Connection) -> Driver:
-        """Put together a driver with threads of its own."""
+        """Make a driver with its own threads."""
         driver = self._runtime.open(connection, next(self._ids), self._closed)
         self._enter(driver)
         return driver

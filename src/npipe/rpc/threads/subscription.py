@@ -1,4 +1,4 @@
-"""A subscription at the other end, as an iterator for threads."""
+"""A client's subscription, as an iterator for threads."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ T = TypeVar("T")
 
 
 class ClientSubscription(Generic[T]):
-    """What a subscription pushes, one item at a time. Close it, or use it in a ``with``.
+    """Iterator over the items of a subscription. Close it, or use it in a ``with``.
 
-    Iterating ends when the server ends the subscription as it should, and raises otherwise:
-    RPCError as the server says, or ConnectionLost when the connection was lost.
+    Iteration ends when the server ends the subscription without an error. Otherwise it raises:
+    RPCError with the server's error, or ConnectionLost when the connection was lost.
     """
 
     def __init__(
@@ -36,7 +36,14 @@ class ClientSubscription(Generic[T]):
         size: int,
         unsubscribe: Callable[[bytes], object],
     ) -> None:
-        """Use ``Client.subscribe``."""
+        """Use ``Client.subscribe``, which makes a subscription.
+
+        Args:
+            encoding: The encoding of the connection.
+            result_type: The type that each item is decoded to.
+            size: The largest number of items that wait to be taken.
+            unsubscribe: Called with the id of the subscription, in its encoding, when it is closed.
+        """
         self._encoding = encoding
         self._queue = SubscriptionQueue(
             partial(decode_result, encoding, kind=result_type),
@@ -45,33 +52,44 @@ class ClientSubscription(Generic[T]):
             unsubscribe,
             self._wake,
         )
-        # Something in it: there may be something to take. Not a Condition: a Ctrl-C just after it
-        # is entered would leave it locked, and the thread that reads would wait for it for ever.
+        # An entry means that an item may be ready. A Condition is not used: a KeyboardInterrupt
+        # just after it is acquired would leave it locked, and block the reading thread for ever.
         self._signals: SimpleQueue[None] = SimpleQueue()
 
     @property
     def id(self) -> Any:
-        """The id that the server gave to it."""
+        """The id that the server assigned to the subscription."""
         return self._encoding.decode(self._queue.id)
 
     def begin(self, id: Raw) -> None:
-        """Take the id. Items may have come before."""
+        """Store the id from the reply to the subscribe call. Items may have arrived before it.
+
+        Args:
+            id: The id, in the encoding of the connection.
+        """
         self._queue.id = bytes(id)
 
     def push(self, push: Push | Exception) -> None:
-        """Take what the reading thread has read."""
+        """Add an item or the end of the subscription to the queue. Called by the reading thread.
+
+        Args:
+            push: The params of the notification, or the exception that ends the subscription.
+        """
         self._queue.push(push)
 
     def next(self, timeout: float | None = None) -> T:
         """Return the next item.
 
         Args:
-            timeout: Seconds to wait for it at most; None: no limit.
+            timeout: Seconds to wait for the item; None is no limit.
+
+        Returns:
+            The item, decoded to ``result_type``.
 
         Raises:
             StopIteration: The server has ended the subscription.
-            TimeoutError: No item came in time.
-            RPCError, ConnectionLost, ClosedError: It ended in another way.
+            TimeoutError: No item arrived in time.
+            RPCError, ConnectionLost, ClosedError: The subscription ended in another way.
             ProtocolError: This item is not of ``result_type``.
         """
         deadline = Deadline(timeout, time.monotonic())
@@ -82,14 +100,14 @@ class ClientSubscription(Generic[T]):
                 except Empty:
                     raise deadline.expired("no item") from None
         finally:
-            if self._queue.ready:  # for another thread that waits
+            if self._queue.ready:  # another thread may be waiting
                 self._wake()
         if item is END:
             raise StopIteration
         return item  # type: ignore[no-any-return]
 
     def close(self) -> None:
-        """Unsubscribe; an iteration in another thread ends in ClosedError. Idempotent."""
+        """Unsubscribe. An iteration in another thread raises ClosedError. Idempotent."""
         self._queue.close()
 
     def _wake(self) -> None:
@@ -110,33 +128,42 @@ class ClientSubscription(Generic[T]):
 
 
 class ResilientSubscription(Generic[T]):
-    """A subscription that is made again on the next connection, with ``GAP`` in between.
+    """A subscription that is renewed on the next connection after a loss, with a ``GAP`` item.
 
-    Used as ``ClientSubscription`` is.
+    It has the methods of ``ClientSubscription``.
     """
 
     def __init__(self, subscribe: Callable[[float | None], ClientSubscription[T]]) -> None:
-        """Use ``Client.subscribe``."""
+        """Use ``Client.subscribe`` with ``renew=True``, which makes a subscription.
+
+        Args:
+            subscribe: Subscribes; called with the seconds that are left, None at first.
+        """
         self._subscribe = subscribe
         self._current = subscribe(None)
         self._closed = False
 
     def next(self, timeout: float | None = None) -> T | Gap:
-        """Return the next item, or ``GAP`` after the connection was lost and made again.
+        """Return the next item, or ``GAP`` after the subscription was renewed on a new connection.
 
         Args:
-            timeout: Seconds for the item, or for subscribing again.
+            timeout: Seconds for the item, or for renewing the subscription; None is no limit.
+
+        Returns:
+            The item, decoded to ``result_type``, or ``GAP``.
 
         Raises:
-            As ``ClientSubscription.next``; and as ``Client.subscribe``, after which ``next`` may
-            be tried again.
+            StopIteration: The server has ended the subscription.
+            TimeoutError: No item arrived in time.
+            RPCError, ClosedError, ProtocolError: As ``ClientSubscription.next``.
+            ConnectionLost, OSError: Renewing failed; ``next`` may be called again.
         """
         deadline = Deadline(timeout, time.monotonic())
         try:
             return self._current.next(timeout)
         except ConnectionLost:
             self._current = self._subscribe(deadline.left(time.monotonic()))
-            if self._closed:  # meanwhile, by another thread
+            if self._closed:  # by another thread, while subscribing
                 self._current.close()
                 raise ClosedError("subscription") from None
             return GAP

@@ -1,18 +1,18 @@
-"""How messages are written on a connection: a framing and an encoding, by name or as objects.
+"""Codecs: the framing and the encoding of the messages on a connection.
 
 ================  ==================  ============  ============================================
-codec             framing             encoding      spoken by
+codec             framing             encoding      used by
 ================  ==================  ============  ============================================
 json-stream       JSON texts          JSON          Ethereum nodes and tools; the default
 ndjson            lines               JSON          MCP
 content-length    a header            JSON          LSP, DAP
-auto              JSON or a header    JSON          a server: as each client writes
+auto              JSON or a header    JSON          servers: detects the client's framing
 msgpack           four bytes          MessagePack   StreamJsonRpc
 msgpack-rpc       MessagePack         MessagePack   Neovim: arrays in place of objects
 ================  ==================  ============  ============================================
 
-An ``Encoding`` of your own goes in place of a name, and ``Codec(framing, encoding)`` combines one
-with another framing. Sans-I/O.
+An ``Encoding`` object may be given in place of a name, and ``Codec(framing, encoding)`` combines
+it with another framing. Sans-I/O.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ class Codec:
 
     Attributes:
         framing: A name ("json-stream", "ndjson", "content-length", "auto", "length-prefix",
-            "msgpack-stream"), or what makes a ``Framing`` for one connection when it is called
-            with the most bytes of a message, how deep it may nest, and a function
-            ``check_depth(message, most)``.
-        encoding: How values are written.
+            "msgpack-stream"), or a factory of a ``Framing`` for one connection. The factory is
+            called with the largest size of a message in bytes, its largest nesting depth, and a
+            function ``check_depth(message, most)``.
+        encoding: The encoding of values.
     """
 
     framing: str | Callable[..., Framing]
@@ -65,7 +65,15 @@ class Codec:
             )
 
     def frame(self, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH) -> Framing:
-        """Return the framing for a new connection."""
+        """Make the framing of a new connection.
+
+        Args:
+            max_bytes: The largest size of a received message, in bytes.
+            max_depth: The largest nesting depth of a received message.
+
+        Returns:
+            The framing, which holds the state of one connection.
+        """
         make = FRAMINGS[self.framing] if isinstance(self.framing, str) else self.framing
         return make(max_bytes, max_depth, self.encoding.check_depth)
 
@@ -81,11 +89,17 @@ CODECS = {
 
 
 def find_codec(codec: str | Encoding | Codec | Any) -> Codec:
-    """Return the codec of a name, of an encoding, or as it is.
+    """Return the codec for a name or an encoding, or a codec unchanged.
+
+    Args:
+        codec: A name, an ``Encoding`` or a ``Codec``.
+
+    Returns:
+        The codec.
 
     Raises:
         ValueError: No codec has this name.
-        TypeError: It is no codec.
+        TypeError: ``codec`` is of another type.
     """
     if isinstance(codec, Codec):
         return codec

@@ -1,9 +1,9 @@
-"""How values and envelopes are written as bytes: what a codec is, beside its framing. Sans-I/O.
+"""Encodings: values and JSON-RPC envelopes as bytes. Sans-I/O.
 
-``Encoding`` is the documented seam. A subclass says how one value is written and read; that is
-enough, and the rest (JSON-RPC's envelopes as objects of that encoding) follows from it. JSON and
-MessagePack override the rest to be quick: they leave ids, params and results as the bytes that
-came until somebody wants their value.
+``Encoding`` is the extension point. A subclass defines how one value is encoded and decoded; the
+other methods derive JSON-RPC's envelopes, as objects of that encoding, from these two. JSON and
+MessagePack override more methods for speed: they keep ids, params and results as received bytes
+until their values are needed.
 """
 
 from __future__ import annotations
@@ -30,22 +30,29 @@ __all__ = ["Encoding", "is_nothing", "reply_id"]
 
 
 class Encoding:
-    """How values are written. It holds no state: one object serves every connection.
+    """Encoding of values and messages. Stateless: one object serves every connection.
 
-    A subclass needs ``encode`` and ``decode``. Its messages are JSON-RPC's objects, each behind
-    four bytes with its length, unless ``framing`` names another one.
+    A subclass defines ``encode`` and ``decode``. Its messages are JSON-RPC objects, each preceded
+    by
+    its length in four bytes, unless ``framing`` names another framing.
 
     Attributes:
-        framing: The framing that goes with it: a name that ``rpc.connect(codec=)`` knows, or a
-            class as ``npipe.rpc.wire.framing.Framing`` describes it.
+        framing: The default framing: a name that ``rpc.connect(codec=)`` takes, or a class as
+            described by ``npipe.rpc.wire.framing.Framing``.
     """
 
     framing: ClassVar[Any] = "length-prefix"
 
-    # A subclass says:
+    # To be defined by a subclass
 
     def encode(self, value: Any) -> bytes:
-        """Write one value.
+        """Encode one value.
+
+        Args:
+            value: The value.
+
+        Returns:
+            Its bytes.
 
         Raises:
             TypeError, ValueError, OverflowError: The value has no form in this encoding.
@@ -53,41 +60,91 @@ class Encoding:
         raise NotImplementedError
 
     def decode(self, data: bytes, type: Any = Any) -> Any:
-        """Read one value, which takes up all of ``data``, as ``type``.
+        """Decode one value.
 
-        ``msgspec.convert`` turns what a library decodes into a type, and
-        ``msgspec.to_builtins`` the other way round.
+        ``msgspec.convert`` converts the output of another library to a type, and
+        ``msgspec.to_builtins`` converts in the other direction.
+
+        Args:
+            data: The bytes of exactly one value.
+            type: The type to decode to: any that msgspec supports.
+
+        Returns:
+            The value, of type ``type``.
 
         Raises:
-            ValueError, msgspec.DecodeError: ``data`` is not of this encoding, or not of this type.
+            ValueError, msgspec.DecodeError: ``data`` is not valid in this encoding, or not of
+                this type.
         """
         raise NotImplementedError
 
-    # What follows from it: values
+    # Values, derived from encode and decode
 
     def decoder(self, type: Any) -> Callable[[bytes], Any]:
-        """Return a function that reads a value of one type."""
+        """Make a decoder for one type.
+
+        Args:
+            type: The type to decode to.
+
+        Returns:
+            A function from bytes to a value; raises as ``decode``.
+        """
         return lambda data: self.decode(data, type)
 
     def array(self, items: Sequence[bytes]) -> bytes:
-        """Write an array of values that are written already."""
+        """Join encoded values to an array.
+
+        Args:
+            items: The encoded values.
+
+        Returns:
+            The encoded array.
+        """
         return self.encode([self.decode(item) for item in items])
 
     def object(self, members: Mapping[str, bytes]) -> bytes:
-        """Write an object of values that are written already."""
+        """Join encoded values to an object.
+
+        Args:
+            members: The encoded values, by member name.
+
+        Returns:
+            The encoded object.
+        """
         return self.encode({name: self.decode(value) for name, value in members.items()})
 
     def items(self, data: bytes) -> list[Raw]:
-        """Split an array. Raises as ``decode`` does."""
+        """Split an encoded array. Raises as ``decode``.
+
+        Args:
+            data: The encoded array.
+
+        Returns:
+            The encoded items.
+        """
         return [Raw(self.encode(item)) for item in self.decode(data, list[Any])]
 
     def members(self, data: bytes) -> dict[str, Raw]:
-        """Split an object. Raises as ``decode`` does."""
+        """Split an encoded object. Raises as ``decode``.
+
+        Args:
+            data: The encoded object.
+
+        Returns:
+            The encoded values, by member name.
+        """
         values = self.decode(data, dict[str, Any])
         return {name: Raw(self.encode(value)) for name, value in values.items()}
 
     def kind(self, data: bytes) -> str:
-        """Return "array", "object", "null" or "other"; of nothing at all, "null"."""
+        """Return the kind of an encoded value. Raises as ``decode``.
+
+        Args:
+            data: The encoded value; may be empty.
+
+        Returns:
+            "array", "object", "null" or "other"; "null" if ``data`` is empty.
+        """
         if not data:
             return "null"
         value = self.decode(data)
@@ -96,13 +153,21 @@ class Encoding:
         return "object" if isinstance(value, Mapping) else "null" if value is None else "other"
 
     def check_depth(self, data: bytes, most: int) -> None:
-        """Raise ProtocolError for a message that nests deeper than ``most``."""
+        """Check the nesting depth of a message.
+
+        Args:
+            data: The encoded message. Invalid data passes; ``parse`` reports it.
+            most: The largest depth.
+
+        Raises:
+            ProtocolError: The message nests deeper than ``most``.
+        """
         try:
             level = [self.decode(data)]
         except RecursionError:
             raise ProtocolError(f"a message nests deeper than {most}") from None
         except BAD_DATA:
-            return  # ``parse`` says so
+            return  # ``parse`` reports it
         for _ in range(most + 1):
             level = [item for value in level for item in _inside(value)]
             if not level:
@@ -112,7 +177,16 @@ class Encoding:
     # Envelopes, from bytes
 
     def parse(self, data: bytes) -> Parsed:
-        """Read one complete message: a single one, or a batch as a list."""
+        """Parse one complete message: a request, a reply, or a batch (JSON-RPC 2.0, section 6).
+
+        Args:
+            data: The encoded message.
+
+        Returns:
+            The message, or a list for a batch. An ``InvalidMessage`` stands for each part that is
+            not
+            valid (JSON-RPC 2.0, section 5.1: -32700 and -32600).
+        """
         try:
             value = self.decode(data)
         except BAD_DATA as error:
@@ -132,7 +206,7 @@ class Encoding:
         id = value.get("id", ABSENT)
         is_id = id is None or (isinstance(id, str | int | float) and not isinstance(id, bool))
         if "method" not in value and ("result" in value or "error" in value):
-            # A reply, whatever else is wrong with it. An error of null beside a result is none.
+            # A reply, even if it is invalid. An error member of null beside a result is ignored.
             error = value.get("error")
             member, part = ("result", value.get("result")) if error is None else ("error", error)
             own_id = reply_id(id) if is_id else ABSENT
@@ -148,24 +222,52 @@ class Encoding:
         return Message("2.0", raw_id, value["method"], params)
 
     def read_push(self, params: bytes) -> Push:
-        """Read the params of a ``<namespace>_subscription``. Raises as ``decode`` does."""
+        """Decode the params of a ``<namespace>_subscription`` notification. Raises as ``decode``.
+
+        Args:
+            params: The encoded params.
+
+        Returns:
+            The id of the subscription with an item, an error or the end.
+        """
         members = self.members(params)
         end = self.decode(members["end"], bool) if "end" in members else False
         result, error = members.get("result", ABSENT), members.get("error", ABSENT)
         return Push(_member(members, "subscription"), result, error, end)
 
     def read_progress(self, params: bytes) -> Progress:
-        """Read the params of a ``$/progress``. Raises as ``decode`` does."""
+        """Decode the params of a ``$/progress`` notification (LSP). Raises as ``decode``.
+
+        Args:
+            params: The encoded params.
+
+        Returns:
+            The token, which is the id of a call, and the encoded value.
+        """
         members = self.members(params)
         token = reply_id(self.decode(_member(members, "token")))
         return Progress(token, members.get("value", ABSENT))
 
     def read_cancelled(self, params: bytes) -> bytes:
-        """Return the id that a ``$/cancelRequest`` names. Raises as ``decode`` does."""
+        """Decode the params of a ``$/cancelRequest`` notification (LSP). Raises as ``decode``.
+
+        Args:
+            params: The encoded params.
+
+        Returns:
+            The encoded id of the call to cancel.
+        """
         return bytes(_member(self.members(params), "id"))
 
     def read_error(self, data: bytes) -> RPCError | ProtocolError:
-        """Read the error object of a reply; for one that is none, return a ProtocolError."""
+        """Decode the error object of a reply (JSON-RPC 2.0, section 5.1).
+
+        Args:
+            data: The encoded error object.
+
+        Returns:
+            The error; a ProtocolError if ``data`` is not an error object.
+        """
         try:
             members = self.members(data)
             code = self.decode(_member(members, "code"), int)
@@ -175,14 +277,23 @@ class Encoding:
             return ProtocolError(f"the error object of a reply is not one: {error}")
         return named_error(code, message, extra)
 
-    # Envelopes, to bytes. Of a request the id is the decimal digits of a number of our own; of a
-    # reply, what the request had there. Empty: there is none.
+    # Envelopes, to bytes. The id of a request is a number in decimal digits; the id of a reply is
+    # the encoded id of the request. Empty: no id.
 
     def request(
         self, method: str, params: bytes = b"", id: bytes = b"", members: bytes = b""
     ) -> bytes:
-        """Write a call; without an id a notification; without params it has none. Only JSON
-        writes ``members``, which carry a trace."""
+        """Encode a request object (JSON-RPC 2.0, section 4).
+
+        Args:
+            method: The name of the method.
+            params: The encoded params; empty: no ``params`` member.
+            id: The id of an outgoing call, in decimal digits; empty: a notification.
+            members: Further encoded members, such as ``traceparent``. Only JSON encodes them.
+
+        Returns:
+            The encoded request.
+        """
         parts = {"jsonrpc": self.encode("2.0")}
         if id:
             parts["id"] = self.encode(int(id))
@@ -192,40 +303,94 @@ class Encoding:
         return self.object(parts)
 
     def cancel(self, id: bytes) -> bytes:
-        """Write the ``$/cancelRequest`` of a call of our own."""
+        """Encode a ``$/cancelRequest`` notification (LSP) for an outgoing call.
+
+        Args:
+            id: The id of the call, in decimal digits.
+
+        Returns:
+            The encoded notification.
+        """
         return self.request("$/cancelRequest", self.object({"id": self.encode(int(id))}))
 
     def progress(self, id: bytes, value: bytes) -> bytes:
-        """Write a ``$/progress`` for a call that is served."""
+        """Encode a ``$/progress`` notification (LSP) for a served call.
+
+        Args:
+            id: The encoded id of the call, used as the token.
+            value: The encoded value.
+
+        Returns:
+            The encoded notification.
+        """
         return self.request("$/progress", self.object({"token": id, "value": value}))
 
     def reply(self, id: bytes, result: Any) -> bytes:
-        """Write the reply to a call, with a result that is not written yet."""
+        """Encode the reply to a call that succeeded.
+
+        Args:
+            id: The encoded id of the call.
+            result: The result, not encoded yet.
+
+        Returns:
+            The encoded reply.
+        """
         return self.result_reply(id, self.encode(result))
 
     def result_reply(self, id: bytes, result: bytes) -> bytes:
-        """Write the reply to a call that succeeded."""
+        """Encode the reply to a call that succeeded, from an encoded result.
+
+        Args:
+            id: The encoded id of the call.
+            result: The encoded result.
+
+        Returns:
+            The encoded reply.
+        """
         return self.object({"jsonrpc": self.encode("2.0"), "id": id, "result": result})
 
     def error_reply(self, id: bytes, error: RPCError) -> bytes:
-        """Write the reply to a call that failed. Without an id: to what could not be read."""
+        """Encode the reply to a call that failed.
+
+        Args:
+            id: The encoded id of the call; empty: null, for a message that could not be parsed
+                (JSON-RPC 2.0, section 5).
+            error: The error.
+
+        Returns:
+            The encoded reply.
+        """
         members = {"jsonrpc": self.encode("2.0"), "id": id or self.encode(None)}
         return self.object(members | {"error": self.error_object(error)})
 
     def error_object(self, error: RPCError) -> bytes:
-        """Write ``{"code", "message", "data"}``. Data that cannot be written is left out."""
-        # A lone surrogate is no text in any encoding.
+        """Encode an error object: ``code``, ``message`` and ``data`` (JSON-RPC 2.0, section 5.1).
+
+        Args:
+            error: The error. Its data is omitted if it cannot be encoded.
+
+        Returns:
+            The encoded error object.
+        """
+        # A lone surrogate cannot be encoded in UTF-8.
         message = error.message.encode(errors="replace").decode()
         body: dict[str, Any] = {"code": error.code, "message": message}
         if error.data is not None:
             try:
                 return self.encode({**body, "data": error.data})
-            except Exception:  # whatever an object's encoding raises
+            except Exception:  # a user's encoding may raise any exception
                 pass
         return self.encode(body)
 
     def requests(self, entries: Sequence[tuple[int, str, Any]]) -> bytes:
-        """Write a batch of calls: (number, method, params). Params of nothing are left out."""
+        """Encode a batch of calls (JSON-RPC 2.0, section 6).
+
+        Args:
+            entries: The id, the method and the params of each call. Empty params are omitted.
+
+        Returns:
+            The encoded batch.
+        """
         return self.batch(
             [
                 self.request(
@@ -236,11 +401,27 @@ class Encoding:
         )
 
     def batch(self, messages: Sequence[bytes]) -> bytes:
-        """Write the messages of a batch as one."""
+        """Join encoded messages to a batch.
+
+        Args:
+            messages: The encoded messages.
+
+        Returns:
+            The encoded batch.
+        """
         return self.array(messages)
 
     def pusher(self, method: str, id: str) -> Callable[[str, bytes], bytes]:
-        """Return ``push(member, value)``, which writes the pushes of one subscription."""
+        """Make an encoder for the notifications of one subscription.
+
+        Args:
+            method: The method of the notifications, such as "eth_subscription".
+            id: The id of the subscription.
+
+        Returns:
+            A function of a member name ("result", "error" or "end") and its encoded value, which
+            returns the encoded notification.
+        """
         subscription = self.encode(id)
         return lambda member, value: self.request(
             method, self.object({"subscription": subscription, member: value})
@@ -260,12 +441,12 @@ def _member(members: Mapping[str, Raw], name: str) -> Raw:
 
 
 def is_nothing(params: Any) -> bool:
-    """Say whether there are no params: an empty sequence. An empty mapping is one."""
+    """Tell whether params are absent: an empty sequence. An empty mapping counts as present."""
     return type(params) is not Raw and not params and not isinstance(params, Mapping)
 
 
 def reply_id(id: Any) -> Raw:
-    """Write the id of a reply as JSON: so the calls that wait are listed, in any encoding."""
+    """Encode the id of a reply as JSON, the key of the pending calls in every encoding."""
     return Raw(msgspec.json.encode(id))
 
 

@@ -1,25 +1,24 @@
-"""Bytes to complete messages, and back. Sans-I/O.
+"""Framing: split a stream of bytes into messages, and join messages to a stream. Sans-I/O.
 
-Here lives how messages are told apart in a stream of bytes, and the limits on what a peer may
-make us hold. What a message says does not matter here; nothing is decoded.
+A framing also enforces the limits on the bytes buffered for a peer. It does not decode messages.
 
 ================  ===========================================================================
 json-stream       any stream of JSON values, in any chunks, with or without newlines between
-ndjson            one message a line, nothing else (MCP)
+ndjson            one message per line, nothing else (MCP)
 content-length    a header with the length before each message (LSP, DAP)
-auto              json-stream or content-length, by the first byte
+auto              json-stream or content-length, detected by the first byte
 ================  ===========================================================================
 
-What is not JSON comes out as a message too, so that its sender gets an answer (-32700) and the
-connection lives on. A json-stream finds its way back at newlines:
+Text that is not JSON is returned as a message too, so that its sender receives an error reply
+(-32700) and the connection stays open. A json-stream resynchronizes at newlines:
 
-* ``{...}``, ``[...]`` and ``"..."`` end where their bracket or quote closes, be it JSON or not;
+* ``{...}``, ``[...]`` and ``"..."`` end at their closing bracket or quote, valid JSON or not;
 * they end early at a newline that JSON does not allow there (see ``scanner``);
 * a number, ``true``, ``false``, ``null`` ends before whitespace, a quote or an opening bracket;
 * any other text is one message up to the end of its line.
 
-Only a message that is too long, too deep, or in a wrong header cannot be recovered from: that
-is a ProtocolError, and the end of the connection.
+A message that is too long or too deep, or a wrong header, cannot be recovered from: the framing
+raises ProtocolError, and the connection ends.
 """
 
 from __future__ import annotations
@@ -38,48 +37,86 @@ MAX_DEPTH = 512  # half of what exhausts msgspec's recursion
 
 
 class Framing(Protocol):
-    """One direction of reading and the matching way of writing, for one connection."""
+    """The framing of one connection: splits received bytes, and frames messages to be sent.
+
+    Args:
+        args: The positional arguments of an implementation: the largest size of a message in
+            bytes, its largest depth, and ``check_depth``.
+        kwargs: None are passed.
+    """
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Take what was read; return the messages that it completes, without the framing.
+        """Add received bytes and return the messages that they complete.
 
-        Raises ProtocolError when the peer breaks a limit. Messages that were complete before
-        the offence are returned first: then ``error`` is set, and the next call raises it.
+        Args:
+            data: The received bytes.
+
+        Returns:
+            The complete messages, without framing.
+
+        Raises:
+            ProtocolError: The peer has exceeded a limit or sent a wrong header. Messages that were
+                complete before are returned first; then ``error`` is set and the next call raises.
         """
 
     def guess(self, data: bytes) -> list[bytes]:
-        """Return the lines of ``data`` if each probably is one message, within every limit.
+        """Split ``data`` at newlines if each line is probably one message, within all limits.
 
-        The caller parses them in order. A line that is JSON is one message: what separates messages
-        is known then without a scan. From the first line that is none, or that the caller does
-        not want to parse now, it has to ``feed`` everything. Nothing is kept here.
+        The caller parses the lines in order. A line that is valid JSON is one message, so no scan
+        is
+        needed. From the first line on that is not valid, or that the caller does not parse now, it
+        must pass the rest to ``feed``. The framing keeps no state of this call.
+
+        Args:
+            data: The received bytes.
 
         Returns:
-            Lines without their newline; empty where ``data`` has to be fed.
+            Lines without their newline; empty if ``data`` must be passed to ``feed``.
         """
 
     def eof(self) -> list[bytes]:
-        """Say that nothing more will come; return a last message that only now is complete.
+        """Mark the end of input.
 
-        Raises Truncated in the middle of a message, and what ``feed`` still had to raise.
+        Returns:
+            A last message that is complete only because of the end of input; otherwise empty.
+
+        Raises:
+            Truncated: The input ended within a message.
+            ProtocolError: An error that ``feed`` had still to raise.
         """
 
     def wrap(self, *messages: bytes) -> bytes:
-        """Return ``messages``, each of which is JSON, as they go on the wire."""
+        """Frame messages for sending.
+
+        Args:
+            messages: The encoded messages.
+
+        Returns:
+            The bytes to send.
+        """
 
     @property
     def pending(self) -> int:
-        """Bytes held of a message that is not complete yet."""
+        """The number of bytes buffered for an incomplete message."""
 
     @property
     def error(self) -> ProtocolError | None:
-        """What the peer did wrong. Once set, nothing more can be read."""
+        """The protocol error of the peer. Once it is set, no more messages can be read."""
 
 
 def make(name: str, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH) -> Framing:
-    """Return a new framing: "json-stream", "ndjson", "content-length" or "auto".
+    """Make a JSON framing.
 
-    A message may have ``max_bytes`` bytes and nest brackets ``max_depth`` deep. Raises ValueError.
+    Args:
+        name: "json-stream", "ndjson", "content-length" or "auto".
+        max_bytes: The largest size of a message, in bytes.
+        max_depth: The largest nesting depth of brackets.
+
+    Returns:
+        The framing.
+
+    Raises:
+        ValueError: No framing has this name.
     """
     kinds: dict[str, type[Reader]] = {
         "json-stream": JSONStream,
@@ -93,7 +130,7 @@ def make(name: str, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH) -
 
 
 class Auto(Reader):
-    """Waits for the first byte, then is a json-stream or content-length for good."""
+    """Framing that the first received byte selects: json-stream or content-length."""
 
     _chosen: Reader | None = None
 
@@ -121,5 +158,5 @@ class Auto(Reader):
         return self._chosen.eof() if self._chosen else []
 
     def wrap(self, *messages: bytes) -> bytes:
-        """As the peer writes; as a json-stream as long as it has written nothing."""
+        """Frame messages in the detected framing; as a json-stream before any byte was received."""
         return self._chosen.wrap(*messages) if self._chosen else super().wrap(*messages)
