@@ -1,7 +1,7 @@
-"""JSON parameters to a function's arguments, by its annotations.
+"""Bind JSON-RPC params to the arguments of a function, by its annotations.
 
-Sans-I/O. All inspection happens once, when a function is registered; a call then runs one msgspec
-decoder over the raw params and one function call.
+Sans-I/O. The function is inspected once, when it is registered; each call then takes one msgspec
+decoder over the encoded params and one function call.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ __all__ = ["Parameter", "Signature", "inspect_function"]
 
 Bind = Callable[[Raw], tuple[Any, ...]]
 Complain = Callable[[Sequence["Parameter"], bytes, Exception], str]
-"""``complain(parameters, params, error)`` says what is wrong with params by position: a JSON array
-that msgspec has refused with ``error``."""
-_Complain = Callable[[bytes, Exception], str]  # that of one function
-JSON_ENCODING = JSON()  # holds no state
+"""``complain(parameters, params, error)`` formats the message for wrong params by position: a JSON
+array that msgspec has rejected with ``error``."""
+_Complain = Callable[[bytes, Exception], str]  # bound to one function
+JSON_ENCODING = JSON()  # stateless
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter as the other end sees it. ``rest``: it is ``*args`` and takes all others."""
+    """A parameter of a served function. ``rest``: it is ``*args`` and takes all further params."""
 
     name: str
     type: Any
@@ -44,10 +44,10 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """How to call a function with JSON.
+    """The binding of a function.
 
-    ``call(*bind(params))`` calls it; where ``wants_context``, ``call(context, *bind(params))``.
-    ``bind`` raises InvalidParams with the path and the reason.
+    ``call(*bind(params))`` calls the function; with ``wants_context``,
+    ``call(context, *bind(params))``. ``bind`` raises InvalidParams with the path and the reason.
     """
 
     parameters: tuple[Parameter, ...]
@@ -58,19 +58,19 @@ class Signature:
     make_bind: Callable[[Encoding], Bind] | None = field(repr=False, default=None)
 
     def bind_by(self, encoding: Encoding) -> Bind:
-        """Return ``bind`` for params that are not JSON."""
+        """Return ``bind`` for params in another encoding."""
         return self.bind if self.make_bind is None else self.make_bind(encoding)
 
 
 def in_msgspecs_words(parameters: Sequence[Parameter], params: bytes, error: Exception) -> str:
-    """The ``Complain`` of every API that has no words of its own."""
+    """Format the message of -32602 from msgspec's message: the default ``Complain``."""
     return f"invalid params: {error}"
 
 
 def inspect_function(
     function: Callable[..., Any], context_type: type, complain: Complain = in_msgspecs_words
 ) -> Signature:
-    """Read a function's signature. Raises TypeError where it cannot be served as JSON-RPC."""
+    """Inspect a function's signature. Raises TypeError if it cannot be served by JSON-RPC."""
     hints = _type_hints(function)
     parameters: list[Parameter] = []
     context_at: int | str | None = None
@@ -115,7 +115,7 @@ def _type_hints(function: Callable[..., Any]) -> dict[str, Any]:
 def _make_call(
     function: Callable[..., Any], parameters: list[Parameter], context_at: int | str | None
 ) -> Callable[..., Any]:
-    """Make a function of positional arguments only, the context first where one is wanted."""
+    """Make a function of positional arguments only, preceded by the context if it takes one."""
     names = [p.name for p in parameters if p.keyword_only]
     if not names and context_at in (None, 0):
         return function
@@ -130,7 +130,7 @@ def _make_call(
             positional.insert(context_at, context)
         return function(*positional, **named)
 
-    def call_with_rest(*args: Any) -> Any:  # *args: whatever its number, the context's place holds
+    def call_with_rest(*args: Any) -> Any:  # with *args the context keeps its fixed position
         positional = list(args[1:])
         positional.insert(context_at, args[0])  # type: ignore[arg-type]
         return function(*positional)
@@ -180,7 +180,7 @@ def _bind_otherwise(
     complain: _Complain,
     encoding: Encoding,
 ) -> tuple[Any, ...]:
-    """Bind what is no good array: an object is by name, null is as good as nothing."""
+    """Bind params that are not a valid array: an object by name, null as no params."""
     kind = encoding.kind(params)
     try:
         if kind == "object":
@@ -202,15 +202,15 @@ def _bind_otherwise(
 
 
 def _as_json(params: bytes, encoding: Encoding) -> bytes:
-    """Return params as JSON for what words the error; empty ones where they have no such form."""
+    """Return params as JSON for the error formatter; ``[]`` if they cannot be converted."""
     try:
         return JSON_ENCODING.encode(encoding.decode(params))
-    except Exception:  # whatever an object's encoding raises
+    except Exception:  # a user's encoding may raise any exception
         return b"[]"
 
 
 def _struct(encoding: Encoding, parameters: list[Parameter], *, array_like: bool) -> Bind:
-    """Decode to a struct of the parameters: msgspec fills in defaults and refuses surplus ones."""
+    """Make a decoder to a struct of the parameters. It fills in defaults and rejects extra ones."""
     fields = [_field(at, p) for at, p in enumerate(parameters)]
     kind = msgspec.defstruct(
         "Params", fields, array_like=array_like, forbid_unknown_fields=True, kw_only=True, gc=False
@@ -220,7 +220,7 @@ def _struct(encoding: Encoding, parameters: list[Parameter], *, array_like: bool
 
 
 def _field(at: int, parameter: Parameter) -> tuple[str, Any, Any]:
-    # The field's own name is neutral, for a parameter may be called what a struct cannot.
+    # The field has a neutral name, because not every parameter name is allowed in a struct.
     name, kind, default = f"p{at}", parameter.type, parameter.default
     if parameter.required:
         return (name, kind, msgspec.field(name=parameter.name))
@@ -228,7 +228,7 @@ def _field(at: int, parameter: Parameter) -> tuple[str, Any, Any]:
 
 
 def _variadic(encoding: Encoding, parameters: list[Parameter]) -> Bind:
-    """Bind ``fixed, *rest``: the rest has one type, the fixed ones are bound as without it."""
+    """Bind ``fixed, *rest``. The rest has one type; the fixed ones are bound as without it."""
     fixed = [p for p in parameters if not p.rest and not p.keyword_only]
     if any(p.keyword_only for p in parameters):
         raise TypeError("*args and keyword-only parameters together cannot be served")

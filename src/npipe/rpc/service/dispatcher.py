@@ -1,7 +1,7 @@
-"""A request to a call of your function, and its outcome to the bytes of a reply.
+"""Dispatcher: call the function of a request through the middleware, and map its exceptions.
 
-Sans-I/O: a ``Call`` runs where the shell lets it run (in this thread, in another, as a task) and
-hands its reply to whoever made it. Which message becomes which call is for ``session``.
+Sans-I/O. The driver decides where a call runs (in the reading thread, in another thread, as a
+task); ``session`` decides which message becomes which call.
 """
 
 from __future__ import annotations
@@ -24,23 +24,24 @@ __all__ = ["CANCELLED", "LIMIT_EXCEEDED", "TOO_LARGE", "Dispatcher", "Middleware
 log = logging.getLogger("npipe.rpc")
 
 Middleware = Callable[[Context, Callable[[], Any]], Any]
-"""``middleware(context, proceed)`` returns ``proceed()``, or something in its place, or raises.
-For an ``async def`` handler ``proceed()`` gives an awaitable, and the middleware may too; for a
-subscription the iterator of its items, asked for before the client gets its id. Once one layer is
-``async def``, every call is awaited: ``proceed()`` gives an awaitable in each layer, and that for
-a subscription is awaited after the client got its id, so a refusal is an error pushed."""
+"""``middleware(context, proceed)`` returns ``proceed()`` or another result, or raises. For an
+``async def`` handler ``proceed()`` returns an awaitable, and so may the middleware. For a
+subscription it returns the iterator of the items, before the client receives the subscription id.
+If one layer is ``async def``, every call is awaited: ``proceed()`` returns an awaitable in each
+layer, and that of a subscription is awaited after the client has received its id, so an exception
+is sent as an error notification."""
 
 ToThread = Callable[[Callable[[], Any]], Awaitable[Any]]
-"""Runs a plain function where it holds up nobody."""
+"""Runs a plain function in a thread and returns an awaitable of its result."""
 
-# The codes of our own, beyond the five of the specification.
-TOO_LARGE = -32003  # geth's
-LIMIT_EXCEEDED = -32005  # EIP-1474's name for it
-CANCELLED = -32800  # the Language Server Protocol's RequestCancelled
+# Error codes beyond those of JSON-RPC 2.0, section 5.1.
+TOO_LARGE = -32003  # as geth
+LIMIT_EXCEEDED = -32005  # EIP-1474
+CANCELLED = -32800  # RequestCancelled of the Language Server Protocol
 
 
 class Dispatcher:
-    """An API together with how its calls are made and its failures told. Shared, never changed."""
+    """An API with its middleware and its error settings. Immutable; shared by all connections."""
 
     def __init__(
         self,
@@ -51,14 +52,21 @@ class Dispatcher:
         error_code: int = InternalError.code,
         log_calls: bool = False,
     ) -> None:
-        """``show_errors`` sends the text of unexpected exceptions to the caller: for development.
-        ``error_code`` is what they are answered with. ``log_calls``: see ``session.call_log``."""
+        """Make a dispatcher.
+
+        Args:
+            api: The functions to serve.
+            middleware: Called around each call; the first one is the outermost.
+            show_errors: Send the text of unexpected exceptions to the caller, for development.
+            error_code: The error code of the reply to an unexpected exception.
+            log_calls: Log each call; see ``session.call_log``.
+        """
         self.api = api
         self.middleware = tuple(middleware)
         self.show_errors = show_errors
         self.error_code = error_code
         self.log_calls = log_calls
-        self.is_async = any(map(_is_async, self.middleware))  # so every call is to be awaited
+        self.is_async = any(map(_is_async, self.middleware))  # if so, every call is awaited
 
     def invoke(
         self,
@@ -67,12 +75,15 @@ class Dispatcher:
         args: tuple[Any, ...],
         to_thread: ToThread | None = None,
     ) -> Any:
-        """Call the function, through the middleware. Async ones give an awaitable, and so do all
-        where the middleware is async; ``to_thread`` then runs a plain one elsewhere."""
+        """Call the function of a method through the middleware.
+
+        Returns an awaitable for an async function, and for every call if the middleware is async;
+        ``to_thread`` then runs a plain function in a thread.
+        """
         if method.signature.wants_context:
             args = (context, *args)
         proceed: Callable[[], Any] = partial(method.signature.call, *args)
-        is_generator = method.kind == "generator"  # to call one is to compute nothing yet
+        is_generator = method.kind == "generator"  # calling it runs none of its code yet
         if self.is_async and (is_generator or not method.is_async):
             if to_thread is None or is_generator or method.options.inline:
                 to_thread = _now
@@ -82,7 +93,7 @@ class Dispatcher:
         return proceed()
 
     def to_rpc_error(self, method: str, connection_id: int, error: BaseException) -> RPCError:
-        """Turn what a function raised into what the caller is told. Logs what it is not told."""
+        """Convert a function's exception to the error for the caller. Logs unexpected exceptions."""
         if isinstance(error, RPCError):
             return error
         log.error("connection %06d: %s failed", connection_id, method, exc_info=error)

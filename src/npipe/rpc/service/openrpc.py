@@ -1,6 +1,6 @@
-"""The OpenRPC document of an API, from its type hints: what ``rpc.discover`` answers.
+"""OpenRPC document of an API, from its type hints: the result of ``rpc.discover``.
 
-Sans-I/O. OpenRPC 1.3; the schemas are msgspec's.
+Sans-I/O. OpenRPC 1.3; msgspec generates the JSON schemas.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["document"]
 
 
 class Method(Protocol):
-    """What is read of ``api.Method``."""
+    """The attributes of ``api.Method`` that the document uses."""
 
     @property
     def signature(self) -> Signature: ...
@@ -25,7 +25,7 @@ class Method(Protocol):
 
 
 def document(table: Mapping[str, Method]) -> dict[str, Any]:
-    """Describe the methods of ``table``: those of one peer, by name."""
+    """Make the OpenRPC document of the methods in ``table``, by name."""
     methods = sorted(table.items())
     types = [t for _, m in methods for t in _types(m)]
     schemas, components = _schemas(types)
@@ -48,7 +48,7 @@ def _schemas(types: list[Any]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     try:
         found, components = msgspec.json.schema_components(types, ref_template=template)
         return list(found), components
-    except (TypeError, ValueError):  # one type has no schema: the others still have
+    except (TypeError, ValueError):  # one type has no schema: generate the others one by one
         return [_schema(kind) for kind in types], {}
 
 

@@ -1,8 +1,8 @@
-"""One line of the log for each call: ``Server(log_calls=True)``, ``npipe serve --log-calls``.
+"""Call log: one line per call, for ``Server(log_calls=True)`` and ``npipe serve --log-calls``.
 
-The line names the method, the id that the client gave, the connection, the time in the function
-and the code of an error; never a parameter or a result. A formatter for machines finds the same
-in the attribute ``call`` of the record.
+A line contains the method, the client's id, the connection, the duration of the function and the
+error code; never a parameter or a result. The attribute ``call`` of the log record contains the
+same for structured formatters.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ __all__ = ["log_call"]
 
 log = logging.getLogger("npipe.rpc.calls")
 
-LONGEST = 100  # characters of a name or an id: a client could send any number
+LONGEST = 100  # characters of a name or an id: a client may send any length
+
 _find_trace_id = re.compile(rb'"traceparent":"[0-9a-f]{2}-([0-9a-f]{32})-').search
 
 
@@ -25,12 +26,12 @@ def log_call(
     """Log one call.
 
     Args:
-        method: The name that was called, as the client wrote it.
-        id: The JSON text of the id; empty for a notification.
+        method: The method name, as the client sent it.
+        id: The id as JSON; empty for a notification.
         connection: The number of the connection.
-        seconds: How long the function took; 0 where none was called.
-        code: Of the error that it was answered with; 0: none.
-        trace: What ``trace_members`` found in the request.
+        seconds: The duration of the function; 0 if none was called.
+        code: The error code of the reply; 0: no error.
+        trace: The result of ``trace_members`` for the request.
     """
     call: dict[str, Any] = {
         "method": _short(method),
@@ -50,6 +51,6 @@ def log_call(
 
 
 def _short(text: str) -> str:
-    """Return a text from a client so that it cannot forge a line of the log or fill it."""
+    """Shorten and escape a client's text, so that it cannot forge or flood log lines."""
     text = text[:LONGEST]
     return text if text.isprintable() else ascii(text)[1:-1]

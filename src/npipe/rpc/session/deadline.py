@@ -1,6 +1,6 @@
-"""The time limit of one call, over everything that it waits for.
+"""Deadline of one call, for all of its waits.
 
-Sans-I/O: both flavours pass the time in, that of ``time.monotonic()`` or of the event loop.
+Sans-I/O: the flavours pass the current time, of ``time.monotonic()`` or of the event loop.
 """
 
 from __future__ import annotations
@@ -8,20 +8,23 @@ from __future__ import annotations
 __all__ = ["MAX_SECONDS", "Deadline", "check_timeout"]
 
 MAX_SECONDS = (
-    1e9  # some thirty years; a lock or a poll of the system takes no more than nine times that
+    1e9  # about thirty years; locks and polls of the system accept at most nine times as much
 )
 
 
 def check_timeout(seconds: float | None, name: str = "timeout") -> float | None:
-    """Return a timeout that can be waited for.
+    """Check a timeout.
 
     Args:
-        seconds: The timeout. 0 has expired at once; None is no limit.
-        name: What the caller calls it, for the text of the error.
+        seconds: The timeout. 0 expires at once; None is no limit.
+        name: The name of the parameter, for the error message.
+
+    Returns:
+        The timeout, in seconds.
 
     Raises:
-        TypeError: ``seconds`` is no number.
-        ValueError: It is negative, not a number (NaN), infinite, or longer than thirty years.
+        TypeError: ``seconds`` is not a number.
+        ValueError: It is negative, NaN, infinite, or longer than thirty years.
     """
     if seconds is None:
         return None
@@ -35,11 +38,11 @@ def check_timeout(seconds: float | None, name: str = "timeout") -> float | None:
 
 
 class Deadline:
-    """The instant at which a call is given up.
+    """The time at which a call is cancelled.
 
     Attributes:
-        seconds: The timeout that it was made of, or None.
-        end: The instant, on the clock of the flavour; None is never.
+        seconds: The timeout, or None.
+        end: The time, on the clock of the flavour; None is never.
     """
 
     __slots__ = ("end", "seconds")
@@ -49,9 +52,9 @@ class Deadline:
         self.end = None if seconds is None else now + seconds
 
     def left(self, now: float) -> float | None:
-        """Return the seconds that are left, not less than 0; None is no limit."""
+        """Return the seconds that are left, at least 0; None is no limit."""
         return None if self.end is None else max(0.0, self.end - now)
 
     def expired(self, what: str) -> TimeoutError:
-        """Return the error to raise once it has passed: ``what`` was not done within the time."""
+        """Return the TimeoutError for the time after the deadline; its message begins with ``what``."""
         return TimeoutError(f"{what} within {self.seconds} seconds")

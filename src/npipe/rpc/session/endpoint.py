@@ -1,4 +1,4 @@
-"""What a client may be connected to, as far as both flavours agree. Sans-I/O: nothing is opened."""
+"""Checks of a client's endpoint that both flavours share. Sans-I/O: nothing is opened."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["check_reconnect", "is_command", "wrong_endpoint"]
 
 
 def is_command(endpoint: object) -> TypeGuard[Sequence[str]]:
-    """Say whether an endpoint is the command line of a program."""
+    """Tell whether an endpoint is the command line of a program."""
     return (
         isinstance(endpoint, list | tuple)
         and len(endpoint) > 0
@@ -18,7 +18,7 @@ def is_command(endpoint: object) -> TypeGuard[Sequence[str]]:
 
 
 def wrong_endpoint(endpoint: object) -> TypeError:
-    """Return the error for what is no endpoint."""
+    """Return the error for an object that is not an endpoint."""
     return TypeError(
         "an endpoint is an address, a path, a command line (list of str), a connection or a "
         f"server, not {type(endpoint).__name__}"
@@ -26,6 +26,6 @@ def wrong_endpoint(endpoint: object) -> TypeError:
 
 
 def check_reconnect(reconnect: float | None, *, exists: bool) -> None:
-    """Refuse to reconnect over a connection that was made elsewhere. Raises ValueError."""
+    """Reject ``reconnect`` for an open connection. Raises ValueError."""
     if exists and reconnect is not None:
         raise ValueError("a connection that exists cannot be made again: leave out reconnect")

@@ -1,12 +1,12 @@
-"""Back-pressure of one connection: the only place where it is decided and remembered.
+"""Back-pressure of one connection: the only place that decides it and stores its state.
 
-Sans-I/O. Three things are remembered, and nothing outside this class writes them:
+Sans-I/O. The state consists of three flags, which only this class writes:
 
-* ``blocked``: what was taken out of the send queue has not left;
-* ``held``: a driver said that the transport, or the other side of a proxy, takes nothing more;
-* ``deferred``: a call was not begun because of back-pressure, so somebody has to ask again.
+* ``blocked``: bytes taken from the send queue have not been written completely;
+* ``held``: a driver reported that the transport, or the other side of a proxy, accepts no more;
+* ``deferred``: a call was not begun because of back-pressure, so ``next_call`` must be repeated.
 
-How many bytes are queued is the send queue's to know. Together they make one of three states:
+The send queue counts its bytes. Flags and count make one of three states:
 
 =========  ===============================================================================
 OPEN       at most ``high_water`` bytes are queued, and neither ``blocked`` nor ``held``
@@ -14,7 +14,7 @@ HIGH       more than ``high_water`` bytes are queued, and neither ``blocked`` no
 BLOCKED    ``blocked`` or ``held``
 =========  ===============================================================================
 
-The transitions ("-": the state stays as it is):
+The transitions ("-": the state does not change):
 
 ======================  ==================  ==================  ============================
 event                   in OPEN             in HIGH             in BLOCKED
@@ -27,16 +27,16 @@ the queue is taken      -                   OPEN                -
 ``hold(False)``         -                   -                   OPEN or HIGH, unless blocked
 ======================  ==================  ==================  ============================
 
-``defer`` notes in HIGH and BLOCKED whether calls wait. The rule that loses no wake-up: a thread
-that defers a call tries to write after that; a thread that has written looks at ``deferred`` after
-that. One of the two sees that the call may begin.
+``defer`` records in HIGH and BLOCKED whether calls wait. No wake-up is lost, because a thread that
+defers a call tries to write afterwards, and a thread that has written checks ``deferred``
+afterwards: at least one of them finds that the call may begin.
 
-A proxy's session (``forwards``) begins calls in HIGH too, and its own writes never block it: what
-it is asked goes out on another connection.
+The session of a proxy (``forwards``) begins calls in HIGH too, and its own writes never block it,
+because its calls are sent on another connection.
 
-Threads: any thread may report any event and ask any question. Each attribute is written in one
-step, and each answer is a snapshot; ``write_begins`` and ``write_ends`` belong to the thread that
-holds the driver's write lock.
+Threads: any thread may report any event and read any property. Each attribute is written
+atomically, and each property is a snapshot. ``write_begins`` and ``write_ends`` are called only by
+the thread that holds the driver's write lock.
 """
 
 from __future__ import annotations
@@ -47,23 +47,25 @@ __all__ = ["FlowControl"]
 
 
 class Queue(Protocol):
-    """What flow control has to know of a send queue."""
+    """The attribute of a send queue that flow control reads."""
 
     @property
     def above_high_water(self) -> bool: ...
 
 
 class FlowControl:
-    """The back-pressure of one session. Drivers ask ``may_begin_call``, ``must_wait``, and the
-    session's ``may_read``."""
+    """The back-pressure of one session.
+
+    Drivers read ``may_begin_call`` and ``must_wait``, and the session's ``may_read``.
+    """
 
     __slots__ = ("_queue", "blocked", "deferred", "forwards", "held")
 
     def __init__(self, queue: Queue) -> None:
-        """Begin in OPEN.
+        """Begin in the state OPEN.
 
         Args:
-            queue: The send queue of the same session.
+            queue: The send queue of the session.
         """
         self._queue = queue
         self.blocked = False
@@ -71,53 +73,53 @@ class FlowControl:
         self.deferred = False
         self.forwards = False
 
-    # Questions
+    # Properties
 
     @property
     def may_begin_call(self) -> bool:
-        """True when the peer's next call may begin."""
+        """True when the next call of the peer may begin."""
         if self.blocked or self.held:
             return False
         return self.forwards or not self._queue.above_high_water
 
     @property
     def must_wait(self) -> bool:
-        """True while a thread that wants to call the peer has to wait."""
+        """True while a thread that calls the peer must wait."""
         return self.blocked or self.held or self._queue.above_high_water
 
     # Events
 
     def write_begins(self) -> None:
-        """Note that all that is queued is about to be taken and written."""
+        """Record that all queued bytes are about to be taken and written."""
         if not self.forwards and self._queue.above_high_water:
             self.blocked = True
 
     def write_ends(self) -> None:
-        """Note that everything that was taken has left, or was dropped."""
+        """Record that all taken bytes have been written or dropped."""
         self.blocked = False
 
     def hold(self, on: bool) -> None:
-        """Note that the transport takes nothing more, or takes bytes again.
+        """Record that the transport accepts no more bytes, or accepts bytes again.
 
         Args:
-            on: True to begin nothing from now on.
+            on: True to begin no calls from now on.
         """
         self.held = on
 
     def defer(self, waiting: bool) -> None:
-        """Note whether back-pressure left calls waiting.
+        """Record whether calls wait because of back-pressure.
 
         Args:
-            waiting: False: there were none.
+            waiting: True if calls wait.
         """
         self.deferred = waiting
 
     def resume(self) -> None:
-        """Note that the caller will ask for the deferred calls again."""
+        """Record that the caller will ask for the deferred calls again."""
         self.deferred = False
 
     def take_deferred(self) -> bool:
-        """Return whether a deferred call may begin now; the caller then has to begin it."""
+        """Return whether a deferred call may begin now; if so, the caller must begin it."""
         if self.deferred and self.may_begin_call:
             self.deferred = False
             return True

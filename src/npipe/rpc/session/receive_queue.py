@@ -1,7 +1,7 @@
-"""The messages that have come on one connection, and wait for their turn.
+"""Receive queue: the messages of one connection that have not been processed.
 
-Sans-I/O. While calls have to wait, ``look_ahead`` passes over them to what must not wait behind
-them: cancellations, and replies that the running calls may need to end.
+Sans-I/O. While calls must wait, ``look_ahead`` moves them aside and processes the messages behind
+them that must not wait: cancellations, and replies that running calls may need to end.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from npipe.rpc.wire.messages import InvalidMessage, Message, Parsed
 
 __all__ = ["Parsed", "ReceiveQueue"]
 
-PARSED_BYTES = 512  # that a message takes in memory, once parsed, beyond its parameters
-EACH_BYTES = 64  # that a message put aside takes in memory beyond its text: it may be "{}"
+PARSED_BYTES = 512  # memory of a parsed message, without its params
+EACH_BYTES = 64  # memory of an unparsed message, without its text: it may be as short as "{}"
 
 
 class ReceiveQueue:
-    """Two queues of messages. Any thread may add to them and take from them."""
+    """Two queues of messages, new ones and those moved aside. Used by any thread."""
 
     __slots__ = ("_later_bytes", "_most", "_parse", "given_up", "later", "new")
 
@@ -28,20 +28,20 @@ class ReceiveQueue:
         """Make empty queues.
 
         Args:
-            most: Bytes of memory that may be passed over.
-            parse: Reads a message.
+            most: The largest number of bytes of memory for messages moved aside.
+            parse: Parses a message.
         """
         self._parse = parse
-        # Not looked at, or just parsed.
+        # Not processed yet; some are parsed.
         self.new: deque[bytes | Message] = deque()
-        # Passed over; they come before the new ones.
+        # Moved aside; they precede the new ones.
         self.later: deque[bytes | Message] = deque()
-        self.given_up: set[bytes] = set()  # the ids of calls there that were cancelled
+        self.given_up: set[bytes] = set()  # ids of calls in ``later`` that were cancelled
         self._later_bytes = 0
         self._most = most
 
     def look_ahead(self, take: Callable[[Parsed], object]) -> None:
-        """Pass over calls; ``take`` what is none."""
+        """Move calls aside and pass the other messages to ``take``."""
         new, later = self.new, self.later
         if not later:
             self._later_bytes = 0
@@ -49,7 +49,7 @@ class ReceiveQueue:
         while new and self._later_bytes < self._most:
             try:
                 data = new.popleft()
-            except IndexError:  # another thread was quicker
+            except IndexError:  # another thread took the last message
                 return
             message = self._parse(data) if isinstance(data, bytes) else data
             if _is_about_calls(message):
@@ -59,26 +59,26 @@ class ReceiveQueue:
                 self._later_bytes += _memory(data)
 
     def give_up(self, id: bytes) -> None:
-        """Note that a call is no longer wanted, which may be one of those passed over."""
+        """Record that the call with this id was cancelled; it may be one of those moved aside."""
         if self.later:
             self.given_up.add(id)
             self._later_bytes += len(id) + EACH_BYTES
 
     def clear(self) -> None:
-        """Drop everything."""
+        """Drop all messages."""
         self.new.clear()
         self.later.clear()
 
 
 def _memory(data: bytes | Message) -> int:
-    """Return how many bytes a message takes that is put aside."""
+    """Return the number of bytes of memory that a message moved aside takes."""
     if isinstance(data, bytes):
         return len(data) + EACH_BYTES
     return len(bytes(data.params)) + PARSED_BYTES
 
 
 def _is_about_calls(message: Parsed) -> bool:
-    """Say whether it is about calls that were made before, and makes none."""
+    """Tell whether a message refers to earlier calls only, and makes no call."""
     if isinstance(message, list):
         return bool(message) and all(isinstance(m, Message) and m.method is UNSET for m in message)
     if isinstance(message, InvalidMessage):

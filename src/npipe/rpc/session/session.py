@@ -1,21 +1,21 @@
-"""One end of one connection: which message is what, and who gets it.
+"""Session: the protocol state of one end of a connection.
 
-Sans-I/O: no socket, no thread, no clock. Both ends are alike, each may call and serve. A shell
-(threads: ``link``; asyncio: ``aio``) drives it:
+Sans-I/O: no socket, no thread, no clock. Both ends are symmetric; each may call and serve. A driver
+(``threads`` or ``aio``) uses it as follows::
 
-    session.feed(data)                        # what arrived
-    while call := session.next_call():        # everything else has been answered by now
+    session.feed(data)                        # the received bytes
+    while call := session.next_call():        # all other messages have been processed by now
         ...run it: call.run() here or in a thread, await call.run_async() in a task...
-    write(session.take())                     # once for all that one read brought
-    while session.has_pushes: write(session.take(pushes=True))  # what subscriptions have, in turn
+    write(session.take())                     # one write for all replies of one read
+    while session.has_pushes: write(session.take(pushes=True))  # subscriptions, in turn
 
-Where the other end reads more slowly than it asks, ``next_call`` gives out nothing and the session
-is deferred (see ``flow_control``): what is queued has to leave first. It may be read from even so,
-as long as it ``may_read``: what must not wait behind calls is found and done.
+While the peer reads more slowly than it calls, ``next_call`` returns None and the session is
+deferred (see ``flow_control``): queued bytes must be written first. The driver may continue to read
+as long as ``may_read`` is true: messages that must not wait behind calls are processed.
 
-Threads: any method may be called from any thread at any time, except that ``take`` and what
-follows it needs the shell's write lock. There is no lock in here: each shared thing is changed in
-one step of a list, dict, set or deque.
+Threads: any method may be called from any thread at any time, except that ``take`` and the write
+that follows need the driver's write lock. The session has no lock: shared lists, dicts, sets and
+deques are changed by atomic operations.
 """
 
 from __future__ import annotations
@@ -72,11 +72,11 @@ log = logging.getLogger("npipe.rpc")
 Forward = Callable[[Message, bytes, tuple[ServedBatch, int] | None], None]
 
 
-JSON_ENCODING = JSON()  # holds no state
+JSON_ENCODING = JSON()  # stateless
 
 
 class Session:
-    """The state of one connection, as this end sees it."""
+    """The state of one connection."""
 
     __slots__ = (  # more than CPython keeps inline in an object without slots
         "__dict__",
@@ -112,8 +112,8 @@ class Session:
         "timings",
         "write_reply",
     )
-    remote: Any = None  # the shell's face for calling the other end
-    to_thread: ToThread | None = None  # the shell's way to run a plain function that is awaited
+    remote: Any = None  # the driver's ``Caller`` for the peer
+    to_thread: ToThread | None = None  # the driver's way to run a plain function in a thread
 
     def __init__(
         self,
@@ -132,27 +132,28 @@ class Session:
         """Begin a session.
 
         Args:
-            dispatcher: What is served.
-            limits: Of everything that the peer controls.
-            framing: Tells messages apart in the bytes that are fed, and frames those that are
-                taken; None: a JSON stream.
-            encoding: Writes and reads values and envelopes.
+            dispatcher: The API to serve, with its middleware.
+            limits: The limits on everything that the peer controls.
+            framing: Splits received bytes into messages, and frames messages to be sent; None: a
+                JSON stream.
+            encoding: The encoding of values and envelopes.
             connection_id: The number of the connection in the log.
-            peer: Who is at the other end.
-            ask_peer: Called once something was read, if ``peer`` names no user: Windows tells
-                the user of most clients of a pipe only then.
-            on_subscription: Called with each subscription once its id is on the way; it has to
-                run it.
+            name: The prefix of the names of the connection's threads.
+            peer: The identity of the peer.
+            ask_peer: Called after the first read if ``peer`` has no user: Windows reports the user
+                of most clients of a pipe only then.
+            on_subscription: Called with each subscription once its id has been queued; it must run
+                the generator.
             on_pushes: Called, from any thread, when ``has_pushes`` becomes true.
         """
         self.dispatcher = dispatcher
         self.limits = limits or Limits()
         self.connection_id = connection_id
-        self.name = name or f"npipe-{connection_id:06d}"  # its threads' names start so
+        self.name = name or f"npipe-{connection_id:06d}"  # prefix of its threads' names
         self.peer = peer
-        self.forward: Forward | None = None  # takes all calls and notifications: a proxy's
-        self.is_proxy = False  # a proxy's: all keeps its order, and goes out elsewhere
-        self.forwarded_calls: Sized = ()  # the calls that it took and has not answered
+        self.forward: Forward | None = None  # in a proxy: receives all calls and notifications
+        self.is_proxy = False  # messages keep their order and are forwarded
+        self.forwarded_calls: Sized = ()  # forwarded calls without a reply
         self.closed = False
         self.framing = framing or JSONStream(self.limits.message_bytes, self.limits.depth)
         self.encoding = encoding
@@ -177,24 +178,24 @@ class Session:
         self._most = self.limits.reply_bytes
         self._on_pushes = on_pushes
         self._receive_queue = ReceiveQueue(self.limits.message_bytes, self._parse)
-        self._ready: deque[ServedCall] = deque()  # bound, and waiting for its turn
+        self._ready: deque[ServedCall] = deque()  # bound, but not begun
         self._active: set[ServedCall] = set()
 
-    # What arrives
+    # Received messages
 
     def feed(self, data: bytes) -> bool:
-        """Take bytes that were read. ``next_call`` then works on what they complete.
+        """Add received bytes. ``next_call`` then processes the messages that they complete.
 
-        Messages that can be answered at once are answered here, if nothing waits before them.
+        Messages that can be answered at once are answered here, if no message waits before them.
 
         Args:
-            data: What was read; not empty. One thread at a time may feed.
+            data: The received bytes; not empty. Only one thread at a time may feed.
 
         Returns:
-            Whether a message was complete.
+            Whether a message was completed.
 
         Raises:
-            ProtocolError: The peer broke a limit, and no message came before that.
+            ProtocolError: The peer exceeded a limit, and no complete message preceded that.
         """
         if self._ask_peer is not None:
             self._identify(self._ask_peer)
@@ -213,18 +214,18 @@ class Session:
         return bool(messages)
 
     def feed_eof(self) -> None:
-        """Note that no more bytes will come; a last message may be complete only now.
+        """Mark the end of input; a last message may be complete only now.
 
         Raises:
-            ProtocolError: The bytes ended in the middle of a message.
+            ProtocolError: The input ended within a message.
         """
         self._receive_queue.new.extend(self.framing.eof())
 
     def _take_guesses(self, lines: list[bytes]) -> int:
-        """Do what messages ask until one has to be run, and queue those after it.
+        """Process messages up to the first that needs a call to be run; queue those after it.
 
         Returns:
-            How many lines are messages, before the first that is none.
+            The number of lines that are messages, before the first that is not.
         """
         taken, flow, queue = 0, self.flow, self.send_queue
         put_aside = self._receive_queue.new.append
@@ -245,7 +246,7 @@ class Session:
         return taken
 
     def receive(self, messages: Iterable[bytes]) -> None:
-        """Take complete messages, as framing found them. ``next_call`` then works on them."""
+        """Queue complete messages, already split by a framing, for ``next_call``."""
         if self._ask_peer is not None:
             self._identify(self._ask_peer)
         self._receive_queue.new.extend(messages)
@@ -256,10 +257,10 @@ class Session:
         self._methods = self.dispatcher.api.table(self.peer)
 
     def next_call(self) -> ServedCall | None:
-        """Answer what can be answered at once; return the next call that has to be run, if any.
+        """Answer the messages that can be answered at once; return the next call to run.
 
-        None also when as many calls are in flight as may be, or when back-pressure defers them:
-        ask again when one has ended, or when what is queued has left.
+        Returns None also when the limit of calls in flight is reached, or when back-pressure defers
+        calls: ask again when a call has ended, or when queued bytes have been written.
         """
         limit = self.limits.calls
         new, later, given_up = (
@@ -270,7 +271,7 @@ class Session:
         ready, active = self._ready, self._active
         send_queue, flow = self.send_queue, self.flow
         call: ServedCall | None
-        # The first half is the second, quicker, in the state OPEN.
+        # The first condition is a faster form of ``may_begin_call`` in the state OPEN.
         while (
             send_queue.size <= send_queue.high_water and not (flow.blocked or flow.held)
         ) or flow.may_begin_call:
@@ -286,7 +287,7 @@ class Session:
                         continue
                 else:
                     return None
-            except IndexError:  # another thread was quicker
+            except IndexError:  # another thread took the last message
                 continue
             if call.cancelled or (given_up and call.id in given_up):
                 self.measure(call.method, 0.0)
@@ -301,7 +302,7 @@ class Session:
         return None
 
     def _take_data(self, data: bytes | Message) -> ServedCall | None:
-        """Do what a message asks, or return the call that does."""
+        """Process a message, or return its call to be run."""
         if isinstance(data, Message):
             return self._take(data, None)
         if data[:1] == b"[" and self.outgoing_calls.settle_whole(data):
@@ -314,42 +315,44 @@ class Session:
 
     def _begin(self, call: ServedCall) -> ServedCall:
         self._active.add(call)
-        if self.closed:  # just now, by another thread, which may have missed this one
+        if self.closed:  # by another thread, which may not have seen this call
             call.cancel()
         return call
 
     @property
     def awaiting(self) -> bool:
-        """True while the other end owes something. Then it must be read from, however slowly it
-        reads: it may be waiting for that in turn. (Of a proxy both ends see to that.)"""
+        """True while the peer has replies or notifications to send. The driver must then read, even
+        from a peer that reads slowly, because that peer may be waiting for it to read. False for a
+        proxy, whose two sides ensure this.
+        """
         return self.outgoing_calls.awaiting and not self.is_proxy
 
     @property
     def may_read(self) -> bool:
-        """False when nothing more should be read before a call has ended, or may begin."""
+        """False when the driver must not read until a call has ended or may begin."""
         return not self._receive_queue.new or not (
             self.flow.must_wait or len(self._ready) >= self.limits.calls
         )
 
     @property
     def idle(self) -> bool:
-        """True when there is nothing to be done for the other end."""
+        """True when no call, reply or notification is in progress."""
         output = self.send_queue.messages or self.send_queue.has_pushes
         return not (self.has_waiting or self._active or output or len(self.forwarded_calls))
 
     @property
     def has_waiting(self) -> bool:
-        """True while something that came has not been looked at, or not been begun."""
+        """True while a received message has not been processed, or its call has not begun."""
         return bool(self._receive_queue.new or self._receive_queue.later or self._ready)
 
     @property
     def in_flight(self) -> int:
-        """How many of the other end's calls are running or waiting to."""
+        """The number of the peer's calls that run or wait to run."""
         waiting = len(self._ready) + len(self._receive_queue.later)
         return len(self._active) + waiting + len(self.forwarded_calls)
 
     def _take_other(self, message: Parsed) -> None:
-        """Take what begins no call, or several."""
+        """Process a message that begins no call or, as a batch, several."""
         if type(message) is InvalidMessage:
             if self.forward is not None and message.request is not None:
                 self._take(message.request, None)
@@ -362,7 +365,7 @@ class Session:
             self._take_batch(message)
 
     def _take(self, message: Message, batch: tuple[ServedBatch, int] | None) -> ServedCall | None:
-        """Do what one message asks, or return the call that does."""
+        """Process one message, or return its call to be run."""
         if message.method is UNSET:
             self.outgoing_calls.settle(message)
             return None
@@ -410,14 +413,16 @@ class Session:
             self.count_error(str(message.method), rpc_error.code)
         else:
             self._refuse(rpc_error.code, str(message.method), id, trace_members(message))
-        # An InvalidRequest has params of no kind: then it was no notification either.
+        # An InvalidRequest has params of a wrong kind, so it does not count as a notification.
         if id or isinstance(error, InvalidRequest):
             return self.encoding.error_reply(id, rpc_error)
         return b""
 
     def deliver(self, id: bytes, batch: tuple[ServedBatch, int] | None, reply: bytes) -> bool:
-        """Send a reply, or hand it to its batch; empty: there is none. False: it was too large,
-        and an error went in its place."""
+        """Send a reply, or add it to its batch; empty: there is none.
+
+        Returns False if the reply was too large and was replaced by an error.
+        """
         fits = len(reply) <= self._most
         if not fits:
             self.errors += 1
@@ -450,7 +455,7 @@ class Session:
         self.deliver(id, batch, self.write_reply(id, result) if id else b"")
 
     def _take_notification(self, name: str, params: Raw) -> None:
-        """Take what the two ends tell each other; what is unknown is ignored, as it must be."""
+        """Process a notification of the protocol. Unknown ones are ignored."""
         try:
             if name.endswith("_subscription"):
                 self.outgoing_calls.take_push(params)
@@ -504,43 +509,44 @@ class Session:
     # Replies
 
     def answer(self, call: ServedCall, reply: bytes) -> None:
-        """Take the reply to a call that ``next_call`` gave out; empty: there is none."""
+        """Queue the reply to a call returned by ``next_call``; empty: there is none."""
         if call.batch is None and len(reply) <= self._most:
             if reply:
                 self.send_queue.put(reply)
         elif not self.deliver(call.id, call.batch, reply):
             self.count_error(call.method.name, TOO_LARGE)
-        self._active.discard(call)  # last: until its reply is queued, the session is not idle
+        self._active.discard(call)  # last: the session is not idle until the reply is queued
 
     def take(self, *, pushes: bool = False) -> bytes:
-        """Return all bytes to be written, each message framed; with ``pushes`` also some of what
-        the subscriptions have queued. Under the shell's write lock."""
+        """Return all bytes to be written, framed; with ``pushes`` also some notifications.
+
+        Call it only with the driver's write lock held.
+        """
         self.in_write = self.outgoing_calls.taken() if self.outgoing_calls.unsent else []
         return self.send_queue.take(pushes=pushes)
 
     @property
     def has_output(self) -> bool:
-        """True when there is something to be taken, pushes apart."""
+        """True when messages are queued, notifications of subscriptions excluded."""
         return bool(self.send_queue.messages)
 
     @property
     def has_pushes(self) -> bool:
-        """True when a subscription has something to be taken."""
+        """True when a subscription has queued notifications."""
         return self.send_queue.has_pushes
 
     def nothing_sent(self) -> None:
-        """Note that the write of what was taken last failed before its first byte: the calls in it
-        may be made again."""
+        """Record that the last write failed before its first byte: its calls may be sent again."""
         for pending in self.in_write:
             pending.sent = False
 
     def become_proxy(self) -> None:
-        """Keep the order of everything, for it goes out on another connection."""
+        """Preserve the order of all messages, because they are forwarded to another connection."""
         self.is_proxy = True
         self.flow.forward()
 
     def measure(self, method: Method, seconds: float, call: ServedCall | None = None) -> None:
-        """Add one call to the statistics. (Two threads at once may lose one: they are no bill.)"""
+        """Add one call to the statistics. One of two concurrent additions may be lost."""
         timing = self.timings.get(method.name)
         if timing is None:
             timing = self.timings.setdefault(method.name, Timing())
@@ -551,7 +557,7 @@ class Session:
             log_call(name, id, self.connection_id, seconds, code=call.code, trace=call.trace)
 
     def count_error(self, name: str, code: int) -> None:
-        """Add an error that a call of the method ``name`` was answered with to the statistics."""
+        """Add the error code of a reply to the statistics of the method ``name``."""
         self.timings.setdefault(name, Timing()).count_error(code)
 
     def _refuse(self, code: int, name: str = OTHER, id: bytes = b"", trace: bytes = b"") -> None:
@@ -563,44 +569,47 @@ class Session:
         if self.dispatcher.log_calls:
             log_call(name, id, self.connection_id, 0.0, code=code, trace=trace)
 
-    # Subscriptions that we serve
+    # Served subscriptions
 
     def _subscribe(
         self, namespace: str, message: Message, id: bytes, batch: tuple[ServedBatch, int] | None
     ) -> None:
         if not id:
-            self.deliver(id, batch, b"")  # nobody could be told the subscription's id
+            self.deliver(id, batch, b"")  # a notification: no reply could carry the id
             return
         subscription = self.subscriptions.open(namespace, message.params, trace_members(message))
         reply = self.write_reply(id, subscription.id)
-        if batch is not None:  # the id goes out with the batch's reply, the items after it
+        if batch is not None:  # the id is sent in the reply to the batch, the items after it
             batch[0].subscriptions.append((batch[1], subscription))
         fits = self.deliver(id, batch, reply)
         if batch is None:
             self.subscriptions.begin(subscription, told=fits)
 
     def pushes_from(self, subscription: ServedSubscription) -> None:
-        """Note that a subscription has something to be taken, and had nothing."""
+        """Register a subscription whose queue was empty and now has notifications."""
         if self.send_queue.put_pushes(subscription) and self._on_pushes is not None:
             self._on_pushes()
 
     # The end
 
     def refuse(self, error: ProtocolError) -> None:
-        """Take a violation of the framing, after which nothing can be read: the other end is
-        told, and our calls end with ``error``. The driver then closes. (One that just stopped in
-        the midst of a message is lost.)"""
+        """Handle a framing error, after which no message can be read. The driver closes afterwards.
+
+        An error reply is queued for the peer, and outgoing calls raise ``error``; after a stream
+        that
+        ended within a message they raise ConnectionLost.
+        """
         if not isinstance(error, Truncated):
             self.outgoing_calls.violation = error
         self.send(self.encoding.error_reply(b"", ParseError(str(error))))
 
     def receive_eof(self) -> None:
-        """The other end will send no more: our calls have no answer, its own still get theirs."""
+        """Handle the end of the peer's stream: outgoing calls fail, served calls still get replies."""
         self.outgoing_calls.fail_all("the connection ended before the reply")
         self.subscriptions.end()
 
     def close(self, reason: str = "the connection was lost") -> None:
-        """Everything ends: calls on both sides, subscriptions, what was queued. Idempotent."""
+        """End all calls of both sides and all subscriptions, and drop the queues. Idempotent."""
         self.closed = True
         self.send_queue.close()
         self._receive_queue.clear()

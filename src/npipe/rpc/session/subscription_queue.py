@@ -1,7 +1,7 @@
-"""The items of a subscription that wait for the program, and how the subscription ended.
+"""Queue of a client's subscription: the items not taken yet, and the end of the subscription.
 
-Sans-I/O: the flavours wait. The thread that reads pushes; any thread takes. Each step on the deque
-is atomic, and ``wake`` is called after each change, so there is no lock.
+Sans-I/O: the flavours implement the waiting. The reading thread adds items; any thread takes them.
+Each step on the deque is atomic, and ``wake`` is called after each change, so no lock is needed.
 """
 
 from __future__ import annotations
@@ -17,17 +17,16 @@ from npipe.rpc.session.served_subscriptions import Push
 
 __all__ = ["END", "GAP", "NOTHING", "QUEUE_SIZE", "Gap", "SubscriptionQueue"]
 
-QUEUE_SIZE = 20_000  # items that wait for a slow program; the number of geth's client
+QUEUE_SIZE = 20_000  # items that wait to be taken; as geth's client
 
 NOTHING: Final = object()
-"""What ``take`` returns while there is no item yet."""
+"""Returned by ``take`` while there is no item."""
 END: Final = object()
-"""What ``take`` returns after the last item of a subscription that the server ended."""
+"""Returned by ``take`` after the last item of a subscription that the server ended."""
 
 
 class Gap:
-    """The type of ``GAP``: stands between the items of a subscription that was made again, where
-    some may be missing."""
+    """The type of ``GAP``: an item after which a subscription was renewed and items may be missing."""
 
     def __repr__(self) -> str:
         return "GAP"
@@ -37,7 +36,7 @@ GAP: Final = Gap()
 
 
 class SubscriptionQueue:
-    """A queue of at most ``size`` items, and after them the end."""
+    """A queue of at most ``size`` items, followed by the end of the subscription."""
 
     def __init__(
         self,
@@ -50,11 +49,14 @@ class SubscriptionQueue:
         """Make an empty queue.
 
         Args:
-            decode: Turns an item as it came into what the program gets.
-            read_error: Turns the error object of a last push into an exception.
-            size: Items that may wait. One more ends the subscription.
-            unsubscribe: Ends the subscription of this id at the server.
+            decode: Decodes an item for the program.
+            read_error: Converts the error object of a notification to an exception.
+            size: The largest number of queued items. One more ends the subscription.
+            unsubscribe: Ends the subscription with this id at the server.
             wake: Called after each change, by the thread that made it.
+
+        Raises:
+            ValueError: ``size`` is less than 1.
         """
         if size < 1:
             raise ValueError(f"queue_size must be 1 or more, not {size}")
@@ -65,17 +67,17 @@ class SubscriptionQueue:
         self._wake = wake
         self._items: deque[Raw] = deque()
         self._error: Exception | None = None
-        self._over = False  # nothing is put in any more
-        self._closed = False  # by the program: what waits is no longer wanted
-        self.id = b""  # as the server wrote it; empty until its reply was read
+        self._over = False  # no more items are added
+        self._closed = False  # by the program: queued items are dropped
+        self.id = b""  # encoded, as the server sent it; empty until its reply was read
 
     @property
     def ready(self) -> bool:
-        """True while ``take`` has something to return or to raise."""
+        """True while ``take`` returns an item or the end, or raises."""
         return bool(self._items) or self._over
 
     def push(self, push: Push | Exception) -> None:
-        """Take a push, or the loss of the connection."""
+        """Add an item, or the exception that ends the subscription."""
         if self._over:
             return
         if isinstance(push, Exception):
@@ -98,9 +100,9 @@ class SubscriptionQueue:
             RPCError: The server ended the subscription with an error, or the queue was full.
             ConnectionLost: The connection was lost.
             ClosedError: The program has closed the subscription.
-            ProtocolError: This item is not of the type that was asked for; others may follow.
+            ProtocolError: This item is not of the requested type; others may follow.
         """
-        over = self._over  # before the items are looked at: none is put in after it
+        over = self._over  # read before the items: none is added after it is set
         try:
             item = self._items.popleft()
         except IndexError:
@@ -114,9 +116,9 @@ class SubscriptionQueue:
         return END
 
     def close(self) -> None:
-        """End it from here: items that wait are dropped, the server is told. Idempotent."""
+        """End the subscription: drop the queued items and unsubscribe at the server. Idempotent."""
         was_over = self._over
-        self._error = self._error or ClosedError("subscription")  # first: ``take`` raises it
+        self._error = self._error or ClosedError("subscription")  # set first: ``take`` raises it
         self._closed = True
         self._items.clear()
         self._end(self._error)
@@ -125,5 +127,5 @@ class SubscriptionQueue:
 
     def _end(self, error: Exception | None) -> None:
         self._error = error
-        self._over = True  # last: who sees it may look for the error
+        self._over = True  # set last: a thread that reads it then reads the error
         self._wake()
