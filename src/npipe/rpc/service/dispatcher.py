@@ -93,7 +93,7 @@ class Dispatcher:
         return proceed()
 
     def to_rpc_error(self, method: str, connection_id: int, error: BaseException) -> RPCError:
-        """Convert a function's exception to the error for the caller. Logs unexpected exceptions."""
+        """Convert a function's exception to the caller's error. Logs unexpected exceptions."""
         if isinstance(error, RPCError):
             return error
         log.error("connection %06d: %s failed", connection_id, method, exc_info=error)

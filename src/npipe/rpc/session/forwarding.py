@@ -1,7 +1,7 @@
-"""Passing on what one session receives to another: the way of a message through a proxy.
+"""Forwarding of messages from one session to another: the core of a proxy.
 
-Sans-I/O. Only envelopes are looked at: params and results stay the bytes that came. Each side
-numbers its own calls, so ids are translated, also where one message names another's id.
+Sans-I/O. Only envelopes are decoded: params and results stay encoded. Each side assigns its own
+ids, so ids are translated, also those in ``$/cancelRequest`` and ``$/progress``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["Relay", "forwarded_reply", "join_sessions", "transcode"]
 
 
 def join_sessions(one: Session, other: Session) -> None:
-    """Have each pass on to the other the calls and notifications that it receives."""
+    """Forward the calls and notifications of each session to the other."""
     one.become_proxy()
     other.become_proxy()
     one.forward = Relay(one, other)
@@ -33,16 +33,16 @@ def join_sessions(one: Session, other: Session) -> None:
 
 
 class Relay:
-    """One direction: sends over ``target`` what ``source`` receives."""
+    """One direction: sends the messages of ``source`` on ``target``."""
 
     def __init__(self, source: Session, target: Session) -> None:
         self._source = source
         self._target = target
-        self._pending: dict[bytes, Pending] = {}  # calls of the source, by their ids there
+        self._pending: dict[bytes, Pending] = {}  # calls of the source, by the source's ids
         source.forwarded_calls = self._pending
 
     def __call__(self, message: Message, id: bytes, batch: tuple[ServedBatch, int] | None) -> None:
-        """Pass a message on. Raises RPCError where it cannot be."""
+        """Forward a message. Raises RPCError if it cannot be forwarded."""
         method = str(message.method)
         if id:
             self._pass_call(message, id, batch)
@@ -50,7 +50,7 @@ class Relay:
         try:
             if method == "$/cancelRequest":
                 self._cancel(self._source.encoding.read_cancelled(message.params))
-            elif method == "$/progress":  # about a call that we made in the other's name
+            elif method == "$/progress":  # of a call forwarded to this side
                 self._source.outgoing_calls.take_progress(message.params)
             else:
                 self._target.outgoing_calls.notify(
@@ -83,50 +83,53 @@ class Relay:
             self._pending[id] = self._target.outgoing_calls.call(
                 str(message.method), params, on_reply, on_progress, members=trace_members(message)
             )
-        except ConnectionLost as error:  # the other side has just ended; this one follows
+        except ConnectionLost as error:  # the other side has ended; this one will follow
             on_reply(error)
 
     def _params(self, message: Message) -> bytes:
-        """Return the params as the other side writes them. Raises RPCError."""
+        """Return the params in the encoding of the other side. Raises RPCError."""
         if not message.params:
             return b""
         try:
             return transcode(message.params, self._source.encoding, self._target.encoding)
-        except Exception as error:  # whatever an encoding raises on what it has no form for
+        except Exception as error:  # an encoding may raise any exception for unsupported values
             raise InvalidParams(f"the params cannot be passed on: {error}") from None
 
     def _cancel(self, id: bytes) -> None:
-        """Pass it on with the id there; the answer that it brings is passed back as any other."""
+        """Forward a cancellation with the id of the other side.
+
+        The reply to the cancelled call is forwarded as any other.
+        """
         pending = self._pending.get(id)
         if pending is not None:
             self._target.send(self._target.encoding.cancel(pending.ids[0]))
 
 
 def transcode(data: bytes, source: Encoding, target: Encoding) -> bytes:
-    """Return a value as another encoding writes it; as it came, if that is the same one."""
+    """Convert a value to another encoding; unchanged if both encodings are the same."""
     if type(source) is type(target):
         return bytes(data)
     return target.encode(source.decode(data))
 
 
 def forwarded_reply(id: bytes, outcome: Outcome, upstream: Encoding, client: Encoding) -> bytes:
-    """Make the reply to a call that was passed on.
+    """Make the reply to a forwarded call.
 
     Args:
-        id: That of the call, as the client wrote it.
-        outcome: What came of it upstream.
-        upstream: How the server writes.
-        client: How the client reads.
+        id: The id of the call, encoded by the client.
+        outcome: The outcome of the upstream call.
+        upstream: The encoding of the server.
+        client: The encoding of the client.
     """
     if isinstance(outcome, UndecodableReply) and type(upstream) is type(client):
-        # The bytes that came: the client may be able to read them.
+        # Forward the received bytes: the client may be able to decode them.
         if outcome.error and outcome.error != b"null":
             return b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (id, outcome.error)
         return client.result_reply(id, outcome.result or b"null")
     if not isinstance(outcome, Exception):
         try:
             return client.result_reply(id, transcode(outcome, upstream, client))
-        except Exception as error:  # whatever an encoding raises on what it has no form for
+        except Exception as error:  # an encoding may raise any exception for unsupported values
             outcome = RPCError(f"upstream: the result cannot be passed on: {error}")
     if isinstance(outcome, ConnectionLost):
         data = {"maybe_executed": outcome.maybe_executed}

@@ -11,12 +11,12 @@ __all__ = ["Namespace"]
 
 
 class Namespace:
-    """A method, or the first part of the names of several.
+    """A method, or the common prefix of several method names.
 
     Calling it calls the method: ``client.calc.add_up(1, 2)`` is ``client.call("calc_addUp", 1,
-    2)``, and ``client.calc.add_up(a=1, b=2)`` passes the parameters by name. A name alone is the
-    whole one: ``client.calc_addUp(1, 2)``. Options of a call (``timeout``, ``result_type``), and
-    names that are no Python names, need ``call``.
+    2)``, and ``client.calc.add_up(a=1, b=2)`` passes the parameters by name. A single name is used
+    unchanged: ``client.calc_addUp(1, 2)``. Options of a call (``timeout``, ``result_type``), and
+    names that are not Python identifiers, need ``call``.
     """
 
     __slots__ = ("_call", "_parts")
@@ -26,7 +26,7 @@ class Namespace:
         self._parts = parts
 
     def __getattr__(self, name: str) -> Namespace:
-        if name.startswith("_"):  # no method of a server: what copy, pickle and inspect look for
+        if name.startswith("_"):  # a special method looked up by copy, pickle or inspect
             raise AttributeError(name)
         return Namespace(self._call, *self._parts, name)
 

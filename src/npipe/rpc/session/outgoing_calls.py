@@ -1,7 +1,7 @@
-"""The calls that this end makes: ids, replies matched to them, batches, pushes, progress.
+"""Outgoing calls of one connection: ids, matching of replies, batches, notifications, progress.
 
-Sans-I/O. One half of a ``Session``, the other being the calls that it serves. Nothing here waits:
-whoever makes a call hands in a callback, and a shell turns that into a thread's or a task's wait.
+Sans-I/O. One half of a ``Session``; the other half serves calls. Nothing here waits: a call takes a
+callback, and the driver converts that to a wait of a thread or a task.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ OnPush = Callable[[Push | Exception], object]
 
 
 class _Result(msgspec.Struct, gc=False):
-    """A reply to a call of a batch that succeeded, as they mostly come: all in order."""
+    """A reply with a result, in a batch whose replies are complete and in order: the usual case."""
 
     jsonrpc: Literal["2.0"]
     id: int
@@ -60,37 +60,42 @@ _decode_results = msgspec.json.Decoder(list[_Result]).decode
 
 
 class OutgoingCalls:
-    """What this end asked of the other."""
+    """The calls and subscriptions that this end has made."""
 
     def __init__(self, send: Callable[[bytes], object], encoding: Encoding) -> None:
-        """``send`` queues a message; ``encoding`` writes it, and reads what comes."""
+        """Make an empty table.
+
+        Args:
+            send: Queues a message.
+            encoding: The encoding of the connection.
+        """
         self._encoding = encoding
         self._request = request if isinstance(encoding, JSON) else encoding.request
-        self.unmatched = 0  # replies and pushes to nothing: late, doubled or made up
+        self.unmatched = 0  # replies and notifications without a call: late, repeated or invalid
         self.members: Members | None = None  # called in the thread or task that makes the call
         self._send = send
-        self._ids = count(1)  # next() is one step for every thread
+        self._ids = count(1)  # next() is atomic
         self._pending: dict[bytes, Pending] = {}
-        # Batches of which no call has been answered by itself, by the numbers of their first calls.
-        # Their calls are not in ``_pending``: a batch is in the one table or the other.
+        # Batches without a reply to a single call, by the ids of their first calls. Their calls
+        # are not in ``_pending``: a batch is in exactly one of the two tables.
         self._batches: dict[int, PendingBatch] = {}
-        self.unsent: list[Pending] = []  # queued, and not taken yet
+        self.unsent: list[Pending] = []  # queued, but not taken yet
         self._subscribers: dict[bytes, OnPush] = {}
-        self._ended = ""  # why there will be no more replies
-        self.violation: ProtocolError | None = None  # by which the other end made it so
+        self._ended = ""  # the reason that no more replies will arrive
+        self.violation: ProtocolError | None = None  # the peer's framing error, if that is it
 
     def __len__(self) -> int:
-        """How many calls wait for an answer; a batch counts as one while it is whole."""
+        """The number of calls without a reply; a batch counts as one until it is split."""
         return len(self._pending) + len(self._batches)
 
     @property
     def awaiting(self) -> bool:
-        """True while the other end has something to send us: replies, or what it pushes."""
+        """True while the peer has replies or subscription notifications to send."""
         return bool(self._pending or self._batches or self._subscribers)
 
     @property
     def subscribed(self) -> bool:
-        """True while the other end may push at any time."""
+        """True while the peer may send subscription notifications."""
         return bool(self._subscribers)
 
     def call(
@@ -102,8 +107,18 @@ class OutgoingCalls:
         *,
         members: bytes = b"",
     ) -> Pending:
-        """Queue a call. ``on_reply(outcome)`` is called exactly once, unless it is cancelled.
-        ``members`` are further ones of the request, see ``encode_members``."""
+        """Queue a call.
+
+        Args:
+            method: The name of the method.
+            params: The encoded params; empty: none.
+            on_reply: Called exactly once with the outcome, unless the call is cancelled.
+            on_progress: Called with the encoded value of each ``$/progress``.
+            members: Further encoded members of the request; see ``encode_members``.
+
+        Raises:
+            ConnectionLost: The connection has ended.
+        """
         id = b"%d" % next(self._ids)
         call = PendingCall(id, on_reply, on_progress)
         self._expect(call)
@@ -119,9 +134,15 @@ class OutgoingCalls:
         self._send(self._request(method, params, b"", members))
 
     def batch(self, entries: Sequence[Entry], on_reply: OnBatch) -> Pending:
-        """Queue a batch of one call or more. ``on_reply`` gets all outcomes in order, at once.
+        """Queue a batch of at least one call.
 
-        Raises ValueError or TypeError for parameters that have no form in JSON.
+        Args:
+            entries: The calls.
+            on_reply: Called once with all outcomes, in the order of the calls.
+
+        Raises:
+            ValueError, TypeError: Parameters have no form in the encoding.
+            ConnectionLost: The connection has ended.
         """
         numbers = list(islice(self._ids, len(entries)))
         text = self._traced_batch(entries, numbers) or self._encoding.requests(
@@ -135,13 +156,13 @@ class OutgoingCalls:
             raise ConnectionLost(self._ended, maybe_executed=False)
         self._batches[numbers[0]] = batch
         self.unsent.append(batch)
-        if self._ended:  # just now, by another thread, which may have missed this one
+        if self._ended:  # by another thread, which may not have seen this batch
             self.fail_all(self._ended)
         self._send(text)
         return batch
 
     def _traced_batch(self, entries: Sequence[Entry], numbers: Sequence[int]) -> bytes:
-        """Encode a batch each of whose requests has the further members; empty without any."""
+        """Encode a batch whose requests all have the further members; empty if there are none."""
         members = b"" if self.members is None else encode_members(self.members())
         if not members:
             return b""
@@ -163,33 +184,39 @@ class OutgoingCalls:
         on_push: OnPush,
         on_reply: OnReply,
     ) -> Pending:
-        """Queue a ``<namespace>_subscribe``. No push is missed: the reply is looked at first."""
+        """Queue a ``<namespace>_subscribe`` call.
+
+        The subscription is registered when the reply is processed, so no notification is missed.
+        """
 
         def subscribed(outcome: Outcome) -> None:
             if not isinstance(outcome, Exception):
                 self._subscribers[bytes(outcome)] = on_push
-                if self._ended:  # just now, by another thread
+                if self._ended:  # by another thread, meanwhile
                     self._end_subscriptions()
             on_reply(outcome)
 
         return self.call(f"{namespace}_subscribe", params, subscribed)
 
     def forget_subscription(self, id: bytes) -> None:
-        """Drop what is still pushed for a subscription. ``id`` is JSON."""
+        """Drop further notifications of a subscription. ``id`` is encoded."""
         self._subscribers.pop(id, None)
 
     def cancel(self, pending: Pending) -> None:
-        """Give a call up: tell the other end, drop its reply should it still come."""
+        """Cancel a call: notify the peer and drop a late reply."""
         if type(pending) is PendingBatch:
-            pending.given_up = True  # first: the thread that splits it looks at this after that
+            pending.given_up = True  # set first: the thread that splits the batch checks it later
             self._split(pending)
         for id in pending.ids:
             if self._pending.pop(id, None) is not None:
                 self._send(self._encoding.cancel(id))
 
     def taken(self) -> list[Pending]:
-        """Mark all queued calls as sent and return them. The session's ``take`` does so; where
-        the write then wrote not one byte, the shell sets ``sent`` back."""
+        """Mark all queued calls as sent and return them.
+
+        Called by the session's ``take``. The driver resets ``sent`` if the write failed before its
+        first byte.
+        """
         unsent = self.unsent[:]
         del self.unsent[: len(unsent)]
         for pending in unsent:
@@ -197,8 +224,10 @@ class OutgoingCalls:
         return unsent
 
     def fail_all(self, reason: str) -> None:
-        """No more replies will come: end every call in ConnectionLost, now and from now on; those
-        that wait while the other end breaks the framing, in its ``violation``."""
+        """End every call with ConnectionLost, now and in future; no more replies will arrive.
+
+        Calls in flight during a framing error of the peer end with that ``violation`` instead.
+        """
         self._ended = self._ended or reason
         self._end_subscriptions()
         for batch in tuple(self._batches.values()):
@@ -206,7 +235,7 @@ class OutgoingCalls:
         while self._pending:
             try:
                 id, pending = self._pending.popitem()
-            except KeyError:  # another thread was quicker
+            except KeyError:  # another thread took the last one
                 return
             lost = ConnectionLost(reason, maybe_executed=pending.sent)
             pending.settle(id, self.violation or lost)
@@ -220,43 +249,43 @@ class OutgoingCalls:
             on_push(self.violation or ConnectionLost(self._ended, maybe_executed=True))
 
     def settle_whole(self, data: bytes) -> bool:
-        """Take the reply to a batch, as it mostly comes: each call succeeded, and all in order.
+        """Process a reply to a batch if every call succeeded and all replies are in order.
 
         Args:
-            data: A message that begins with a bracket.
+            data: A message that begins with ``[``.
 
         Returns:
-            False: it is not like that, and nothing has been done.
+            False if it is another message; nothing was done.
         """
         if not self._batches:
             return False
         try:
             if not data.isascii():
-                data.decode()  # msgspec does not look inside a Raw
+                data.decode()  # msgspec does not check the UTF-8 inside a Raw
             replies = _decode_results(data)
         except BAD_JSON:
             return False
         batch = self._batches.get(replies[0].id) if replies else None
         if batch is None or [reply.id for reply in replies] != batch.numbers:
             return False
-        if self._batches.pop(replies[0].id, None) is not batch:  # given up just now
+        if self._batches.pop(replies[0].id, None) is not batch:  # cancelled meanwhile
             return False
         batch.settle_all([reply.result for reply in replies])
         return True
 
     def _split(self, batch: PendingBatch) -> None:
-        """Enter each call of a batch by itself, if that has not been done."""
+        """Register each call of a batch under its own id, if that was not done before."""
         if self._batches.pop(batch.numbers[0], None) is not batch:
             return
         self._pending.update(dict.fromkeys(batch.ids, batch))
-        # Another thread may have looked for the calls just before they were entered.
+        # Another thread may have searched ``_pending`` just before the calls were added.
         if self._ended:
             self.fail_all(self._ended)
         elif batch.given_up:
             self.cancel(batch)
 
     def _find(self, id: bytes) -> Pending | None:
-        """Return what a reply with this id answers. A batch is split for that."""
+        """Return the call that a reply with this id answers. A batch is split first."""
         pending = self._pending.get(id)
         if pending is None and self._batches:
             for batch in tuple(self._batches.values()):
@@ -266,7 +295,7 @@ class OutgoingCalls:
         return pending
 
     def settle(self, reply: Message) -> None:
-        """Take a reply."""
+        """Process a reply."""
         id = bytes(reply.id)
         if self._batches:
             self._find(id)
@@ -277,7 +306,7 @@ class OutgoingCalls:
             pending.settle(id, _outcome(reply, self._encoding))
 
     def settle_batch(self, replies: list[Message]) -> None:
-        """Take the reply to a batch; what it lacks will not come any more."""
+        """Process a reply to a batch; calls without a reply in it fail."""
         for reply in replies:
             self._find(bytes(reply.id))
         if self._settle_in_order(replies):
@@ -292,8 +321,9 @@ class OutgoingCalls:
             self._settle_all(group, ProtocolError("the reply to the batch lacks this call"))
 
     def _settle_in_order(self, replies: list[Message]) -> bool:
-        """Take a reply that answers a whole batch call by call, as it mostly comes: at one go.
-        False: it is not like that, and nothing has been done."""
+        """Process a reply that answers a whole batch in order, all at once. Return False if it does
+        not; nothing was done.
+        """
         ids = [bytes(reply.id) for reply in replies]
         group = self._pending.get(ids[0])
         if type(group) is not PendingBatch or list(group.ids) != ids:
@@ -308,7 +338,7 @@ class OutgoingCalls:
         if len(taken) == len(ids):
             group.settle_all(outcomes)
             return True
-        for id, outcome in zip(ids, outcomes, strict=True):  # given up, or answered in part before
+        for id, outcome in zip(ids, outcomes, strict=True):  # some were cancelled or answered
             if id in taken:
                 group.settle(id, outcome)
             else:
@@ -316,7 +346,7 @@ class OutgoingCalls:
         return True
 
     def take_push(self, params: Raw) -> None:
-        """Take a ``<namespace>_subscription``. Raises one of ``BAD_DATA`` on bad params."""
+        """Process a ``<namespace>_subscription`` notification. Raises one of ``BAD_DATA``."""
         push = self._encoding.read_push(params)
         key = bytes(push.subscription)
         on_push = self._subscribers.get(key)
@@ -328,7 +358,7 @@ class OutgoingCalls:
             on_push(push)
 
     def take_progress(self, params: Raw) -> None:
-        """Take a ``$/progress``. Raises one of ``BAD_DATA`` on bad params."""
+        """Process a ``$/progress`` notification. Raises one of ``BAD_DATA``."""
         progress = self._encoding.read_progress(params)
         token = bytes(progress.token)
         pending = self._pending.get(token)
@@ -346,7 +376,7 @@ class OutgoingCalls:
             self.fail_all(self._ended)
 
     def _settle_all(self, pending: Pending, outcome: Outcome) -> None:
-        """End what still waits of it."""
+        """End the calls of ``pending`` that have no outcome yet."""
         if type(pending) is PendingBatch:
             self._split(pending)
         for id in pending.ids:
@@ -354,8 +384,11 @@ class OutgoingCalls:
                 pending.settle(id, outcome)
 
     def _settle_stray(self, reply: Message) -> None:
-        """A reply to nothing. An error without an id answers what could not be read: where only
-        one thing waits, it is meant for that."""
+        """Process a reply without a call.
+
+        An error with the id null answers a message that the peer could not parse (JSON-RPC 2.0,
+        section 5). If only one call or batch is pending, it is the answer to that.
+        """
         self.unmatched += 1
         waiting: list[Pending] = [*self._pending.values(), *self._batches.values()]
         if bytes(reply.id) not in (b"", b"null") or not reply.error or not waiting:
@@ -367,7 +400,7 @@ class OutgoingCalls:
 def _outcome(reply: Message, encoding: Encoding) -> Outcome:
     if type(reply) is MalformedReply:
         return UndecodableReply(reply)
-    # An error of null beside a result is how JSON-RPC 1.0 spells success.
+    # JSON-RPC 1.0 has an error member of null beside the result.
     if reply.error and bytes(reply.error) != b"null":
         if reply.result and bytes(reply.result) != b"null":
             return ProtocolError("a reply with both a result and an error")

@@ -1,6 +1,6 @@
-"""Calls that wait for a reply: a single call, or the calls of one batch.
+"""Pending calls: a single call or a batch that has no reply yet.
 
-Sans-I/O. ``OutgoingCalls`` holds each under every one of its ids, and resolves each id once.
+Sans-I/O. ``OutgoingCalls`` registers each under all of its ids, and settles each id once.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from msgspec import Raw
 __all__ = ["OnBatch", "OnReply", "Outcome", "Pending", "PendingBatch", "PendingCall"]
 
 Outcome = Raw | Exception
-"""How a call ended: the result's JSON, RPCError, ProtocolError or ConnectionLost."""
+"""The encoded result of a call, or an RPCError, ProtocolError or ConnectionLost."""
 OnReply = Callable[[Outcome], object]
 OnBatch = Callable[[list[Outcome]], object]
 
 
 class Pending(Protocol):
-    """``sent``: some of its bytes may have left."""
+    """A call or batch without a reply. ``sent``: some of its bytes may have been written."""
 
     @property
     def ids(self) -> Sequence[bytes]: ...
@@ -32,7 +32,7 @@ class Pending(Protocol):
 
 
 class PendingCall:
-    """A call without an answer yet."""
+    """A single call without a reply."""
 
     __slots__ = ("_on_reply", "ids", "on_progress", "sent")
 
@@ -45,12 +45,12 @@ class PendingCall:
         self._on_reply = on_reply
 
     def settle(self, id: bytes, outcome: Outcome) -> None:
-        """Take how the call ended."""
+        """Pass the outcome of the call to its callback."""
         self._on_reply(outcome)
 
 
 class PendingBatch:
-    """The calls of a batch. ``on_reply`` gets all outcomes in order, once the last one is in."""
+    """The calls of a batch. ``on_reply`` receives all outcomes in order, after the last one."""
 
     __slots__ = (
         "_count",
@@ -64,7 +64,12 @@ class PendingBatch:
     )
 
     def __init__(self, numbers: list[int], on_reply: OnBatch) -> None:
-        """``numbers`` are the ids of the calls, in ascending order."""
+        """Make a pending batch.
+
+        Args:
+            numbers: The ids of the calls, in ascending order.
+            on_reply: Called once with all outcomes.
+        """
         self.numbers = numbers
         self.given_up = False
         self._ids: list[bytes] = []
@@ -72,11 +77,11 @@ class PendingBatch:
         self.sent = False
         self._on_reply = on_reply
         self._outcomes: dict[bytes, Outcome] = {}
-        self._count = count(1)  # next() is one step for every thread
+        self._count = count(1)  # next() is atomic
 
     @property
     def ids(self) -> Sequence[bytes]:
-        """The ids as JSON. Mostly nothing asks for them."""
+        """The ids as JSON, made on demand."""
         if not self._ids:
             self._ids = [b"%d" % number for number in self.numbers]
         return self._ids
@@ -87,11 +92,11 @@ class PendingBatch:
         return len(id) <= 20 and id.isdigit() and first <= int(id) <= last and id in self.ids
 
     def settle(self, id: bytes, outcome: Outcome) -> None:
-        """Take how one of the calls ended."""
+        """Store the outcome of one of the calls."""
         self._outcomes[id] = outcome
         if next(self._count) == len(self.ids):
             self._on_reply([self._outcomes[id] for id in self.ids])
 
     def settle_all(self, outcomes: list[Outcome]) -> None:
-        """Take how all of the calls ended, in their order. In place of ``settle``, not beside."""
+        """Pass the outcomes of all calls, in order, to the callback. Replaces ``settle``."""
         self._on_reply(outcomes)

@@ -1,4 +1,4 @@
-"""Parameters to bytes, and what came of a call to a value or an exception. Sans-I/O."""
+"""Encoding of a call's params, and decoding of its outcome. Sans-I/O."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ __all__ = ["decode_result", "decode_results", "encode_params", "progress_reader"
 def encode_params(
     encoding: Encoding, params: Sequence[Any], named: Mapping[str, Any] | Raw | None
 ) -> bytes:
-    """Encode the parameters of a call. A ``Raw`` among them is encoded already.
+    """Encode the params of a call. A ``Raw`` among them is already encoded.
 
     Args:
-        encoding: How values are written.
-        params: Those by position.
-        named: Those by name, or a ``Raw`` with all of them; None: they go by position.
+        encoding: The encoding of the connection.
+        params: The parameters by position.
+        named: The parameters by name, or a ``Raw`` of all of them; None: use ``params``.
 
     Returns:
-        An array or an object; empty where there are no parameters at all.
+        An array or an object; empty if there are no parameters.
 
     Raises:
-        TypeError: There are some of both kinds, or one has no form in the encoding.
-        ValueError: One is NaN or infinite, which JSON lacks.
+        TypeError: Both kinds were given, or a value has no form in the encoding.
+        ValueError: A value is NaN or infinite, which JSON does not have.
     """
     if named is not None:
         if params:
@@ -41,12 +41,20 @@ def encode_params(
 
 
 def decode_result(encoding: Encoding, outcome: Outcome, kind: Any) -> Any:
-    """Return a result as ``kind``, or raise the exception that came in its place.
+    """Decode an outcome as ``kind``, or raise it if it is an exception.
+
+    Args:
+        encoding: The encoding of the connection.
+        outcome: The encoded result or the exception.
+        kind: The type to decode to; ``Raw`` leaves the result encoded.
+
+    Returns:
+        The result.
 
     Raises:
         RPCError: The server answered with an error.
         ConnectionLost: The connection ended before the reply.
-        ProtocolError: The reply is no JSON-RPC, or the result not of this type.
+        ProtocolError: The reply is not JSON-RPC, or the result is not of this type.
     """
     if isinstance(outcome, Exception):
         raise outcome
@@ -59,9 +67,9 @@ def decode_result(encoding: Encoding, outcome: Outcome, kind: Any) -> Any:
 
 
 def decode_results(encoding: Encoding, outcomes: list[Outcome], kind: Any) -> list[Any]:
-    """Return the results of a batch as ``kind``; in the place of one that is none, its error."""
+    """Decode the outcomes of a batch as ``kind``; an exception takes the place of a failed one."""
     if kind is not Raw and all(type(outcome) is Raw for outcome in outcomes):
-        with contextlib.suppress(*BAD_DATA):  # all at one go, as it mostly is
+        with contextlib.suppress(*BAD_DATA):  # the usual case: decode all of them at once
             text = encoding.array(outcomes)  # type: ignore[arg-type]
             return encoding.decode(text, list[kind])  # type: ignore[no-any-return]
     return [_result_or_error(encoding, outcome, kind) for outcome in outcomes]
@@ -71,7 +79,7 @@ def progress_reader(
     encoding: Encoding,
     on_progress: Callable[[Any], object] | None,
 ) -> Callable[[Raw], object] | None:
-    """Return a function that decodes a report of progress for ``on_progress``."""
+    """Return a function that decodes a ``$/progress`` value for ``on_progress``."""
     if on_progress is None:
         return None
     return lambda value: on_progress(encoding.decode(value) if value else None)

@@ -1,4 +1,4 @@
-"""Whether, and when, a call that a lost connection has caught is sent again.
+"""Retry: whether and when a call is sent again after its connection was lost.
 
 Sans-I/O: the flavours do the waiting and the sending.
 """
@@ -12,17 +12,18 @@ from npipe.rpc.session.pending_calls import Outcome
 
 __all__ = ["FIRST_PAUSE", "LONGEST_PAUSE", "Retry"]
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.5  # seconds before a call is sent again, doubled each time
+FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.5  # seconds between attempts, doubled each time
 
 HINT = "it may have been executed, so it is not sent again: idempotent=True would allow that"
 
 
 class Retry:
-    """The decision for one call or batch.
+    """The retry decision for one call or batch.
 
-    It is sent again where no byte of it has been written, or where it may be executed twice; at
-    growing intervals, for a server that hangs up on every client must not be dialled in a tight
-    loop; and for as long as the client reconnects, counted from the first loss.
+    A call is sent again if no byte of it was written, or if it is idempotent. The pauses grow, so
+    that a server that closes every connection is not dialled in a tight loop. Retrying ends when
+    the
+    client's ``reconnect`` time has passed since the first loss.
     """
 
     __slots__ = ("_end", "_idempotent", "_pause", "_window")
@@ -32,7 +33,7 @@ class Retry:
 
         Args:
             window: Seconds for which the client reconnects; None: it does not.
-            idempotent: Whether it does no harm if the call is executed twice.
+            idempotent: Whether executing the call twice does no harm.
         """
         self._window = window
         self._idempotent = idempotent
@@ -55,7 +56,7 @@ class Retry:
         return pause
 
     def explain(self, outcomes: list[Outcome]) -> list[Outcome]:
-        """Return the outcomes for the program: one that could have been sent again says how."""
+        """Return the outcomes for the program; a loss that ``idempotent`` would retry says so."""
         if self._window is None or self._idempotent:
             return outcomes
         return [

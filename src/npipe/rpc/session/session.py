@@ -604,7 +604,7 @@ class Session:
         self.send(self.encoding.error_reply(b"", ParseError(str(error))))
 
     def receive_eof(self) -> None:
-        """Handle the end of the peer's stream: outgoing calls fail, served calls still get replies."""
+        """Handle the end of the peer's stream: outgoing calls fail, the peer's calls continue."""
         self.outgoing_calls.fail_all("the connection ended before the reply")
         self.subscriptions.end()
 

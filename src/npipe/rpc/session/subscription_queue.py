@@ -26,7 +26,7 @@ END: Final = object()
 
 
 class Gap:
-    """The type of ``GAP``: an item after which a subscription was renewed and items may be missing."""
+    """The type of ``GAP``, which marks a renewed subscription: items may be missing there."""
 
     def __repr__(self) -> str:
         return "GAP"

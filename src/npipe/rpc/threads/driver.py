@@ -1,10 +1,10 @@
-"""Drive one connection by threads: the I/O around a ``Session``, for servers and clients.
+"""Driver of one connection with threads: the I/O of a ``Session``, for servers and clients.
 
 One thread reads, and runs the calls that it reads: a call and its reply then cost one read, one
-write and no switch of threads. When a call takes longer than ``PATIENCE``, the
-``SlowCallMonitor`` hands the reading to a fresh thread, so that later messages (other calls,
-replies, a ``$/cancelRequest``) are not held up; the method is remembered as slow, and its next
-calls get a thread of their own from the start. What a message means is decided in ``session``.
+write and no thread switch. When a call takes longer than ``PATIENCE`` seconds, the
+``SlowCallMonitor`` starts a new reading thread, so that later messages (other calls, replies, a
+``$/cancelRequest``) are not delayed. The method is marked as slow, and its next calls run in their
+own threads from the start. ``session`` interprets the messages.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ __all__ = ["ConnectionDriver", "Driver"]
 
 log = logging.getLogger("npipe.rpc")
 
-READ_SIZE = 65536  # bytes; what a Unix socket holds by default is about three times that
-GONE_SECONDS = 0.05  # between two looks whether a half-closed other end has gone for good
+READ_SIZE = 65536  # bytes; the default buffer of a Unix socket is about three times as large
+GONE_SECONDS = 0.05  # between two checks whether a half-closed peer has disconnected
 
 
 class ConnectionDriver(Protocol):
-    """What a caller needs of a driver, be it ``Driver`` or on the event loop of a server."""
+    """The methods of a driver that a caller uses."""
 
     session: Session
 
@@ -63,11 +63,20 @@ class Driver:
         on_close: Callable[[Driver, str], object],
         run_async: Callable[[CallExecutor, ServedCall], object] | None = None,
     ) -> None:
-        """``on_close(link, reason)`` is called once. ``run_async`` starts an ``async def`` call."""
+        """Make a driver; it does not read yet.
+
+        Args:
+            connection: The connection.
+            session: Its protocol state.
+            watch: The monitor of slow calls.
+            concurrency: The concurrency limits of the methods.
+            on_close: Called once as ``on_close(driver, reason)``.
+            run_async: Starts an ``async def`` call.
+        """
         self.connection = connection
         self.session = session
         self.progress = 0  # odd while the reading thread runs a call
-        self.peer_driver: Driver | None = None  # in a proxy: where what is read here goes
+        self.peer_driver: Driver | None = None  # in a proxy: the driver that messages go to
         self.bytes_in = 0
         self._watch = watch
         self._on_close = on_close
@@ -86,35 +95,35 @@ class Driver:
             on_pause=self._on_pause,
         )
         self._state_lock = threading.Lock()
-        self._reader: object = None  # who reads: a token, compared by identity
+        self._reader: object = None  # token of the reading thread, compared by identity
         self._current: ServedCall | None = None
-        self._seen = 0  # ``progress`` at the monitor's last look
+        self._seen = 0  # ``progress`` at the monitor's last check
         self._spin_reader = SpinReader(watch.looking)
-        self._at_end = False  # the other end has finished sending
+        self._at_end = False  # the peer has closed its direction
         self._closed = False
-        self._blank = False  # nothing but whitespace came last
-        self._idle_end = 0.0  # when it will have been idle for too long
-        self._partial = False  # a read deadline stands for the rest of a message
-        self._anew = False  # that message's time begins now
+        self._blank = False  # the last read returned only whitespace
+        self._idle_end = 0.0  # end of the idle timeout, by time.monotonic()
+        self._partial = False  # a read deadline is set for the rest of a message
+        self._anew = False  # the message timeout begins again now
 
     def start(self) -> None:
-        """Read and serve in a thread of its own."""
+        """Read and serve in a new thread."""
         start_thread(self.run, self.session.name)
 
     def run(self) -> None:
-        """Read and serve in this thread, until the connection ends or another takes over."""
+        """Read and serve in this thread, until the connection ends or another thread takes over."""
         token = self._reader = object()
         self._read_as(token)
 
     def wait(self, reply: ReplyWaiter[Any], until: float | None) -> bool:
-        """Wait for the reply to a call over this link. False: it has not come in time."""
+        """Wait for the reply to a call. Return False if it has not arrived at ``until``."""
         return reply.wait(until)
 
     def interrupted(self) -> None:
-        """Say that an exception (KeyboardInterrupt) ended ``wait``; its calls are given up."""
+        """Handle an exception (KeyboardInterrupt) that ended ``wait``; its calls are cancelled."""
 
     def join(self, other: Driver) -> None:
-        """Write to the other what is read here, and the other way round."""
+        """Connect two drivers of a proxy: each writes the messages that the other reads."""
         self.peer_driver, other.peer_driver = other, self
 
     # Reading
@@ -134,15 +143,18 @@ class Driver:
             self._fail(error)
 
     def _read_once(self) -> bool:
-        """Read, and hand over what has come. False: nothing more will. Raises as reading does."""
+        """Read once and pass the bytes to the session. Raises as reading does.
+
+        Returns False at the end of the stream.
+        """
         framing, session = self.session.framing, self.session
-        if framing.error is not None:  # what came before it has been answered
+        if framing.error is not None:  # the messages before it have been processed
             raise framing.error
         if not session.may_read:
             self._wait_for_room()
             self._anew = True
         if self._partial or framing.pending:
-            self._watch_partial()  # not sooner: to answer the one before it may have taken long
+            self._watch_partial()  # not sooner: processing the last message may have taken long
         data = self._read()
         if not data:
             return False
@@ -152,7 +164,7 @@ class Driver:
         return True
 
     def _fail(self, error: Exception) -> None:
-        """Close the connection, since reading it failed."""
+        """Close the connection after an error of reading."""
         reason = "internal error"
         if isinstance(error, ProtocolError):
             self._complain(error)
@@ -181,14 +193,14 @@ class Driver:
                 data = self._spin_reader.read(self.connection, READ_SIZE)
                 return self.connection.read(READ_SIZE) if data is None else data
             except TimeoutError:
-                # Not ``in_flight``: a call that has just ended has its reply still to be written.
+                # Not ``in_flight``: the reply of an ended call may not have been written yet.
                 idle_now = self.idle and before == self.bytes_out
                 if self._partial or (idle_now and not self.session.subscriptions):
                     raise
                 self._blank = False
 
     def _watch_partial(self) -> None:
-        """Give the rest of a message its time; take the deadline away once it is whole."""
+        """Set the read deadline for the rest of a message; remove it once it is complete."""
         partial = self.session.framing.pending > 0
         if partial != self._partial or (partial and self._anew):
             self._partial = partial
@@ -197,7 +209,7 @@ class Driver:
                 self.connection.set_read_deadline(time.monotonic() + seconds if partial else None)
 
     def _wait_for_room(self, until: float | None = None) -> None:
-        """Read no further while more calls wait than may. Raises TimeoutError."""
+        """Wait while the limit of waiting calls is reached. Raises TimeoutError."""
         room = self._executor.room
         while not (self.session.may_read or self._closed):
             room.clear()
@@ -208,7 +220,7 @@ class Driver:
     # Calls
 
     def _work(self, token: object) -> bool:
-        """Run what there is to run. False: another thread has taken over the reading."""
+        """Run the calls that are ready. Return False if another thread has taken over reading."""
         session = self.session
         call = session.next_call()
         if call is None:
@@ -224,7 +236,7 @@ class Driver:
                 self._current = call
                 self.progress += 1
                 call.run()
-                with self._state_lock:  # or take_over could make a second reader meanwhile
+                with self._state_lock:  # excludes _take_over, which could start a second reader
                     taken_over = self._reader is not token
                     if not taken_over:
                         self._current = None
@@ -242,7 +254,7 @@ class Driver:
         return bool(self.progress & 1)
 
     def look(self) -> None:
-        """Have a fresh thread read if the present one is in the same call as at the last look."""
+        """Start a new reading thread if the same call runs as at the last check."""
         progress = self.progress
         if progress & 1 and progress == self._seen:
             self._take_over(progress)
@@ -253,14 +265,14 @@ class Driver:
             call, before = self._current, self._reader
             if progress != self.progress or call is None or self._closed:
                 return
-            # All of it before the thread starts, which may run the next call at once.
+            # All changes precede the start of the thread, which may run the next call at once.
             self._reader, self._current = object(), None
             self.progress += 1
             self._watch.discard(self)
             call.method.slow = True
             try:
                 start_thread(self._read_as, self._thread_name, self._reader)
-            except RuntimeError:  # no thread to be had: what waits goes on waiting
+            except RuntimeError:  # no thread can be started: waiting messages continue to wait
                 self._reader, self._current = before, call
                 self.progress += 1  # odd again
                 self._watch.add(self)
@@ -269,12 +281,14 @@ class Driver:
 
     @property
     def bytes_out(self) -> int:
-        """How many bytes have been written."""
+        """The number of bytes written."""
         return self._writer.bytes_out
 
     def flush(self, until: float | None = None) -> None:
-        """Write a call that was queued, or have it written: a caller whose time is limited does
-        not wait for a slow reader. Never raises."""
+        """Write the queued messages, or pass them to the writing thread. Never raises.
+
+        A caller with a deadline does not wait for a peer that reads slowly.
+        """
         writer = self._writer
         if until is None:
             writer.flush()
@@ -282,25 +296,33 @@ class Driver:
             writer.flush(wait=False, until=until)
 
     def flush_aside(self) -> None:
-        """Have written what the reading thread queued. It must read on: if both ends waited for
-        their writes, each for the other to read, they would wait for ever."""
+        """Have the writing thread write the messages that the reading thread queued.
+
+        The reading thread must continue to read: if both ends waited in a write for the other to
+        read, they would deadlock.
+        """
         if self.session.has_output and not self._writer.flush_soon():
             self._writer.flush()
 
     def push_soon(self) -> None:
-        """Have what subscriptions queued written. A generator must not wait for a slow reader
-        longer than it is to, so it does so itself only where no thread is to be had."""
+        """Have the writing thread write the notifications of subscriptions.
+
+        A generator must not wait for a slow peer longer than ``subscription_timeout``; its thread
+        writes only if no writing thread can be started.
+        """
         if not self._writer.flush_soon():
             while self.session.has_pushes:
                 self._writer.flush(pushes=True)
 
     def await_room(self, until: float | None) -> bool:
-        """Wait until one more call may be queued. False: it took too long."""
+        """Wait until one more call may be queued. Return False at ``until``."""
         return not self.session.flow.must_wait or self._writer.await_room(until)
 
     def _answer(self) -> None:
-        """Write the replies to what the reading thread has run. One that must read on, or read for
-        a proxy's other side, has them written."""
+        """Write the replies to the calls that the reading thread has run.
+
+        The writing thread writes them if this one must continue to read, or reads for a proxy.
+        """
         session = self.session
         if session.send_queue.messages:
             if session.outgoing_calls.awaiting or session.is_proxy:
@@ -315,18 +337,18 @@ class Driver:
         self._writer.flush()
 
     def _finish(self, token: object) -> None:
-        """The other end has finished sending. It still gets its replies, unless it is gone."""
+        """Handle the end of the peer's stream. Its calls are still answered."""
         try:
             self.session.feed_eof()
         except ProtocolError as error:
             self._complain(error)
         if not self._work(token):
-            return  # the other thread will find the end again
+            return  # the other thread will read the end of the stream again
         if self.session.flow.deferred and not self._executor.hold():
             self._executor.after_call()
         self._writer.flush()
         self._at_end = True
-        with self._writer.lock:  # a write in progress first finds out whether it wrote anything
+        with self._writer.lock:  # a write in progress first determines whether it wrote any byte
             self.session.receive_eof()
         self._writer.flush(pushes=True)
         while not self._closed and not self.idle:
@@ -342,12 +364,12 @@ class Driver:
         self.check_end()
 
     def check_end(self) -> None:
-        """Close after the last reply, once the other end has finished sending."""
+        """Close after the last reply, once the peer has closed its direction."""
         if self._at_end and self.idle:
             self.close("the other end closed it")
 
     def close(self, reason: str) -> None:
-        """End the connection and everything on it. Idempotent; from any thread."""
+        """Close the connection and end all its calls. Idempotent; may be called from any thread."""
         with self._state_lock:
             if self._closed:
                 return
@@ -355,7 +377,7 @@ class Driver:
         self._watch.discard(self)
         with contextlib.suppress(OSError):
             self.connection.close()
-        with self._writer.lock:  # see _finish; every write ends at once now
+        with self._writer.lock:  # see _finish; the closed connection ends every write
             self.session.close(reason)
         self._executor.room.set()
         self._writer.close()
@@ -363,12 +385,12 @@ class Driver:
 
     @property
     def idle(self) -> bool:
-        """True when the other end has all that it asked for."""
+        """True when all calls of the peer are answered and written."""
         return self.session.idle and not self._writer.writing
 
     @property
     def closed(self) -> bool:
-        """True once nothing can be sent any more."""
+        """True once no call can be sent any more."""
         return self._closed or self._at_end
 
     @property

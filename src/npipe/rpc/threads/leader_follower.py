@@ -1,15 +1,15 @@
-"""A link of a client, whose callers read for themselves.
+"""Driver of a client whose calling threads read the connection themselves (leader/follower).
 
-A call that another thread reads the answer to costs two switches of threads. So whoever calls
-while nobody else does reads its answer itself: it leads. The link's own thread, the keeper, reads
-the rest of the time: while several threads call at once, while there are subscriptions, and once
-nobody has called for ``GRACE`` seconds, so that what the other end says unasked is heard.
+Waiting for a reply that another thread reads costs two thread switches. So a thread that calls
+while no other thread reads becomes the leader and reads its own reply. The driver's own thread, the
+follower, reads otherwise: while several threads call at once, while there are subscriptions, and
+when no thread has called for ``GRACE`` seconds, so that messages without a call are processed.
 
-Who holds ``_turn`` reads; nobody else does. Two rules keep every reply from being left unread:
+Only the thread that holds ``_turn`` reads. Two rules ensure that every reply is read:
 
-* a call is entered as pending before its caller tries for the turn;
-* who gives the turn back looks, after that, whether a call is pending, and if so sees to it that
-  the keeper takes the turn.
+* a call is registered as pending before its thread tries to acquire ``_turn``;
+* a thread that releases ``_turn`` checks afterwards whether a call is pending, and if so wakes the
+  follower, which acquires ``_turn``.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from npipe.rpc.threads.waiter import ReplyWaiter
 
 __all__ = ["GRACE", "LeaderFollowerDriver"]
 
-GRACE = 0.01  # seconds; what comes unasked waits no longer than twice that
+GRACE = 0.01  # seconds; messages without a call wait at most twice as long
 
 
 class LeaderFollowerDriver(Driver):
-    """A link that serves no functions of the user's."""
+    """Driver of a client that serves no API."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._turn = threading.Lock()
-        self._turns = 0  # how often a caller has led
-        self._wanted = threading.Event()  # the keeper is to take the turn
-        self._parked = False  # the keeper sleeps until it is wanted
+        self._turns = 0  # number of times that a caller became the leader
+        self._wanted = threading.Event()  # the follower should acquire the turn
+        self._parked = False  # the follower waits for ``_wanted`` without a timeout
         self._torn = False  # a leader was interrupted
-        self._leader_end: float | None = None  # until when the leader may read
-        self._message_end: float | None = None  # until when a message must be complete
+        self._leader_end: float | None = None  # deadline of the leader
+        self._message_end: float | None = None  # deadline of an incomplete message
 
     def start(self) -> None:
         start_thread(self._keep, self.session.name)
 
     def wait(self, reply: ReplyWaiter[Any], until: float | None) -> bool:
-        """Read until the reply is here, or let the others; see ``Driver.wait``."""
+        """Read until the reply has arrived, or wait for another thread; see ``Driver.wait``."""
         if not self.session.outgoing_calls.subscribed and self._turn.acquire(blocking=False):
             try:
                 self._lead(reply, until)
@@ -56,8 +56,8 @@ class LeaderFollowerDriver(Driver):
         return super().wait(reply, until)
 
     def interrupted(self) -> None:
-        # A KeyboardInterrupt may come between reading and keeping what was read. Who is
-        # interrupted gives its call up, but others must not wait for what is lost.
+        # A KeyboardInterrupt may be raised between reading bytes and storing them. The call of
+        # the interrupted thread is cancelled, but other calls must not wait for lost bytes.
         if self._torn and len(self.session.outgoing_calls):
             self.close("interrupted while reading")
         self._torn = False
@@ -66,11 +66,11 @@ class LeaderFollowerDriver(Driver):
         super().close(reason)
         self._wanted.set()
 
-    # The caller that leads
+    # The leader
 
     def _lead(self, reply: ReplyWaiter[Any], until: float | None) -> None:
         self._turns += 1
-        if reply.outcome is not None:  # it came before the turn was free
+        if reply.outcome is not None:  # it arrived before the turn was acquired
             return
         try:
             if until is not None:
@@ -87,11 +87,11 @@ class LeaderFollowerDriver(Driver):
                 self._set_deadline()
 
     def _is_mine(self, until: float | None) -> bool:
-        """Say whether the leader's time is up, and not that of a message of the other end's."""
+        """Tell whether the leader's deadline has passed, and not that of an incomplete message."""
         return until is not None and (self._message_end is None or until < self._message_end)
 
     def _step(self) -> bool:
-        """Read once and do what it asks for. False: the end."""
+        """Read once and process the messages. Return False at the end of the stream."""
         if self._closed:
             return False
         session = self.session
@@ -103,7 +103,7 @@ class LeaderFollowerDriver(Driver):
         if session.flow.deferred:
             session.flow.resume()
             self._executor.hold()
-        if taken != session.calls + session.errors:  # it may have made a reply to something
+        if taken != session.calls + session.errors:  # a reply may have been queued
             self.flush_aside()
         return True
 
@@ -113,11 +113,11 @@ class LeaderFollowerDriver(Driver):
             self._wanted.set()
 
     def _needed(self) -> bool:
-        """Say whether somebody should be reading now."""
+        """Tell whether a thread should be reading now."""
         outgoing_calls = self.session.outgoing_calls
         return len(outgoing_calls) > 0 or outgoing_calls.subscribed
 
-    # The keeper
+    # The follower
 
     def _keep(self) -> None:
         try:
@@ -127,35 +127,36 @@ class LeaderFollowerDriver(Driver):
                         pass
                 finally:
                     self._turn.release()
-                if self._needed():  # a call has come since
+                if self._needed():  # a call was made meanwhile
                     self._wanted.set()
         except Exception as error:
             self._fail(error)
 
     def _await_turn(self) -> bool:
-        """Wait until the keeper has to read, and take the turn. False: the link is closed.
+        """Wait until the follower has to read, and acquire the turn. Return False if it is closed.
 
-        A timeout of None costs nothing while a caller waits for an answer that takes long."""
+        A timeout of None costs nothing while a caller waits for a reply that takes long.
+        """
         pause: float | None = GRACE
         turns = self._turns
         while not self._closed:
             wanted = self._wanted.wait(pause)
             self._wanted.clear()
-            if not wanted and turns != self._turns:  # callers come and go
+            if not wanted and turns != self._turns:  # callers are active
                 turns, pause = self._turns, GRACE
                 continue
-            self._parked = True  # first: a leader that has not seen it has released the turn
+            self._parked = True  # set first: a leader that missed it has released the turn
             if self._turn.acquire(blocking=False):
                 self._parked = False
                 return True
             pause = None
         return False
 
-    # What a link does otherwise
+    # Overridden methods of ``Driver``
 
     def _work(self, token: object) -> bool:
         while (call := self.session.next_call()) is not None:
-            self._executor.start(call)  # never here: a caller waits for its own reply
+            self._executor.start(call)  # never in this thread, which waits for its own reply
         return True
 
     def _wait_for_room(self, until: float | None = None) -> None:
@@ -174,5 +175,5 @@ class LeaderFollowerDriver(Driver):
         if not self._closed:
             try:
                 self.connection.set_read_deadline(min(ends, default=None))
-            except OSError as error:  # closed just now
+            except OSError as error:  # closed meanwhile
                 self._fail(error)

@@ -1,10 +1,10 @@
-"""Writing what a session has queued, with threads: who writes, for how long, who waits.
+"""Writer of one connection, with threads: writes the queued messages, with deadlines.
 
-Whoever has something to be written writes it, in its own thread, and with it what others have
-queued meanwhile. Who must not wait (who reads while an answer is owed, a generator, a caller whose
-time is limited) leaves it to a thread that does nothing else. Half a message is followed by its
-other half or by nothing: the connection is closed when the other end takes not one byte of what is
-written for ``Limits.write_timeout`` seconds.
+A thread that queues a message writes it itself, together with messages that other threads have
+queued. Threads that must not block (a reading thread while a reply is pending, a generator, a
+caller with a deadline) leave it to a separate writing thread. Half a message can only be followed
+by its other half: the connection is closed if the peer reads no byte of the data being written for
+``Limits.write_timeout`` seconds.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from npipe.transport.base import Connection
 
 __all__ = ["Writer"]
 
-PART = 65536  # bytes; as each leaves, the time for the next begins
-SLACK = 1.1  # times ``Limits.write_timeout``, for as long is no new deadline set
-YIELD_SECONDS = 0.0002  # for others to get the write lock
+PART = 65536  # bytes of one write; each has its own write timeout
+SLACK = 1.1  # factor on ``Limits.write_timeout``, so that not every write sets a deadline
+YIELD_SECONDS = 0.0002  # pause in which other threads acquire the write lock
 
 
 class Writer:
-    """Moves bytes from a session to its connection. Its methods may be called from any thread."""
+    """Writes a session's bytes to its connection. Its methods may be called from any thread."""
 
     def __init__(
         self,
@@ -34,38 +34,47 @@ class Writer:
         name: str,
         on_failure: Callable[[str], object],
     ) -> None:
-        """``on_failure(reason)`` is called when it cannot be written to. ``name`` is that of the
-        thread of ``flush_soon``."""
-        self.lock = threading.RLock()  # held while writing; a write that fails closes
-        self.writing = False  # what was taken has not left yet
+        """Make a writer.
+
+        Args:
+            connection: The connection.
+            session: The session whose messages are written.
+            name: The name of the writing thread.
+            on_failure: Called with the reason when a write has failed.
+        """
+        self.lock = threading.RLock()  # held while writing; reentrant, as a failed write closes
+        self.writing = False  # taken bytes have not been written yet
         self.bytes_out = 0
-        # Whether a deadline cuts a write short and its error says how much was sent.
+        # Whether a write can be ended by a deadline and reports how many bytes were written.
         self.can_cut = connection.has_deadlines and connection.counts_partial_writes
-        # Without it a write may take any time, so a thread with little time must not write.
+        # Without deadlines a write may block for ever, so a caller with a deadline must not write.
         self.keeps_time = connection.has_deadlines
         self._connection = connection
         self._session = session
         self._name = name
         self._on_failure = on_failure
-        self.on_room: Callable[[], object] = _nothing  # called when that has written some
-        self._rest: bytes | memoryview = b""  # of a write whose caller had no more time
-        self._waiting: list[None] = []  # one for each thread that waits for the lock
-        self._for_room: list[threading.Event] = []  # one for each that waits for room
+        self.on_room: Callable[[], object] = _nothing  # called by the writing thread after a write
+        self._rest: bytes | memoryview = b""  # remaining bytes of a write ended by its deadline
+        self._waiting: list[None] = []  # one per thread that waits for the lock
+        self._for_room: list[threading.Event] = []  # one per thread in ``await_room``
         self._timeout = session.limits.write_timeout
-        self._deadline = 0.0  # the connection's
+        self._deadline = 0.0  # the current write deadline of the connection
         self._closed = False
         self._start_lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._wanted = threading.Event()
 
     def flush(self, *, wait: bool = True, pushes: bool = False, until: float | None = None) -> None:
-        """Write all that is queued. Never raises: see ``on_failure``.
+        """Write all queued messages. Never raises: see ``on_failure``.
 
-        Without ``wait`` it is left to another thread that is writing. ``pushes``: also some of
-        what subscriptions have queued. ``until``: what has not left by then another thread writes
-        (not on Windows, where a write that is cut is lost)."""
+        Args:
+            wait: Wait for a thread that is writing; False: leave the messages to it.
+            pushes: Also write some of the notifications of subscriptions.
+            until: Time by time.monotonic(); the writing thread writes the remaining bytes after it
+                (not on Windows, where the bytes of an aborted write are lost).
+        """
         session, lock = self._session, self.lock
-        messages = session.send_queue.messages  # it is always this list
+        messages = session.send_queue.messages  # the list object never changes
         while messages or self._rest or (pushes and session.has_pushes):
             if wait:
                 self._waiting.append(None)
@@ -80,20 +89,20 @@ class Writer:
                 finally:
                     lock.release()
             else:
-                return  # who has the lock looks again after it
+                return  # the thread that holds the lock checks the queue again
             if until is not None and self._rest:
                 self.flush_soon()
                 return
             pushes = wait = False
 
     def flush_replies(self) -> None:
-        """Write what is queued, or leave it to who writes now unless that is much already."""
+        """Write the queued messages, or leave them to a writing thread if they are few."""
         send_queue = self._session.send_queue
         if send_queue.messages:
             self.flush(wait=self._session.flow.must_wait)
 
     def catch_up(self, until: float | None) -> bool:
-        """Wait until what is queued has left. False: that took longer than ``until``."""
+        """Wait until the queued bytes are written. Return False at ``until``."""
         left = -1 if until is None else max(0, until - time.monotonic())
         self._waiting.append(None)
         try:
@@ -101,24 +110,26 @@ class Writer:
                 self.lock.release()
         finally:
             self._waiting.pop()
-        self.flush(wait=False, until=until)  # it looks once more after it has let go of the lock
+        self.flush(wait=False, until=until)  # messages may have been queued before the release
         return not self._session.flow.must_wait
 
     def flush_soon(self) -> bool:
-        """Have everything written, what subscriptions have queued too, by a thread that does
-        nothing else. False: no thread was to be had."""
+        """Have the writing thread write everything, notifications of subscriptions included.
+
+        Returns False if no thread could be started.
+        """
         if self._thread is None and not self._start():
             return False
         self._wanted.set()
         return True
 
     def await_room(self, until: float | None) -> bool:
-        """Wait until not much is queued. False: that took longer than ``until``."""
+        """Wait until the queue is below the high-water mark. Return False at ``until``."""
         session, room = self._session, threading.Event()
         self._for_room.append(room)
         try:
             while session.flow.must_wait and not self._closed:
-                if not self.flush_soon():  # who queued it may have been interrupted before
+                if not self.flush_soon():  # the thread that queued may have been interrupted
                     self.flush(until=until)
                 left = None if until is None else max(0, until - time.monotonic())
                 if not room.wait(left):
@@ -129,15 +140,15 @@ class Writer:
         return True
 
     def close(self) -> None:
-        """Let everybody go who waits. The connection has been closed."""
+        """Wake all waiting threads after the connection was closed."""
         self._closed = True
         self._wanted.set()
         self._make_room()
 
     def _write_output(self, pushes: bool, until: float | None) -> None:
         session = self._session
-        # First, or it would seem that there is room, and nothing to be written. What a proxy is
-        # asked goes out elsewhere: that does not wait for this.
+        # Set before taking, or the queue would look empty and idle meanwhile. The calls of a
+        # proxy are written to another connection and do not wait for this write.
         self.writing = True
         session.flow.write_begins()
         try:
@@ -148,7 +159,7 @@ class Writer:
             self._rest = b""
             slow = isinstance(error, TimeoutError)
             self._on_failure("the other end reads too slowly" if slow else str(error))
-        except BaseException:  # KeyboardInterrupt: this may be half a message, so nothing follows
+        except BaseException:  # KeyboardInterrupt: half a message may be written, so close
             self._rest = b""
             self.writing = False
             session.flow.write_ends()
@@ -161,7 +172,7 @@ class Writer:
                 self._make_room()
 
     def _write(self, data: bytes | memoryview, until: float | None) -> bytes | memoryview:
-        """Write; return what has not left when the caller's time was up."""
+        """Write; return the bytes that were not written at ``until``."""
         if not self._connection.counts_partial_writes:
             until = None
         begun = bool(self._rest)
@@ -171,7 +182,7 @@ class Writer:
             try:
                 sent = self._connection.write(part)
             except OSError as error:
-                sent = getattr(error, "characters_written", -1)  # or it cannot be known
+                sent = getattr(error, "characters_written", -1)  # -1: unknown
                 late = isinstance(error, TimeoutError) and sent >= 0
                 if not late or not (sent or _is_over(until)):
                     if sent == 0 and not begun:
@@ -190,7 +201,7 @@ class Writer:
         if timeout is not None:
             now = time.monotonic()
             if until is None and self._deadline >= now + timeout:
-                return  # not at each write
+                return  # the current deadline is late enough
             end = now + timeout * SLACK
             until = end if until is None else min(end, until)
         elif not self._connection.counts_partial_writes:
@@ -199,14 +210,14 @@ class Writer:
         self._deadline = until or 0.0
 
     def _note_unsent(self) -> None:
-        """Not one byte has left: who called may call again."""
+        """Record that no byte was written: the calls may be sent again."""
         self._session.nothing_sent()
 
     def _make_room(self) -> None:
         for room in tuple(self._for_room):
             room.set()
 
-    # The thread of its own
+    # The writing thread
 
     def _start(self) -> bool:
         with self._start_lock:
@@ -226,8 +237,8 @@ class Writer:
             self._wanted.clear()
             while True:
                 self.flush(pushes=True)
-                self.on_room()  # now: there may be pushes without an end
-                while self._waiting and not (self.writing or self._closed):  # a lock is not fair
+                self.on_room()  # in each round: subscriptions may push without end
+                while self._waiting and not (self.writing or self._closed):  # locks are not fair
                     time.sleep(YIELD_SECONDS)
                 if not (session.has_output or session.has_pushes or self._rest):
                     break
