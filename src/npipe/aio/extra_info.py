@@ -1,15 +1,16 @@
-"""What a transport's ``get_extra_info`` tells beyond what the loop knows: "peer" and addresses.
+"""Extra info of a transport: adds "peer" and the addresses to the values of the loop.
 
-The transports are the loop's own, and no loop offers a public way to add to their extra info
-before the protocol meets them. Two ways are needed:
+The loop makes the transports, and no loop has a public way to add to their extra info before
+``connection_made``. Two ways are needed:
 
-* asyncio's transports keep a dictionary, ``_extra``; it is completed in place, so the protocol
-  gets asyncio's own transport object.
-* uvloop's are compiled and closed. There the protocol gets a ``Described`` transport: everything
-  is passed on to uvloop's, and only ``get_extra_info`` answers more. One thing is lost with it,
-  ``loop.start_tls``, for which uvloop wants its own object.
+* A transport of asyncio has a dictionary, ``_extra``. This module updates it, so the protocol gets
+  the transport object of asyncio.
+* A transport of uvloop is a compiled class without such an attribute. There the protocol gets a
+  ``Described`` transport, which delegates every method to the transport of uvloop and extends
+  ``get_extra_info``. ``loop.start_tls`` does not work with it, because uvloop requires its own
+  object.
 
-No loop, no socket and no pipe is touched here.
+This module does not use a loop, a socket or a pipe directly.
 """
 
 from __future__ import annotations
@@ -22,19 +23,26 @@ __all__ = ["Introducer", "describe"]
 
 
 class Introducer(asyncio.Protocol):
-    """Receives the new transport in the protocol's place, completes it, and steps aside.
+    """First protocol of a transport: adds the extra info, then installs the real protocol.
 
-    The protocol never sees a transport without its peer, and pays nothing for it later: by the
-    time ``connection_made`` is called on it, it is the transport's protocol.
+    The real protocol therefore never gets a transport without extra info. It is installed before
+    its ``connection_made`` is called, so later events reach it directly and cost no extra call.
     """
 
-    original: asyncio.BaseTransport  # the loop's own
-    transport: asyncio.Transport  # what the protocol got
+    original: asyncio.BaseTransport  # the transport of the loop
+    transport: asyncio.Transport  # the transport that the protocol got
 
     def __init__(
         self, protocol: asyncio.BaseProtocol, info: Mapping[str, Any], *, reads: bool = True
     ) -> None:
-        """Stand for ``protocol``. Unless it ``reads`` it is told of nothing that arrives."""
+        """Prepare to install ``protocol``.
+
+        Args:
+            protocol: The real protocol.
+            info: The extra info to add.
+            reads: Whether the protocol gets the data that arrives. False hides data and the end
+                of the stream from it.
+        """
         self.protocol = protocol
         self._info = info
         self._reads = reads
@@ -47,10 +55,10 @@ class Introducer(asyncio.Protocol):
 
 
 class WritingOnly(asyncio.Protocol):
-    """Keeps what arrives from a protocol that only writes, and its end above all.
+    """Filter for a protocol that only writes: discards data and the end of the stream.
 
-    A loop closes the transport of a protocol that returns None from ``eof_received``. Pausing the
-    transport would not do: uvloop starts to read only after ``connection_made``.
+    A loop closes the transport if ``eof_received`` of the protocol returns None. Pausing the
+    transport would not prevent that: uvloop starts to read only after ``connection_made``.
     """
 
     def __init__(self, protocol: asyncio.BaseProtocol) -> None:
@@ -63,7 +71,15 @@ class WritingOnly(asyncio.Protocol):
 
 
 def describe(transport: asyncio.BaseTransport, info: Mapping[str, Any]) -> asyncio.Transport:
-    """Return ``transport``, or what stands for it, with ``info`` in its extra info."""
+    """Add ``info`` to the extra info of a transport.
+
+    Args:
+        transport: A transport of any loop.
+        info: The values to add.
+
+    Returns:
+        ``transport`` itself, or a ``Described`` transport that wraps it.
+    """
     extra = getattr(transport, "_extra", None)
     if isinstance(extra, dict):
         extra.update(info)
@@ -72,16 +88,16 @@ def describe(transport: asyncio.BaseTransport, info: Mapping[str, Any]) -> async
 
 
 class Described:
-    """A transport of a loop that takes no extra info, with extra info.
+    """Wrapper that adds extra info to a transport whose class does not allow it.
 
-    Not an ``asyncio.Transport`` by inheritance, for uvloop's are not either, and an inherited
-    method would hide the real one.
+    It does not inherit from ``asyncio.Transport``: an inherited method would hide the method of
+    the wrapped transport, and the transports of uvloop do not inherit from it either.
     """
 
     def __init__(self, transport: asyncio.BaseTransport, info: Mapping[str, Any]) -> None:
         self._transport = transport
         self._info = info
-        # The one method that is called often enough for __getattr__ to be felt.
+        # Bound here because `write` is called often and __getattr__ would slow it down.
         self.write = cast("asyncio.Transport", transport).write
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:

@@ -1,4 +1,4 @@
-"""The result of a function that opens something: await it, or enter it with ``async with``."""
+"""Awaitable that is also an asynchronous context manager, for functions that open a resource."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ T = TypeVar("T", bound=_Context)
 
 
 class Opening(Coroutine[Any, Any, T]):
-    """A coroutine that opens something which is closed again.
+    """Coroutine that opens a resource and can be used as a context manager that closes it.
 
-    ``thing = await opening`` opens it, and ``async with opening as thing:`` closes it, too. As any
-    coroutine it may be given to ``asyncio.run`` or ``asyncio.create_task``.
+    ``server = await opening`` opens the resource; ``async with opening as server:`` also closes it
+    at the end. Like any coroutine it can be passed to ``asyncio.run`` or ``asyncio.create_task``.
     """
 
     def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:

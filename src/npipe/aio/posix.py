@@ -1,10 +1,10 @@
-"""The asyncio face on Unix sockets: any loop that can watch one, asyncio's own and uvloop.
+"""Unix sockets for asyncio, on any loop that can watch a socket (asyncio, uvloop).
 
-``npipe.transport.posix`` makes, binds and verifies the sockets; the loop makes transports of them,
-by public methods only. Nothing here blocks.
+``npipe.transport.posix`` makes, binds and verifies the sockets; public methods of the loop make the
+transports. No function here blocks.
 
-Accepting is done here and not by the loop. On a lack of descriptors asyncio would log a hundred
-lines and libuv would throw the client away; and either would make a transport of a client that
+This module accepts clients itself. When descriptors run out, the accept loop of asyncio logs a
+hundred lines and that of libuv drops the client, and both make a transport also for a client that
 may not connect.
 """
 
@@ -33,7 +33,7 @@ from npipe.transport.posix.connect import Verifier
 
 __all__ = ["connect", "listen"]
 
-BATCH = 128  # clients accepted in a row before the loop's other work gets its turn
+BATCH = 128  # clients accepted in a row before the loop runs its other callbacks
 
 LOCK_PAUSE = 0.005  # seconds between two tries to take the lock of a name
 
@@ -50,7 +50,7 @@ async def connect(
     impersonation: str,
     mode: str,
 ) -> tuple[asyncio.Transport, ProtocolT]:
-    """See ``npipe.aio.create_connection``."""
+    """Connect to a Unix socket; see ``npipe.aio.create_connection``."""
     posix.check_options(verify_server, impersonation)
     require_mode(mode)
     sock = await dial(address, timeout=timeout, wait=wait)
@@ -67,12 +67,22 @@ async def connect(
 async def introduce(
     sock: socket.socket, protocol: asyncio.BaseProtocol, info: dict[str, Any], mode: str = "rw"
 ) -> Introducer:
-    """Hand ``sock`` over to the loop, and its transport to ``protocol``.
+    """Make a transport for ``sock`` and connect it to ``protocol``.
 
-    The half of the socket that ``mode`` leaves out is shut, for both ends.
+    The direction that ``mode`` excludes is shut down, for both ends (man page shutdown(2)).
 
-    Not ``loop.create_unix_connection`` for a client's: uvloop's takes the socket over only after
-    ``connection_made``, and if that closes the transport, a descriptor would be closed twice.
+    A client does not use ``loop.create_unix_connection``: that of uvloop takes ownership of the
+    socket only after ``connection_made``, and if that method closes the transport, the descriptor
+    is closed twice.
+
+    Args:
+        sock: A connected non-blocking socket, which the loop owns from then on.
+        protocol: The protocol.
+        info: The extra info of the transport.
+        mode: "r", "w" or "rw".
+
+    Returns:
+        The introducer, which holds the transport.
     """
     if mode != "rw":
         with contextlib.suppress(OSError):  # macOS: ENOTCONN when the peer is gone
@@ -83,9 +93,10 @@ async def introduce(
 
 
 async def dial(address: Address, *, timeout: float | None, wait: bool) -> socket.socket:
-    """Return a connected socket. Connecting never blocks, so all there is to await is time.
+    """Return a connected socket; retry after pauses while the server is busy.
 
-    Not ``loop.sock_connect``: asyncio's takes a full backlog for a connection.
+    Connecting a Unix socket never blocks, so only the pauses are awaited. ``loop.sock_connect`` is
+    not used because that of asyncio takes a full backlog (EAGAIN) for a connection.
     """
     attempts = Attempts(address, timeout)
     while (sock := posix.try_connect(address, wait=wait)) is None:
@@ -103,7 +114,10 @@ async def listen(
     buffer_size: int,
     mode: str,
 ) -> SocketAcceptor:
-    """Hold ``address``. ``message_mode`` and the two after it concern Windows only."""
+    """Bind ``address`` and listen; see ``npipe.aio.create_server``.
+
+    ``message_mode``, ``reject_remote`` and ``buffer_size`` have an effect on Windows only.
+    """
     require_mode(mode)
     posix.check_size(buffer_size)
     del message_mode, reject_remote, buffer_size
@@ -123,7 +137,7 @@ def info_about(sock: socket.socket, address: Address) -> dict[str, Any]:
 
 
 class AcceptedSocket(socket.socket):
-    """A client's socket, which tells when the transport is done with it."""
+    """Socket of a client that calls ``on_close`` when the transport has closed it."""
 
     __slots__ = ("info", "mode", "on_close")
 
@@ -138,7 +152,7 @@ class AcceptedSocket(socket.socket):
         super().close()
         self._tell()
 
-    def detach(self) -> int:  # uvloop's way, once it has closed the descriptor itself
+    def detach(self) -> int:  # called by uvloop after it has closed the descriptor
         descriptor = super().detach()
         self._tell()
         return descriptor
@@ -150,7 +164,7 @@ class AcceptedSocket(socket.socket):
 
 
 class SocketAcceptor:
-    """Accepts when the loop says that there is a client."""
+    """Listening socket that accepts clients when the loop reports it as readable."""
 
     def __init__(self, bound: posix.BoundSocket, mode: str) -> None:
         self._loop = asyncio.get_running_loop()
@@ -174,7 +188,7 @@ class SocketAcceptor:
         if self._arrived is not None:
             self._arrived = None
             self._loop.remove_reader(self._bound.socket)
-        self._bound.release()  # first, while the inode cannot be another's
+        self._bound.release()  # first, while no other socket can reuse the inode
         self._bound.socket.close()
 
     def _resume(self) -> None:
@@ -190,7 +204,7 @@ class SocketAcceptor:
             except (BlockingIOError, InterruptedError):
                 return
             except ConnectionAbortedError:
-                continue  # it came and went
+                continue  # the client disconnected before it was accepted
             except OSError as error:
                 self._loop.remove_reader(self._bound.socket)
                 self._pause = self._retry.failed(error, self._resume)

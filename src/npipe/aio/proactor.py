@@ -1,17 +1,18 @@
-"""A pipe's handle and the Proactor loop: the only module that uses private parts of a loop.
+"""Pipe handles on the Proactor loop: the only module that uses private parts of a loop.
 
-asyncio's public methods make no transport of a handle that it has not opened itself, and open no
-pipe in a way that would be safe. So the handles come from ``npipe.transport``, the loop's own
-duplex transport carries their bytes, and these private parts of asyncio bring them together:
+No public method of asyncio makes a transport for a handle that asyncio has not opened, and its own
+way to open a pipe sets no security options. The handles therefore come from ``npipe.transport``,
+the duplex transport of the loop carries their bytes, and these private parts of asyncio connect
+the two:
 
 * ``loop._proactor``, its ``accept_pipe`` and its ``send``;
 * ``_ProactorDuplexPipeTransport``, the class of the transports, with its ``_force_close``,
   ``_loop_writing``, ``_buffer``, ``_eof_written``, ``_write_fut``, ``_sock``, ``_closing`` and
   ``_sendfile_compatible``;
-* ``asyncio.windows_utils.PipeHandle``, what it takes for a pipe.
+* ``asyncio.windows_utils.PipeHandle``, the class of its pipes.
 
-``tests/aio/test_proactor.py`` looks for each of them on every Python version. Connecting and
-listening are in ``windows.py``.
+``tests/aio/test_proactor.py`` checks that each of them exists on every Python version. Connecting
+and listening are in ``windows.py``.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def proactor_loop() -> asyncio.ProactorEventLoop:
     """Return the running loop if it can serve pipes.
 
     Raises:
-        NotImplementedError: It is another loop.
+        NotImplementedError: The running loop is not a Proactor loop.
     """
     loop = asyncio.get_running_loop()
     if isinstance(loop, asyncio.ProactorEventLoop):
@@ -56,7 +57,7 @@ def proactor_loop() -> asyncio.ProactorEventLoop:
 
 
 class Pipe(windows_utils.PipeHandle):
-    """One end of a pipe, as the loop wants it: something like a socket. Owns the handle."""
+    """One end of a pipe with the methods of a socket that the loop calls. It owns the handle."""
 
     def __init__(
         self,
@@ -74,20 +75,24 @@ class Pipe(windows_utils.PipeHandle):
         self.on_close: Callable[[], None] | None = None
         self._api = api
         self._server_end = server_end
-        self._proven_sid = proven_sid  # the only user whom the access list admits
+        self._proven_sid = proven_sid  # SID of the only user that the access list admits
         self._peer = PeerIdentity()
 
     def wait_for_client(self) -> asyncio.Future[Any]:
-        """Return the loop's operation that ends when a client has connected.
+        """Begin to wait for a client (Microsoft page "ConnectNamedPipe").
 
-        Raises BrokenPipeError, or the operation does, if one has come and gone. Cancelling it
-        ends the wait.
+        Returns:
+            The operation of the loop, which is done when a client has connected. Cancelling it
+            ends the wait. It may fail with BrokenPipeError, as below.
+
+        Raises:
+            BrokenPipeError: A client has connected and disconnected.
         """
         operation: asyncio.Future[Any] = _proactor().accept_pipe(self)
         return operation
 
     async def open(self, protocol: asyncio.BaseProtocol) -> asyncio.Transport:
-        """Hand the pipe over to the loop, and its transport to ``protocol``."""
+        """Make a transport for the pipe; return it after ``protocol.connection_made`` has run."""
         loop = proactor_loop()
         met = loop.create_future()
         transport = PipeTransport(loop, self, protocol, met, Information(self))
@@ -105,7 +110,7 @@ class Pipe(windows_utils.PipeHandle):
     def peer(self) -> PeerIdentity:
         """The identity of the other end. A client's SID may be None until its first read."""
         if self.handle is not None and self._peer.sid is None:
-            with contextlib.suppress(OSError):  # it has gone: what was known before stands
+            with contextlib.suppress(OSError):  # the peer has disconnected: keep the known values
                 self._peer = peer_of(self.handle, self._api, server_end=self._server_end)
         peer = self._peer
         if peer.sid is None and self._proven_sid:
@@ -113,23 +118,23 @@ class Pipe(windows_utils.PipeHandle):
         return peer
 
     def has_data(self) -> bool:
-        """Tell whether there is something to read, also of a client that has gone."""
+        """Tell whether unread bytes exist, also from a client that has disconnected."""
         return self._api.PeekNamedPipe(self.fileno())[1] > 0
 
     def has_gone(self) -> bool:
-        """Tell whether the client has closed already and left nothing to read."""
+        """Tell whether the client has closed its end and no unread bytes exist."""
         gone, left = self._api.PeekNamedPipe(self.fileno())
         return bool(gone) and not left
 
     def disconnect(self) -> None:
-        """Free the instance of a client that has gone, for the next one."""
+        """Disconnect a client that has closed its end, so that the instance can be reused."""
         self._api.DisconnectNamedPipe(self.fileno())
 
     def shutdown(self, how: int) -> None:
-        """Send a message of no bytes, the end of the stream on a message pipe.
+        """Send an empty message, which marks the end of the stream on a message pipe.
 
-        The transport calls this after ``write_eof``, and with SHUT_RDWR before it closes, which a
-        pipe does not need.
+        The transport calls this method after ``write_eof``, and with SHUT_RDWR before it closes;
+        the latter has no effect on a pipe.
         """
         if how == socket.SHUT_WR:
             _proactor().send(self, b"").add_done_callback(_ignore)
@@ -142,7 +147,7 @@ class Pipe(windows_utils.PipeHandle):
 
 
 class Information(dict[str, Any]):
-    """A transport's extra info, in which "peer" is looked up when asked for."""
+    """Extra info of a transport, in which "peer" is computed on each access."""
 
     def __init__(self, pipe: Pipe) -> None:
         super().__init__(peername=pipe.address, sockname=pipe.address)
@@ -157,16 +162,15 @@ _LoopTransport: Any = proactor_events._ProactorDuplexPipeTransport
 
 
 class PipeTransport(_LoopTransport):  # type: ignore[misc]
-    """The loop's transport, with half-close on message pipes, exact errors and sendfile.
+    """Transport of the loop, extended by half-close on message pipes, exact errors and sendfile.
 
-    What it writes in one call to Windows: at most 1 MiB on a byte pipe, since the kernel copies
-    it to memory that is never paged out; at most 65,535 bytes to another computer (Microsoft page
-    "WriteFileEx"). On a message pipe each ``write`` is one message, also where several wait to
-    be written, and one ``data_received`` gets at most one message; a message of more than 64 KiB
-    comes in parts.
+    One call of WriteFile gets at most 1 MiB on a byte pipe, because the kernel copies the data to
+    non-paged memory, and at most 65,535 bytes for another computer (Microsoft page "WriteFileEx").
+    On a message pipe each ``write`` is one message, also where several are buffered, and one
+    ``data_received`` gets at most one message; a message of more than 64 KiB arrives in parts.
     """
 
-    # The system has no sendfile for a pipe, but the loop has one that reads and writes.
+    # Windows has no sendfile for a pipe; the fallback of the loop reads and writes.
     _sendfile_compatible = _FALLBACK
     _sock: Pipe
     _eof_written: bool
@@ -174,17 +178,17 @@ class PipeTransport(_LoopTransport):  # type: ignore[misc]
 
     def __init__(self, loop: Any, pipe: Pipe, *args: Any) -> None:
         self._part = WRITE_SIZE if pipe.address.host is None else LONGEST_REMOTE_WRITE
-        self._messages: deque[int] | None = None  # the lengths of those in the buffer
+        self._messages: deque[int] | None = None  # lengths of the buffered messages
         if pipe.message_mode:
             self._messages = deque()
         super().__init__(loop, pipe, *args)
 
     def write(self, data: Any) -> None:
-        """Write ``data``, in message mode as one message.
+        """Write ``data``; in message mode as one message.
 
         Raises:
-            OSError: EMSGSIZE: the message is too long for a pipe of another computer. Nothing
-                is sent.
+            OSError: The message is too long for a pipe of another computer (EMSGSIZE). No byte
+                of it is sent.
         """
         if self._messages is None:
             super().write(data)
@@ -200,7 +204,7 @@ class PipeTransport(_LoopTransport):  # type: ignore[misc]
             self._messages.append(more)
 
     def _loop_writing(self, f: Any = None, data: Any = None) -> None:
-        """Give the next part to the kernel; the rest stays in the loop's own buffer."""
+        """Begin to write the next part; the rest stays in the buffer of the loop's transport."""
         if data is None:
             data, self._buffer = self._buffer, None
             if data and self._messages:
@@ -213,7 +217,7 @@ class PipeTransport(_LoopTransport):  # type: ignore[misc]
         rest = data if isinstance(data, bytearray) else bytearray(data)
         with memoryview(rest) as view:
             part = bytes(view[:size])
-        del rest[:size]  # a bytearray gives up its front without moving the rest
+        del rest[:size]  # a bytearray drops its front without moving the rest
         self._buffer = rest or None
         return part
 
@@ -226,7 +230,7 @@ class PipeTransport(_LoopTransport):  # type: ignore[misc]
         if not self.can_write_eof():
             raise NotImplementedError("a pipe of the byte type cannot be half closed")
         self._eof_written = True
-        if self._write_fut is None:  # else the transport calls it once all is written
+        if self._write_fut is None:  # else the transport calls it after the last write
             self._sock.shutdown(socket.SHUT_WR)
 
     def _force_close(self, exc: BaseException | None) -> None:
@@ -239,5 +243,5 @@ def _proactor() -> Any:
 
 
 def _ignore(operation: asyncio.Future[Any]) -> None:
-    """Retrieve the error, if any: the other end has gone, as the reader will notice."""
+    """Retrieve the error, if any: the peer has disconnected, which the reader reports too."""
     operation.cancelled() or operation.exception()

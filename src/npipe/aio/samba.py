@@ -1,4 +1,4 @@
-"""Serving behind Samba with asyncio: a ``SambaListener``'s clients as the loop's transports."""
+"""Serving the clients of a Samba server with asyncio: transports for a ``SambaListener``."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ __all__ = ["SambaAcceptor", "SambaListener"]
 
 
 class SambaAcceptor:
-    """Hands the clients of a listener to the loop. A thread waits for them."""
+    """Acceptor that waits for the clients of a listener in a thread and passes them to the loop."""
 
     def __init__(self, listener: SambaListener) -> None:
-        """Own ``listener``."""
+        """Take ownership of ``listener``; ``close`` closes it."""
         self._loop = asyncio.get_running_loop()
         self._listener = listener
         self._arrived: Callable[[Client], None] | None = None
@@ -56,13 +56,13 @@ class SambaAcceptor:
 
 
 class SambaSocket(AcceptedSocket):
-    """A client's socket. What smbd has not read when the transport closes it stays readable."""
+    """Socket of a client whose unread bytes stay readable for smbd after the transport closes."""
 
     __slots__ = ("_kept",)
 
     @classmethod
     def of(cls, connection: SambaConnection) -> SambaSocket:
-        """Take the socket of a connection, which is closed by that."""
+        """Make the object from the socket of ``connection``, which this closes."""
         info = {
             "peer": connection.peer,
             "peername": connection.remote_address,
@@ -74,7 +74,7 @@ class SambaSocket(AcceptedSocket):
         client.info = info
         client.on_close = None
         client._kept = None
-        with contextlib.suppress(OSError):  # no descriptor left: then a tail may be lost
+        with contextlib.suppress(OSError):  # no free descriptor: the last bytes may be lost
             client._kept = socket.fromfd(client.fileno(), client.family, client.type)
         return client
 

@@ -1,8 +1,8 @@
-"""Remote pipes for asyncio: a transport over the network transport of any loop, as TLS has one.
+"""Remote pipes for asyncio: a transport on top of the network transport of any loop, as for TLS.
 
-The state of the open pipe is a ``Channel``; here its bytes are carried to and from the loop, and
-what asyncio asks of a transport is kept. Nothing blocks: the handshake runs in a thread of its
-own (``npipe.transport.smb.dial``), and after it there is no thread.
+A ``Channel`` holds the state of the open pipe. This module moves its bytes to and from the loop and
+implements the interface of ``asyncio.Transport``. No function blocks: the handshake runs in a
+separate thread (``npipe.transport.smb.dial``), which ends with it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from npipe.transport.smb.channel import Channel
 
 __all__ = ["SmbTransport", "connect"]
 
-HIGH_WATER: Final = 65536  # bytes; asyncio's own limits for a socket
+HIGH_WATER: Final = 65536  # bytes; the high-water mark of asyncio for a socket
 Verifier = str | Callable[[PeerIdentity], object] | None
 ProtocolT = TypeVar("ProtocolT", bound=asyncio.BaseProtocol)
 
@@ -34,13 +34,13 @@ async def connect(
     verify_server: Verifier,
     impersonation: str,
 ) -> tuple[asyncio.Transport, ProtocolT]:
-    """Connect; see ``npipe.aio.create_connection``."""
+    """Connect to a remote pipe; see ``npipe.aio.create_connection``."""
     dial.check(address, remote, verify_server, impersonation)
     loop = asyncio.get_running_loop()
     done = asyncio.Event()
 
     def on_end() -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has been closed: nobody waits
+        with contextlib.suppress(RuntimeError):  # the loop is closed: no task waits
             loop.call_soon_threadsafe(done.set)
 
     dialling = dial.Dialling(
@@ -70,7 +70,7 @@ async def connect(
 
 
 class _Network(asyncio.Protocol):
-    """Receives from the loop's transport, for an SmbTransport."""
+    """Protocol of the network transport that passes its events to an SmbTransport."""
 
     def __init__(self, pipe: SmbTransport) -> None:
         self._pipe = pipe
@@ -89,7 +89,7 @@ class _Network(asyncio.Protocol):
 
 
 class SmbTransport(asyncio.Transport):
-    """An open remote pipe. Made by ``connect``."""
+    """Transport of an open remote pipe, as ``connect`` returns it."""
 
     def __init__(
         self,
@@ -106,16 +106,16 @@ class SmbTransport(asyncio.Transport):
         self._keepalive = keepalive
         self._network: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._buffer = bytearray()  # what was written and not confirmed
+        self._buffer = bytearray()  # bytes written that the server has not confirmed
         self._high, self._low = HIGH_WATER, HIGH_WATER // 4
-        self._protocol_paused = False  # told not to write more
+        self._protocol_paused = False  # pause_writing was called
         self._reading = True
-        self._ended = False  # the protocol was told of the end
+        self._ended = False  # eof_received was called
         self._closing = False
         self._error: Exception | None = None
         self.set_protocol(protocol)
 
-    # What asyncio.Transport promises
+    # Interface of asyncio.Transport
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         self._protocol: Any = protocol
@@ -162,12 +162,12 @@ class SmbTransport(asyncio.Transport):
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if self._closing:
-            return  # as asyncio does it; the protocol knows, or will soon
+            return  # as in asyncio: connection_lost has been or will be called
         self._buffer += data
         self._advance()
 
     def close(self) -> None:
-        """Close once everything that was written is confirmed."""
+        """Close after the server has confirmed all written bytes."""
         if not self._closing:
             self._closing = True
             self._loop.call_soon(self._advance)
@@ -179,7 +179,7 @@ class SmbTransport(asyncio.Transport):
         state = "closing" if self._closing else "open"
         return f"<{type(self).__name__} {self.get_extra_info('peername')} {state}>"
 
-    # What happens below
+    # Events of the network connection
 
     def _begin(self, network: asyncio.Transport) -> None:
         self._network = network
@@ -192,7 +192,7 @@ class SmbTransport(asyncio.Transport):
         self._advance()
 
     def _end(self, exc: Exception | None) -> None:
-        """The network connection is closed: so is the pipe."""
+        """End the pipe after the network connection has closed."""
         self._closing = True
         self._network = None
         if self._timer is not None:
@@ -201,7 +201,10 @@ class SmbTransport(asyncio.Transport):
         self._protocol.connection_lost(self._error or exc)
 
     def _advance(self) -> None:
-        """Do what can be done: the order is that in which nothing is lost."""
+        """Process the state of the channel: deliver, write, read, flush, in this order.
+
+        Received bytes are delivered first, so that an error found later does not discard them.
+        """
         if self._network is None:
             return
         self._deliver()
@@ -240,7 +243,7 @@ class SmbTransport(asyncio.Transport):
             rest = rest[count:]
 
     def _write_on(self) -> None:
-        """Take note of what was confirmed, and ask for the next part to be written."""
+        """Remove the confirmed bytes from the buffer and begin to write the next part."""
         channel = self._channel
         if channel.answered:
             try:
@@ -254,7 +257,7 @@ class SmbTransport(asyncio.Transport):
         self._tell_protocol()
 
     def _tell_protocol(self) -> None:
-        """Have the protocol stop or go on to write."""
+        """Call ``pause_writing`` or ``resume_writing`` by the high-water and low-water marks."""
         size = len(self._buffer)
         if size > self._high and not self._protocol_paused:
             self._protocol_paused = True
@@ -275,7 +278,7 @@ class SmbTransport(asyncio.Transport):
             self._advance()
 
     def _lose(self, error: Exception | None) -> None:
-        """Close the network connection; the protocol hears of it when that is done."""
+        """Close the network connection; ``connection_lost`` of the protocol follows."""
         self._closing = True
         self._error = self._error or error
         self._buffer.clear()
@@ -284,6 +287,6 @@ class SmbTransport(asyncio.Transport):
         self._channel.request_close()
         self._flush()
         if self._network.get_write_buffer_size():
-            self._network.abort()  # or a server that does not read could hold it open
+            self._network.abort()  # a server that does not read would keep it open
         else:
             self._network.close()

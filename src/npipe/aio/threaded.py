@@ -1,11 +1,12 @@
-"""asyncio on a loop that cannot wait for a Windows pipe: a transport over the thread face.
+"""Transport over a blocking connection, for loops that cannot wait for a Windows pipe.
 
-The Selector loop, which psycopg, pyzmq and uvicorn's workers ask for, takes sockets only. Here two
-threads for each connection, one that reads and one that writes, do what the Proactor loop does by
-itself; the protocol sees the same. Nothing in this module is particular to Windows.
+The Selector loop, which psycopg, pyzmq and the workers of uvicorn require, watches sockets only.
+Here each connection has two threads, one that reads and one that writes, in place of the
+overlapped I/O of the Proactor loop; the protocol gets the same calls. Nothing in this module is
+specific to Windows.
 
-State and its owners: ``_chunks``, ``_ending`` and ``_may_read`` are handed over under
-``_changed``; all other fields belong to the loop's thread.
+Shared state: ``_chunks``, ``_ending`` and ``_may_read`` are guarded by ``_changed``; only the
+thread of the loop uses all other attributes.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ from npipe.transport.connecting import accept_backoff
 __all__ = ["ThreadAcceptor", "ThreadClient", "ThreadTransport"]
 
 _READ_SIZE: Final = 65536  # bytes
-_HIGH_WATER: Final = 65536  # bytes; asyncio's own default
-_END: Final = b""  # in the queue of the writer: the end of the stream
+_HIGH_WATER: Final = 65536  # bytes; the default of asyncio
+_END: Final = b""  # entry in the queue of the writer that stands for the end of the stream
 
 
 class ThreadTransport(asyncio.Transport):
-    """A transport over a ``Connection``. Each ``write`` is one write of the connection."""
+    """Transport over a ``Connection``. Each ``write`` is one write of the connection."""
 
     def __init__(
         self,
@@ -41,7 +42,14 @@ class ThreadTransport(asyncio.Transport):
         protocol: asyncio.BaseProtocol,
         on_close: Callable[[], object] = lambda: None,
     ) -> None:
-        """Own ``connection`` and start its threads, once the protocol has met the transport."""
+        """Call ``protocol.connection_made`` and start the two threads.
+
+        Args:
+            loop: The event loop of the protocol.
+            connection: The connection, which the transport owns.
+            protocol: The protocol.
+            on_close: Called once, when the transport has closed.
+        """
         super().__init__()
         self._loop = loop
         self._connection = connection
@@ -50,7 +58,7 @@ class ThreadTransport(asyncio.Transport):
         self._changed = threading.Condition()
         self._chunks: deque[bytes] = deque()
         self._may_read = True
-        self._ending = False  # write what is queued, then end
+        self._ending = False  # close after the queue has been written
         self._size = 0  # bytes that are queued or being written
         self._high, self._low = _HIGH_WATER, _HIGH_WATER // 4
         self._paused_protocol = False
@@ -71,7 +79,7 @@ class ThreadTransport(asyncio.Transport):
                     self._changed.wait_for(lambda: self._may_read)
                 data = self._connection.read(_READ_SIZE)
                 with self._changed:
-                    self._may_read = not data  # not before this was delivered
+                    self._may_read = not data  # read on only after the data has been delivered
                 self._tell(self._received, data)
                 if not data:
                     return
@@ -120,7 +128,7 @@ class ThreadTransport(asyncio.Transport):
             self._protocol.resume_writing()
 
     def _fail(self, failure: OSError | None) -> None:
-        """End, after an error or after the last byte was written; tell the protocol once."""
+        """Close after an error or after the last write; call ``connection_lost`` once."""
         if self._lost:
             return
         self._lost = self._closing = True
@@ -228,7 +236,7 @@ class ThreadTransport(asyncio.Transport):
 
 
 class ThreadClient:
-    """An accepted connection of which no transport was made yet."""
+    """Accepted connection for which no transport has been made yet."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -249,10 +257,10 @@ class ThreadClient:
 
 
 class ThreadAcceptor:
-    """Accepts in a thread; hands each client over to the loop."""
+    """Acceptor that runs ``accept`` in a thread and passes each client to the loop."""
 
     def __init__(self, listener: Listener[Any]) -> None:
-        """Own ``listener``."""
+        """Take ownership of ``listener``; ``close`` closes it."""
         self._loop = asyncio.get_running_loop()
         self._listener = listener
         self._stopped = threading.Event()

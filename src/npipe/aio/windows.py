@@ -1,7 +1,8 @@
-"""The asyncio face on Windows pipes: connecting to them and listening on them.
+"""Windows pipes for asyncio: connecting and listening.
 
-The pipes are made, opened and verified by ``npipe.transport``: its descriptor, its exclusive
-name, its refusal of other computers. How the loop carries their bytes is in ``proactor.py``.
+``npipe.transport`` creates, opens and verifies the pipes, with its security descriptor, its
+exclusive name and its refusal of remote clients. The transports of the loop are in
+``proactor.py``.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ from npipe.transport.windows.winerror import error
 
 __all__ = ["connect", "listen"]
 
-INSTANCES = 4  # kept free for clients
-FEWEST_INSTANCES = 2  # one may be in use while the next is made
+INSTANCES = 4  # number of free instances that wait for clients
+FEWEST_INSTANCES = 2  # so that one stays free while the next is made
 
 ProtocolT = TypeVar("ProtocolT", bound=asyncio.BaseProtocol)
 
@@ -48,7 +49,7 @@ async def connect(
     verify_server: Any,
     impersonation: Any,
 ) -> tuple[asyncio.Transport, ProtocolT]:
-    """See ``npipe.aio.create_connection``."""
+    """Connect to a Windows pipe; see ``npipe.aio.create_connection``."""
     require_verify(verify_server)
     api = load()
     handle = await dial(address, impersonation, api, timeout=timeout, wait=wait)
@@ -72,7 +73,7 @@ def _over_threads(
     verify_server: Any,
     api: Kernel32,
 ) -> tuple[asyncio.Transport, ProtocolT]:
-    """Do the same on a loop that waits for sockets only."""
+    """Verify the server and make a transport with threads, for a loop without a Proactor."""
     try:
         verify(handle, address, verify_server, api)
         connection = WindowsConnection.adopt(handle, address, api=api)
@@ -96,7 +97,10 @@ async def dial(
     wait: bool,
     mode: handles.Mode = "rw",
 ) -> int:
-    """Return the handle of a connected pipe. Opening a local one never blocks."""
+    """Return the handle of a connected pipe; retry after pauses while the server is busy.
+
+    Opening a pipe of this computer never blocks; one of another computer is opened in a thread.
+    """
     handles.require_impersonation(impersonation)
     attempts = Attempts(address, timeout)
     start = time.monotonic()
@@ -119,9 +123,20 @@ async def open_remote(
     due: float | None,
     mode: handles.Mode = "rw",
 ) -> tuple[int, int]:
-    """Try once, in a thread: to reach another computer, or to give it up, can take a minute.
+    """Try once to open the pipe of another computer, in a thread.
 
-    A thread that goes on after that is left behind; it closes what it opens.
+    Reaching another computer, or failing to, can take a minute. At the deadline this function
+    returns without waiting for the thread, which then closes any handle that it gets.
+
+    Args:
+        address: Address of the pipe.
+        impersonation: The level that is granted to the server.
+        api: The bindings.
+        due: Deadline, a value of ``time.monotonic()`` in seconds; None for no deadline.
+        mode: "r", "w" or "rw".
+
+    Returns:
+        (Windows error code, handle).
     """
     loop = asyncio.get_running_loop()
     done = asyncio.Event()
@@ -153,9 +168,9 @@ async def listen(
     reject_remote: bool,
     buffer_size: int,
 ) -> PipeAcceptor | ThreadAcceptor:
-    """Claim the name; clients can connect from here on.
+    """Create the pipe, so that clients can connect; see ``npipe.aio.create_server``.
 
-    Waits about a second where clients of a server that is gone still hold the name.
+    Retries for about one second while clients of an earlier server still hold the name.
     """
     if backlog is None:
         backlog = INSTANCES
@@ -185,13 +200,13 @@ async def listen(
 
 
 class PipeAcceptor:
-    """Keeps several instances waiting for clients, each by an operation of the loop.
+    """Acceptor with several pipe instances, each of which waits for a client on the loop.
 
-    The next instance is made before a client gets one, so the name never vanishes.
+    It creates the next instance before it passes one to a client, so that the name always exists.
     """
 
     def __init__(self, maker: handles.PipeMaker, instances: int) -> None:
-        """Own ``maker``."""
+        """Take ownership of ``maker`` and create the first instances."""
         self._loop = asyncio.get_running_loop()
         self._maker = maker
         self._retry = AcceptRetry(self._loop, maker.address)
@@ -237,7 +252,7 @@ class PipeAcceptor:
         )
 
     def _wait(self, pipe: Pipe) -> None:
-        """Have ``_came`` called when a client has connected to ``pipe``."""
+        """Wait for a client on ``pipe``; call ``_came`` when one has connected."""
         if pipe not in self._waiting:
             return  # closed meanwhile
         try:
@@ -259,9 +274,9 @@ class PipeAcceptor:
             self._serve(pipe)
 
     def _serve(self, pipe: Pipe) -> None:
-        """Make the next instance and give this one to the server.
+        """Create the next instance and pass this one to the server.
 
-        While the system has no room for another, the client waits.
+        If the system cannot create another instance, the client waits until it can.
         """
         if pipe not in self._waiting or self._arrived is None:
             return
@@ -277,9 +292,9 @@ class PipeAcceptor:
         self._arrived(pipe)
 
     def _again(self, pipe: Pipe, problem: BaseException) -> None:
-        """Wait anew: the client came and went (EPIPE), or something is wrong.
+        """Wait for a client again after one disconnected (EPIPE) or after another error.
 
-        A client that left something to read before it went is served all the same.
+        A client that left unread bytes before it disconnected is served.
         """
         if isinstance(problem, BrokenPipeError) and pipe.has_data():
             self._serve(pipe)

@@ -1,4 +1,4 @@
-"""What the cases share: threads whose failures are seen, and small conversations."""
+"""Helpers of the conformance cases: threads that report failures, and small exchanges."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ P = ParamSpec("P")
 T = TypeVar("T")
 E = TypeVar("E", bound=BaseException)
 
-MARK = b"\xff"  # what resync looks for: no other data of the cases that use it has this byte
-_PAUSE = 0.05  # seconds: long for a call to get in flight, short for a person
+MARK = b"\xff"  # sent by resync; no other data of its cases contains this byte
+_PAUSE = 0.05  # seconds; enough for a call to begin
 
 
 class CaseThreads:
-    """Threads for one case. The first failure, anywhere, closes both ends and is raised at the end.
+    """Threads of one case.
 
-    So no thread is left waiting for one that has failed.
+    The first failure in any thread closes both ends, so that no thread waits for one that has
+    failed. The failure is raised at the end of the ``with`` block.
     """
 
     def __init__(self, *connections: Connection) -> None:
@@ -32,7 +33,7 @@ class CaseThreads:
         self._failures: list[BaseException] = []
 
     def start(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Run the function in a thread."""
+        """Run the function in a thread; return the future of its result."""
         future = self._pool.submit(function, *args, **kwargs)
         future.add_done_callback(self._look)
         return future
@@ -76,12 +77,12 @@ def past() -> float:
 
 
 def pause() -> None:
-    """Give a call the time to get in flight."""
+    """Wait until a call in another thread has probably begun."""
     time.sleep(_PAUSE)
 
 
 def read_exactly(connection: Connection, size: int) -> bytes:
-    """Read ``size`` bytes."""
+    """Read exactly ``size`` bytes; fail if the stream ends before."""
     got = bytearray()
     while len(got) < size:
         data = connection.read(size - len(got))
@@ -91,20 +92,20 @@ def read_exactly(connection: Connection, size: int) -> bytes:
 
 
 def echo(connection: Connection) -> None:
-    """Send back what comes until either end is closed."""
+    """Write back all bytes that arrive until either end is closed."""
     with contextlib.suppress(OSError):
         while data := connection.read(4096):
             connection.write(data)
 
 
 def round_trip(connection: Connection) -> None:
-    """Have the other end, which echoes, send something back."""
+    """Write a message and read it back from the other end, which echoes."""
     connection.write(b"hello, pipe")
     assert read_exactly(connection, 11) == b"hello, pipe"
 
 
 def resync(crew: CaseThreads, connection: Connection) -> None:
-    """Skip the echo of everything that earlier writes may have left on the way."""
+    """Read and discard the echo of earlier writes, up to a mark that this function writes."""
     writing = crew.start(connection.write, MARK)
     while (data := connection.read(4096)) and MARK not in data:
         pass
@@ -113,7 +114,7 @@ def resync(crew: CaseThreads, connection: Connection) -> None:
 
 
 def write_until_timeout(connection: Connection) -> TimeoutError:
-    """Write until a write times out; return its error."""
+    """Write until a write raises TimeoutError; return the error."""
     try:
         while True:
             connection.write(bytes(1024))

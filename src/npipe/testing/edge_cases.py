@@ -1,4 +1,4 @@
-"""The ways in which pipes go wrong, one case each. They run as those of ``net_conn.py`` do."""
+"""Conformance cases for known errors of pipe libraries, run like those of ``net_conn.py``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["PITFALL_CASES"]
 
 
 def double_close(c1: Connection, c2: Connection) -> None:
-    """Close may be called again, from many threads, and does nothing more."""
+    """A repeated ``close``, from many threads too, does nothing."""
     with CaseThreads(c1, c2) as crew:
         for closing in [crew.start(c1.close) for _ in range(10)]:
             closing.result()
@@ -32,7 +32,7 @@ def double_close(c1: Connection, c2: Connection) -> None:
 
 
 def use_after_close(c1: Connection, c2: Connection) -> None:
-    """After close every call raises ClosedError, which is no ConnectionError and no timeout."""
+    """After close every call raises ClosedError, neither a ConnectionError nor a TimeoutError."""
     c1.close()
     calls: list[Callable[[], object]] = [
         lambda: c1.read(1),
@@ -54,14 +54,14 @@ def use_after_close(c1: Connection, c2: Connection) -> None:
 
 
 def deadline_extended(c1: Connection, c2: Connection) -> None:
-    """A deadline put off while a call waits is put off for that call."""
+    """A deadline that is extended while a call waits applies to that call."""
     with CaseThreads(c1, c2) as crew:
         first = time.monotonic() + 0.2
         c1.set_read_deadline(first)
         reading = crew.start(_unless_it_fails, c1.read, 1)
         pause()
         c1.set_read_deadline(time.monotonic() + 60)
-        in_time = time.monotonic() < first  # else the machine is too slow for the question
+        in_time = time.monotonic() < first  # else the machine is too slow for this check
         _pass(first)
         waits = not reading.done()
         c2.write(b"x")
@@ -69,7 +69,7 @@ def deadline_extended(c1: Connection, c2: Connection) -> None:
 
 
 def deadline_lifted(c1: Connection, c2: Connection) -> None:
-    """A deadline lifted while a call waits is lifted for that call, in both directions."""
+    """A deadline that is removed while a call waits does not end that call, in both directions."""
     with CaseThreads(c1, c2) as crew:
         first = time.monotonic() + 0.2
         c1.set_deadline(first)
@@ -78,7 +78,7 @@ def deadline_lifted(c1: Connection, c2: Connection) -> None:
         pause()
         c1.set_deadline(None)
         if time.monotonic() >= first:
-            c1.close()  # the machine is too slow for the question
+            c1.close()  # the machine is too slow for this check
             return
         _pass(first)
         assert not reading.done(), "the read went by the old deadline"
@@ -95,13 +95,13 @@ def _unless_it_fails(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) ->
 
 
 def _pass(when: float) -> None:
-    """Let it become later than ``when``, and a little more."""
+    """Wait until ``when``, a value of ``time.monotonic()``, has passed by 20 ms."""
     while time.monotonic() < when + 0.02:
         pause()
 
 
 def timed_out_reads_lose_nothing(c1: Connection, c2: Connection) -> None:
-    """Deadlines that race the data, thousands of times, lose and double no byte."""
+    """Thousands of deadlines that race the data neither lose nor repeat a byte."""
     sent = random.Random(2).randbytes(1 << 18)
     got = bytearray()
 
@@ -125,7 +125,7 @@ def timed_out_reads_lose_nothing(c1: Connection, c2: Connection) -> None:
 
 
 def timed_out_readall_loses_nothing(c1: Connection, c2: Connection) -> None:
-    """What a read to the end had got when its deadline passed goes to the next read."""
+    """The next read returns the bytes of a read to the end whose deadline passed."""
     with CaseThreads(c1, c2) as crew:
         c2.write(b"first")
         c1.set_read_deadline(time.monotonic() + 0.05)
@@ -141,7 +141,7 @@ def timed_out_readall_loses_nothing(c1: Connection, c2: Connection) -> None:
 
 
 def cut_write_is_told(c1: Connection, c2: Connection) -> None:
-    """A write cut by its deadline says how much went, or nobody writes on that connection again."""
+    """A write that times out reports the number of bytes sent, or every later write fails."""
     sent = random.Random(4).randbytes(4 << 20)
     with CaseThreads(c1, c2) as crew:
         c1.set_write_deadline(time.monotonic() + 0.05)
@@ -159,12 +159,12 @@ def cut_write_is_told(c1: Connection, c2: Connection) -> None:
 
 
 def half_close(c1: Connection, c2: Connection) -> None:
-    """After close_write the other end reads the end, and can still answer."""
+    """After ``close_write`` the other end reads the end of the stream and can still write."""
     c1.write(b"question")
     try:
         c1.close_write()
     except io.UnsupportedOperation:
-        c1.write(b", still open")  # refused clearly, with no effect
+        c1.write(b", still open")  # the refusal had no effect
         assert read_exactly(c2, 20) == b"question, still open"
         return
     with CaseThreads(c1, c2) as crew:
@@ -178,7 +178,7 @@ def half_close(c1: Connection, c2: Connection) -> None:
 
 
 def eof_with_unread_data(c1: Connection, c2: Connection) -> None:
-    """An end that closes with data unread still delivers its own, and then the end."""
+    """The data written by an end that closes with unread data arrives, then the end."""
     c1.write(b"never read")
     c2.write(b"last words")
     c2.close()
@@ -188,7 +188,7 @@ def eof_with_unread_data(c1: Connection, c2: Connection) -> None:
 
 
 def write_to_the_gone(c1: Connection, c2: Connection) -> None:
-    """Writing to an end that has closed is a BrokenPipeError; a pending write is woken by it."""
+    """Writing to a closed end raises BrokenPipeError, also in a write that waits."""
 
     def write() -> None:
         while True:
@@ -203,7 +203,7 @@ def write_to_the_gone(c1: Connection, c2: Connection) -> None:
 
 
 def both_ways_at_once(c1: Connection, c2: Connection, size: int = 64 << 20) -> None:
-    """Much data in both directions at once: neither waits for the other."""
+    """Large transfers in both directions at once do not block each other."""
     sent = random.Random(5).randbytes(1 << 20)
 
     def write(me: Connection) -> None:
@@ -228,7 +228,7 @@ def both_ways_at_once(c1: Connection, c2: Connection, size: int = 64 << 20) -> N
 
 
 def raw_file(c1: Connection, c2: Connection) -> None:
-    """It is a raw file: buffers of any kind, empty ones too, and the io module's wrappers work."""
+    """A connection is a raw file: any buffer, also an empty one, and the io wrappers work."""
     assert c1.write(b"") == 0
     assert c1.write(array.array("I", [1, 2])) == 2 * array.array("I").itemsize
     assert c1.write(memoryview(b"line 1\nline 2\n")) == 14

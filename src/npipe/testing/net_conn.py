@@ -1,10 +1,10 @@
-"""The eleven cases by which Go's users check a net.Conn, in our words and for our contract.
+"""Conformance cases after the ``nettest`` checks of a net.Conn in Go.
 
-Each takes the two ends of a new pair and may leave them in any state. It knows nothing of the
-system, so it runs on any class that keeps ``npipe.Connection``.
+Each case takes the two ends of a new pair and may leave them in any state. It makes no system call,
+so it runs on any class that implements ``npipe.Connection``.
 
-Where a case needs a call to be in flight it pauses a little first. That makes it likely and not
-certain, and must not matter: the promise holds in either order.
+Where a case needs a call in flight it pauses first. The pause makes that likely but not certain;
+the required behaviour is the same in either order.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = ["NET_CONN_CASES"]
 
 
 def basic_io(c1: Connection, c2: Connection) -> None:
-    """What was written before close arrives, whole and in order, and then the end."""
+    """All bytes written before close arrive in order, then the end of the stream."""
     sent = random.Random(1).randbytes(1 << 20)
 
     def write() -> None:
@@ -52,7 +52,7 @@ def basic_io(c1: Connection, c2: Connection) -> None:
 
 
 def ping_pong(c1: Connection, c2: Connection) -> None:
-    """Small messages go to and fro, each once and in order."""
+    """Small messages in alternating directions arrive once each and in order."""
 
     def play(me: Connection, first: int) -> None:
         for value in range(first, 1000, 2):
@@ -66,7 +66,7 @@ def ping_pong(c1: Connection, c2: Connection) -> None:
 
 
 def racy_read(c1: Connection, c2: Connection) -> None:
-    """A read that timed out has done with its buffer, in any number of threads."""
+    """A read that timed out no longer writes to its buffer, in any number of threads."""
     counts = []
 
     def feed() -> None:
@@ -99,10 +99,10 @@ def racy_read(c1: Connection, c2: Connection) -> None:
 
 
 def racy_write(c1: Connection, c2: Connection) -> None:
-    """Writes that time out, in any number of threads, say truly how much went."""
+    """Writes that time out, in any number of threads, report the exact number of bytes sent."""
     total = [0]
     guard = threading.Lock()
-    unknown = threading.Event()  # a write was cut where the system cannot tell how far it got
+    unknown = threading.Event()  # the system cannot report the length of an incomplete write
 
     def write() -> None:
         for _ in range(100):
@@ -131,7 +131,7 @@ def racy_write(c1: Connection, c2: Connection) -> None:
 
 
 def read_timeout(c1: Connection, c2: Connection) -> None:
-    """A read deadline that has passed fails reads, and leaves writes alone."""
+    """A read deadline that has passed fails reads and does not affect writes."""
     c1.set_read_deadline(past())
     with CaseThreads(c1, c2) as crew:
         crew.start(read_exactly, c2, 1024)
@@ -140,7 +140,7 @@ def read_timeout(c1: Connection, c2: Connection) -> None:
 
 
 def write_timeout(c1: Connection, c2: Connection) -> None:
-    """A write deadline that has passed fails writes, and leaves reads alone."""
+    """A write deadline that has passed fails writes and does not affect reads."""
     c1.set_write_deadline(past())
     with CaseThreads(c1, c2) as crew:
         crew.start(c2.write, bytes(1024))
@@ -149,7 +149,7 @@ def write_timeout(c1: Connection, c2: Connection) -> None:
 
 
 def past_timeout(c1: Connection, c2: Connection) -> None:
-    """A passed deadline fails even a call that could succeed, harms nothing, and can be lifted."""
+    """A passed deadline fails also a call that could succeed, loses no data and can be removed."""
     with CaseThreads(c1, c2) as crew:
         crew.start(echo, c2)
         round_trip(c1)
@@ -169,7 +169,7 @@ def past_timeout(c1: Connection, c2: Connection) -> None:
 
 
 def present_timeout(c1: Connection, c2: Connection) -> None:
-    """Setting a deadline in the past ends the calls in flight, and they did not end before."""
+    """Setting a deadline in the past ends the calls in flight, which do not end before."""
     now = threading.Event()
 
     def read() -> None:
@@ -189,7 +189,7 @@ def present_timeout(c1: Connection, c2: Connection) -> None:
 
 
 def future_timeout(c1: Connection, c2: Connection) -> None:
-    """A deadline in the future fails reads and writes then; lifted, the connection goes on."""
+    """A future deadline ends reads and writes in time; the connection works after its removal."""
     with CaseThreads(c1, c2) as crew:
         due = time.monotonic() + 0.1
         c1.set_deadline(due)
@@ -199,7 +199,7 @@ def future_timeout(c1: Connection, c2: Connection) -> None:
         assert time.monotonic() >= due
         c1.set_deadline(None)
         if not hasattr(error, "characters_written"):
-            crew.raises(OSError, c1.write, b"x")  # the write side is poisoned, and says so
+            crew.raises(OSError, c1.write, b"x")  # every write after an incomplete one fails
             return
         crew.start(echo, c2)
         resync(crew, c1)
@@ -208,7 +208,7 @@ def future_timeout(c1: Connection, c2: Connection) -> None:
 
 
 def close_timeout(c1: Connection, c2: Connection) -> None:
-    """Close ends the calls in flight, in both directions, with ClosedError."""
+    """``close`` ends the calls in flight in both directions with ClosedError."""
 
     def write() -> None:
         while True:
@@ -224,7 +224,7 @@ def close_timeout(c1: Connection, c2: Connection) -> None:
 
 
 def concurrent_methods(c1: Connection, c2: Connection) -> None:
-    """Every method may be called at any time from any thread."""
+    """Any thread may call any method at any time."""
     poisoned = threading.Event()
 
     def read() -> None:
@@ -252,7 +252,7 @@ def concurrent_methods(c1: Connection, c2: Connection) -> None:
         started = []
         for _ in range(100):
             started += [crew.start(action) for action in actions]
-        # The last deadline set may be none that ends a call, if the threads ran so.
+        # In some orders of the threads the last deadline that they set ends no call.
         c1.set_deadline(time.monotonic() + 0.2)
         for each in started:
             each.result()

@@ -1,4 +1,4 @@
-"""A recorded server for tests; see ``npipe.testing.recorded``. Needs the extra "rpc"."""
+"""Recorded servers for tests; see ``npipe.testing.recorded``. This module needs the extra "rpc"."""
 
 from __future__ import annotations
 
@@ -15,16 +15,25 @@ from npipe.recording import Playback, Recorder, Relay, TapeFile
 
 __all__ = ["play", "record"]
 
-PATIENCE = 0.5  # seconds at the end for what clients that have closed had written
+PATIENCE = 0.5  # seconds to forward the last bytes of clients that have closed
 
 
 @contextmanager
 def record(target: str, tape: Path, connect_timeout: float | None) -> Iterator[str]:
-    """Relay to ``target``, recording. The file gets its name only when the block has ended well."""
+    """Relay to ``target`` and record; the file gets its name only if the block ends normally.
+
+    Args:
+        target: Address of the server.
+        tape: Path of the file with the recording.
+        connect_timeout: Seconds to wait for the server; None for no limit.
+
+    Yields:
+        The address of the relay.
+    """
     tape.parent.mkdir(parents=True, exist_ok=True)
     part = tape.with_name(f"{tape.name}.part")
-    part.unlink(missing_ok=True)  # of a run that was killed
-    transport.connect(target, timeout=connect_timeout).close()  # an error here, not in the client
+    part.unlink(missing_ok=True)  # left by a run that was killed
+    transport.connect(target, timeout=connect_timeout).close()  # fail here and not in the client
     file = TapeFile(part, target=target)
     errors: list[OSError] = []
     recorder = Recorder(file, on_error=errors.append)
@@ -48,7 +57,7 @@ def record(target: str, tape: Path, connect_timeout: float | None) -> Iterator[s
 
 @contextmanager
 def play(tape: Path) -> Iterator[str]:
-    """Serve a tape at an address of its own."""
+    """Serve the recording in ``tape`` at a new address, which is yielded."""
     with _private_address() as address, rpc.Proxy(Playback(tape)) as server:
         server.serve(address)
         yield address
@@ -56,7 +65,7 @@ def play(tape: Path) -> Iterator[str]:
 
 @contextmanager
 def _private_address() -> Iterator[str]:
-    """An address that nobody else has."""
+    """Yield an address that no other program uses."""
     if sys.platform == "win32":
         yield rf"\\.\pipe\npipe-recorded-{uuid.uuid4().hex}"
         return

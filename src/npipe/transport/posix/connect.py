@@ -1,8 +1,8 @@
-"""The POSIX backend: pipes are Unix domain sockets.
+"""The POSIX backend, in which pipes are Unix domain sockets (man page unix(7)).
 
-What ``npipe.transport`` calls and what the asyncio face needs is here by name: opening a
-connection, verifying whose server it is, looking what is there. Listening is in
-``posix_listener.py``, the connection itself in ``posix_connection.py``, files in ``unix_files.py``.
+This module exports the names that ``npipe.transport`` and ``npipe.aio`` use. It opens connections,
+verifies the user of a server and lists the served names. Listening is in ``listener.py``, the
+connection in ``connection.py``, the files in ``files.py``.
 """
 
 from __future__ import annotations
@@ -64,8 +64,10 @@ def connect(
     mode: str = "rw",
     cancel: threading.Event | None = None,
 ) -> PosixConnection:
-    """Connect; see ``npipe.connect``. A Unix socket lets no server act as its client, so
-    ``impersonation`` is true of it whatever it says.
+    """Connect to a Unix socket; see ``npipe.connect``.
+
+    A server on a Unix socket cannot impersonate its client, so every level of ``impersonation`` is
+    accepted and none has an effect.
     """
     check_options(verify_server, impersonation)
     base.require_mode(mode)
@@ -81,7 +83,11 @@ def connect(
 
 
 def check_options(verify_server: Verifier, impersonation: str) -> None:
-    """Raise ValueError for options of ``connect`` that make no sense, whoever serves."""
+    """Check the options of ``connect`` that do not depend on the server.
+
+    Raises:
+        ValueError: An option has none of its possible values.
+    """
     if impersonation not in _IMPERSONATION:
         raise ValueError(
             f"impersonation={impersonation!r}: give one of {', '.join(_IMPERSONATION)}"
@@ -91,10 +97,20 @@ def check_options(verify_server: Verifier, impersonation: str) -> None:
 
 
 def try_connect(address: Address, *, wait: bool = False) -> socket.socket | None:
-    """Try once, without blocking. None: not now; try again later.
+    """Try once to connect, without blocking.
 
-    "Not now" is a server whose backlog is full and, with ``wait``, one that is not there yet.
-    Every other failure is raised. The socket returned is connected and non-blocking.
+    Args:
+        address: Address of the server.
+        wait: Whether a server that does not exist yet counts as a reason to try again.
+
+    Returns:
+        A connected non-blocking socket; None to try again later, because the backlog of the
+        server is full (EAGAIN on Linux, man page connect(2)) or, with ``wait``, because there is
+        no server yet.
+
+    Raises:
+        ValueError: The address is bad.
+        OSError: The connection failed for another reason.
     """
     if address.kind == "pipe":
         raise ValueError(f"bad address {str(address)!r}: there are no Windows pipes on this system")
@@ -103,7 +119,7 @@ def try_connect(address: Address, *, wait: bool = False) -> socket.socket | None
     try:
         sock.setblocking(False)
         error = sock.connect_ex("\0" + address.path if address.kind == "abstract" else address.path)
-    except OSError as long:  # Python's own: the path is too long for the system
+    except OSError as long:  # raised by Python: the path is too long for the system
         sock.close()
         raise ValueError(f"bad address {str(address)!r}: {long}") from None
     if not error:
@@ -117,15 +133,21 @@ def try_connect(address: Address, *, wait: bool = False) -> socket.socket | None
 
 
 def _is_only_busy(address: Address) -> bool:
-    """Say whether a refusal may mean a full backlog: never on Linux, which has EAGAIN for that."""
+    """Tell whether ECONNREFUSED may mean a full backlog; never on Linux, which reports EAGAIN."""
     return _REFUSES_WHEN_BUSY and address.kind == "unix" and is_served(address.path)
 
 
 def verify(sock: socket.socket, address: Address, verify_server: Verifier) -> None:
-    """Raise PermissionError unless the server is whose the caller asked for.
+    """Check the identity of the server.
 
-    "owner" wants this user, or root. A function is given the server's PeerIdentity and says yes
-    or no.
+    Args:
+        sock: A connected socket.
+        address: The address of the server, for the error.
+        verify_server: "owner" requires this user or root; a function takes the PeerIdentity of
+            the server and returns whether to accept it; None checks nothing.
+
+    Raises:
+        PermissionError: The server is not accepted.
     """
     if verify_server is None:
         return
@@ -140,7 +162,7 @@ def verify(sock: socket.socket, address: Address, verify_server: Verifier) -> No
 
 
 def exists(address: Address) -> bool:
-    """Say whether something is served at ``address``, without connecting to it."""
+    """Tell whether a process serves ``address``, without connecting to it."""
     if address.kind == "abstract":
         return is_bound_abstract(address.path)
     if address.kind == "pipe":
@@ -154,7 +176,7 @@ def exists(address: Address) -> bool:
 
 
 def list_pipes() -> list[str]:
-    """Return the bare names served by this user, sorted."""
+    """Return the bare names in this user's directory that are served, sorted."""
     directory = runtime_directory()
     check_runtime_directory(directory + "/")
     try:
@@ -167,13 +189,13 @@ def list_pipes() -> list[str]:
 def _is_served_socket(entry: os.DirEntry[str]) -> bool:
     try:
         is_socket = stat.S_ISSOCK(entry.stat(follow_symlinks=False).st_mode)
-    except FileNotFoundError:  # its server has just closed; the others are still there
+    except FileNotFoundError:  # its server has closed since the directory was read
         return False
     return is_socket and is_served(entry.path)
 
 
 def _is_other_file(address: Address) -> bool:
-    """Say whether a file that will never be a socket stands at the address."""
+    """Tell whether the path of the address is a file that is not a socket."""
     if address.kind == "abstract":
         return False
     try:
@@ -183,7 +205,7 @@ def _is_other_file(address: Address) -> bool:
 
 
 def _explained(code: int, address: Address) -> OSError:
-    """Return the error for errno ``code``, with what it means for a socket."""
+    """Return the error for errno ``code`` with an explanation for a Unix socket."""
     why = {
         errno.ENOENT: "no server is listening there; start one, or wait for it with wait=True",
         errno.ECONNREFUSED: "no server is behind this socket any more",
@@ -199,7 +221,7 @@ def _explained(code: int, address: Address) -> OSError:
 
 
 def _other_runtime_directory() -> str:
-    """Return where a server would be that has the other setting of $XDG_RUNTIME_DIR."""
+    """Return the directory of servers that run with the other setting of $XDG_RUNTIME_DIR."""
     if os.environ.get("XDG_RUNTIME_DIR", "").startswith("/"):
         without = {name: value for name, value in os.environ.items() if name != "XDG_RUNTIME_DIR"}
         return f"{runtime_directory(without)}, where servers without XDG_RUNTIME_DIR are"
