@@ -13,7 +13,7 @@ are those of asyncio: ``async with asyncio.timeout(5): await reader.read(100)``.
 "sockname", each an ``Address``.
 
 ===================  ==========================================================================
-POSIX                any loop: asyncio's own, uvloop
+POSIX                any loop, such as those of asyncio and uvloop
 Windows              asyncio's Proactor loop, which is the default there; on another loop two
                      threads for each connection carry the bytes
 remote pipes         any loop, with ``remote=npipe.Smb(...)``

@@ -85,7 +85,7 @@ async def introduce(
         The introducer, which holds the transport.
     """
     if mode != "rw":
-        with contextlib.suppress(OSError):  # macOS: ENOTCONN when the peer is gone
+        with contextlib.suppress(OSError):  # macOS: ENOTCONN after the peer has closed
             sock.shutdown(socket.SHUT_WR if mode == "r" else socket.SHUT_RD)
     introducer = Introducer(protocol, info, reads="r" in mode)
     await asyncio.get_running_loop().connect_accepted_socket(lambda: introducer, sock)

@@ -1,9 +1,9 @@
-"""Windows named pipes, for threads: ``connect``, ``listen``, ``exists``, ``list_pipes``.
+"""The Windows backend for threads: ``connect``, ``listen``, ``exists``, ``list_pipes``.
 
-Beside it: ``connection.py`` and ``listener.py`` (the two objects), ``overlapped.py`` (one
-operation and its end), ``handles.py`` (handles with the right options), ``kernel32.py``
-(bindings), ``winerror.py`` (exceptions for error codes). Each function takes the bindings as
-``api``, for tests; other callers leave it out.
+The other modules: ``connection.py`` and ``listener.py`` (the two classes), ``overlapped.py``
+(overlapped operations), ``handles.py`` (handles and their options), ``kernel32.py`` (bindings),
+``winerror.py`` (exceptions for error codes). Each function takes the bindings as ``api``, so that
+a test can replace them; other callers omit it.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from npipe.transport.windows.winerror import ERROR_OPERATION_ABORTED, ERROR_PIPE
 
 __all__ = ["connect", "exists", "is_refused", "list_pipes", "listen", "reason", "remote_open"]
 
-# Seconds after which a busy pipe of another computer is reported where there is no timeout: what
-# a server answers whose pipe refuses remote clients is not documented, and "busy" is possible.
+# Seconds after which ERROR_PIPE_BUSY for a remote pipe is raised if there is no timeout. Microsoft
+# does not document the error for a pipe that refuses remote clients, and it may be this one.
 BUSY_REMOTE_LIMIT: Final = 1.0
 _EXISTS_LIMIT: Final = 10.0  # seconds to ask another computer whether it serves a pipe
 
@@ -51,7 +51,7 @@ def connect(
     cancel: threading.Event | None = None,
     api: Kernel32 | None = None,
 ) -> WindowsConnection:
-    """Connect; see ``npipe.connect``."""
+    """Connect to a Windows pipe; see ``npipe.connect``."""
     api = load() if api is None else api
     handles.require_impersonation(impersonation)
     require_verify(verify_server)
@@ -81,7 +81,14 @@ def connect(
 
 
 def is_refused(address: Address, code: int, due: float | None, start: float) -> bool:
-    """Tell whether to give up a pipe of another computer that stays busy."""
+    """Tell whether to stop retrying a pipe of another computer that stays busy.
+
+    Args:
+        address: Address of the pipe.
+        code: Windows error code of the last attempt.
+        due: Deadline, a value of ``time.monotonic()`` in seconds; None for no deadline.
+        start: Time of the first attempt, on the same clock.
+    """
     if address.host is None or code != ERROR_PIPE_BUSY or due is not None:
         return False
     return time.monotonic() >= start + BUSY_REMOTE_LIMIT
@@ -94,14 +101,19 @@ def remote_open(
     mode: Mode = "rw",
     done: Callable[[], object] = lambda: None,
 ) -> ThreadCall:
-    """Return the opening of another computer's pipe, not yet started: it can take a minute.
+    """Prepare a call in a thread that opens a pipe of another computer.
+
+    The call can take a minute, and has no overlapped form (Microsoft page "CreateFileW").
 
     Args:
-        address: The pipe's.
+        address: Address of the pipe.
         impersonation: The level that is granted to the server.
         api: The bindings.
         mode: "r", "w" or "rw".
         done: Called in the thread of the call when it has ended.
+
+    Returns:
+        The call, not yet started. Its result is (Windows error code, handle).
     """
 
     def close(result: tuple[int, int]) -> None:
@@ -120,7 +132,7 @@ def remote_open(
 def _run(
     opening: ThreadCall, due: float | None, cancel: threading.Event | None, api: Kernel32
 ) -> tuple[int, int]:
-    """Try once, at most until ``due``; return (Windows error code, handle)."""
+    """Run the call until ``due`` at most; return (Windows error code, handle)."""
     opening.start()
     try:
         opening.wait(due, cancel)
@@ -133,7 +145,7 @@ def _run(
 
 
 def reason(address: Address, code: int) -> str:
-    """Return why an attempt that ended with this error code failed."""
+    """Return a text that explains the error code of a failed attempt."""
     if code == ERROR_PIPE_BUSY and address.host is not None:
         return "the server was busy all the time (one that refuses remote clients may look so)"
     if code == ERROR_PIPE_BUSY:
@@ -144,11 +156,11 @@ def reason(address: Address, code: int) -> str:
 
 
 def exists(address: Address, *, api: Kernel32 | None = None) -> bool:
-    """Tell whether a server listens; see ``npipe.exists``.
+    """Tell whether a server listens on a pipe; see ``npipe.exists``.
 
     Raises:
-        TimeoutError: Another computer did not answer within ten seconds.
-        OSError: Windows does not tell.
+        TimeoutError: Another computer did not reply within ten seconds.
+        OSError: The query failed.
     """
     api = load() if api is None else api
     if address.host is None:
@@ -182,7 +194,10 @@ def listen(
     mode: Mode = "rw",
     api: Kernel32 | None = None,
 ) -> WindowsListener:
-    """Serve; see ``npipe.listen``. ``backlog`` is the number of instances that wait for clients."""
+    """Listen on a Windows pipe; see ``npipe.listen``.
+
+    ``backlog`` is the number of pipe instances that wait for clients.
+    """
     maker = PipeMaker(
         address,
         access=access,

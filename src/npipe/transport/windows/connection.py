@@ -1,8 +1,8 @@
-"""A connection over a Windows pipe: what the bytes mean, on top of two ``Direction`` objects.
+"""Connection over a Windows pipe, on top of two ``Direction`` objects.
 
-This module decides what ends the stream, what becomes of bytes whose reader was interrupted, and
-what can be reported of a write that was cut. How an operation runs and ends is in
-``overlapped.py``, and how the handle was made in ``handles.py``.
+This module decides which results end the stream, keeps the bytes of an interrupted read, and
+reports the length of an incomplete write. Overlapped operations are in ``overlapped.py``, and the
+creation of handles is in ``handles.py``.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
 __all__ = ["LONGEST_REMOTE_WRITE", "WRITE_SIZE", "WindowsConnection"]
 
 _CUT: Final = (REFUSED, ERROR_OPERATION_ABORTED)
-# The other end has closed; the server has disconnected us, as some do where others close.
+# The other end has closed its handle; or a server has called DisconnectNamedPipe instead.
 _END: Final = (ERROR_BROKEN_PIPE, ERROR_PIPE_NOT_CONNECTED)
 _READ_SIZE: Final = 65536  # bytes
 _LONGEST_READ: Final = 1 << 30  # bytes; ReadFile takes a DWORD
-# One WriteFile has its buffer copied to memory that is never paged out: so 1 MiB at a time.
+# The kernel copies the buffer of a WriteFile to non-paged memory: write at most 1 MiB at a time.
 WRITE_SIZE: Final = 1 << 20
 # "Pipe write operations across a network are limited to 65,535 bytes" (Microsoft page
 # "WriteFileEx").
@@ -54,11 +54,11 @@ _POISON: Final = (
 
 
 class WindowsConnection(Connection):
-    """One end of a pipe. Made by ``connect``, ``Listener.accept`` or ``adopt``.
+    """One end of a Windows pipe, as ``connect``, ``Listener.accept`` or ``adopt`` returns it.
 
     On a pipe of the message type (``message_mode``) one ``write`` is one message, and one read
-    returns at most one message: a longer message comes in parts. The end of the stream is there
-    a message of no bytes.
+    returns at most one message; several reads return a message that is longer than the buffer. An
+    empty message marks the end of the stream there.
     """
 
     counts_partial_writes = False  # CancelIoEx may leave any part of a write sent
@@ -75,18 +75,18 @@ class WindowsConnection(Connection):
         event: int = 0,
         proven_sid: str | None = None,
     ) -> None:
-        """Own ``handle`` (opened for overlapped I/O) and ``event``, unless this raises.
+        """Take ownership of ``handle`` and ``event``, unless this raises.
 
         Args:
             api: The bindings.
-            handle: Of the pipe.
-            address: The server's.
+            handle: Handle of the pipe, opened for overlapped I/O.
+            address: The address of the server.
             server_end: Whether the handle was made by CreateNamedPipe.
             message_mode: Whether the pipe is of the message type.
             mode: "r" if this end only reads, "w" if it only writes, else "rw".
             event: A manual-reset event; 0 to make one.
-            proven_sid: The only user whom the access list of the pipe admits: the peer's SID
-                as long as its token does not tell.
+            proven_sid: SID of the only user that the access list of the pipe admits. It is
+                reported as the SID of the peer until the token of the peer can be read.
         """
         self._api = api
         self._handle = handle
@@ -96,12 +96,12 @@ class WindowsConnection(Connection):
         self.mode = mode
         self._proven_sid = proven_sid
         self._peer: PeerIdentity | None = None
-        self._guard = threading.RLock()  # for calls that only ask the handle, and its end
+        self._guard = threading.RLock()  # for queries of the handle and for its release
         self._closed = False
         self._released = False
         self._detached = False
-        self._held = b""  # read, but not yet returned to a caller
-        self._spare: bytearray | None = None  # the last read's buffer, for the next one
+        self._held = b""  # bytes read but not yet returned to a caller
+        self._spare: bytearray | None = None  # buffer of the last read, for reuse
         self._read_ended = False
         self._write_ended = False
         self._poison: str | None = None
@@ -118,12 +118,12 @@ class WindowsConnection(Connection):
 
     @classmethod
     def adopt(cls, handle: int, address: Address, *, api: Kernel32 | None = None) -> Self:
-        """Take over a connected pipe's handle: it is this connection's, unless this raises.
+        """Make a connection from the handle of a connected pipe; see ``Connection.adopt``.
 
         Raises:
-            ValueError: It was not opened with FILE_FLAG_OVERLAPPED: a read would then keep
-                every write waiting.
-            OSError: It is no pipe.
+            ValueError: The handle was not opened with FILE_FLAG_OVERLAPPED, so that a read would
+                block every write (Microsoft page "Synchronous and Asynchronous I/O").
+            OSError: The handle is not a pipe.
         """
         api = load() if api is None else api
         server_end, _ = pipe_type(handle, api)
@@ -140,7 +140,7 @@ class WindowsConnection(Connection):
         size = min(size, _READ_SIZE)
         try:
             with self._reader.turn:
-                # Taken, not shared: a signal handler may read in the middle of this.
+                # Removed from the attribute: a signal handler may call read during this read.
                 buffer, self._spare = self._spare, None
                 if buffer is None or len(buffer) != size:
                     buffer = bytearray(size)
@@ -188,13 +188,13 @@ class WindowsConnection(Connection):
                 count = self._read(buffer, due)
             except TimeoutError:
                 if self._reader.refusal():
-                    raise  # the read deadline, not this call's timeout
+                    raise  # the read deadline has passed, not the timeout of this call
                 return False
             self._held = bytes(memoryview(buffer)[:count])
             return True
 
     def _read(self, view: memoryview | bytearray, due: float | None = None) -> int:
-        """Read into ``view``; return the number of bytes, 0 at the end. The turn is held."""
+        """Read into ``view``; return the number of bytes, 0 at the end. Needs ``turn``."""
         if "r" not in self.mode:
             raise io.UnsupportedOperation("read: this end of a one-way pipe only writes")
         direction = self._reader
@@ -214,8 +214,8 @@ class WindowsConnection(Connection):
                 del pointer  # it pins the buffer
             if code in _CUT and (reason := direction.refusal(due)):
                 raise reason
-        # A message longer than the buffer is not cut: its rest comes with the next read. A message
-        # of no bytes is how the other end says, on a message pipe, that it writes no more.
+        # The rest of a message longer than the buffer is returned by the next read. On a message
+        # pipe an empty message is the end of the stream.
         if code in _END or (code == 0 and count == 0):
             self._read_ended = True
             return 0
@@ -245,10 +245,10 @@ class WindowsConnection(Connection):
                 self._release()
 
     def _write(self, view: memoryview | bytes) -> int:
-        """Write ``view``. The turn is held."""
+        """Write ``view``. The caller holds ``turn``."""
         self._require_writable()
         size = len(view)
-        if not size:  # a message of no bytes would say that nothing follows
+        if not size:  # an empty message would mark the end of the stream
             return 0
         if self._message_mode and size > self._part:  # one call is one message
             text = f"a message of {size} bytes: this pipe takes at most {self._part} in one write"
@@ -261,11 +261,11 @@ class WindowsConnection(Connection):
         return size
 
     def _write_part(self, view: memoryview | bytes, before: int) -> None:
-        """Write ``view`` whole; ``before`` bytes of the caller's data have gone already."""
+        """Write all of ``view``; ``before`` bytes of the caller's data were written before it."""
         direction, size = self._writer, len(view)
         code, count = REFUSED, 0
         while code == REFUSED:
-            # bytes go as they are; ctypes takes the address of other memory only if it is writable.
+            # bytes are passed directly; ctypes takes the address of other memory only if writable.
             pointer = view if isinstance(view, bytes) else _pointer(view)
             direction.forget()
             try:
@@ -279,8 +279,8 @@ class WindowsConnection(Connection):
             if code == REFUSED and (reason := direction.refusal()):
                 raise _counted(reason, before)
         if code in (0, ERROR_OPERATION_ABORTED) and count < size:
-            # Cut. The kernel says that 0 bytes went, and drops the rest, also when the other end
-            # has read half of it.
+            # The write was cancelled. The kernel reports 0 bytes and drops the rest, also when the
+            # other end has read half of the data.
             self._poison = _POISON
             raise _counted(direction.refusal() or error(ERROR_OPERATION_ABORTED), None)
         if code:
@@ -309,7 +309,7 @@ class WindowsConnection(Connection):
                 return
             self._require_writable()
             code = REFUSED
-            while code in _CUT:  # an empty message goes whole or not at all
+            while code in _CUT:  # an empty message cannot be written in part
                 code, _ = direction.transfer(self._api.WriteFile, b"", 0)
                 if code in _CUT and (reason := direction.refusal()):
                     raise reason
@@ -328,7 +328,8 @@ class WindowsConnection(Connection):
         with self._turn(self._writer) as direction:
             if reason := direction.refusal():
                 raise reason
-            # The end mark of a message pipe uses no quota, so the quota does not tell of it.
+            # The empty message at the end of a message pipe uses no quota, so `has_unread` does not
+            # count it.
             if not (self._write_ended or self.has_gone() or self._api.has_unread(self._handle)):
                 return
             code = REFUSED
@@ -360,15 +361,17 @@ class WindowsConnection(Connection):
         self._release()
 
     def detach(self) -> int:
-        """Give the handle away and return it; this object is closed afterwards.
+        """Return the handle to the caller and close this object.
 
         Calls in flight end with ClosedError first.
+
+        Returns:
+            The handle, which the caller closes.
 
         Raises:
             ClosedError: The connection is closed.
             ValueError: Bytes were read that no call has returned yet: read them first.
-            RuntimeError: The calling thread is in the middle of a read or write (this is a
-                signal handler).
+            RuntimeError: A signal handler calls this during a read or write of its thread.
         """
         with self._guard:
             if self._closed:
@@ -384,14 +387,15 @@ class WindowsConnection(Connection):
         raise RuntimeError("a signal handler cannot detach a connection that it interrupted")
 
     def _release(self) -> None:
-        """Give the handles back once no operation uses them. The last thread out does it."""
+        """Close the handles once no operation uses them; the last thread to leave calls it."""
         with self._reader.turn, self._writer.turn, self._guard:
-            # Begun: this is a signal handler, in the middle of that very operation.
+            # If an operation has begun, a signal handler runs this during that operation.
             if self._released or self._reader.begun or self._writer.begun:
                 return
             self._released = True
             self._spare = None
-            # No DisconnectNamedPipe: it would take from the other end what it has not read yet.
+            # No DisconnectNamedPipe: it would discard the bytes that the other end has not read
+            # (Microsoft page "DisconnectNamedPipe").
             if not self._detached:
                 self._api.CloseHandle(self._handle)
             self._reader.release()
@@ -399,7 +403,7 @@ class WindowsConnection(Connection):
 
     @contextlib.contextmanager
     def _turn(self, direction: Direction) -> Any:
-        """Hold the turn; afterwards do what a close in the meantime left to do."""
+        """Hold ``turn`` in the block; afterwards release the handles if ``close`` was called."""
         try:
             with direction.turn:
                 yield direction
@@ -426,9 +430,9 @@ class WindowsConnection(Connection):
     def peer(self) -> PeerIdentity:
         """The identity of the other end.
 
-        At the server's end the SID of some clients is None until something that they sent was
-        read (Microsoft page "ImpersonateNamedPipeClient"). It is asked for again until the token
-        of the client tells it.
+        At the server's end the SID of some clients is None until the server has read from the
+        pipe (Microsoft page "ImpersonateNamedPipeClient"). Each access queries it again until the
+        token of the client can be read.
         """
         with self._guard:
             peer = self._peer
@@ -441,7 +445,7 @@ class WindowsConnection(Connection):
             return peer
 
     def fileno(self) -> int:
-        """Return the handle. It stays this object's to close."""
+        """Return the handle, which this object still owns."""
         if self._closed:
             raise ClosedError
         return self._handle
@@ -460,15 +464,15 @@ class WindowsConnection(Connection):
 
 
 def _part_size(address: Address, message_mode: bool) -> int:
-    """Return how many bytes one WriteFile may take."""
+    """Return the maximum number of bytes for one WriteFile."""
     if address.host is not None:
         return LONGEST_REMOTE_WRITE
     return _LONGEST_READ if message_mode else WRITE_SIZE
 
 
 def _let_go(view: memoryview) -> None:
-    """Release the caller's buffer now, not when the last traceback is forgotten."""
-    # After an interrupt the traceback still holds the pointer that was in use.
+    """Release the caller's buffer now, and not only when the last traceback is deleted."""
+    # After an interrupt the traceback still references the pointer that was in use.
     with contextlib.suppress(BufferError):
         view.release()
 
@@ -478,7 +482,7 @@ def _pointer(view: memoryview) -> Any:
 
 
 def _counted(exc: Exception, written: int | None) -> Exception:
-    """Report in the exception how many bytes went; nothing where the system does not tell."""
+    """Set ``characters_written`` of the exception, unless the number of bytes is not known."""
     if written is not None:
         exc.characters_written = written  # type: ignore[attr-defined]  # every OSError has it
     return exc

@@ -1,6 +1,6 @@
-"""Handles of Windows pipes: made, opened and asked about, with the right options. Nothing waits.
+"""Handles of Windows pipes: creating, opening and querying them. No function here waits.
 
-Both flavours use this: threads (``connect.py``, ``listener.py``) and asyncio (``aio/windows.py``).
+The thread interface (``connect.py``, ``listener.py``) and asyncio (``aio/windows.py``) use it.
 Microsoft pages: CreateNamedPipe, CreateFile, WaitNamedPipe, "Named Pipe Security and Access
 Rights", "Impersonation Levels", "Mandatory Integrity Control".
 """
@@ -74,9 +74,9 @@ _LEVELS: Final = {
     "impersonation": SECURITY_IMPERSONATION,
     "delegation": SECURITY_DELEGATION,
 }
-# What a client asks for: to read data, to write data, or both; in each case to read and write
-# attributes, to read the descriptor and to wait. "rw" is exactly what a server grants "everyone".
-# GENERIC_WRITE would ask for the right to make instances as well.
+# Rights that a client requests: to read data, to write data, or both; in each case to read and
+# write attributes, to read the descriptor and to synchronize. "rw" is exactly the set that a server
+# grants with access="everyone". GENERIC_WRITE would request FILE_CREATE_PIPE_INSTANCE too.
 _CLIENT_ACCESS: Final = {"rw": 0x12019B, "r": 0x120189, "w": 0x120192}
 _SERVER_ACCESS: Final = {
     "rw": PIPE_ACCESS_DUPLEX,
@@ -88,10 +88,10 @@ _GONE: Final = (ERROR_FILE_NOT_FOUND, ERROR_PATH_NOT_FOUND)
 
 
 class NameHeld(OSError):
-    """The server of a name is gone, but clients still hold its pipe, and so the name (EADDRINUSE).
+    """The server of a name has ended, but clients still have handles of its pipe (EADDRINUSE).
 
     "An instance of a named pipe is always deleted when the last handle to the instance is closed"
-    (Microsoft page "CreateNamedPipe"): a client's handle counts.
+    (Microsoft page "CreateNamedPipe"), so a client's handle keeps the name in use.
     """
 
     def __init__(self, path: str) -> None:
@@ -100,9 +100,10 @@ class NameHeld(OSError):
 
 
 class PipeMaker:
-    """Makes the instances of one pipe, all alike. The first claims the name for this server.
+    """Factory of the instances of one pipe; the first instance claims the name for this server.
 
-    Thread-safe. ``close`` it when no more are wanted; each instance belongs to the caller.
+    It is thread-safe. Call ``close`` when no more instances are needed. The caller owns each
+    instance.
     """
 
     def __init__(
@@ -116,11 +117,20 @@ class PipeMaker:
         mode: Mode = "rw",
         api: Kernel32 | None = None,
     ) -> None:
-        """Check the options; claim nothing yet.
+        """Check the options, without creating an instance.
+
+        Args:
+            address: Address of a pipe of this computer.
+            access: The users that may connect; see ``npipe.listen``.
+            message_mode: Whether to create a pipe of the message type.
+            reject_remote: Whether to refuse clients of other computers.
+            buffer_size: Size of the kernel's buffer in bytes.
+            mode: "r" if the server only reads, "w" if it only writes, else "rw".
+            api: The bindings; None loads those of this process.
 
         Raises:
-            ValueError: An option or the address makes no sense.
-            OSError: The system does not tell who this process is.
+            ValueError: An option or the address is bad.
+            OSError: The user of this process cannot be determined.
         """
         require_local_pipe(address)
         require_mode(mode)
@@ -145,27 +155,32 @@ class PipeMaker:
             elevated=self.api.is_elevated(),
             administrator=self.api.is_administrator(),
         )
-        # Only this user passes such a descriptor, and who could be any user anyway (the system;
-        # the Administrators, if this program is elevated): to have connected is proof.
+        # Such a descriptor admits only this user, and principals that can act as any user (SYSTEM;
+        # the Administrators, if this program is elevated): a connected client is one of them.
         self.proven_sid = self._user if access == "owner" and reject_remote else None
         code, self._descriptor = self.api.descriptor(sddl)
         if code:
             raise ValueError(f"access={access!r} is no valid security descriptor") from error(code)
 
     def create(self) -> int:
-        """Return the handle of a new instance, which clients can connect to from now on.
+        """Create an instance, to which clients can connect at once.
+
+        Returns:
+            The handle, which the caller closes.
 
         Raises:
-            NameHeld: Clients of an earlier server hold the name; trying again may help.
-            OSError: EADDRINUSE: another server has the name.
-            PermissionError: The descriptor shuts out the server itself.
-            ClosedError: This maker is closed: without its descriptor everyone could read.
+            NameHeld: Clients of an earlier server still hold the name; another attempt may
+                succeed.
+            OSError: Another server has the name (EADDRINUSE).
+            PermissionError: The descriptor denies access to the server itself.
+            ClosedError: This maker is closed. Without its descriptor an instance would get the
+                default one, which lets everyone read (Microsoft page "CreateNamedPipe").
         """
         with self._lock:
             if not self._descriptor:
                 raise ClosedError("listener")
             if not self._claimed:
-                # Windows would refuse below, in words that mean many things; Wine would not.
+                # Windows would refuse below with an ambiguous error code; Wine would not refuse.
                 self._require_free()
             first = 0 if self._claimed else FILE_FLAG_FIRST_PIPE_INSTANCE
             code, handle = self.api.CreateNamedPipe(
@@ -190,18 +205,18 @@ class PipeMaker:
             raise error(code, self.address.path)
 
     def _require_free(self) -> None:
-        """Raise OSError (EADDRINUSE) if the name is taken; do nothing where that is unknown."""
-        # WaitNamedPipe fails in some containers. There the kernel decides.
+        """Raise OSError (EADDRINUSE) if the name is taken; do nothing if that is unknown."""
+        # WaitNamedPipe fails in some containers. There CreateNamedPipe decides.
         with contextlib.suppress(_Unknown):
             state = _look(self.address, self.api)
             if state == "held":
                 raise NameHeld(self.address.path)
             if state == "served":
-                # Who serves it could only be asked through a connection, which takes an instance.
+                # Finding out which process serves it would need a connection, so an instance.
                 raise OSError(errno.EADDRINUSE, "this pipe is served already", self.address.path)
 
     def close(self) -> None:
-        """Give the descriptor back. Idempotent."""
+        """Free the security descriptor. A second call does nothing."""
         with self._lock:
             if self._descriptor:
                 self.api.LocalFree(self._descriptor)
@@ -209,9 +224,13 @@ class PipeMaker:
 
 
 def claim_pauses() -> Iterator[float]:
-    """Yield the pauses, in seconds, between tries to claim a name that clients hold.
+    """Yield the pauses between attempts to claim a name that clients hold.
 
-    About a second in all: a well-behaved client closes when it sees the end of the stream.
+    The pauses last about one second in total, which is enough for clients that close their handle
+    when they read the end of the stream.
+
+    Yields:
+        Seconds to wait before the next attempt.
     """
     pause = 0.005
     for _ in range(8):
@@ -220,7 +239,11 @@ def claim_pauses() -> Iterator[float]:
 
 
 def require_local_pipe(address: Address) -> None:
-    """Raise ValueError for what CreateNamedPipe cannot serve: a socket, another computer's name."""
+    """Check that CreateNamedPipe can serve the address.
+
+    Raises:
+        ValueError: The address is a socket or a pipe of another computer.
+    """
     require_pipe(address)
     if address.host is not None:
         raise ValueError(
@@ -230,7 +253,11 @@ def require_local_pipe(address: Address) -> None:
 
 
 def require_pipe(address: Address) -> None:
-    """Raise ValueError unless the address is a Windows pipe whose name Windows leaves as it is."""
+    """Check that the address is a Windows pipe whose name Windows does not change.
+
+    Raises:
+        ValueError: It is not.
+    """
     if address.kind != "pipe":
         raise ValueError(rf"{address} is no Windows pipe: give a name, or \\.\pipe\name")
     require_plain_name(address)
@@ -244,8 +271,9 @@ def open_client(
     require_impersonation(impersonation)
     flags = FILE_FLAG_OVERLAPPED | SECURITY_SQOS_PRESENT | _LEVELS[impersonation]
     if impersonation != "anonymous":
-        # The server then knows the client after its first read, whatever came first: the client
-        # or the server's ConnectNamedPipe. With static tracking that may depend on the order.
+        # With dynamic tracking the server can identify the client after its first read, in either
+        # order of the client's CreateFile and the server's ConnectNamedPipe. With static tracking
+        # that may depend on the order.
         flags |= SECURITY_CONTEXT_TRACKING
     return api.CreateFile(address.path, _CLIENT_ACCESS[mode], flags)
 
@@ -257,16 +285,21 @@ def require_impersonation(level: str) -> None:
 
 
 def may_retry(code: int, wait: bool) -> bool:
-    """Tell whether another attempt helps against this error code of ``open_client``.
+    """Tell whether another attempt may succeed after this error code of ``open_client``.
 
-    Attempts, not WaitNamedPipe: that blocks a thread which nothing can wake, and fails in Windows
-    containers. A busy pipe is free again within a millisecond if its server is well.
+    Attempts replace WaitNamedPipe, because that call blocks the thread, cannot be cancelled, and
+    fails in Windows containers. A server that keeps accepting has a free instance again within
+    about a millisecond.
+
+    Args:
+        code: Windows error code.
+        wait: Whether a pipe that does not exist counts as a reason to try again.
     """
     return code in (ERROR_PIPE_BUSY, ERROR_OPERATION_ABORTED) or (wait and code in _GONE)
 
 
 def pipe_type(handle: int, api: Kernel32) -> tuple[bool, bool]:
-    """Return (this is the server's end, the pipe carries messages)."""
+    """Return (whether ``handle`` is the server's end, whether the pipe is of the message type)."""
     code, flags, _, _ = api.GetNamedPipeInfo(handle)
     if code:
         raise error(code)
@@ -274,10 +307,17 @@ def pipe_type(handle: int, api: Kernel32) -> tuple[bool, bool]:
 
 
 def prepare_client(handle: int, api: Kernel32) -> bool:
-    """Tell whether a pipe that another program made carries messages; if so, read them singly.
+    """Set the message read mode if the pipe is of the message type; tell whether it is.
 
-    In byte read mode one read could swallow the empty message that ends the stream together with
-    the data before it.
+    In byte read mode one read could consume the data and the empty message after it, which marks
+    the end of the stream, so that the end would be missed.
+
+    Args:
+        handle: Handle of a pipe that another program created.
+        api: The bindings.
+
+    Returns:
+        True if the pipe is of the message type.
     """
     message_mode = pipe_type(handle, api)[1]
     if message_mode and (code := api.SetNamedPipeHandleState(handle, PIPE_READMODE_MESSAGE)):
@@ -286,14 +326,14 @@ def prepare_client(handle: int, api: Kernel32) -> bool:
 
 
 class _Unknown(OSError):
-    """Windows does not tell whether a name is served."""
+    """The query whether a name is served failed."""
 
 
 def _look(address: Address, api: Kernel32) -> Literal["free", "served", "held"]:
-    """Return whether a name is free, served, or held by clients of a server that is gone.
+    """Return whether a name is free, served, or held by clients of a server that has ended.
 
-    A name without a free instance may be either of the last two: CreateFile tells them apart, and
-    takes an instance only if one becomes free in that moment.
+    A name without a free instance may be in either of the last two states. CreateFile
+    distinguishes them; it takes an instance only if one becomes free at that moment.
     """
     code = api.WaitNamedPipe(address.path, NMPWAIT_NOWAIT)
     if code in _GONE:
@@ -311,10 +351,14 @@ def _look(address: Address, api: Kernel32) -> Literal["free", "served", "held"]:
 def exists(address: Address, *, api: Kernel32 | None = None) -> bool:
     """Tell whether a server listens on a pipe of this computer.
 
-    It takes none of the server's instances, except where one becomes free while all are taken.
+    The query takes no instance of the server, unless one becomes free while all are in use.
+
+    Args:
+        address: Address of the pipe.
+        api: The bindings; None loads those of this process.
 
     Raises:
-        OSError: Windows does not tell.
+        OSError: The query failed.
     """
     require_pipe(address)
     try:
@@ -327,6 +371,6 @@ def list_pipes() -> list[str]:
     r"""Return the names of the pipes of this computer, sorted, without connecting to any.
 
     Raises:
-        OSError: The system does not list them (Wine).
+        OSError: The system cannot list them (Wine).
     """
     return sorted(os.listdir("\\\\.\\pipe\\"))

@@ -1,4 +1,4 @@
-"""Identity over a Windows pipe: the owner of a pipe, the user of a client, the check of a server.
+"""Identities on a Windows pipe: owner of a pipe, user of a client, verification of a server.
 
 Microsoft pages: ImpersonateNamedPipeClient, "Impersonation Levels", GetSecurityInfo, "Mandatory
 Integrity Control".
@@ -29,14 +29,21 @@ def require_verify(check: Verify) -> None:
 
 
 def verify(handle: int, address: Address, check: Verify, api: Kernel32) -> None:
-    """Check the server behind a pipe that a client has opened, before a byte is sent.
+    """Verify the server of a pipe that a client has opened, before the first byte is sent.
 
-    "owner" accepts a pipe of the current user, of the system or of the Administrators. A program
-    that runs elevated does not accept a pipe that an ordinary program of its user may have made:
-    it wants one of the system, of the Administrators, or with a high integrity label.
+    "owner" accepts a pipe of the current user, of SYSTEM or of the Administrators. A program that
+    runs elevated does not accept a pipe that an ordinary program of the same user can create: the
+    owner must be SYSTEM or the Administrators, or the pipe must have a high integrity label.
+
+    Args:
+        handle: Handle of the client's end.
+        address: Address of the pipe, for the error.
+        check: "owner"; a function that takes the PeerIdentity of the server and returns whether
+            to accept it; or None, which checks nothing.
+        api: The bindings.
 
     Raises:
-        PermissionError: It is not the server that is wanted.
+        PermissionError: The server is not accepted.
         ValueError: ``check`` is not one of the possible values.
     """
     if check is None:
@@ -64,9 +71,16 @@ def verify(handle: int, address: Address, check: Verify, api: Kernel32) -> None:
 def peer_of(handle: int, api: Kernel32, *, server_end: bool) -> PeerIdentity:
     """Return the identity of the other end of the pipe.
 
-    At the server's end ``sid`` is the user of the client's token. It is None for a client that
-    stays anonymous and, for most clients, until something that they sent was read. At the
-    client's end it is the owner of the pipe. An unexpected error of Windows leaves it None.
+    Args:
+        handle: Handle of the pipe.
+        api: The bindings.
+        server_end: Whether ``handle`` is the server's end.
+
+    Returns:
+        The identity. At the server's end ``sid`` is the user of the client's token; it is None
+        for an anonymous client and, for most clients, until the server has read from the pipe
+        (Microsoft page "ImpersonateNamedPipeClient"). At the client's end ``sid`` is the owner of
+        the pipe. After an unexpected Windows error it is None.
     """
     if server_end:
         code, sid = api.client_sid(handle)

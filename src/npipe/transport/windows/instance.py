@@ -1,4 +1,4 @@
-"""One instance of a pipe that waits for its client (Microsoft page "ConnectNamedPipe")."""
+"""Pipe instance that waits for a client (Microsoft page "ConnectNamedPipe")."""
 
 from __future__ import annotations
 
@@ -29,12 +29,15 @@ _CAME_AND_WENT: Final = (
 
 
 class Instance:
-    """A free instance. A client may connect as soon as it exists; ``arm`` asks to hear of it."""
+    """Pipe instance without a client.
+
+    A client may connect as soon as the instance exists; ``arm`` requests the notification of it.
+    """
 
     __slots__ = ("_api", "_operation", "event", "handle", "taken")
 
     def __init__(self, api: Kernel32, handle: int, event: int) -> None:
-        """Own ``handle`` and ``event`` until ``close``, or until a connection takes them over."""
+        """Take ownership of ``handle`` and ``event``; a connection may take them over later."""
         self._api = api
         self.handle = handle
         self.event = event
@@ -42,13 +45,15 @@ class Instance:
         self.taken = False  # a client is connected
 
     def arm(self) -> None:
-        """Have the event set when a client comes; or find that one has come: ``taken``.
+        """Begin to wait for a client: the event is set when one connects.
+
+        If a client has connected already, ``taken`` becomes True at once.
 
         Raises:
             OSError: ConnectNamedPipe fails.
         """
         operation = self._operation
-        if operation.state is State.BEGUN:  # Ctrl-C came before the code of the call was seen
+        if operation.state is State.BEGUN:  # Ctrl-C came before the code of the call was stored
             operation.cancel()
         while operation.state is State.IDLE and not self.taken:
             code = operation.begin(self._api.ConnectNamedPipe)
@@ -56,29 +61,32 @@ class Instance:
                 self._settle(code)
 
     def look(self) -> None:
-        """See whether a client has come: it is ``taken`` then. If one came and went, arm again."""
+        """Set ``taken`` if a client has connected.
+
+        If the client has disconnected again, the instance is free and has to be armed again.
+        """
         operation = self._operation
         if operation.state is State.PENDING and operation.ended():
             code, _ = operation.end()
-            # Aborted: the thread that armed it has ended, and Windows ends its operations.
+            # Windows cancels the operations of a thread that ends (Microsoft page "ExitThread").
             if code != ERROR_OPERATION_ABORTED:
                 self._settle(code)
 
     def settle_event(self) -> None:
-        """Reset the event if it was set although the operation goes on.
+        """Reset the event if it was set although the operation has not ended.
 
-        The kernel sets it after it has written the status, in the thread that began the
-        operation: the event of an earlier operation may come in after the next was begun. Left
-        alone it would end every wait at once. The status is looked at after this, since an end
-        that comes in between sets the event again.
+        The kernel sets the event after it has written the status, in the thread that began the
+        operation, so the event of an earlier operation may be set after the next has begun. If it
+        stayed set, every wait would end at once. The caller checks the status after this call,
+        because an operation that ends in between sets the event again.
         """
         if not self._operation.ended():
             self._api.ResetEvent(self.event)
 
     def _settle(self, code: int) -> None:
-        """Decide by the result of ConnectNamedPipe whether a client is here; else free this.
+        """Set ``taken`` or free the instance, by the result of ConnectNamedPipe.
 
-        A client that came and went is not served, unless it left something to read.
+        A client that has disconnected already is not served, unless it left unread bytes.
         """
         if code not in _CAME and code not in _CAME_AND_WENT:
             raise error(code)
@@ -89,7 +97,7 @@ class Instance:
             self._api.DisconnectNamedPipe(self.handle)
 
     def close(self) -> None:
-        """Cancel, wait for the end, and only then give the memory and the handles up."""
+        """Cancel the operation, wait for its end, and then release memory and handles."""
         self._operation.cancel()
         self._api.CloseHandle(self.handle)
         self._api.CloseHandle(self.event)

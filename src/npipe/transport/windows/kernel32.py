@@ -1,12 +1,13 @@
-"""Bindings to the Windows calls that named pipes need. They hold no policy.
+"""Bindings to the Windows calls that named pipes need. They contain no policy.
 
-This is the only module of npipe that imports ctypes. ``Kernel32`` has one method per Windows
-call; each returns what the call is for, or the Windows error code (0 for success), so that no
-other module asks for the thread's last error. A test substitutes another object with the same
+This is the only module of npipe that imports ctypes. ``Kernel32`` has one method per Windows call.
+A method returns the result of the call or its Windows error code (0 for success), so that no other
+module reads the last error of the thread. Tests replace the object by another with the same
 methods (``tests/transport/windows/fake_kernel32``).
 
-The module can be imported on any system, for type checks and for that test; ``load()`` works on
-Windows only. Names are Microsoft's: each is the title of its page in the Windows API reference.
+The module can be imported on any system, for type checks and for those tests; ``load()`` works on
+Windows only. The names are those of Microsoft: each is the title of a page in the Windows API
+reference.
 """
 
 from __future__ import annotations
@@ -50,13 +51,13 @@ SECURITY_IMPERSONATION: Final = 0x20000
 SECURITY_DELEGATION: Final = 0x30000
 SECURITY_CONTEXT_TRACKING: Final = 0x40000
 
-# WaitNamedPipe; 0 would mean "the server's default" and 0xFFFFFFFF "for ever"
+# WaitNamedPipe; 0 means the server's default and 0xFFFFFFFF means no limit
 NMPWAIT_NOWAIT: Final = 1
 
 WAIT_OBJECT_0: Final = 0
 WAIT_TIMEOUT: Final = 258
-STATUS_PENDING: Final = 0x103  # OVERLAPPED.Internal while the kernel works on it
-THREAD_TERMINATE: Final = 0x1  # what CancelSynchronousIo asks of the thread's handle
+STATUS_PENDING: Final = 0x103  # OVERLAPPED.Internal until the operation has ended
+THREAD_TERMINATE: Final = 0x1  # the right that CancelSynchronousIo requires
 
 # NtQueryInformationFile
 FILE_MODE_INFORMATION: Final = 16
@@ -70,7 +71,7 @@ TOKEN_USER: Final = 1
 TOKEN_PRIMARY_GROUP: Final = 5
 TOKEN_ELEVATION: Final = 20
 SE_KERNEL_OBJECT: Final = 6
-ERROR_NO_TOKEN: Final = 1008  # OpenThreadToken: the thread acts as its process
+ERROR_NO_TOKEN: Final = 1008  # OpenThreadToken: the thread uses the token of its process
 OWNER_SECURITY_INFORMATION: Final = 0x1
 DACL_SECURITY_INFORMATION: Final = 0x4
 LABEL_SECURITY_INFORMATION: Final = 0x10
@@ -80,13 +81,13 @@ MEDIUM_LEVEL: Final = 0x2000  # the integrity level of an object without a label
 HIGH_LEVEL: Final = 0x3000
 _LEVELS: Final = {"LW": 0x1000, "ME": MEDIUM_LEVEL, "HI": HIGH_LEVEL, "SI": 0x4000}
 
-# They exist on Windows only.
+# These functions of ctypes exist on Windows only.
 _format_message: Final[Callable[[int], str]] = getattr(ctypes, "FormatError", str)
 _last_error: Final[Callable[[], int]] = getattr(ctypes, "get_last_error", lambda: 0)
 
 
 def format_error(code: int) -> str:
-    """Return the system's text for an error code."""
+    """Return the text of Windows for an error code."""
     return _format_message(code).rstrip(". \r\n")
 
 
@@ -94,7 +95,7 @@ def format_error(code: int) -> str:
 
 
 class OVERLAPPED(Structure):
-    """The memory that the kernel writes to when an operation ends. It outlives the operation."""
+    """Memory that the kernel writes when an operation ends; it has to exist until then."""
 
     _fields_ = (
         ("Internal", c_size_t),  # the status: STATUS_PENDING until the operation has ended
@@ -114,18 +115,18 @@ class SECURITY_ATTRIBUTES(Structure):
 
 
 def overlapped(event: int) -> tuple[OVERLAPPED, Any]:
-    """Return an OVERLAPPED that signals ``event``, and the reference to pass to the calls."""
+    """Return an OVERLAPPED that sets ``event``, and the reference to pass to the calls."""
     structure = OVERLAPPED(hEvent=event)
     return structure, byref(structure)
 
 
 def address_of(buffer: WriteableBuffer) -> Any:
-    """Return a pointer to writable memory of at least one byte. It keeps the memory in place."""
+    """Return a pointer to a writable buffer of at least one byte; the pointer pins the buffer."""
     return byref(ctypes.c_char.from_buffer(buffer))
 
 
 def address_of_bytes(data: bytes) -> Any:
-    """Return a pointer to the bytes themselves, which the caller must keep, for reading only."""
+    """Return a pointer to the data of ``data``, for reading only; the caller keeps ``data``."""
     return ctypes.c_char_p(data)
 
 
@@ -195,14 +196,14 @@ _SIGNATURES: Final[dict[str, dict[str, tuple[Any, tuple[Any, ...]]]]] = {
 
 
 class Kernel32:
-    """The calls. Handles are ints; a code is a Windows error code, with 0 for success.
+    """The Windows calls. Handles are ints; a code is a Windows error code, 0 for success.
 
-    A function is looked up when it is first used: Wine and old Windows lack some, and only their
-    use raises AttributeError.
+    A function is looked up at its first use: Wine and old versions of Windows lack some functions,
+    and only their use raises AttributeError.
     """
 
     def __getattr__(self, name: str) -> Any:
-        """Bind the function behind ``_Name`` and keep it."""
+        """Bind the Windows function for the attribute ``_Name`` and store it."""
         exported = name.removeprefix("_")
         for library, functions in _SIGNATURES.items():
             if exported in functions:
@@ -224,7 +225,10 @@ class Kernel32:
         buffer_size: int,
         descriptor: int | None,
     ) -> tuple[int, int]:
-        """Return (code, handle). ``descriptor`` is a security descriptor's address."""
+        """Create an instance; return (code, handle).
+
+        ``descriptor`` is the address of a security descriptor.
+        """
         attributes = SECURITY_ATTRIBUTES(ctypes.sizeof(SECURITY_ATTRIBUTES), descriptor, False)
         sizes = (buffer_size, buffer_size, 0)  # output, input, default timeout of WaitNamedPipe
         handle = self._CreateNamedPipeW(
@@ -233,7 +237,7 @@ class Kernel32:
         return (_last_error(), 0) if handle == INVALID_HANDLE_VALUE else (0, handle)
 
     def CreateFile(self, name: str, access: int, flags: int) -> tuple[int, int]:
-        """Open an existing pipe, unshared and not inherited; return (code, handle)."""
+        """Open an existing pipe, not shared and not inheritable; return (code, handle)."""
         handle = self._CreateFileW(name, access, 0, None, OPEN_EXISTING, flags, None)
         return (_last_error(), 0) if handle == INVALID_HANDLE_VALUE else (0, handle)
 
@@ -247,21 +251,21 @@ class Kernel32:
         return 0 if self._WaitNamedPipeW(name, milliseconds) else _last_error()
 
     def PeekNamedPipe(self, handle: int) -> tuple[int, int]:
-        """Return (code, bytes that could be read now)."""
+        """Return (code, number of bytes that can be read now)."""
         available = wintypes.DWORD()
         done = self._PeekNamedPipe(handle, None, 0, None, byref(available), None)
         return 0 if done else _last_error(), available.value
 
     def ReadFile(self, handle: int, buffer: Any, size: int, overlapped: Any) -> int:
-        """Begin to read. The count is in ``OVERLAPPED.InternalHigh`` after the end."""
+        """Begin to read. ``OVERLAPPED.InternalHigh`` holds the number of bytes at the end."""
         return 0 if self._ReadFile(handle, buffer, size, None, overlapped) else _last_error()
 
     def WriteFile(self, handle: int, buffer: Any, size: int, overlapped: Any) -> int:
-        """Begin to write. The count is in ``OVERLAPPED.InternalHigh`` after the end."""
+        """Begin to write. ``OVERLAPPED.InternalHigh`` holds the number of bytes at the end."""
         return 0 if self._WriteFile(handle, buffer, size, None, overlapped) else _last_error()
 
     def GetOverlappedResult(self, handle: int, overlapped: Any, wait: bool) -> tuple[int, int]:
-        """Return (code, bytes transferred)."""
+        """Return (code, number of bytes transferred)."""
         count = wintypes.DWORD()
         if self._GetOverlappedResult(handle, overlapped, byref(count), wait):
             return 0, count.value
@@ -271,7 +275,7 @@ class Kernel32:
         return 0 if self._CancelIoEx(handle, overlapped) else _last_error()
 
     def FlushFileBuffers(self, handle: int) -> int:
-        """Block until the other end has read everything; CancelSynchronousIo ends it."""
+        """Block until the other end has read all bytes; CancelSynchronousIo ends the call."""
         return 0 if self._FlushFileBuffers(handle) else _last_error()
 
     def GetNamedPipeInfo(self, handle: int) -> tuple[int, int, int, int]:
@@ -285,19 +289,19 @@ class Kernel32:
         return 0 if done else _last_error()
 
     def GetNamedPipeProcessId(self, handle: int, *, server: bool) -> int | None:
-        """Return the process id of that end, None where it is not known."""
+        """Return the process id of the server's or the client's end; None if it is not known."""
         call = self._GetNamedPipeServerProcessId if server else self._GetNamedPipeClientProcessId
         return _number(call, handle)
 
     def GetNamedPipeSessionId(self, handle: int, *, server: bool) -> int | None:
-        """Return the session id of that end, None where it is not known."""
+        """Return the session id of the server's or the client's end; None if it is not known."""
         call = self._GetNamedPipeServerSessionId if server else self._GetNamedPipeClientSessionId
         return _number(call, handle)
 
     def is_overlapped(self, handle: int) -> bool:
-        """Tell whether the handle was opened with FILE_FLAG_OVERLAPPED. True if unknown.
+        """Tell whether the handle was opened with FILE_FLAG_OVERLAPPED; True if unknown.
 
-        A read and a write wait for each other on a handle that was not.
+        Without the flag a read blocks a write of another thread, and the other way round.
         """
         status = (c_size_t * 2)()
         mode = wintypes.DWORD()
@@ -307,10 +311,10 @@ class Kernel32:
         return bool(failed) or not mode.value & FILE_SYNCHRONOUS_IO
 
     def has_unread(self, handle: int) -> bool:
-        """Tell whether the other end may have something to read still. True if unknown.
+        """Tell whether the other end may have unread bytes; True if unknown.
 
-        Asks for the quotas of the pipe (Microsoft page "FILE_PIPE_LOCAL_INFORMATION"). A read that
-        waits at the other end may use quota too, so only False is certain.
+        This queries the quotas of the pipe (Microsoft page "FILE_PIPE_LOCAL_INFORMATION"). A read
+        that waits at the other end may use quota too, so only False is certain.
         """
         status = (c_size_t * 2)()
         # Type, configuration, instances (2), inbound quota, data, outbound quota, room, state, end.
@@ -326,7 +330,7 @@ class Kernel32:
         return 0 if self._CloseHandle(handle) else _last_error()
 
     def CreateEvent(self) -> tuple[int, int]:
-        """Make a manual-reset event, not set; return (code, handle). Failure is NULL here."""
+        """Create a manual-reset event, not set; return (code, handle)."""
         handle = self._CreateEventW(None, True, False, None)
         return (0, handle) if handle else (_last_error(), 0)
 
@@ -341,12 +345,12 @@ class Kernel32:
         return int(self._WaitForSingleObject(handle, milliseconds))
 
     def WaitForMultipleObjects(self, handles: list[int], milliseconds: int) -> int:
-        """Wait for any of at most 64; return its index (the lowest that is set) or WAIT_TIMEOUT."""
+        """Wait for any of at most 64 handles; return the lowest signalled index or WAIT_TIMEOUT."""
         array = (wintypes.HANDLE * len(handles))(*handles)
         return int(self._WaitForMultipleObjects(len(handles), array, False, milliseconds))
 
     def CancelSynchronousIo(self, thread_id: int) -> int:
-        """End the blocking call that a thread is in; ERROR_NOT_FOUND when it is in none."""
+        """Cancel the blocking call of a thread; return ERROR_NOT_FOUND if it is in no such call."""
         thread = self._OpenThread(THREAD_TERMINATE, False, thread_id)
         if not thread:
             return _last_error()
@@ -446,11 +450,11 @@ class Kernel32:
         return bool(known and member.value)
 
     def client_sid(self, handle: int) -> tuple[int, str]:
-        """Return (code, SID of the user at the client's end), asked of its token.
+        """Return (code, SID of the user in the client's token).
 
-        The thread acts as that user between the first call and the last, and afterwards as
-        whoever it acted as before. An exception in between (KeyboardInterrupt) ends the
-        impersonation too. So everything that can be done before is done before.
+        The thread impersonates that user from the first call to the last, and then returns to the
+        token that it had before, also after an exception (KeyboardInterrupt). All preparation is
+        done before the impersonation, to keep it short.
 
         Raises:
             SystemError: The impersonation could not be ended.
@@ -460,10 +464,10 @@ class Kernel32:
         set_token, before = self._SetThreadToken, wintypes.HANDLE()
         if not open_token(thread, TOKEN_QUERY | TOKEN_IMPERSONATE, True, byref(before)):
             code = _last_error()
-            if code not in (0, ERROR_NO_TOKEN):  # whom to act as afterwards is not known
+            if code not in (0, ERROR_NO_TOKEN):  # the token to return to is not known
                 return code, ""
         token = wintypes.HANDLE()
-        acting = True  # until it is known that it never began
+        acting = True  # assumed until the call is known to have failed
         try:
             acting = opened = impersonate(handle)
             if acting:
@@ -471,7 +475,7 @@ class Kernel32:
             code = 0 if opened else _last_error()
         finally:
             if acting and not (set_token(None, before) if before else revert()):
-                # Going on would run the rest of the program as somebody else.
+                # Without this error the rest of the program would run as another user.
                 raise SystemError("cannot end the impersonation of a client of a named pipe")
             if before:
                 self._CloseHandle(before)
@@ -506,7 +510,7 @@ def _number(call: Any, handle: int) -> int | None:
 
 @functools.cache
 def _library(name: str) -> Any:
-    # A private instance: signatures set on it disturb nobody else's.
+    # A private instance, so that the signatures set on it do not affect other users of ctypes.
     return getattr(ctypes, "WinDLL")(name, use_last_error=True)  # noqa: B009  (Windows only)
 
 

@@ -1,8 +1,8 @@
-"""The server's end of a Windows pipe: instances that wait for clients, and which thread gets one.
+"""Listener on a Windows pipe: the instances that wait for clients, and ``accept``.
 
-One pipe instance serves one client. The listener keeps several free, so that a client finds one
-while another is being accepted, and makes the next before it hands one out, so that the name
-never vanishes (Microsoft pages "CreateNamedPipe", "ConnectNamedPipe").
+One pipe instance serves one client. The listener keeps several instances free, so that a client can
+connect while another is being accepted. It creates the next instance before it returns one, so that
+the name always exists (Microsoft pages "CreateNamedPipe", "ConnectNamedPipe").
 """
 
 from __future__ import annotations
@@ -27,34 +27,40 @@ __all__ = ["WindowsListener"]
 
 _INSTANCES: Final = 4
 _FEWEST_INSTANCES: Final = 2
-# WaitForMultipleObjects takes 64 handles, and one of them is for waking up.
+# WaitForMultipleObjects takes 64 handles, and one of them is the event that wakes the wait.
 _MOST_INSTANCES: Final = 63
-# Seconds between two tries to make an instance when the system is full: at first, at most.
+# Seconds between two attempts to create an instance when resources are short: first and longest.
 _FIRST_PAUSE: Final = 0.01
 _LONGEST_PAUSE: Final = 1.0
 
 
 class WindowsListener(Listener[WindowsConnection]):
-    """Accepts from several threads: one waits for all instances, the others for their turn.
+    """Listener whose ``accept`` several threads may call: one waits for a client at a time.
+
+    The thread that holds ``_turn`` waits for all instances; the other threads wait for ``_turn``.
 
     Invariant: ``_instances`` changes only in the thread that holds ``_turn``, and is never empty
-    between the first claim of the name and ``close``.
+    between the creation of the first instance and ``close``.
     """
 
     def __init__(self, maker: PipeMaker, *, backlog: int | None = None) -> None:
-        """Own ``maker``, claim its name and make ``backlog`` instances (2 to 63).
+        """Create the pipe and its instances.
+
+        Args:
+            maker: The factory of the instances, which the listener owns.
+            backlog: Number of instances that wait for clients, 2 to 63; None means 4.
 
         Raises:
-            OSError: EADDRINUSE: the name is served, also by a connection that an earlier listener
-                accepted and that still lives.
-            ValueError: ``backlog`` is no number of clients.
+            OSError: The name is served (EADDRINUSE), also by a connection that an earlier
+                listener accepted and that is still open.
+            ValueError: ``backlog`` is not a number of clients.
         """
         self._maker = maker
         self._api = maker.api
-        # Re-entrant: a signal handler may close the listener in the middle of this thread's accept.
+        # Re-entrant: a signal handler may close the listener during the accept of its thread.
         self._turn = threading.RLock()
         self._accepting = False
-        self._guard = threading.RLock()  # for the next two
+        self._guard = threading.RLock()  # guards _deadline and _closed
         self._deadline: float | None = None
         self._closed = False
         self._released = False
@@ -107,7 +113,7 @@ class WindowsListener(Listener[WindowsConnection]):
         self._release()
 
     def _claim(self) -> None:
-        """Make the first instance; wait a second for clients of a dead server to leave."""
+        """Create the first instance; wait one second for clients of an ended server to close."""
         for pause in claim_pauses():
             try:
                 self._add()
@@ -118,16 +124,16 @@ class WindowsListener(Listener[WindowsConnection]):
         self._add()
 
     def _take_turn(self, due: float | None) -> None:
-        """Acquire the turn. Ctrl-C does not end that on Windows: wait in pieces that let it in."""
+        """Acquire ``_turn`` in short waits, because Ctrl-C does not end a lock wait on Windows."""
         while True:
-            # The thread that has the turn goes by the deadline too, and then passes the turn on.
+            # The thread that holds _turn uses the same deadline, and then releases _turn.
             piece = min(milliseconds(due) / 1000, threading.TIMEOUT_MAX)
             if self._turn.acquire(timeout=piece):
                 return
             if due is not None and time.monotonic() >= due:
                 raise _no_client()
 
-    # -- with the turn held
+    # -- the caller holds _turn
 
     def _accept(self, timeout_due: float | None) -> WindowsConnection:
         pause = _FIRST_PAUSE
@@ -136,11 +142,11 @@ class WindowsListener(Listener[WindowsConnection]):
             due = _earlier(timeout_due, self._deadline)
             full = self._fill()
             taken, armed = self._next_taken()
-            # The last instance is not given away: without it the name would vanish.
+            # The last instance is not returned: without it the name would no longer exist.
             if taken and len(self._instances) > 1 and (connection := self._give(taken)):
                 return connection
             late_now = due is not None and time.monotonic() >= due
-            if late and late_now:  # a client that came at the last moment was looked for
+            if late and late_now:  # one more check for a client was made after the deadline
                 raise _no_client()
             late = late_now
             if full and armed and not taken:
@@ -152,11 +158,17 @@ class WindowsListener(Listener[WindowsConnection]):
         raise ClosedError("listener")
 
     def _next_taken(self) -> tuple[Instance | None, bool]:
-        """Return (an instance that a client has taken, all others are armed).
+        """Arm the instances; find one with a client.
 
-        One that cannot be armed does not block the rest. Where the system lacks resources it is
-        kept, since a client may have taken it; on another error it is closed, unless it is the
-        last. That error is raised if no client has come.
+        An instance that cannot be armed does not block the others. If resources are short it is
+        kept, because a client may have connected to it; on another error it is closed, unless it
+        is the last.
+
+        Returns:
+            (an instance with a client or None, whether all instances before it are armed).
+
+        Raises:
+            OSError: An instance could not be armed, and no client has connected.
         """
         failure: OSError | None = None
         armed = True
@@ -178,7 +190,7 @@ class WindowsListener(Listener[WindowsConnection]):
         return None, armed
 
     def _wait(self, due: float | None) -> None:
-        """Wait until a client comes, the listener is closed or the time is due."""
+        """Wait until a client connects, the listener is closed or ``due`` has passed."""
         waiting = [instance for instance in self._instances if not instance.taken]
         events = [self._wake, *(instance.event for instance in waiting)]
         woken = self._api.WaitForMultipleObjects(events, milliseconds(due))
@@ -192,7 +204,7 @@ class WindowsListener(Listener[WindowsConnection]):
             instance.look()
 
     def _give(self, instance: Instance) -> WindowsConnection | None:
-        """Make another instance, then a connection of this one; None: the system is too full."""
+        """Create another instance and a connection from this one; None if resources are short."""
         self._instances.remove(instance)
         try:
             self._fill()
@@ -213,7 +225,7 @@ class WindowsListener(Listener[WindowsConnection]):
             raise
 
     def _fill(self) -> bool:
-        """Make the instances that are missing; False: the system has no room for them now."""
+        """Create the missing instances; return False if resources are short."""
         try:
             while len(self._instances) < self._backlog:
                 self._add()
@@ -232,9 +244,9 @@ class WindowsListener(Listener[WindowsConnection]):
             raise
 
     def _release(self) -> None:
-        """Give everything back once no thread accepts. The last thread out does it."""
-        with self._turn, self._guard:  # nor while the closing thread is about to set the event
-            # Accepting: this is a signal handler, in the middle of this thread's accept.
+        """Close all handles once no thread accepts; the last thread to leave calls it."""
+        with self._turn, self._guard:  # _guard: a closing thread may be about to set the event
+            # If _accepting is set, a signal handler runs this during the accept of its thread.
             if self._released or self._accepting:
                 return
             self._released = True

@@ -1,17 +1,17 @@
-"""Overlapped I/O on a Windows pipe: one operation, one direction of a connection, a call aside.
+"""Overlapped I/O on a Windows pipe: an operation, a direction of a connection, a call in a thread.
 
-Nothing here knows what the bytes mean. The rules (Microsoft pages "Synchronous and Asynchronous
+This module does not interpret the bytes. Its rules (Microsoft pages "Synchronous and Asynchronous
 I/O", "CancelIoEx", "GetOverlappedResult"):
 
-* The kernel writes into the OVERLAPPED and into the buffer until the operation has ended. So an
-  ``Operation`` keeps both until it has seen the end, also after an interrupt.
-* Only the thread that began an operation cancels it, and the result that the kernel reports
-  afterwards counts: an operation that ended before the cancel reached it has moved its bytes.
-* The kernel writes the status first and sets the event later. So a set event proves nothing, and
-  a status that is not "pending" proves everything.
-* Other threads change the deadline, or close, and then set the operation's own event. The waiting
-  thread wakes, sees that the operation has not ended, and looks for the reason. One event serves
-  for both, so a blocking call costs two kernel calls: begin, wait.
+* The kernel writes into the OVERLAPPED and into the buffer until the operation has ended. An
+  ``Operation`` therefore keeps both until the status shows the end, also after an interrupt.
+* Only the thread that began an operation cancels it, and it uses the result that the kernel
+  reports afterwards: an operation that ended before the cancellation has transferred its bytes.
+* The kernel writes the status first and sets the event later. A set event therefore does not show
+  that the operation has ended; only a status other than STATUS_PENDING does.
+* A thread that changes the deadline, or closes, sets the event of the operation. The waiting
+  thread wakes, finds that the operation has not ended, and checks the deadline and the closed
+  flag. Since one event serves both purposes, a blocking call costs two kernel calls: begin, wait.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ from npipe.transport.windows.winerror import (
 
 __all__ = ["REFUSED", "Direction", "Operation", "ThreadCall", "milliseconds", "new_event"]
 
-REFUSED: Final = -1  # not a Windows code: the operation was never begun
+REFUSED: Final = -1  # not a Windows code: the operation was not begun
 _UNTOUCHED: Final = 0xE0000001  # no NTSTATUS of Windows: bit 29 marks those of applications
-_LONGEST_WAIT: Final = 0x7FFFFFFF  # ms; above it a wait is repeated. 0xFFFFFFFF would be "for ever"
-# A thread that waits in the kernel does not see Ctrl-C, which Python delivers to the main thread
-# between two bytecodes. So the main thread comes back this often, in ms, to look.
+_LONGEST_WAIT: Final = 0x7FFFFFFF  # ms; a longer wait is repeated. 0xFFFFFFFF would mean INFINITE
+# Python handles Ctrl-C in the main thread between two bytecodes, so not during a wait in the
+# kernel. The main thread therefore waits at most this long at a time, in ms.
 _INTERRUPT_CHECK: Final = 200
 _MAIN_THREAD: Final = threading.main_thread().ident
-# ms to wait for the end of an operation that the kernel does not know of (see ``cancel``).
+# ms to wait for the end of an operation for which CancelIoEx reports ERROR_NOT_FOUND.
 _PATIENCE: Final = 1000
 _CANCEL_PATIENCE: Final = 1.0  # seconds to wait for a thread whose blocking call was cancelled
 
@@ -58,7 +58,7 @@ def new_event(api: Kernel32) -> int:
     """Return the handle of a new manual-reset event.
 
     Raises:
-        OSError: The system has no room for one.
+        OSError: The system cannot create an event.
     """
     code, event = api.CreateEvent()
     if code:
@@ -67,36 +67,39 @@ def new_event(api: Kernel32) -> int:
 
 
 def milliseconds(due: float | None) -> int:
-    """Return how long to wait in one go for a deadline, in milliseconds.
+    """Return the length of the next wait for a deadline.
 
     Args:
-        due: A value of ``time.monotonic()``; None for no deadline.
+        due: A value of ``time.monotonic()`` in seconds; None for no deadline.
+
+    Returns:
+        Milliseconds. The caller repeats the wait if ``due`` has not passed afterwards.
     """
     longest = INFINITE
     if threading.get_ident() == _MAIN_THREAD:
         longest = _INTERRUPT_CHECK
     if due is None:
         return longest
-    # Rounded up: a wait that ends early would only be followed by another.
+    # Rounded up, because a wait that ends before the deadline would have to be repeated.
     left = min(max(due - time.monotonic(), 0.0) * 1000.0, _LONGEST_WAIT)
     return min(int(left) + 1, longest)
 
 
 class State(Enum):
-    """What is known of an operation."""
+    """State of an operation."""
 
-    IDLE = auto()  # none is under way: the memory is ours
-    BEGUN = auto()  # the call is about to be made, or returned and its code was not seen
-    PENDING = auto()  # the kernel works on it
+    IDLE = auto()  # no operation: the kernel does not use the memory
+    BEGUN = auto()  # the call is about to be made, or has returned and its code is not stored yet
+    PENDING = auto()  # the operation has not ended
 
 
 class Operation:
-    """Overlapped calls on one handle, one at a time: the OVERLAPPED, its event, the result.
+    """Overlapped calls on one handle, one at a time, with the OVERLAPPED, its event and the result.
 
-    ``begin`` goes from IDLE over BEGUN to PENDING, or back to IDLE where the call ended at once;
-    ``end`` and ``cancel`` lead back to IDLE. An exception (Ctrl-C) may come between any two lines:
-    it leaves the operation in a state from which ``cancel`` goes on. ``result`` is stored before
-    the state becomes IDLE, so no interrupt loses it.
+    ``begin`` changes the state from IDLE to BEGUN and then to PENDING, or back to IDLE if the call
+    ended at once; ``end`` and ``cancel`` change it to IDLE. An exception (Ctrl-C) may be raised
+    between any two lines; it leaves a state from which ``cancel`` can finish. ``result`` is stored
+    before the state becomes IDLE, so no interrupt loses it.
     """
 
     __slots__ = (
@@ -111,23 +114,23 @@ class Operation:
     )
 
     def __init__(self, api: Kernel32, handle: int, event: int) -> None:
-        """Use ``handle`` and ``event``, which stay their owner's."""
+        """Prepare operations on ``handle`` and ``event``, which the caller still owns."""
         self._api = api
         self._handle = handle
         self.event = event
         self._overlapped, self._reference = overlapped(event)
-        self._arguments: tuple[Any, ...] = ()  # among them the buffer, which has to stay
+        self._arguments: tuple[Any, ...] = ()  # keeps the buffer alive
         self.state = State.IDLE
-        self.result = (REFUSED, 0)  # (Windows code, bytes moved) of the last one that ended
+        self.result = (REFUSED, 0)  # (Windows code, bytes transferred) of the last operation
 
     def ended(self) -> bool:
         """Tell whether the kernel has written the status."""
         return bool(self._overlapped.Internal != STATUS_PENDING)
 
     def begin(self, call: Callable[..., int], *arguments: Any) -> int:
-        """Make the call and return its code. One that ended at once has its ``result`` set."""
+        """Make the call and return its code; set ``result`` if the call ended at once."""
         if self.state is not State.IDLE:
-            self.cancel()  # left behind by an interrupt
+            self.cancel()  # an operation that an interrupt left unfinished
         self.result = (REFUSED, 0)
         self._arguments = arguments
         self._overlapped.Internal = _UNTOUCHED
@@ -138,44 +141,45 @@ class Operation:
         elif code in (0, ERROR_MORE_DATA):
             self.end()
         else:
-            # The OVERLAPPED of a call that failed at once is not to be looked at: its status
-            # says "pending" for ever.
+            # The OVERLAPPED of a call that failed at once must not be read: its status may stay
+            # STATUS_PENDING.
             self.result = (code, 0)
             self.state = State.IDLE
         return code
 
     def end(self) -> tuple[int, int]:
-        """Take the result of an operation that has ended, and return it."""
+        """Store and return the result of an operation that has ended."""
         if self._overlapped.Internal == 0:  # STATUS_SUCCESS; saves a call
             self.result = (0, self._overlapped.InternalHigh)
-        elif self._overlapped.Internal != _UNTOUCHED:  # else an exception came before the call
+        elif self._overlapped.Internal != _UNTOUCHED:  # else the call was not made
             self.result = self._api.GetOverlappedResult(self._handle, self._reference, False)
         self._arguments = ()
         self.state = State.IDLE
         return self.result
 
     def cancel(self) -> tuple[int, int]:
-        """Cancel what is under way, wait for its end and return what became of it."""
+        """Cancel the operation, wait for its end and return its result."""
         if self.state is State.IDLE:
             return self.result
         api, event = self._api, self.event
         if not self.ended():
             code = api.CancelIoEx(self._handle, self._reference)
-            # Not found: it is ending, and its event is about to be set. Or Ctrl-C came after a
-            # call that failed at once, before its code was seen: then the event never will be.
+            # ERROR_NOT_FOUND: the operation is ending, and its event is about to be set. Or Ctrl-C
+            # came after a call that failed at once, before its code was stored: then the event
+            # is never set.
             patience = _PATIENCE if code == ERROR_NOT_FOUND else INFINITE
             while not self.ended() and api.WaitForSingleObject(event, patience) != WAIT_TIMEOUT:
                 if self.ended():
                     break
-                api.ResetEvent(event)  # it was set to wake us, for a reason that no longer matters
+                api.ResetEvent(event)  # set by another thread as a wake-up, no longer needed
         return self.end()
 
 
 class Direction:
-    """The reads, or the writes, of one handle. Owns its event; the handle is its owner's.
+    """The reads, or the writes, of one handle. It owns its event, but not the handle.
 
     Invariant: ``begun`` is true only while the thread that holds ``turn`` is in ``transfer`` or
-    ``run_aside``; ``_deadline`` and ``_closed`` change under ``_guard``, which is held across no
+    ``run_aside``; ``_deadline`` and ``_closed`` change under ``_guard``, which is not held during a
     call that blocks.
     """
 
@@ -184,18 +188,18 @@ class Direction:
     def __init__(self, api: Kernel32, handle: int, event: int) -> None:
         self._api = api
         self._operation = Operation(api, handle, event)
-        # Both are re-entrant for the sake of a signal handler, which may close the connection in
-        # the middle of any of this, in this thread.
-        self.turn = threading.RLock()  # held by the thread whose operation this is
+        # Both are re-entrant because a signal handler may close the connection at any point in
+        # this thread.
+        self.turn = threading.RLock()  # held by the thread that runs the operation
         self._guard = threading.RLock()
         self._deadline: float | None = None
         self._closed = False
-        self.begun = False  # an operation is about to begin, under way, or not yet seen to end
+        self.begun = False  # an operation is about to begin or has not been found to end
 
     # -- for any thread
 
     def set_deadline(self, when: float | None) -> None:
-        """Set the deadline and have the operation in flight go by it.
+        """Set the deadline, also for the operation in flight.
 
         Raises:
             ClosedError: The direction was closed.
@@ -208,21 +212,24 @@ class Direction:
             self._wake()
 
     def close(self) -> None:
-        """Refuse operations from now on and end the one in flight; do not wait for it."""
+        """Refuse later operations and end the one in flight, without waiting for its end."""
         with self._guard:
             self._closed = True
             self._wake()
 
     def release(self) -> None:
-        """Give the event back. Only after ``close``, and with the turn held."""
-        self._operation.cancel()  # one that several interrupts in a row left behind
+        """Close the event. Call this only after ``close``, with ``turn`` held."""
+        self._operation.cancel()  # an operation that several interrupts left unfinished
         self._api.CloseHandle(self._operation.event)
 
     def refusal(self, due: float | None = None) -> OSError | None:
-        """Return the reason why an operation may not run now, if there is one.
+        """Return the error that prevents an operation now.
 
         Args:
-            due: A further deadline, beside the one that was set.
+            due: An additional deadline, a value of ``time.monotonic()`` in seconds; None for none.
+
+        Returns:
+            ClosedError or TimeoutError; None if an operation may run.
         """
         if self._closed:
             return ClosedError()
@@ -236,36 +243,37 @@ class Direction:
         if self.begun:
             self._api.SetEvent(self._operation.event)
 
-    # -- for the thread that holds the turn
+    # -- for the thread that holds `turn`
 
     @property
     def result(self) -> tuple[int, int]:
-        """(code, bytes moved) of the last transfer, also of one that an exception interrupted."""
+        """(code, bytes transferred) of the last transfer, also after an interrupted one."""
         return self._operation.result
 
     def forget(self) -> None:
-        """Make ``result`` say that nothing was begun. To be called before ``transfer``.
+        """Set ``result`` to (REFUSED, 0). Call this before ``transfer``.
 
-        An exception may come before the first line of ``transfer``; its caller would otherwise
-        take the result of an earlier transfer for this one's.
+        If an exception is raised before the first line of ``transfer``, its caller would otherwise
+        read the result of an earlier transfer.
         """
         self._operation.result = (REFUSED, 0)
 
     def transfer(
         self, call: Callable[..., int], buffer: Any, size: int, due: float | None = None
     ) -> tuple[int, int]:
-        """Run ReadFile or WriteFile to its end.
+        """Run ReadFile or WriteFile until it ends, is refused or is cancelled.
 
         Args:
             call: The bound method of ``Kernel32``.
-            buffer: What it takes for its buffer; kept until the operation has ended.
-            size: In bytes.
-            due: A further deadline, beside the one that was set.
+            buffer: The buffer argument of the call; kept until the operation has ended.
+            size: Length of the buffer in bytes.
+            due: An additional deadline, a value of ``time.monotonic()`` in seconds; None for none.
 
         Returns:
-            (code, bytes moved). REFUSED: it was not begun, for the reason that ``refusal`` gives.
-            ERROR_OPERATION_ABORTED: it was begun and cut, for such a reason. After an exception
-            (Ctrl-C) ``result`` has what became of it.
+            (code, bytes transferred). REFUSED means that the operation was not begun, because of
+            the error that ``refusal`` returns. ERROR_OPERATION_ABORTED means that it was begun and
+            cancelled because of such an error. After an exception (Ctrl-C) ``result`` holds the
+            result.
         """
         if self.begun:
             raise RuntimeError("a signal handler cannot use a connection that it interrupted")
@@ -283,24 +291,31 @@ class Direction:
             return operation.result
         except BaseException:
             while operation.state is not State.IDLE:
-                # A second Ctrl-C must not leave the kernel with memory that is ours.
+                # After a second Ctrl-C the kernel must not keep writing to memory that is reused.
                 try:  # noqa: SIM105  (to call suppress would be a place for an exception)
                     operation.cancel()
                 except BaseException:
                     pass
             raise
         finally:
-            # Not while another thread that saw the operation is about to set the event. No
-            # function of Python's is called here: an exception could come in at its entry, and
-            # leave it begun.
+            # Under _guard, because another thread that found the operation begun may be about to
+            # set the event. No Python function is called here: an exception at its entry would
+            # leave `begun` set.
             with self._guard:
                 self.begun = False
 
     def run_aside(self, call: Callable[[], int], name: str) -> int:
-        """Run a call that blocks, and has no overlapped form, in a thread; return its code.
+        """Run a blocking call that has no overlapped form in a thread; return its code.
 
-        It is cut like an operation, with the same results. A call that cannot be cut is left
-        behind: the close of the handle ends it.
+        Deadline and close cancel it like an operation, with the same results. A call that cannot
+        be cancelled continues in its thread until the handle is closed.
+
+        Args:
+            call: The call; returns a Windows error code.
+            name: Name of the thread.
+
+        Returns:
+            The code; REFUSED or ERROR_OPERATION_ABORTED as for ``transfer``.
         """
         if self.begun:
             raise RuntimeError("a signal handler cannot use a connection that it interrupted")
@@ -329,7 +344,7 @@ class Direction:
                 self.begun = False
 
     def _await(self, ended: Callable[[], bool], due: float | None) -> None:
-        """Wait for the end of what was begun, or for a reason not to wait for it any longer."""
+        """Wait until the operation has ended, the deadline has passed or ``close`` was called."""
         api, event = self._api, self._operation.event
         while True:
             limit = self._deadline
@@ -339,19 +354,19 @@ class Direction:
             if ended():
                 return
             with self._guard:
-                # First reset, then look: an end that comes in between sets the event again.
+                # Reset before the check: an operation that ends in between sets the event again.
                 api.ResetEvent(event)
                 if ended() or self.refusal(due):
                     return
 
 
 class ThreadCall:
-    """A blocking call in a thread of its own, which can be given up.
+    """A blocking call in a separate thread that can be cancelled or abandoned.
 
-    For calls that have no overlapped form: FlushFileBuffers, and CreateFile on a pipe of another
-    computer. CancelSynchronousIo ends them as a rule, but name resolution and the like go on for
-    a while (Microsoft page "CancelSynchronousIo"). A thread that goes on is left behind; the
-    handle that it gets after all is closed by ``unwanted``.
+    It serves calls that have no overlapped form: FlushFileBuffers, and CreateFile on a pipe of
+    another computer. CancelSynchronousIo usually ends them, but name resolution, for example,
+    continues for a while (Microsoft page "CancelSynchronousIo"). A thread that continues is
+    abandoned; ``unwanted`` closes the handle that it still gets.
     """
 
     def __init__(
@@ -366,10 +381,10 @@ class ThreadCall:
 
         Args:
             call: Returns (Windows error code, handle or 0).
-            name: Of the thread.
+            name: Name of the thread.
             api: The bindings.
             done: Called in the thread when the call has ended.
-            unwanted: Called in the thread with a result that came after ``finish``.
+            unwanted: Called in the thread with a result that arrives after ``finish``.
         """
         self._call = call
         self._api = api
@@ -378,7 +393,7 @@ class ThreadCall:
         self._lock = threading.Lock()
         self._result: tuple[int, int] | None = None
         self._given_up = False
-        self.failure: BaseException | None = None  # what the call raised
+        self.failure: BaseException | None = None  # the exception of the call
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def ended(self) -> bool:
@@ -388,9 +403,13 @@ class ThreadCall:
         self._thread.start()
 
     def wait(self, due: float | None, cancel: threading.Event | None = None) -> None:
-        """Wait until the call has ended, or the deadline has passed, or ``cancel`` is set.
+        """Wait until the call has ended, the deadline has passed or ``cancel`` is set.
 
-        Ctrl-C is noticed within 0.2 seconds, and ``cancel`` within 0.05.
+        Ctrl-C ends the wait within 0.2 seconds, and ``cancel`` within 0.05.
+
+        Args:
+            due: A value of ``time.monotonic()`` in seconds; None for no deadline.
+            cancel: An event that ends the wait.
         """
         longest = _LONGEST_WAIT if cancel is None else 50
         while not self.ended() and (due is None or time.monotonic() < due):
@@ -402,15 +421,15 @@ class ThreadCall:
         """Return the result; cancel a call that has not ended.
 
         Args:
-            patience: How long to wait for the end of a cancelled call, in seconds.
+            patience: Seconds to wait for the end of a cancelled call.
 
         Returns:
-            (ERROR_OPERATION_ABORTED, 0) if it was given up.
+            The result of the call; (ERROR_OPERATION_ABORTED, 0) if it was abandoned.
         """
         until = time.monotonic() + patience
         while self._thread.is_alive() and not self.ended():
             self._api.CancelSynchronousIo(self._thread.native_id or 0)
-            self._thread.join(0.01)  # a cancel that comes before the thread is in its call is lost
+            self._thread.join(0.01)  # a cancellation before the thread is in its call is lost
             if time.monotonic() >= until:
                 break
         with self._lock:

@@ -1,4 +1,4 @@
-"""Windows error codes and the exception that each becomes. npipe has no other such table.
+"""Windows error codes and the exceptions that npipe raises for them.
 
 Source of the codes: Microsoft page "System Error Codes".
 """
@@ -40,7 +40,7 @@ ERROR_NOT_FOUND: Final = 1168  # CancelIoEx: nothing is pending
 ERROR_CANT_OPEN_ANONYMOUS: Final = 1347
 ERROR_CANNOT_IMPERSONATE: Final = 1368
 
-# What a read or write on a pipe of another computer fails with when the network fails.
+# Error codes of a read or write on a pipe of another computer after a network failure.
 _NETWORK_LOST: Final = frozenset(
     {
         ERROR_BAD_NETPATH,
@@ -53,13 +53,13 @@ _NETWORK_LOST: Final = frozenset(
     }
 )
 
-# The system is full: too many open files, no memory, no quota, no resources, no commit charge.
+# Shortage of resources: too many open files, no memory, no quota, no resources, no commit charge.
 SHORTAGE: Final = frozenset({4, 8, 1450, 1455, 1816})
 
-# Exact builtins for codes that CPython would call EINVAL, or for which a pipe has a clearer word.
+# Builtin exceptions for codes that CPython maps to EINVAL, or that have a clearer text for a pipe.
 _ERRORS: Final[dict[int, tuple[type[OSError], int, str]]] = {
     ERROR_FILE_NOT_FOUND: (FileNotFoundError, errno.ENOENT, "no server listens on this pipe"),
-    # Wine says 3 where Windows says 2 (a remote name) or 123 and 161 (a bad name).
+    # Wine reports 3 where Windows reports 2 (a remote name) or 123 and 161 (a bad name).
     ERROR_PATH_NOT_FOUND: (FileNotFoundError, errno.ENOENT, "there is no such pipe or computer"),
     ERROR_ACCESS_DENIED: (PermissionError, errno.EACCES, "access to this pipe is denied"),
     ERROR_INVALID_HANDLE: (OSError, errno.EBADF, "this is not a handle of a pipe"),
@@ -82,15 +82,14 @@ _ERRORS: Final[dict[int, tuple[type[OSError], int, str]]] = {
 
 
 def error(code: int, name: str | None = None) -> Exception:
-    """Return the exception for the error code of a call that opens, makes or asks a pipe.
+    """Return the exception for the error code of a call that opens, creates or queries a pipe.
 
     Args:
-        code: A Windows error code. CPython maps those outside the table.
-        name: The path of the pipe that the call was about.
+        code: A Windows error code. CPython maps the codes outside the table.
+        name: The path of the pipe, for the message.
 
     Returns:
-        An OSError with ``winerror`` set, whatever its class; a ValueError where the name is
-        at fault.
+        An OSError of the matching class with ``winerror`` set; a ValueError for a bad name.
     """
     if code in (ERROR_INVALID_NAME, ERROR_BAD_PATHNAME):
         return ValueError(f"bad address {name!r}: Windows takes no such name for a pipe")
@@ -104,8 +103,14 @@ def error(code: int, name: str | None = None) -> Exception:
 def transfer_error(code: int) -> Exception:
     """Return the exception for the error code of a read or a write.
 
-    ERROR_SEM_TIMEOUT there is a lost network link, not an expired deadline: raised as
-    TimeoutError it would be taken for silence of the other end.
+    ERROR_SEM_TIMEOUT then means a lost network link, not an expired deadline. As a TimeoutError it
+    would look as if the peer had sent nothing.
+
+    Args:
+        code: A Windows error code.
+
+    Returns:
+        A ConnectionResetError after a network failure, otherwise the exception of ``error``.
     """
     if code in _NETWORK_LOST:
         return _coded(ConnectionResetError(errno.ECONNRESET, "the network link was lost"), code)
