@@ -1,7 +1,7 @@
-"""Endpoints that are not pipes: which module carries messages to them.
+"""Endpoints that are not pipes, and the modules that implement them.
 
-The modules are imported when such an endpoint is used, for each needs a library of its own. They
-have ``connect`` and ``listen`` for threads, ``open_link`` and ``serve`` for asyncio, and
+A module is imported when such an endpoint is used, because each needs an additional library. The
+modules have ``connect`` and ``listen`` for threads, ``open_link`` and ``serve`` for asyncio, and
 ``Workers`` for ``rpc.Spread``.
 """
 

@@ -1,1 +1,1 @@
-"""How a function, a coroutine or a generator of yours is run, for both flavours."""
+"""Execution of the user's functions, coroutines and generators, for both flavours."""

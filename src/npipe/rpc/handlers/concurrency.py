@@ -1,4 +1,4 @@
-"""``@rpc.method(concurrency=n)``: how many calls of a method run at a time, for both flavours."""
+"""Concurrency limits of methods: ``@rpc.method(concurrency=n)``, for both flavours."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ Run = Callable[[], object]
 class ConcurrencyLimits:
     """Counts the running calls of each method over all connections of a server.
 
-    A call that has to wait needs no thread and no task for that. ``_lock`` guards both tables; no
-    call is begun under it.
+    A waiting call occupies no thread and no task. ``_lock`` guards both tables; no call begins
+    while
+    it is held.
     """
 
     def __init__(self) -> None:
@@ -30,9 +31,9 @@ class ConcurrencyLimits:
         """Begin a call now, or when one of the method's calls has ended.
 
         Args:
-            method: The method that is called.
-            run: Called without arguments, perhaps by the thread that calls ``leave``; it must not
-                block.
+            method: The called method.
+            run: Begins the call; called without arguments, possibly by the thread that calls
+                ``leave``. It must not block.
         """
         with self._lock:
             running = self._running.get(method, 0)
@@ -43,7 +44,7 @@ class ConcurrencyLimits:
         run()
 
     def leave(self, method: Method) -> None:
-        """Note that a call of the method has ended, and begin the next that waits."""
+        """Record that a call of the method has ended, and begin the next waiting one."""
         with self._lock:
             waiting = self._waiting.get(method)
             if not waiting:

@@ -1,6 +1,6 @@
-"""Run the async generator of a served subscription, as a task of an event loop.
+"""Feed of a served subscription from an async generator, as a task of an event loop.
 
-The twin of ``thread_feed``. asyncio is imported late: a server of plain functions does without.
+The counterpart of ``thread_feed``. asyncio is imported only when needed.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from npipe.rpc.session.served_subscriptions import ServedSubscription
 
 __all__ = ["run_subscription_async"]
 
-YIELD_EVERY = 64  # items that a generator pushes before other tasks of its loop get their turn
+YIELD_EVERY = 64  # items after which a generator yields to other tasks of the loop
 
 
 async def run_subscription_async(subscription: ServedSubscription) -> None:
-    """Push what an async generator yields, to its end. Async middleware is awaited first, and may
-    give a plain generator: that goes on in a thread."""
+    """Push the items of an async generator until it ends.
+
+    Async middleware is awaited first. If it returns a plain generator, that runs in a thread.
+    """
     import asyncio  # a server of plain functions does without
 
     error: BaseException | None = None
@@ -37,17 +39,17 @@ async def run_subscription_async(subscription: ServedSubscription) -> None:
     except asyncio.CancelledError:
         subscription.finish()
         raise
-    except BaseException as caught:  # SystemExit and the like: told as well, for it has ended
+    except BaseException as caught:  # also SystemExit: the subscription has ended
         error = caught
     subscription.finish(error)
-    if isinstance(error, KeyboardInterrupt):  # Ctrl-C is for the program
+    if isinstance(error, KeyboardInterrupt):  # must reach the program
         raise error
 
 
 async def _push_all_async(subscription: ServedSubscription, items: Any) -> None:
     import asyncio
 
-    if subscription.call.cancelled:  # before it was begun
+    if subscription.call.cancelled:  # before it began
         return
     pushed = 0
     async for item in items:
@@ -69,7 +71,7 @@ async def _await_room_async(subscription: ServedSubscription) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has been closed
             loop.call_soon_threadsafe(room.set)
 
-    def expire() -> None:  # a look at the clock would not do: timers may be early by its tick
+    def expire() -> None:  # a flag, not the clock: timers may fire early by its resolution
         nonlocal late
         late = True
         room.set()
@@ -80,7 +82,7 @@ async def _await_room_async(subscription: ServedSubscription) -> None:
         taken, late = subscription.taken, False
         timer = None if seconds is None else loop.call_later(seconds, expire)
         try:
-            await room.wait()  # no wait_for: up to Python 3.11 it costs a task
+            await room.wait()  # not wait_for, which creates a task up to Python 3.11
         finally:
             if timer is not None:
                 timer.cancel()

@@ -1,4 +1,4 @@
-"""Run the plain generator of a served subscription, in a thread.
+"""Feed of a served subscription from a plain generator, in a thread.
 
 ``session.served_subscriptions`` queues the items and the driver writes them. This module decides
 when the generator is asked for its next item, and when a subscriber is too slow.
@@ -15,7 +15,7 @@ __all__ = ["run_subscription", "start_subscription"]
 
 
 def run_subscription(subscription: ServedSubscription, items: Any = None) -> None:
-    """Push what a plain generator yields, in this thread, to its end."""
+    """Push the items of a plain generator until it ends, in this thread."""
     error: BaseException | None = None
     try:
         items = subscription.items() if items is None else items
@@ -24,13 +24,13 @@ def run_subscription(subscription: ServedSubscription, items: Any = None) -> Non
         finally:
             if hasattr(items, "close"):  # a generator; an iterator may have none
                 items.close()
-    except BaseException as caught:  # SystemExit and the like: told as well, for it has ended
+    except BaseException as caught:  # also SystemExit: the subscription has ended
         error = caught
     subscription.finish(error)
 
 
 def _push_all(subscription: ServedSubscription, items: Any) -> None:
-    if subscription.call.cancelled:  # before it was begun
+    if subscription.call.cancelled:  # before it began
         return
     for item in items:
         if not subscription.push(item):
@@ -51,12 +51,12 @@ def _await_room(subscription: ServedSubscription) -> None:
 
 
 def start_subscription(subscription: ServedSubscription, items: Any = None) -> None:
-    """Push what a plain generator yields, in a thread of its own."""
+    """Push the items of a plain generator, in a new thread."""
     name = f"{subscription.session.name}-feed"
     thread = threading.Thread(
         target=run_subscription, args=(subscription, items), name=name, daemon=True
     )
     try:
         thread.start()
-    except RuntimeError as error:  # no thread to be had
+    except RuntimeError as error:  # no thread can be started
         subscription.finish(error)

@@ -1,6 +1,6 @@
-"""A plain function, awaited: it runs in a thread, and the loop goes on. For both shells.
+"""Await a plain function that runs in a thread, for both flavours.
 
-Only where the middleware is ``async def``: everywhere else plain functions are not awaited.
+Used only with ``async def`` middleware; otherwise plain functions are not awaited.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ Start = Callable[[Callable[[], None]], object]
 
 
 async def run_in_thread(start: Start, function: Callable[[], Any]) -> Any:
-    """Return what ``function()`` returns, or raise it. ``start(job)`` runs a job in a thread."""
-    import asyncio  # a server of plain functions does without
+    """Run ``function()`` in a thread and return its result.
+
+    ``start(job)`` runs a job in a thread.
+    """
+    import asyncio  # not imported by servers of plain functions
 
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Any] = loop.create_future()
@@ -34,7 +37,8 @@ async def run_in_thread(start: Start, function: Callable[[], Any]) -> Any:
         try:
             result = function()
         except BaseException as caught:
-            # What a future cannot hold, and what would end the loop, is an error like any other.
+            # Exceptions that a future cannot hold, or that would end the loop, are converted.
+
             error = caught if isinstance(caught, Exception) else RuntimeError(repr(caught))
             if isinstance(error, StopIteration):
                 error = RuntimeError(repr(error))

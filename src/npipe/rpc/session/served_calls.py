@@ -1,4 +1,4 @@
-"""The calls that one end of a connection serves: each runs a function and sends its reply.
+"""Served calls of one connection: each runs a function and sends its reply.
 
 Sans-I/O: the driver decides where a ``ServedCall`` runs (in the reading thread, in another thread,
 as a task). ``session`` decides which message becomes which call.
@@ -27,7 +27,7 @@ log = logging.getLogger("npipe.rpc")
 
 
 class ServedBatch:
-    """Collects the replies to a batch, in its order, until the last one is in."""
+    """Collects the replies to a batch, in the order of its calls, until the last one."""
 
     __slots__ = (
         "_count",
@@ -51,17 +51,17 @@ class ServedBatch:
     ) -> None:
         self._encoding = encoding
         self._parts = [b""] * items
-        self._count = count(1)  # next() is one step for every thread, += is not
+        self._count = count(1)  # next() is atomic, += is not
         self._last = items
         self._size = 0
         self._limit = limit
         self._then = then
-        self.subscriptions: list[tuple[int, Any]] = []  # made by its items
+        self.subscriptions: list[tuple[int, Any]] = []  # created by its calls
         self.refused: set[int] = set()  # items whose replies did not fit
         self.after: list[Callable[[], object]] = []
 
     def put(self, at: int, id: bytes, reply: bytes) -> None:
-        """Take the reply to item ``at``; empty for a notification."""
+        """Add the reply to item ``at``; empty for a notification."""
         if reply:
             self._size += len(reply)
             if self._size > self._limit:
@@ -77,7 +77,7 @@ class ServedBatch:
 
 
 class Serving(Protocol):
-    """The session that a call belongs to, as the call sees it."""
+    """The attributes and methods of a session that a served call uses."""
 
     dispatcher: Dispatcher
     connection_id: int
@@ -97,7 +97,7 @@ class Serving(Protocol):
 
 
 class ServedCall:
-    """One request that is being served. ``id`` is empty for a notification."""
+    """A request that is being served. ``id`` is empty for a notification."""
 
     __slots__ = (
         "_after",
@@ -123,7 +123,16 @@ class ServedCall:
         *,
         trace: bytes = b"",
     ) -> None:
-        """``trace`` is what ``trace_members`` found in the request."""
+        """Make a served call.
+
+        Args:
+            session: The session that received the request.
+            method: The method.
+            args: The bound arguments.
+            id: The encoded id of the request.
+            batch: The batch and the index of the request in it; None: a single request.
+            trace: The result of ``trace_members`` for the request.
+        """
         self.session = session
         self.method = method
         self.args = args
@@ -132,13 +141,17 @@ class ServedCall:
         self.trace = trace
         self.cancelled = False
         self.done = False
-        self.code = 0  # of the error that it was answered with
+        self.code = 0  # error code of the reply
         self._callbacks: list[Callable[[], object]] | None = None
         self._after: list[Callable[[], object]] | None = None
 
     def run(self) -> None:
-        """Call a plain function here, and answer. Raises only what is no Exception."""
-        if self.cancelled:  # while it waited for its turn
+        """Call a plain function in this thread, and reply.
+
+        Raises only a BaseException that is not an
+        Exception.
+        """
+        if self.cancelled:  # before it began
             self.session.measure(self.method, 0.0)
             self.fail(RPCError("cancelled"))
             return
@@ -158,7 +171,7 @@ class ServedCall:
             session.measure(self.method, perf_counter() - started, self)
 
     async def run_async(self) -> None:
-        """Await an async function, and answer. When cancelled: answers that, and lets it pass."""
+        """Await an async function, and reply. A cancellation is answered, then raised."""
         started = perf_counter()
         try:
             session, context = self.session, Context(self)
@@ -172,11 +185,11 @@ class ServedCall:
             self.session.measure(self.method, perf_counter() - started, self)
 
     def finish(self, result: Any) -> None:
-        """Answer with a result."""
+        """Reply with a result."""
         self._answer(self.session.write_reply(self.id, result) if self.id else b"")
 
     def fail(self, error: BaseException) -> None:
-        """Answer with an error."""
+        """Reply with an error, unless a reply was sent."""
         if self.done:
             return
         if self.cancelled or not isinstance(error, Exception):
@@ -196,7 +209,7 @@ class ServedCall:
             self.done = True
             if self._after is None:
                 self.session.answer(self, reply)
-            elif self.batch is not None:  # the reply goes out with the batch's
+            elif self.batch is not None:  # the reply is sent with those of the batch
                 self.batch[0].after += self._after
                 self.session.answer(self, reply)
             else:
@@ -205,7 +218,7 @@ class ServedCall:
                     callback()
 
     def progress(self, value: Any) -> None:
-        """See ``Context.progress``. Nothing is sent for a notification or after the answer."""
+        """See ``Context.progress``. Nothing is sent for a notification or after the reply."""
         if self.id and not self.done:
             encoding = self.session.encoding
             self.session.send(encoding.progress(self.id, encoding.encode(value)))
@@ -219,18 +232,21 @@ class ServedCall:
             self._run_callbacks()
 
     def on_reply(self, callback: Callable[[], object]) -> None:
-        """See ``Context.on_reply``. To be called while the function runs, by its own thread."""
+        """See ``Context.on_reply``. Only the thread of the function calls it, while it runs."""
         if self._after is None:
             self._after = []
         self._after.append(callback)
 
     def cancel(self) -> None:
-        """Say that the answer is no longer wanted. The function goes on until it notices."""
+        """Mark the call as cancelled and run its callbacks.
+
+        The function itself is not interrupted.
+        """
         self.cancelled = True
         self._run_callbacks()
 
     def _run_callbacks(self) -> None:
-        # popping is one step: each callback runs once, whichever threads get here
+        # pop() is atomic: each callback runs once, even if several threads cancel
         while self._callbacks:
             try:
                 callback = self._callbacks.pop()

@@ -1,13 +1,14 @@
-"""Subscriptions as geth has them: what is pushed, and what comes in.
+"""Served subscriptions of one connection, in the form of geth's pub/sub.
 
-Sans-I/O. The generator is run by ``feeds``: it asks ``items()``, hands each to ``push`` and ends
-with ``finish``. Each subscription has a queue of its own, and the session takes from all queues in
-turn, after the replies. While a queue is ``full`` its generator is not asked for more: a generator
-that is quicker than the wire is slowed down, and loses nothing. One whose reader takes nothing for
-``Limits.subscription_timeout`` ends with an error; the connection and all else on it live on.
+Sans-I/O. ``handlers.thread_feed`` or ``handlers.coroutine_feed`` runs the generator: it calls
+``items()``, passes each item to ``push`` and ends with ``finish``. Each subscription has its own
+queue, and the session takes from all queues in turn, after the replies. While a queue is ``full``,
+the generator is suspended: a generator that is faster than the connection is slowed down and loses
+no item. If the peer reads nothing for ``Limits.subscription_timeout`` seconds, the subscription
+ends with an error; the connection and its other calls continue.
 
-Threads: one thread at a time feeds a subscription, one takes from it, any may stop it. Each count
-has one writer, and each step on the queue is atomic: so no lock.
+Threads: one thread at a time feeds a subscription, one takes from it, any may stop it. Each counter
+has one writer, and each step on the queue is atomic, so no lock is needed.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ __all__ = ["Push", "ServedSubscription", "ServedSubscriptions"]
 
 
 class SubscriptionHost(Serving, Protocol):
-    """The session that a subscription belongs to."""
+    """The attributes and methods of a session that a subscription uses."""
 
     limits: Limits
     closed: bool
@@ -42,7 +43,7 @@ class SubscriptionHost(Serving, Protocol):
 
 
 class ServedSubscription:
-    """One subscription that is being served."""
+    """A subscription that is being served."""
 
     __slots__ = (
         "_items",
@@ -69,33 +70,36 @@ class ServedSubscription:
     ) -> None:
         self.session = session
         self.call = ServedCall(session, method, args, b"", None, trace=trace)
-        self.on_room: Callable[[], object] = _nothing  # called when it may no longer be ``full``
-        self.taken = self._put = 0  # bytes out of and into the queue, ever
+        self.on_room: Callable[[], object] = _nothing  # called when ``full`` may be false again
+        self.taken = self._put = 0  # total bytes taken from and put into the queue
         self._queue: deque[bytes] = deque()
-        self._listed = False  # the session knows that there is something to take
-        self._silent = False  # what is in the queue is no longer wanted
-        # geth's form: 16 random bytes in hexadecimal without leading zeros. Not to be guessed.
+        self._listed = False  # registered with the session as having queued messages
+        self._silent = False  # unsubscribed: queued messages are dropped
+        # As geth: 16 random bytes in hexadecimal without leading zeros, so it cannot be guessed.
         self.id = "0x" + os.urandom(16).hex().lstrip("0")
         self._write = session.encoding.pusher(f"{namespace}_subscription", self.id)
         self.is_async = (
             method.is_async or session.dispatcher.is_async
-        )  # so use ``run_subscription_async``
-        # At once, for then a refusal is the reply, and what listens misses nothing.
+        )  # if true, ``run_subscription_async`` runs it
+        # Called now, so that an exception becomes the reply, and no event is missed.
         self._items = None if session.dispatcher.is_async else self._call_function()
 
     def items(self) -> Any:
-        """Return the generator; where the middleware is async, what is to be awaited for it."""
+        """Return the generator; an awaitable of it if the middleware is async."""
         return self._call_function() if self._items is None else self._items
 
     def _call_function(self) -> Any:
         call = self.call
         return call.session.dispatcher.invoke(Context(call), call.method, call.args)
 
-    # For who feeds it
+    # For the feed
 
     def push(self, item: Any) -> bool:
-        """Queue one item, though it be ``full``. False: it is over, stop. Raises as ``encode``
-        does, and RPCError for an item of more than ``Limits.reply_bytes``."""
+        """Queue one item, even if the queue is ``full``.
+
+        Returns False if the subscription was cancelled: stop. Raises as ``encode`` does, and
+        RPCError for an item of more than ``Limits.reply_bytes``.
+        """
         if self.call.cancelled:
             return False
         text = self.session.encoding.encode(item)
@@ -106,19 +110,23 @@ class ServedSubscription:
 
     @property
     def full(self) -> bool:
-        """True while no more should be pushed: the other end has to read first."""
+        """True while no more items should be pushed: the peer has to read first."""
         queued = self._put - self.taken
         return queued >= self.session.limits.subscription_bytes and not self.call.cancelled
 
     def too_slow(self) -> RPCError:
-        """Return what to ``finish`` with when the reader has taken nothing for too long. What is
-        in the queue is still sent before it, should the reader come back."""
+        """Return the error to ``finish`` with when the peer has read nothing for too long.
+
+        Queued items are still sent before it, should the peer read again.
+        """
         seconds = self.session.limits.subscription_timeout
         return RPCError(f"dropped: nothing was read for {seconds} seconds", code=LIMIT_EXCEEDED)
 
     def finish(self, error: BaseException | None = None) -> None:
-        """End it, and tell the subscriber unless it was the one to end it. An error cancels the
-        context too, for what else works for the generator."""
+        """End the subscription, and notify the subscriber unless it has unsubscribed.
+
+        An error also cancels the context, for other work on behalf of the generator.
+        """
         if self.session.subscriptions.pop(self.id, None) is None:
             return
         encoding = self.session.encoding
@@ -141,7 +149,7 @@ class ServedSubscription:
     # For the session
 
     def take(self) -> bytes:
-        """Return the oldest message in the queue; empty: there is none, or none that is wanted."""
+        """Return the oldest queued message; empty if there is none or after an unsubscribe."""
         if self._silent:
             self._queue.clear()
         message = self._queue.popleft() if self._queue else b""
@@ -151,32 +159,40 @@ class ServedSubscription:
         return message
 
     def has_more(self) -> bool:
-        """Say whether there is more to take. If not, the session is told when there is again."""
+        """Tell whether messages are queued. If not, the next one is announced to the session."""
         if not self._queue:
             self._listed = False
-        if self._queue:  # no ``else``: what was put in before it was unlisted was not announced
+        if self._queue:  # no ``else``: a message queued before ``_listed`` changed, unannounced
             self._listed = True
         return bool(self._queue)
 
     def stop(self) -> None:
-        """The subscriber wants no more, or is gone. From any thread."""
+        """Cancel the subscription: its client has unsubscribed or disconnected. From any thread."""
         self._silent = True
         self.call.cancel()
         self.on_room()
 
 
 class ServedSubscriptions(dict[str, ServedSubscription]):
-    """Those that a session serves, by their ids."""
+    """The served subscriptions of a session, by id."""
 
     def __init__(
         self, session: SubscriptionHost, on_begin: Callable[[ServedSubscription], object]
     ) -> None:
-        """``on_begin`` has its generator run."""
+        """Make an empty table.
+
+        Args:
+            session: The session.
+            on_begin: Called with a subscription; it must run the generator.
+        """
         self._session = session
         self._on_begin = on_begin
 
     def open(self, namespace: str, params: Raw, trace: bytes = b"") -> ServedSubscription:
-        """Make the one that ``[name, *params]`` asks for; ``begin`` follows. Raises RPCError."""
+        """Create the subscription for ``[name, *params]``; ``begin`` must follow.
+
+        Raises RPCError.
+        """
         session = self._session
         encoding = session.encoding
         most = session.limits.subscriptions
@@ -199,15 +215,18 @@ class ServedSubscriptions(dict[str, ServedSubscription]):
         return subscription
 
     def begin(self, subscription: ServedSubscription, *, told: bool) -> None:
-        """Have it run, now that its id is on the way. Not ``told``: another reply went in its
-        place, so nobody could end it; it ends without an item."""
-        # Closed just now, by another thread: that may have missed this one.
+        """Run a subscription, after its id was queued.
+
+        Not ``told``: an error was sent in place of the id, so the client cannot unsubscribe; the
+        subscription ends without an item.
+        """
+        # A thread that closes the session now may not have seen this subscription.
         if (not told or self._session.closed) and self.pop(subscription.id, None) is not None:
             subscription.stop()
         self._on_begin(subscription)
 
     def unsubscribe(self, params: Raw) -> bool:
-        """End the one that ``[id]`` names. Raises RPCError."""
+        """End the subscription for the params ``[id]``. Raises RPCError."""
         subscription = self.pop(_id_to_end(params, self._session.encoding), None)
         if subscription is None:
             raise RPCError("subscription not found")
@@ -215,7 +234,7 @@ class ServedSubscriptions(dict[str, ServedSubscription]):
         return True
 
     def end(self) -> None:
-        """End all of them."""
+        """End all subscriptions."""
         for subscription in tuple(self.values()):
             subscription.stop()
         self.clear()
@@ -226,7 +245,7 @@ def _nothing() -> None:
 
 
 def _id_to_end(params: Raw, encoding: Encoding) -> str:
-    """The id that an ``unsubscribe`` names; null is as good as one that nobody has.
+    """Return the id in the params of an ``unsubscribe``; null counts as an unknown id.
 
     Raises InvalidParams.
     """

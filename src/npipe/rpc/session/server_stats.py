@@ -1,4 +1,4 @@
-"""Counters of a server, for ``Server.stats``. Pure."""
+"""Counters of a server, for ``Server.stats``. No I/O."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SUMS = ("calls", "errors", "bytes_in", "bytes_out", "in_flight", "subscriptions
 
 
 class Counted(Protocol):
-    """A connection that counts."""
+    """A connection with counters."""
 
     @property
     def session(self) -> Session: ...
@@ -25,7 +25,7 @@ class Counted(Protocol):
 
 
 class Stats:
-    """Sums over the connections that have ended; ``report`` adds those that are open."""
+    """Sums over the ended connections; ``report`` adds those that are open."""
 
     def __init__(self) -> None:
         self.connections = 0
@@ -33,11 +33,11 @@ class Stats:
         self._methods: dict[str, Timing] = {}
 
     def add(self, link: Counted) -> None:
-        """Keep the counts of a connection that has ended."""
+        """Add the counters of a connection that has ended."""
         _add(self._sums, self._methods, link)
 
     def report(self, open_links: Iterable[Counted]) -> dict[str, Any]:
-        """Return all counts, by name; seconds for ``methods``."""
+        """Return all counters by name; durations in ``methods`` are in seconds."""
         sums, links = dict(self._sums), tuple(open_links)
         methods: dict[str, Timing] = {}
         _add_timings(methods, self._methods)
@@ -53,9 +53,9 @@ class Stats:
 
 
 def add_up(reports: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the sum of what several servers report, as after ``Server.stats()`` of one.
+    """Return the sum of the reports of several servers, in the form of ``Server.stats()``.
 
-    A code of an error may be a string, as it is once a report has been JSON.
+    An error code may be a string, as in a report decoded from JSON.
     """
     found = list(reports)
     methods: dict[str, Timing] = {}

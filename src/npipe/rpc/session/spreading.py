@@ -1,15 +1,14 @@
-"""Spreading the calls of one client over several servers: ``rpc.Spread``.
+"""Distribution of the calls of one client over several servers: ``rpc.Spread``.
 
-Sans-I/O. An *upstream* is a connection to one server for one client, made at the first call that
-goes there. A call goes to the server with the fewest calls and subscriptions under way, over all
-clients. What refers to something earlier goes where that is: a cancellation, the end of a
-subscription.
+Sans-I/O. An *upstream* is a connection to one server for one client, opened at the first call to
+that server. A call goes to the server with the fewest calls and subscriptions in progress, over all
+clients. A cancellation or an unsubscribe goes to the server of the call or subscription.
 
-A call of which no byte was sent goes to another server when its upstream is lost. Any other is
-answered with an error whose data says ``{"maybe_executed": true}``: only the client knows whether
-the call may happen twice.
+When an upstream is lost, a call of which no byte was sent goes to another server. Any other call is
+answered with an error with the data ``{"maybe_executed": true}``, because only the client knows
+whether the call may be executed twice.
 
-Not for several threads: the shell calls everything here in one.
+Not thread-safe: the runtime uses it in one thread.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ __all__ = ["Balancer", "Spreading", "Upstream"]
 log = logging.getLogger("npipe.rpc")
 
 Name = Hashable
-"""What a server is called in here."""
+"""The key of a server."""
 
 
 class _Push(msgspec.Struct, gc=False):
@@ -61,33 +60,38 @@ _decode_one = msgspec.json.Decoder(tuple[Raw]).decode
 
 
 class Balancer:
-    """The servers, and what is under way at each, over all clients."""
+    """The servers, with the number of calls in progress at each, over all clients."""
 
     def __init__(self, names: Callable[[], Iterable[Name]]) -> None:
-        """``names()`` says which servers there are now."""
+        """Make a balancer.
+
+        Args:
+            names: Returns the servers that exist now.
+        """
         self.names = names
-        self.down: set[Name] = set()  # that could not be reached, or were lost: to be picked last
-        self.load: Counter[Name] = Counter()  # calls and subscriptions; clients that are bound
-        self.lost: Counter[str] = Counter()  # calls, by whether they may have been executed
+        self.down: set[Name] = set()  # servers that could not be reached or were lost
+        self.load: Counter[Name] = Counter()  # calls and subscriptions, or assigned clients
+        self.lost: Counter[str] = Counter()  # lost calls, by whether they may have been executed
 
     def up(self, *, tried: Collection[Name] = ()) -> list[Name]:
-        """Return the servers to be tried, the least busy first; those that failed only if there
-        is no other."""
+        """Return the servers to try, the least loaded first; servers that are down only if there is
+        no other.
+        """
         names = [name for name in self.names() if name not in tried]
         usable = [name for name in names if name not in self.down] or names
         return sorted(usable, key=self.load.__getitem__)
 
     def mark_down(self, name: Name) -> None:
-        """Have a server picked last: it could not be reached, or has gone."""
+        """Pick a server last: it could not be reached, or was lost."""
         self.down.add(name)
 
     def mark_up(self, name: Name) -> None:
-        """Have it picked as any other again."""
+        """Pick a server as any other again."""
         self.down.discard(name)
 
 
 class Upstream:
-    """A connection to one server for one client. The shell dials, and sets the callables."""
+    """A connection to one server for one client. The runtime dials, and sets the callables."""
 
     def __init__(self, name: Name) -> None:
         self.name = name
@@ -95,17 +99,17 @@ class Upstream:
         self.closed = False
         self.crowded: Callable[[], bool] = lambda: False  # the server does not read
         self.close: Callable[[], object] = lambda: None
-        self.waiting: list[_Call] = []  # for the connection
-        self.renamed: dict[bytes, bytes] = {}  # subscriptions whose id another server has used
+        self.waiting: list[_Call] = []  # calls to send once it is connected
+        self.renamed: dict[bytes, bytes] = {}  # new ids, where two servers used the same one
 
     @property
     def usable(self) -> bool:
-        """True while it is connected, or may yet be."""
+        """True while it is connected or being connected."""
         return not (self.closed or (self.session is not None and self.session.closed))
 
 
 class _Call:
-    """A call or, without an id, a notification of the client."""
+    """A call of the client; without an id, a notification."""
 
     __slots__ = (
         "batch",
@@ -128,37 +132,37 @@ class _Call:
         self.upstream: Upstream | None = None
         self.pending: Pending | None = None  # once it is sent
         self.tried: tuple[Name, ...] = ()
-        self.unsubscribes = b""  # the subscription that it ends, by the client's id
+        self.unsubscribes = b""  # the client's id of the subscription that it ends
 
 
 class _Subscription(NamedTuple):
-    """Where a subscription is."""
+    """The location of a subscription."""
 
     upstream: Upstream
-    id: bytes  # that the server gave it
-    push: str  # the method of what is pushed for it
+    id: bytes  # the id on the server
+    push: str  # the method of its notifications
 
 
 class Spreading:
-    """What one client asked for, and where that is. Takes what the client's session receives."""
+    """Distributes the calls of one client. Receives the messages of the client's session."""
 
     def __init__(
         self, source: Session, balancer: Balancer, dial: Callable[[Upstream], object]
     ) -> None:
-        """Spread what ``source`` receives.
+        """Distribute the messages that ``source`` receives.
 
         Args:
             source: The session with the client.
             balancer: Chooses the server of each call.
-            dial: Begins to connect an upstream; ``opened`` or ``lost`` follows, later.
+            dial: Begins to connect an upstream; ``opened`` or ``lost`` is called later.
         """
         self._source = source
         self._balancer = balancer
         self._dial = dial
         self._upstreams: dict[Name, Upstream] = {}
-        self._calls: dict[bytes, _Call] = {}  # by the client's ids
-        self._subscriptions: dict[bytes, _Subscription] = {}  # by the id that the client has
-        self._count = 0  # calls without an answer: two may have the same id
+        self._calls: dict[bytes, _Call] = {}  # by the client's id
+        self._subscriptions: dict[bytes, _Subscription] = {}  # by the client's id
+        self._count = 0  # calls without a reply; two of them may have the same id
         self._closed = False
         source.become_proxy()
         source.forward = self
@@ -169,7 +173,7 @@ class Spreading:
 
     @property
     def crowded(self) -> bool:
-        """True while no server reads: then nothing more should be read from the client."""
+        """True while no server reads; then the client should not be read from either."""
         upstreams = [
             upstream
             for upstream in self._upstreams.values()
@@ -178,7 +182,7 @@ class Spreading:
         return bool(upstreams) and all(upstream.crowded() for upstream in upstreams)
 
     def __call__(self, message: Message, id: bytes, batch: tuple[ServedBatch, int] | None) -> None:
-        """Take a message of the client. Raises RPCError where it cannot be passed on."""
+        """Process a message of the client. Raises RPCError if it cannot be forwarded."""
         if id:
             most = self._source.limits.calls
             if self._count >= most:
@@ -203,7 +207,7 @@ class Spreading:
     # Upstreams
 
     def opened(self, upstream: Upstream, session: Session) -> None:
-        """Note that an upstream is connected: what waited for that is sent."""
+        """Handle the connection of an upstream: send the calls that waited for it."""
         session.become_proxy()
         session.forward = _FromServer(self, upstream, session, self._source)
         upstream.session = session
@@ -212,7 +216,7 @@ class Spreading:
             self._send(call, upstream)
 
     def lost(self, upstream: Upstream, reason: str) -> None:
-        """Note that an upstream could not be connected, or has ended."""
+        """Handle an upstream that could not be connected, or has ended."""
         upstream.closed = True
         if self._upstreams.get(upstream.name) is upstream:
             del self._upstreams[upstream.name]
@@ -228,7 +232,7 @@ class Spreading:
             self._source.send(request(method, params))
 
     def close(self) -> None:
-        """End every upstream: the client has gone."""
+        """Close every upstream after the client has disconnected."""
         self._closed = True
         for id in tuple(self._subscriptions):
             self._forget_subscription(id)
@@ -236,7 +240,7 @@ class Spreading:
             upstream.close()
 
     def _pick(self, tried: Collection[Name]) -> Upstream | None:
-        """Return the least busy server: one pass, for this is done for each call."""
+        """Return the least loaded server, found in one pass, as this runs for each call."""
         down, load, upstreams = self._balancer.down, self._balancer.load, self._upstreams
         best: Name = None
         least: tuple[bool, bool, int, bool] | None = None
@@ -260,7 +264,7 @@ class Spreading:
     # Calls
 
     def _place(self, call: _Call, upstream: Upstream | None) -> None:
-        """Send a call over ``upstream``, or else to the least busy server."""
+        """Send a call over ``upstream``, or else to the least loaded server."""
         if upstream is None or not upstream.usable:
             upstream = self._pick(call.tried)
         if upstream is None:
@@ -287,7 +291,7 @@ class Spreading:
         on_reply, on_progress = partial(self._end, call), partial(self._progress, call)
         try:
             call.pending = outgoing.call(method, params, on_reply, on_progress, members=members)
-        except ConnectionLost as error:  # it has just ended
+        except ConnectionLost as error:  # the upstream has ended
             self._end(call, error)
 
     def _progress(self, call: _Call, value: Raw) -> None:
@@ -295,7 +299,7 @@ class Spreading:
         self._source.send(request("$/progress", text))
 
     def _end(self, call: _Call, outcome: Outcome) -> None:
-        """Take how a call ended, and answer it or send it elsewhere."""
+        """Handle the outcome of a call: reply, or send it to another server."""
         assert call.upstream is not None
         if call.id:
             self._balancer.load[call.upstream.name] -= 1
@@ -339,12 +343,12 @@ class Spreading:
     # Subscriptions
 
     def _watch_subscription(self, call: _Call, outcome: Raw) -> Raw:
-        """Note where a new subscription is, or that one has ended; return the result to be sent."""
+        """Record a new or an ended subscription; return the result to send to the client."""
         method, upstream = str(call.message.method), call.upstream
         assert upstream is not None
         if method.endswith("_subscribe"):
             there = id = bytes(outcome)
-            if id in self._subscriptions:  # some servers count: 0x1 is not one of them alone
+            if id in self._subscriptions:  # some servers number them: several may use 0x1
                 id = upstream.renamed[there] = encode(f"0x{os.urandom(16).hex()}")
             push = f"{method.removesuffix('_subscribe')}_subscription"
             self._subscriptions[id] = _Subscription(upstream, there, push)
@@ -355,7 +359,7 @@ class Spreading:
         return outcome
 
     def _upstream_of_subscription(self, call: _Call) -> Upstream | None:
-        """Return where the subscription is that a call ends; None where it ends none."""
+        """Return the upstream of the subscription that a call ends; None if it ends none."""
         message = call.message
         if not str(message.method).endswith("_unsubscribe"):
             return None
@@ -374,7 +378,7 @@ class Spreading:
             self._balancer.load[found.upstream.name] -= 1
 
     def pushed(self, upstream: Upstream, params: Raw) -> bytes:
-        """Look at what a server pushes; return the parameters to be passed on."""
+        """Process a notification of a server; return the params to forward."""
         push = _decode_push(params)
         there = bytes(push.subscription)
         id = upstream.renamed.get(there, there)
@@ -391,7 +395,7 @@ class Spreading:
 
 
 class _FromServer(Relay):
-    """What a server sends: to the client, as a proxy does, with an eye on subscriptions."""
+    """Forwards the messages of a server to the client, and tracks its subscriptions."""
 
     def __init__(
         self, owner: Spreading, upstream: Upstream, session: Session, client: Session
@@ -402,7 +406,7 @@ class _FromServer(Relay):
 
     def __call__(self, message: Message, id: bytes, batch: tuple[ServedBatch, int] | None) -> None:
         if not id and str(message.method).endswith("_subscription"):
-            with suppress(*BAD_JSON):  # else it is none, but some other notification
+            with suppress(*BAD_JSON):  # otherwise it is an unrelated notification
                 message.params = Raw(self._owner.pushed(self._upstream, message.params))
         super().__call__(message, id, batch)
 

@@ -1,4 +1,4 @@
-"""How often a method was called, how long that took, and which errors it gave. Pure."""
+"""Counters of one method: calls, durations and error codes. No I/O."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any, Final
 __all__ = ["BOUNDS", "OTHER", "Timing"]
 
 OTHER: Final = "_OTHER"
-"""OpenTelemetry's name for a method that is not registered: a client could make up any number."""
+"""OpenTelemetry's label for unregistered methods, as a client could send any number of names."""
 
-# Seconds. OpenTelemetry advises 5 ms for the first one; a call over a pipe takes 20 microseconds.
+# Seconds. OpenTelemetry advises 5 ms for the lowest; a call over a pipe takes 20 microseconds.
 BOUNDS: Final = (
     *(5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025),
     *(0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
@@ -18,10 +18,10 @@ BOUNDS: Final = (
 
 
 class Timing:
-    """Counted up in place: a call costs no new object.
+    """Counters, incremented in place: a call allocates no object.
 
-    ``buckets`` has a number for each of ``BOUNDS``, of the calls that took at most so long and
-    longer than the bound before; the last one is for those that took longer than all.
+    ``buckets`` has one count per bound in ``BOUNDS``: of the calls that took at most that many
+    seconds and more than the previous bound. The last count is of calls above all bounds.
     """
 
     __slots__ = ("buckets", "errors", "seconds")
@@ -33,20 +33,20 @@ class Timing:
 
     @property
     def calls(self) -> int:
-        """How many calls there were."""
+        """The number of calls."""
         return sum(self.buckets)
 
     def count(self, seconds: float) -> None:
-        """Count a call that took so long. (``Session.measure`` does so too, without this call.)"""
+        """Count a call. ``Session.measure`` does the same inline, for speed."""
         self.seconds += seconds
         self.buckets[bisect_left(BOUNDS, seconds)] += 1
 
     def count_error(self, code: int) -> None:
-        """Count the error that a call was answered with."""
+        """Count the error code of a reply."""
         self.errors[code] = self.errors.get(code, 0) + 1
 
     def add(self, other: Timing) -> None:
-        """Add the counts of another."""
+        """Add the counts of another object."""
         self.seconds += other.seconds
         self.buckets = [a + b for a, b in zip(self.buckets, other.buckets, strict=True)]
         for code, number in tuple(other.errors.items()):

@@ -1,4 +1,4 @@
-"""How many connections the limit of open files (``ulimit -n``) leaves room for."""
+"""The number of connections that the limit of open files (``ulimit -n``) permits."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import sys
 
 __all__ = ["connections_allowed"]
 
-RESERVE = 32  # descriptors for everything else: a state file that is saved, a log, a program
-MOST = 100_000  # where the system has no limit, or none that matters
+RESERVE = 32  # descriptors for other uses: state files, logs, child processes
+MOST = 100_000  # result if the system has no limit, or a higher one
 
 
 def connections_allowed(each: int = 1) -> int:
     """Return how many more connections this process can have.
 
     Args:
-        each: Descriptors that one connection costs.
+        each: File descriptors per connection.
 
     Returns:
-        At least 1; ``MOST`` where the system sets no limit of this kind.
+        At least 1; ``MOST`` if the system sets no such limit.
     """
     if sys.platform == "win32":
         return MOST

@@ -1,6 +1,6 @@
-"""Where a client may connect to: an address, a program to start, a server in this process.
+"""Endpoints of a client: an address, a program to start, or a server in this process.
 
-All of them come out as connections, so that nothing else here knows the difference.
+Each is opened as a ``Connection``, so that other modules need not distinguish them.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class InProcess(Protocol):
 
 
 Endpoint = str | os.PathLike[str] | Address | Sequence[str] | Connection | InProcess
-"""What ``connect`` takes; it says what each means."""
+"""The endpoints that ``connect`` takes; its documentation describes each."""
 
 
 def check_endpoint(endpoint: object, reconnect: float | None) -> None:
-    """Refuse what is no endpoint. Raises TypeError, ValueError."""
+    """Reject an object that is not an endpoint. Raises TypeError, ValueError."""
     check_reconnect(reconnect, exists=isinstance(endpoint, Connection))
     is_address = isinstance(endpoint, str | os.PathLike | Address)
     is_open = isinstance(endpoint, Connection) or hasattr(endpoint, "serve_connection")

@@ -1,8 +1,9 @@
-"""Where the calls of one connection run, with threads, apart from the one that reads.
+"""Execution of the calls of one connection, outside its reading thread.
 
-A call that is known to take long gets a thread, one that is ``async def`` goes to the event loop of
-the server. Whoever ends a call sends its reply and then does what had to wait for that: no thread
-is kept for it. What had to wait for a slow reader goes on when the ``Writer`` has written all.
+A call that is known to be slow runs in its own thread; an ``async def`` call runs on the server's
+event loop. The thread that ends a call writes its reply and then begins calls that waited for it,
+so no thread is reserved for them. Calls deferred by back-pressure begin when the ``Writer`` has
+written everything.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from npipe.rpc.threads.writer import Writer
 
 __all__ = ["CallExecutor"]
 
-QUICK = 0.001  # seconds; a call of a slow method that takes less clears its name
+QUICK = 0.001  # seconds; a slow method is no longer marked as slow after a shorter call
 
 
 class CallExecutor:
@@ -36,8 +37,16 @@ class CallExecutor:
         run_async: Callable[[CallExecutor, ServedCall], object] | None,
         on_pause: Callable[[], object],
     ) -> None:
-        """``name`` is that of its threads. ``run_async`` starts an ``async def`` call;
-        ``on_pause()`` is called when there is nothing more to begin."""
+        """Make an executor.
+
+        Args:
+            session: The session of the connection.
+            writer: Writes the replies.
+            concurrency: The concurrency limits of the methods.
+            name: The name of its threads.
+            run_async: Starts an ``async def`` call.
+            on_pause: Called when there is no more call to begin.
+        """
         self.room = threading.Event()  # set when a call may have ended, or begun
         self._session = session
         self._writer = writer
@@ -46,10 +55,10 @@ class CallExecutor:
         self._run_async = run_async
         self._on_pause = on_pause
         writer.on_room = self.resume
-        self._held = False  # calls wait for what is queued to leave, and nobody for them
+        self._held = False  # calls wait for a write, and ``resume`` must begin them
 
     def start(self, call: ServedCall) -> None:
-        """Run a call elsewhere: here only where no thread is to be had."""
+        """Run a call in another thread; in this one only if no thread can be started."""
         if self._is_async(call) and self._run_async is not None:
             self._run_async(self, call)
             return
@@ -59,7 +68,7 @@ class CallExecutor:
             call.run()
 
     def _run(self, call: ServedCall) -> None:
-        self._writer.flush_replies()  # where much waits to be written, no more is made
+        self._writer.flush_replies()  # above the high-water mark, wait before running the call
         if call.method.options.concurrency is not None:
             with self._concurrency.of(call.method):
                 call.run()
@@ -72,7 +81,7 @@ class CallExecutor:
         self.after_call()
 
     def after_call(self) -> None:
-        """Send the reply, then do what may have waited for a call to end."""
+        """Write the reply, then begin the calls that may have waited for this one."""
         session, writer = self._session, self._writer
         writer.flush_replies()
         self.room.set()
@@ -93,7 +102,10 @@ class CallExecutor:
         self._on_pause()
 
     def after_async_call(self) -> None:
-        """Like ``after_call``, for who must not wait: all links share the few threads of a loop."""
+        """Do the same as ``after_call`` without blocking.
+
+        All connections share the loop's few threads.
+        """
         writer = self._writer
         if writer.can_cut:
             writer.flush(wait=False, until=time.monotonic() + PATIENCE)
@@ -106,8 +118,11 @@ class CallExecutor:
             self._on_pause()
 
     def catch_up(self) -> bool:
-        """Wait a moment for what is queued to leave, since nothing is begun before. False: it takes
-        longer, or must not be waited for. So read on: ``resume`` begins what waits."""
+        """Wait briefly until the queued bytes are written, because no call begins before.
+
+        Returns False if that takes longer, or if this thread must not wait: continue to read then;
+        ``resume`` begins the waiting calls.
+        """
         session, writer = self._session, self._writer
         session.flow.resume()
         if not session.awaiting and writer.can_cut and writer.catch_up(time.monotonic() + PATIENCE):
@@ -118,12 +133,14 @@ class CallExecutor:
         return not session.closed
 
     def hold(self) -> bool:
-        """Have ``resume`` called when what is queued has left. False: no thread was to be had."""
-        self._held = True  # first: it is looked at after the last write
+        """Have ``resume`` called after the next complete write. Return False if no thread could be
+        started.
+        """
+        self._held = True  # set first: it is checked after the last write
         return self._writer.flush_soon()
 
     def resume(self) -> None:
-        """Everything has been written: begin what could not be begun before."""
+        """Begin the deferred calls after everything has been written."""
         if self._held:
             self._held = False
             self._go_on()
@@ -133,7 +150,7 @@ class CallExecutor:
     def _go_on(self) -> None:
         try:
             start_thread(self.after_call, self._name)
-        except RuntimeError:  # no thread to be had
+        except RuntimeError:  # no thread can be started
             self.after_call()
 
     def _is_async(self, call: ServedCall) -> bool:

@@ -1,4 +1,4 @@
-"""``async def`` functions on the server with threads: one event loop in a thread of its own.
+"""Event loop for ``async def`` functions on the server with threads, in its own thread.
 
 It starts with the first such call, so that a server of plain functions never imports asyncio.
 """
@@ -25,28 +25,28 @@ __all__ = ["LoopThread"]
 
 
 class Owner(Protocol):
-    """What a call belongs to."""
+    """The executor that a call belongs to."""
 
     @property
     def writes_may_wait(self) -> bool:
-        """True where ``after_async_call`` may have to wait for a peer that reads slowly."""
+        """True if ``after_async_call`` may block while a peer reads slowly."""
 
     def after_async_call(self) -> None:
-        """Write the reply, and begin what had to wait for that."""
+        """Write the reply, and begin the calls that waited for it."""
 
 
 class LoopThread:
-    """Runs the async calls and generators of all links of a server."""
+    """Runs the async calls and generators of all connections of a server."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._concurrency: dict[str, asyncio.Semaphore] = {}  # the loop's thread's
+        self._concurrency: dict[str, asyncio.Semaphore] = {}  # used in the loop's thread only
         self._stopped = False
 
     def run_call(self, owner: Owner, call: ServedCall) -> None:
-        """Start a call; its reply is written when it ends. Cancelling it cancels the task."""
+        """Start a call; its reply is written when it ends. Cancelling the call cancels its task."""
 
         import asyncio
 
@@ -55,7 +55,7 @@ class LoopThread:
                 async with self._gate(call.method):
                     await call.run_async()
             finally:
-                call.fail(asyncio.CancelledError())  # if it was, while it waited at its gate
+                call.fail(asyncio.CancelledError())  # if cancelled at its concurrency limit
                 if owner.writes_may_wait:
                     await _in_executor(owner.after_async_call)
                 else:
@@ -73,12 +73,12 @@ class LoopThread:
         return self._concurrency.setdefault(method.name, asyncio.Semaphore(most))
 
     def run_subscription(self, subscription: ServedSubscription) -> None:
-        """Start an async generator, and push what it yields."""
+        """Start an async generator, and push its items."""
         if not self._start(subscription.call, partial(run_subscription_async, subscription)):
             subscription.finish()
 
     def stop(self) -> None:
-        """Cancel what runs and end the thread; start nothing from now on. Idempotent."""
+        """Cancel the tasks, end the thread, and start nothing from now on. Idempotent."""
         with self._lock:
             self._stopped = True
             loop, thread, self._loop = self._loop, self._thread, None
@@ -88,15 +88,18 @@ class LoopThread:
                 thread.join()
 
     def _start(self, call: ServedCall, run: Callable[[], Coroutine[Any, Any, None]]) -> bool:
-        """Run it in a task; return False once it is stopped. ``run()`` is called in the task: one
-        that is cancelled before its first step leaves nothing behind that was never awaited."""
+        """Start ``run()`` in a task; return False if the loop was stopped.
+
+        ``run()`` is called inside the task: a task cancelled before its first step then leaves no
+        coroutine that was never awaited.
+        """
         import asyncio
 
         async def guarded() -> None:
             task = asyncio.current_task()
             assert task is not None
             call.on_cancel(lambda: loop.call_soon_threadsafe(task.cancel))
-            with contextlib.suppress(asyncio.CancelledError):  # it was answered already
+            with contextlib.suppress(asyncio.CancelledError):  # the reply was sent already
                 await run()
 
         with self._lock:
@@ -121,8 +124,8 @@ class LoopThread:
 def _run_loop(made: Future[asyncio.AbstractEventLoop]) -> None:
     import asyncio
 
-    # Made here: in the main thread of Windows a loop has signals wake it, by a socket that they
-    # would go on writing to after it is closed in another thread.
+    # Created in this thread: a loop created in the main thread on Windows registers its socket
+    # with ``signal.set_wakeup_fd``, and signals are written to it even after it is closed.
     try:
         loop = asyncio.new_event_loop()
     except BaseException as error:
@@ -148,7 +151,7 @@ async def _cancel_all() -> None:
 
 
 async def _in_executor(function: Callable[[], object]) -> None:
-    """Run what may wait for a slow reader where it does not hold up the loop."""
+    """Run a function that may block for a slow peer in the loop's executor."""
     import asyncio
 
     await asyncio.get_running_loop().run_in_executor(None, function)

@@ -1,4 +1,4 @@
-"""What all connections of one server, or of one client, share, and how a driver is put together."""
+"""Runtime with threads: the objects shared by all connections of a server or client."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def _start(job: Callable[[], None]) -> None:
 
 
 def _peer_of(connection: Connection) -> PeerIdentity | None:
-    """Return the identity of the other end; None if the connection has ended meanwhile."""
+    """Return the identity of the peer; None if the connection has ended."""
     with contextlib.suppress(OSError):
         return connection.peer
     return None
 
 
 class Runtime:
-    """Makes drivers that serve one dispatcher. ``stop`` ends the threads that they share."""
+    """Makes the drivers for one dispatcher. ``stop`` ends the threads that they share."""
 
     def __init__(
         self,
@@ -71,13 +71,16 @@ class Runtime:
         *,
         kind: type[Driver] = Driver,
     ) -> Driver:
-        """Put together a driver that has threads of its own. It reads only once it is started.
+        """Make a driver with its own threads. It reads only after it is started.
 
         Args:
             connection: Any connection.
             id: Its number in the log.
             on_close: Called once as ``on_close(driver, reason)``.
             kind: The class of the driver.
+
+        Returns:
+            The driver.
         """
         session = self._new_session(connection, id, lambda: driver)
         driver = kind(
@@ -94,11 +97,11 @@ class Runtime:
         """Start the event loop that serves all connections of a server. Idempotent.
 
         Returns:
-            False where there is none: on Windows.
+            False if there is none: on Windows.
 
         Raises:
-            OSError: No descriptor is to be had.
-            RuntimeError: No thread is to be had.
+            OSError: No file descriptor is left.
+            RuntimeError: No thread can be started.
         """
         if sys.platform == "win32":
             return False
@@ -114,12 +117,15 @@ class Runtime:
     def open_on_loop(
         self, connection: Connection, id: int, on_close: Callable[[LoopDriver, str], object]
     ) -> LoopDriver:
-        """Put together a driver on the event loop, which must have been started.
+        """Make a driver on the event loop, which must have been started.
 
         Args:
             connection: A connection that is ``selectable``.
             id: Its number in the log.
             on_close: Called once as ``on_close(driver, reason)``.
+
+        Returns:
+            The driver.
         """
         assert self._loop is not None
         loop, executor, _ = self._loop
@@ -155,7 +161,7 @@ class Runtime:
             start_subscription(subscription)
 
     def stop(self) -> None:
-        """End what the drivers share. Idempotent."""
+        """End the threads shared by the drivers. Idempotent."""
         self._monitor.stop()
         self._async_calls.stop()
         with self._lock:

@@ -1,4 +1,4 @@
-"""Calls that take long, and limits on how many run at a time: shared by all connections."""
+"""Detection of slow calls, and concurrency limits: shared by all connections of a server."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from npipe.rpc.service.api import Method
 
 __all__ = ["PATIENCE", "ConcurrencyLimits", "SlowCallMonitor", "start_thread"]
 
-PATIENCE = 0.010  # seconds; a switch of threads costs a hundredth of it
+PATIENCE = 0.010  # seconds after which a call is slow; a thread switch takes a hundredth of it
 
 
-IDLE_ROUNDS = 100  # looks in vain, after which the monitor sleeps
+IDLE_ROUNDS = 100  # checks without a busy driver, after which the monitor sleeps
 
 
 class Monitored(Protocol):
-    """Something that runs calls in a thread that others wait for."""
+    """An object whose thread runs calls while other messages wait for it."""
 
     @property
     def busy(self) -> bool:
-        """True while it has to be looked at."""
+        """True while it has to be checked."""
 
     def look(self) -> object:
-        """Find out whether the same call runs as at the last look, ``PATIENCE`` ago, and act."""
+        """Check whether the same call runs as ``PATIENCE`` seconds ago, and act."""
 
 
 class SlowCallMonitor:
-    """Finds the calls that take long. One thread for all connections; asleep while nothing runs.
+    """Detects slow calls, with one thread for all connections, which sleeps while no call runs.
 
-    Two rules lose no wake-up:
+    Two rules ensure that no wake-up is lost:
 
-    * a thread that begins a call makes ``busy`` true first, and calls ``wake`` then if ``awake`` is
+    * a thread that begins a call first makes ``busy`` true, and then calls ``wake`` if ``awake`` is
       false;
-    * the monitor makes ``awake`` false first, and looks at ``busy`` then. From the one to the
-      moment at which it sleeps it holds ``_changed``, which ``wake`` needs.
+    * the monitor first makes ``awake`` false, and then checks ``busy``. Until it sleeps it holds
+      ``_changed``, which ``wake`` acquires.
 
     So either the thread sees that the monitor goes to sleep, and wakes it, or the monitor sees the
     call.
@@ -51,17 +51,17 @@ class SlowCallMonitor:
         self._stopped = False
 
     def add(self, one: Monitored) -> None:
-        """Look at a driver from now on."""
+        """Check a driver from now on."""
         self._running.add(one)
         if not self.awake:
             self.wake()
 
     def discard(self, one: Monitored) -> None:
-        """Look at a driver no more."""
+        """Stop checking a driver."""
         self._running.discard(one)
 
     def wake(self) -> None:
-        """Look at everything from now on. Call it where ``awake`` is false."""
+        """Wake the monitor. Call it if ``awake`` is false."""
         with self._changed:
             self.awake = True
             if self._thread is None and not self._stopped:
@@ -86,7 +86,7 @@ class SlowCallMonitor:
                 self._sleep()
 
     def _sleep(self) -> None:
-        """Wait for ``wake``, unless something is busy."""
+        """Wait for ``wake``, unless a driver is busy."""
         with self._changed:
             self.awake = False
             if not (self._stopped or any(one.busy for one in tuple(self._running))):
@@ -95,14 +95,14 @@ class SlowCallMonitor:
 
 
 class ConcurrencyLimits:
-    """Keeps ``@rpc.method(concurrency=n)``: over all links, at most n calls of a method run."""
+    """Enforces ``@rpc.method(concurrency=n)``: at most n calls run, over all connections."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._concurrency: dict[str, threading.Semaphore] = {}
 
     def of(self, method: Method) -> threading.Semaphore:
-        """Return what a call of the method has to hold while it runs."""
+        """Return the semaphore that a call of the method holds while it runs."""
         with self._lock:
             gate = self._concurrency.get(method.name)
             if gate is None:
@@ -112,7 +112,7 @@ class ConcurrencyLimits:
 
 
 def start_thread(target: Callable[..., Any], name: str, *args: Any) -> threading.Thread:
-    """Start a thread that does not keep the program alive."""
+    """Start a daemon thread."""
     thread = threading.Thread(target=target, args=args, name=name, daemon=True)
     thread.start()
     return thread

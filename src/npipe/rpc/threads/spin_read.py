@@ -1,9 +1,9 @@
-"""When to look for the next message without going to sleep. Threads; no byte is kept here.
+"""Spinning reads: poll for the next message before sleeping. With threads; no byte is buffered.
 
-In a conversation the other end's next message comes within some ten microseconds, and a thread
-that sleeps on an idle core takes longer than that to wake. So a link looks again and again for a
-moment before it sleeps. Where that fails it rests for one read, then for 3, 7 and so on: who is
-spoken to now and then pays next to nothing, and an idle connection nothing at all.
+In a dialogue the peer's next message arrives within some ten microseconds, and a thread that
+sleeps on an idle core takes longer than that to wake. So a driver polls for a moment before it
+sleeps. After a failed poll it skips one read, then 3, 7 and so on: occasional messages cost next to
+nothing, and an idle connection costs nothing.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from npipe.transport.base import Connection
 
 __all__ = ["SpinReader", "cores"]
 
-SECONDS = 50e-6  # twice what an answer from another core takes, and less than a wake-up there
-LONGEST_REST = 63  # reads after a failure: where it never pays it costs a microsecond a read
+SECONDS = 50e-6  # twice the time of a reply from another core, and less than a wake-up takes
+LONGEST_REST = 63  # reads skipped after a failure: at worst polling costs 1 microsecond per read
 
 
 class SpinReader:
-    """Reads of one connection that do not sleep, as long as that pays.
+    """Polls one connection, as long as polling succeeds.
 
-    ``turn`` is shared by all connections of a server: one thread at a time looks, since the
-    others would only take the interpreter's lock from it.
+    ``turn`` is shared by all connections of a server: only one thread polls at a time, because
+    further ones would only compete for the GIL.
     """
 
     def __init__(self, turn: threading.Lock) -> None:
         self._turn = turn
         self._failures = 0
-        # So many reads are left to sleep. All of them on one core: who looks keeps the other out.
+        # Number of reads to skip. All on one core, where a polling thread delays the peer.
         self._rest = 0 if cores() > 1 else sys.maxsize
 
     def read(self, connection: Connection, size: int) -> bytes | None:
-        """Return at most ``size`` bytes that come at once. None: read as usual."""
+        """Return at most ``size`` bytes that arrive at once. None: read as usual."""
         if self._rest:
             self._rest -= 1
             return None
@@ -51,7 +51,7 @@ class SpinReader:
 
 
 def cores() -> int:
-    """Say on how many cores this process may run."""
+    """Return the number of cores that this process may use."""
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""The answer to a call or a batch, for the thread that waits for it."""
+"""The reply to a call or batch, for the thread that waits for it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ T = TypeVar("T")
 
 
 class ReplyWaiter(Generic[T]):
-    """One answer to wait for. The outgoing_calls half calls it; a lock is the quickest of waits."""
+    """A reply to wait for.
+
+    ``OutgoingCalls`` calls it; a lock is the fastest primitive to wait on.
+    """
 
     __slots__ = ("_done", "outcome")
 
@@ -26,7 +29,7 @@ class ReplyWaiter(Generic[T]):
         self._done.release()
 
     def wait(self, until: float | None) -> bool:
-        """Wait for the outcome until then, by time.monotonic(). False: it has not come."""
+        """Wait for the outcome until ``until``, by time.monotonic(). Return False at that time."""
         if self.outcome is None:
             timeout = -1 if until is None else max(until - time.monotonic(), 0)
             if not self._done.acquire(timeout=timeout):
