@@ -34,7 +34,7 @@ OTHERS = ("3.12", "3.13", "3.14")
 PORTABLE = ("tests/conformance", "tests/transport", "tests/aio")
 #: Of the others, the one that has the extra for these, and runs them too.
 NEWEST = OTHERS[-1]
-REMOTE = "tests/transport/smb"
+REMOTE = ("tests/transport/smb", "tests/aio/test_smb.py", "tests/aio/test_samba.py")
 #: What the older CPython for Windows runs; the newer one runs everything.
 PORTABLE_WINDOWS = (*PORTABLE, "tests/peers")
 TIMEOUT = 1200.0  # seconds for one run of pytest
@@ -155,7 +155,7 @@ def main(arguments: Sequence[str]) -> int:
         for version, path in other_pythons():
             existing = [directory for directory in PORTABLE if (ROOT / directory).is_dir()]
             if version != NEWEST:
-                existing.append(f"--ignore={REMOTE}")
+                existing += [f"--ignore={path}" for path in REMOTE]
             python = make_venv(version, path)
             suite.run_here(f"{sys.platform} {version}", python, [*existing, *arguments[1:]])
         return suite.finish()

@@ -318,7 +318,9 @@ class InterruptAt:
     def _counts(self, frame: FrameType) -> bool:
         line = LINES[frame.f_lineno - 1].strip()
         where = (id(frame), frame.f_lineno)
-        left = line.startswith("with ") and where in self._seen
+        # From Python 3.12 on a "return" inside of try reports its line again on the way to the
+        # finally block, where no signal is looked for.
+        left = line.startswith(("with ", "return ")) and where in self._seen
         self._seen.add(where)
         return not (left or "self.begun = False" in line or frame.f_lineno in FINALLY_WITH)
 
