@@ -72,6 +72,7 @@ class SambaSocket(AcceptedSocket):
         client = cls(taken.family, taken.type, taken.proto, taken.detach())
         client.setblocking(False)
         client.info = info
+        client.mode = "rw"
         client.on_close = None
         client._kept = None
         with contextlib.suppress(OSError):  # no free descriptor: the last bytes may be lost
