@@ -1,12 +1,12 @@
-"""MESSAGES, for asyncio: the names of ``npipe.rpc``, awaitable::
+"""JSON-RPC 2.0 over connections, for asyncio: the names of ``npipe.rpc``, awaitable::
 
     async with Server(api) as server:          async with connect("calculator") as client:
         await server.serve("calculator")           await client.call("calc_add", 1, 2)
         await server.serve_forever()               async for item in await client.subscribe(...):
 
-``async def`` functions run on the loop, each call as a task; plain functions run in threads and
-never hold up the loop; ``@rpc.method(inline=True)`` ones, which only compute, run at once. This
-package is the only part of ``npipe.rpc`` that imports asyncio.
+``async def`` functions run on the loop, each call as a task. Plain functions run in threads and
+never block the loop. Functions marked with ``@rpc.method(inline=True)`` run directly on the loop.
+This package is the only part of ``npipe.rpc`` that imports asyncio.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""One connection on an event loop: the runtime around a ``Session``, for servers and clients.
+"""Driver of one connection on an event loop: the I/O of a ``Session``, for servers and clients.
 
-A ``Driver`` is the protocol of the loop's transport. What one read brings is answered with one
-write; where calls run is in ``executor``, and their replies meet in one write again. What a message
-means is not known here: see ``session``.
+A ``Driver`` is the protocol of the loop's transport. The messages of one read are answered with one
+write. ``executor`` decides where calls run; their replies are again combined in one write.
+``session`` interprets the messages.
 
-Everything runs on the loop's thread, except ``wake`` and what the session does for a call that
-ends in a worker's.
+Everything runs in the loop's thread, except ``wake`` and the session's methods for a call that ends
+in a worker thread.
 """
 
 from __future__ import annotations
@@ -41,20 +41,19 @@ __all__ = ["Driver"]
 
 log = logging.getLogger("npipe.rpc")
 
-WRITES = 4096  # last writes of which is known which calls were in them, if that is asked
-MUCH = 16384  # bytes in one write: worth a look whether they have left
-POLL_SECONDS = 0.1  # between two looks whether a half-closed peer has gone for good
+WRITES = 4096  # number of latest writes whose calls are remembered
+MUCH = 16384  # bytes in one write, above which the write timeout is checked
+POLL_SECONDS = 0.1  # between two checks whether a half-closed peer has disconnected
 
 
 class _Session(Session):
-    """A session that tells its link when there is something to do."""
+    """A session that notifies its driver when there is work."""
 
     link: Driver
 
     @property
     def remote(self) -> Any:
-        """The caller for the other end: one that is awaited on the loop, one that blocks in the
-        thread of a plain function."""
+        """The caller for the peer: awaitable on the loop, blocking in other threads."""
         link = self.link
         return link.remote if link.on_loop else link.remote.from_thread()
 
@@ -66,7 +65,7 @@ class _Session(Session):
 class Driver(asyncio.Protocol):
     """Moves bytes between a transport and a session, and runs the session's calls."""
 
-    __slots__ = (  # 10,000 idle connections are nothing special
+    __slots__ = (  # a server may have 10,000 idle connections
         "_at_end",
         "_awake",
         "_clock",
@@ -119,13 +118,26 @@ class Driver(asyncio.Protocol):
         on_close: Callable[[Driver, str], object],
         is_client: bool = False,
     ) -> None:
-        """``on_open(link)`` and ``on_close(link, reason)`` are each called once, in this order."""
+        """Make a driver.
+
+        Args:
+            dispatcher: The API to serve, with its middleware.
+            limits: The limits on everything that the peer controls.
+            framing: The framing of this connection.
+            encoding: The encoding of values and envelopes.
+            connection_id: The number of the connection in the log.
+            workers: The threads for plain functions.
+            concurrency: The concurrency limits of the methods.
+            on_open: Called once as ``on_open(driver)``.
+            on_close: Called once, afterwards, as ``on_close(driver, reason)``.
+            is_client: Whether this end has connected.
+        """
         self.loop = asyncio.get_running_loop()
         self.limits = limits
         self.bytes_in = self.bytes_out = 0
         self.closed = False
-        self.remote: Any = None  # the face for calling the other end
-        self._gone: asyncio.Future[None] | None = None  # for those who wait for the end
+        self.remote: Any = None  # the ``Caller`` for the peer
+        self._gone: asyncio.Future[None] | None = None  # resolved when the transport is closed
         self._is_client = is_client
         self._dispatcher = dispatcher
         self._framing = framing
@@ -138,22 +150,22 @@ class Driver(asyncio.Protocol):
         self._on_open = on_open
         self._on_close = on_close
         self._thread = threading.get_ident()
-        self._reason = ""  # why it ends, once that is known
+        self._reason = ""  # of the end of the connection
         self.pumping = False  # the loop is in ``pump``, which writes at its end
-        self._awake = False  # ``pump`` has been asked for
-        self._room: asyncio.Future[None] | None = None  # while the peer does not read
+        self._awake = False  # ``pump`` is scheduled
+        self._room: asyncio.Future[None] | None = None  # set while the peer does not read
         self.reading = True
-        self._at_end = False  # the other end has finished sending
-        self._draining = False  # this end closes once all is answered
-        self.on_lost: Callable[[], threading.Thread] | None = None  # ends what it goes over,
-        self.ending: threading.Thread | None = None  # in this thread
-        self.peer_driver: Driver | None = None  # in a proxy: where what is read here goes
-        self.feeders: tuple[Driver, ...] = ()  # in a proxy: those whose peer_driver this is
-        self.held = False  # in a proxy: no server reads what is read here
-        self._writes: deque[tuple[int, list[Pending]]] | None = None  # offset, and calls in it
+        self._at_end = False  # the peer has closed its direction
+        self._draining = False  # close once all calls are answered
+        self.on_lost: Callable[[], threading.Thread] | None = None  # ends the child process
+        self.ending: threading.Thread | None = None  # the thread that does so
+        self.peer_driver: Driver | None = None  # in a proxy: the driver that messages go to
+        self.feeders: tuple[Driver, ...] = ()  # in a proxy: the drivers with this peer_driver
+        self.held = False  # in a proxy: no server reads the messages read here
+        self._writes: deque[tuple[int, list[Pending]]] | None = None  # offsets and calls
         self.on_crowded: Callable[[], object] | None = None  # called when ``crowded`` changes
 
-    # What the transport calls
+    # Callbacks of the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
@@ -180,7 +192,7 @@ class Driver(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.bytes_in += len(data)
         framing, queue = self._framing, self.session.send_queue
-        queue.on_put = None  # what is answered at once is written by ``pump``, and wakes nobody
+        queue.on_put = None  # ``pump`` writes immediate replies, without a wake-up
         try:
             complete = self.session.feed(data)
         except ProtocolError as error:
@@ -197,7 +209,10 @@ class Driver(asyncio.Protocol):
             self._violated(framing.error)
 
     def eof_received(self) -> bool:
-        """The other end sends no more. It still gets its replies, unless it is gone."""
+        """Handle the end of the peer's stream.
+
+        Its calls still get replies, unless it disconnects.
+        """
         try:
             self.session.feed_eof()
         except ProtocolError as error:
@@ -208,7 +223,7 @@ class Driver(asyncio.Protocol):
         self._at_end = True
         self._clock.at_end()
         self._check_peer()
-        return True  # this end closes by itself
+        return True  # keep the transport open for replies
 
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is not None and not self._reason:
@@ -228,17 +243,17 @@ class Driver(asyncio.Protocol):
         self._on_close(self, reason)
 
     def _mark_undelivered(self, offset: int) -> None:
-        """Note that nothing from this byte on has reached the other end."""
+        """Record that no byte from ``offset`` on was delivered to the peer."""
         for start, calls in self._writes or ():
             if start >= offset:
                 for call in calls:
                     call.sent = False
 
     def pause_writing(self) -> None:
-        """The peer reads slowly: do nothing more for it until it has caught up."""
+        """Begin no more calls until the peer, which reads slowly, has read the written bytes."""
         self._room = self.loop.create_future()
         self._update_hold()
-        for feeder in self.feeders:  # what it reads is written here
+        for feeder in self.feeders:  # its messages are written here
             feeder.hold()
         if self.on_crowded is not None:
             self.on_crowded()
@@ -253,41 +268,46 @@ class Driver(asyncio.Protocol):
             self.on_crowded()
 
     def hold(self) -> None:
-        """Begin nothing. What is read meanwhile is kept, for a call must have its turn as soon as
-        there is room, before pushes fill it again; see ``Session.may_read``."""
+        """Begin no calls. Received messages are kept, so that a call can begin as soon as there is
+        room, before subscriptions fill it again; see ``Session.may_read``.
+        """
         self.session.flow.hold(True)
 
     def _update_hold(self) -> None:
-        # What a proxy reads from upstream does not go back there: its own writes hold up nothing.
+        # A proxy does not write upstream messages back upstream: its own writes do not hold it.
         upstream = self._is_client and self.session.is_proxy
         peer_driver = self.peer_driver is not None and self.peer_driver.crowded
         self.session.flow.hold(peer_driver or self.held or (self.crowded and not upstream))
 
     def _release(self) -> None:
-        """Go on, unless there is another cause not to."""
+        """Continue, unless another reason to hold exists."""
         self._update_hold()
         self.wake()
 
     def join(self, other: Driver) -> None:
-        """Write to the other what is read here, and the other way round. From now on: a link on
-        ``hold`` is released."""
+        """Connect two drivers of a proxy: each writes the messages that the other reads.
+
+        A driver on ``hold`` is released.
+        """
         self.feed(other)
         other.feed(self)
 
     def feed(self, other: Driver) -> None:
-        """Write to the other what is read here: while its peer does not read, nothing is begun."""
+        """Write the messages read here to the other driver. No call begins while its peer does not
+        read.
+        """
         self.peer_driver = other
         other.feeders += (self,)
         self._release()
 
     def unfeed(self) -> None:
-        """Undo ``feed``: this end is gone."""
+        """Undo ``feed`` after this connection has ended."""
         if self.peer_driver is not None:
             others = (feeder for feeder in self.peer_driver.feeders if feeder is not self)
             self.peer_driver.feeders = tuple(others)
 
     def hold_while(self, held: bool) -> None:
-        """Begin nothing while ``held``, whatever else there is."""
+        """Begin no calls while ``held``, regardless of other reasons."""
         if held != self.held:
             self.held = held
             self._release()
@@ -295,21 +315,21 @@ class Driver(asyncio.Protocol):
     # Work
 
     def pump(self) -> None:
-        """Do all that can be done at once, and write what it gave."""
+        """Process all messages that can be processed at once, and write the replies."""
         self._awake = False
         self._executor.settle()
-        if self.transport.is_closing():  # nothing can be written any more, so nothing is begun
+        if self.transport.is_closing():  # no reply can be written, so no call begins
             return
         session, flow, begin = self.session, self.session.flow, self._executor.begin
         self.pumping = True
-        # A thread that sees these has queued its message before the last look, in ``flush``.
+        # A thread that reads None here has queued its message before the ``flush`` below.
         session.send_queue.on_put = None
         try:
             while True:
                 while (call := session.next_call()) is not None:
                     begin(call)
                 if flow.held or not flow.deferred or self.transport.is_closing():
-                    break  # in the last case nothing leaves any more
+                    break  # when closing, no more bytes are written
                 flow.resume()
                 self.flush()
         finally:
@@ -322,7 +342,7 @@ class Driver(asyncio.Protocol):
             self.close(self._reason)
 
     def wake(self) -> None:
-        """Have ``pump`` called soon. From any thread."""
+        """Have ``pump`` called soon. May be called from any thread."""
         if self._awake:
             return
         self._awake = True
@@ -334,7 +354,7 @@ class Driver(asyncio.Protocol):
 
     @property
     def tasks(self) -> set[asyncio.Task[None]]:
-        """What runs on the loop for this connection."""
+        """The tasks of this connection."""
         return self._executor.tasks
 
     @property
@@ -343,7 +363,7 @@ class Driver(asyncio.Protocol):
         return threading.get_ident() == self._thread
 
     def ended(self, call: ServedCall) -> None:
-        """A call has been answered. From any thread."""
+        """Handle a reply to a served call. May be called from any thread."""
         self._executor.ended(call)
         if not (self.on_loop and self.pumping):
             self.wake()
@@ -351,23 +371,26 @@ class Driver(asyncio.Protocol):
     # Writing
 
     def flush(self) -> None:
-        """Write what is queued: give it to the transport, which keeps what does not leave."""
+        """Pass the queued bytes to the transport, which buffers unwritten ones."""
         if self.transport.is_closing():
             return
         data = self.session.take(pushes=self._room is None)
         if data:
             if self._writes is not None and self.session.in_write:
                 self._writes.append((self.bytes_out, self.session.in_write))
-            self.bytes_out += len(data)  # first: the clock reckons from it what has left
+            self.bytes_out += len(data)  # before the write: ``Timeouts`` subtracts the buffer size
             self.transport.write(data)
             if len(data) > MUCH and self._room is None:
                 self._clock.has_written()
         if self._room is None and self.session.has_pushes:
-            self.wake()  # later, so that others get their turn on the loop
+            self.wake()  # later, so that other callbacks of the loop can run
 
     @property
     def behind(self) -> bool:
-        """True while so much waits to leave that no call should be made or begun. Any thread."""
+        """True while so many bytes wait to be written that no call should begin.
+
+        From any thread.
+        """
         return self._room is not None or self.session.send_queue.above_high_water
 
     @property
@@ -376,7 +399,7 @@ class Driver(asyncio.Protocol):
         return self._room is not None
 
     async def room(self) -> None:
-        """Wait until the peer reads and not much is queued. At once, if that is so."""
+        """Wait until the peer reads and the queue is below the high-water mark."""
         while not self.transport.is_closing():
             if self._room is not None:
                 await asyncio.shield(self._room)
@@ -407,7 +430,7 @@ class Driver(asyncio.Protocol):
         self.close(f"protocol error: {error}")
 
     def _check_peer(self) -> None:
-        """After its end of sending: close when all is answered, or when the peer has gone."""
+        """Close after the peer's EOF once all calls are answered, or when it has disconnected."""
         if self.session.idle:
             self.close(self._reason)
         elif self._peer_is_gone():
@@ -417,36 +440,36 @@ class Driver(asyncio.Protocol):
 
     def _peer_is_gone(self) -> bool:
         sock = self.transport.get_extra_info("socket")
-        if sys.platform == "win32":  # a pipe knows; of a socket it shows when it is written to
+        if sys.platform == "win32":  # a pipe reports it; a socket only on the next write
             return sock is None and bool(self.transport.get_extra_info("pipe").has_gone())
         if sock is None:
             return True
         poll = select.poll()
-        poll.register(sock.fileno(), 0)  # HUP and ERR are always told
+        poll.register(sock.fileno(), 0)  # HUP and ERR are always reported
         return bool(poll.poll(0))
 
     def drain(self, reason: str) -> None:
-        """Take no more calls; close once those in flight are answered."""
+        """Accept no more calls; close once those in flight are answered."""
         self._draining = True
         self._reason = self._reason or reason
         self._set_reading(False)
         self.wake()
 
     def stop(self, reason: str) -> None:
-        """Cancel what runs, and close."""
+        """Cancel the running calls, and close."""
         self._reason = reason
         self.session.close(reason)
         self.close(reason)
 
     def close(self, reason: str) -> None:
-        """Close after what has been written is sent. Idempotent."""
+        """Close after the buffered bytes are written. Idempotent."""
         if not self.transport.is_closing():
             self._reason = self._reason or reason
             self.transport.close()
             self._clock.has_written()
 
     async def wait_closed(self) -> None:
-        """Wait for the end of the transport."""
+        """Wait until the transport is closed."""
         if not self.closed:
             self._gone = self._gone or self.loop.create_future()
             await asyncio.shield(self._gone)
@@ -459,7 +482,7 @@ class Driver(asyncio.Protocol):
     # Subscriptions
 
     def _subscribed(self, subscription: ServedSubscription) -> None:
-        """Run a subscription. From any thread: a batch ends where its last call did."""
+        """Run a subscription. May be called from any thread: that of the last call of a batch."""
         if not self.on_loop:
             self.loop.call_soon_threadsafe(self._subscribed, subscription)
         elif subscription.is_async:

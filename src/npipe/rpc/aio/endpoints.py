@@ -1,6 +1,6 @@
-"""Where a client may connect to: an address, a program to start, a server in this process.
+"""Endpoints of a client: an address, a program to start, or a server in this process.
 
-All of them come out as drivers over transports of the loop.
+Each is opened as a driver over a transport of the loop.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from npipe.transport.stdio import EXIT_SECONDS, spawn, standard_streams
 
 __all__ = ["Endpoint", "adopt_files", "check_endpoint", "open_endpoint"]
 
-READ_SIZE = 65536  # bytes; as much as a pipe holds
+READ_SIZE = 65536  # bytes; the buffer size of a pipe
 
 
 class InProcess(Protocol):
@@ -53,11 +53,11 @@ Endpoint = (
     | InProcess
     | InProcessThreads
 )
-"""What ``connect`` takes; it says what each means."""
+"""The endpoints that ``connect`` takes; its documentation describes each."""
 
 
 def check_endpoint(endpoint: object, reconnect: float | None) -> None:
-    """Refuse what is no endpoint. Raises TypeError, ValueError."""
+    """Reject an object that is not an endpoint. Raises TypeError, ValueError."""
     exists = isinstance(endpoint, Connection) or _is_streams(endpoint)
     check_reconnect(reconnect, exists=exists)
     is_address = isinstance(endpoint, str | os.PathLike | Address)
@@ -128,7 +128,7 @@ def _is_streams(endpoint: object) -> TypeGuard[Streams]:
 
 
 async def _adopt_connection(connection: Connection, make_driver: Callable[[], Driver]) -> Driver:
-    """Take over a connection that only threads can read."""
+    """Use a connection that only threads can read."""
     driver: Driver
     driver, output = await adopt_files(connection, make_driver)
     driver.on_lost = partial(_end, connection, output)
@@ -138,7 +138,7 @@ async def _adopt_connection(connection: Connection, make_driver: Callable[[], Dr
 def _adopt_streams(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, make_driver: Callable[[], Driver]
 ) -> Driver:
-    """Take over the transport of two streams, and what the reader has read of it already."""
+    """Use the transport of two streams, and the bytes that the reader has buffered."""
     driver = make_driver()
     transport = writer.transport
     data = _read_what_is_there(reader)
@@ -152,7 +152,7 @@ def _adopt_streams(
 
 
 def _read_what_is_there(reader: asyncio.StreamReader) -> bytes:
-    """Read all that a reader has, without waiting for more."""
+    """Return all bytes that a reader has buffered, without waiting for more."""
     parts: list[bytes] = []
     while True:
         step = reader.read(1 << 30)
@@ -162,7 +162,7 @@ def _read_what_is_there(reader: asyncio.StreamReader) -> bytes:
             if not end.value:
                 break
             parts.append(end.value)
-        else:  # it would wait
+        else:  # the reader waits for more bytes
             step.close()
             break
     return b"".join(parts)
@@ -171,12 +171,14 @@ def _read_what_is_there(reader: asyncio.StreamReader) -> bytes:
 async def adopt_files(
     files: Connection, make_protocol: Callable[[], Any]
 ) -> tuple[Any, threading.Thread]:
-    """Hand standard input and output to the loop. Return the protocol, and the thread that ends
-    when all output has been written.
+    """Connect a ``Connection`` read by threads, such as standard input and output, to the loop.
 
-    No loop waits for such files on every system (a regular file on POSIX, an inherited pipe on
-    Windows), so two threads carry their bytes to and from a socket, for which all do. The end of
-    either is the end of the other; ``files`` are closed with the transport.
+    No loop supports such files on every system (a regular file on POSIX, an inherited pipe on
+    Windows), so two threads copy their bytes to and from a socket, which every loop supports. The
+    end of either is the end of the other; ``files`` are closed with the transport.
+
+    Returns:
+        The protocol, and the thread that ends when all output has been written.
     """
     ours, theirs = socket.socketpair()
     try:
@@ -186,7 +188,7 @@ async def adopt_files(
         theirs.close()
         files.close()
         raise
-    # Daemons: nothing can wake one that reads the standard input of this program.
+    # Daemon threads: a thread that reads this program's standard input cannot be interrupted.
     threading.Thread(
         target=_carry_in, args=(files, theirs), name="npipe-stdin", daemon=True
     ).start()
@@ -198,7 +200,7 @@ async def adopt_files(
 
 
 def _carry_in(files: Connection, sock: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # whichever end went: the other is told
+    with contextlib.suppress(OSError):  # whichever end fails, the other is closed
         while data := files.read(READ_SIZE):
             sock.sendall(data)
     with contextlib.suppress(OSError):
@@ -214,9 +216,11 @@ def _carry_out(files: Connection, sock: socket.socket) -> None:
 
 
 def _end(files: Connection, output: threading.Thread) -> threading.Thread:
-    """Close the files of a connection that has ended. The thread that writes to them may block for
-    ever if nothing reads them. Return the thread that ends when they are closed, and the program
-    has ended."""
+    """Close the files of a connection that has ended, in a thread.
+
+    The thread that writes to them may block for ever if they are not read. Returns the thread that
+    ends when the files are closed and the child process has ended.
+    """
 
     def end() -> None:
         output.join(EXIT_SECONDS)
@@ -229,7 +233,7 @@ def _end(files: Connection, output: threading.Thread) -> threading.Thread:
 
 
 async def _adopt(sock: socket.socket, make_protocol: Callable[[], Any]) -> Any:
-    """Hand a connected socket to the loop."""
+    """Connect a socket to the loop."""
     loop = asyncio.get_running_loop()
     sock.setblocking(False)
     if sys.platform == "win32":

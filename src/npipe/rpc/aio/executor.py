@@ -1,4 +1,4 @@
-"""Run the calls of one connection on, or beside, the event loop.
+"""Execution of the calls of one connection, on the event loop or in threads.
 
 ``async def`` functions run as tasks, ``inline`` functions at once, and plain functions in the
 connection's worker threads (``ConnectionWorkers``). ``ConcurrencyLimits`` bound the calls of a
@@ -21,7 +21,7 @@ __all__ = ["CallExecutor"]
 
 
 class CallExecutor:
-    """Runs calls, and keeps their tasks."""
+    """Runs calls, and holds references to their tasks."""
 
     __slots__ = ("_behind", "_concurrency", "_crew", "_loop", "_wake", "_workers", "tasks")
 
@@ -33,7 +33,15 @@ class CallExecutor:
         wake: Callable[[], object],
         behind: Callable[[], bool],
     ) -> None:
-        """``wake()`` and ``behind()`` are those of ``ConnectionWorkers``."""
+        """Make an executor.
+
+        Args:
+            workers: The threads for plain functions.
+            concurrency: The concurrency limits of the methods.
+            loop: The event loop.
+            wake: As for ``ConnectionWorkers``.
+            behind: As for ``ConnectionWorkers``.
+        """
         self._workers = workers
         self._concurrency = concurrency
         self._loop = loop
@@ -43,35 +51,38 @@ class CallExecutor:
         self.tasks: set[asyncio.Task[None]] = set()
 
     def begin(self, call: ServedCall) -> None:
-        """Run a call, now or when its method's gate lets it."""
+        """Run a call, now or when the concurrency limit of its method permits."""
         if call.method.options.concurrency is None:
             self._run(call)
         else:
             self._concurrency.enter(call.method, lambda: self._run(call))
 
     def ended(self, call: ServedCall) -> None:
-        """A call has been answered: the next may pass the gate. From any thread."""
+        """Handle a reply: a call that waits for the concurrency limit may begin.
+
+        From any thread.
+        """
         if call.method.options.concurrency is not None:
             with contextlib.suppress(RuntimeError):  # the loop has been closed
                 self._loop.call_soon_threadsafe(self._concurrency.leave, call.method)
 
     def settle(self) -> None:
-        """Take note of the threads that have left."""
+        """Update the count of working threads."""
         if self._crew is not None:
             self._crew.settle()
 
     def resume(self) -> None:
-        """Have plain calls go on that had to wait."""
+        """Begin plain calls that had to wait."""
         if self._crew is not None:
             self._crew.resume()
 
     def close(self) -> None:
-        """The connection has ended: begin nothing more in threads."""
+        """Begin no more calls in threads: the connection has ended."""
         if self._crew is not None:
             self._crew.close()
 
     def keep(self, task: asyncio.Task[None]) -> None:
-        """Keep a task until it is done."""
+        """Hold a reference to a task until it is done."""
         self.tasks.add(task)
         task.add_done_callback(self._task_done)
 
@@ -95,16 +106,19 @@ class CallExecutor:
             self._crew.add(call)
 
     def _new_task(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Make a task that starts at once where Python can, so that what never waits costs less."""
+        """Make a task.
+
+        From Python 3.12 on it starts eagerly, so that a call that never waits is cheap.
+        """
         if sys.version_info >= (3, 12) and self._loop.get_task_factory() is None:
             return asyncio.Task(coroutine, loop=self._loop, eager_start=True)
         return self._loop.create_task(coroutine)
 
     def _call_done(self, call: ServedCall, task: asyncio.Task[None]) -> None:
-        call.fail(asyncio.CancelledError())  # if it was, before its first step
+        call.fail(asyncio.CancelledError())  # if cancelled before its first step
         self._task_done(task)
 
     def _task_done(self, task: asyncio.Task[None]) -> None:
         self.tasks.discard(task)
         if not task.cancelled():
-            task.exception()  # answered and logged already: not asyncio's to complain about
+            task.exception()  # already answered and logged: prevents asyncio's warning

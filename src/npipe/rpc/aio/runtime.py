@@ -1,4 +1,4 @@
-"""What all links of one server, or of one client, have in common, and how one is put together."""
+"""Runtime on an event loop: the objects shared by all connections of a server or client."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Runtime"]
 
 
 class Runtime:
-    """Makes links that serve one dispatcher."""
+    """Makes the drivers for one dispatcher."""
 
     def __init__(
         self, dispatcher: Dispatcher, limits: Limits | None, codec: str | Encoding | Codec
@@ -34,7 +34,7 @@ class Runtime:
         on_close: Callable[[Driver, str], object],
         is_client: bool = False,
     ) -> Driver:
-        """Put a link together: the protocol for one transport."""
+        """Make a driver: the protocol for one transport."""
         limits = self.limits
         return Driver(
             self._dispatcher,

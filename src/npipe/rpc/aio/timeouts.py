@@ -1,7 +1,7 @@
-"""The time limits of one connection on an event loop: what may take how long.
+"""Time limits of one connection on an event loop.
 
-It watches a link and ends it. A timer is set once and, when it fires, looks whether the time is
-really over: messages come and go without touching it.
+``Timeouts`` observes a driver and closes it. A timer is set once; when it fires, it checks whether
+the time is really over. Messages do not reset timers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["Timeouts"]
 
 
 class TimedDriver(Protocol):
-    """A link, as its clock sees it."""
+    """The attributes and methods of a driver that its time limits use."""
 
     loop: asyncio.AbstractEventLoop
     limits: Limits
@@ -32,7 +32,7 @@ class TimedDriver(Protocol):
 
 
 class Timeouts:
-    """Keeps ``message_timeout``, ``idle_timeout`` and ``write_timeout``."""
+    """Enforces ``message_timeout``, ``idle_timeout`` and ``write_timeout``."""
 
     __slots__ = ("_last_read", "_link", "_partial_since", "_timers", "_written")
 
@@ -44,13 +44,13 @@ class Timeouts:
         self._touch()
 
     def stop(self) -> None:
-        """Watch nothing any more."""
+        """Cancel all timers."""
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
 
     def after(self, seconds: float, callback: Callable[..., object], *args: Any) -> None:
-        """Call ``callback(*args)`` in some seconds, once; in place of an earlier such call."""
+        """Call ``callback(*args)`` once after some seconds; replaces an earlier timer of it."""
         self._cancel(callback)
         self._timers[callback] = self._link.loop.call_later(seconds, self._fire, callback, args)
 
@@ -66,14 +66,19 @@ class Timeouts:
     # Reading
 
     def has_read(self, completed: bool, pending: int) -> None:
-        """Something was read: did it complete a message, and how much of the next one is there?"""
+        """Handle a read.
+
+        Args:
+            completed: Whether it completed a message.
+            pending: The number of buffered bytes of the next message.
+        """
         if pending or self._partial_since:
             self._note_partial(completed, pending)
         if self._link.limits.idle_timeout is not None and (completed or pending):
             self._touch()
 
     def at_end(self) -> None:
-        """Nothing more will be read."""
+        """Handle the end of the peer's stream."""
         self._partial_since = 0.0
 
     def _note_partial(self, completed: bool, pending: int) -> None:
@@ -88,7 +93,7 @@ class Timeouts:
     def _check_partial(self, seconds: float) -> None:
         if not self._partial_since:
             return
-        if not self._link.reading:  # so it cannot get complete: its time begins anew
+        if not self._link.reading:  # the message cannot be completed: restart its timeout
             self._partial_since = time.monotonic()
         left = self._partial_since + seconds - time.monotonic()
         if left > 0:
@@ -105,7 +110,7 @@ class Timeouts:
 
     def _check_idle(self, seconds: float) -> None:
         session = self._link.session
-        # Not ``in_flight``: a call that has just ended has its reply still to be written.
+        # Not ``in_flight``: the reply of an ended call may not have been written yet.
         busy = not session.idle or self._written != self._link.bytes_out
         if busy or session.subscriptions or self._partial_since:
             self._touch()
@@ -119,8 +124,10 @@ class Timeouts:
     # Writing
 
     def has_written(self) -> None:
-        """Something was written: if not all of it has left, see to it that it does. A peer that
-        takes not a byte in ``write_timeout`` seconds is dropped."""
+        """Handle a write: check that the peer reads the buffered bytes.
+
+        A peer that reads no byte for ``write_timeout`` seconds is disconnected.
+        """
         if self._await_progress not in self._timers:
             self._await_progress(-1)
 

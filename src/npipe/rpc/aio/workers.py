@@ -1,10 +1,10 @@
-"""Threads that run plain functions beside an event loop.
+"""Worker threads for plain functions, beside an event loop.
 
 A plain function may block, so it never runs on the loop (unless it is ``inline``). Each
 connection has a ``ConnectionWorkers``: usually one thread, which runs call after call, so that a
-series of quick calls costs one switch of threads and not one per call. When a call takes longer
-than ``PATIENCE``, a second thread joins, then a third. ``ConcurrencyLimits`` bound the calls of a
-method that run at a time.
+series of quick calls costs one thread switch instead of one per call. When a call takes longer
+than ``PATIENCE`` seconds, a second thread is added, then a third. ``ConcurrencyLimits`` bound the
+calls of a method that run at a time.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ __all__ = ["ConcurrencyLimits", "ConnectionWorkers", "ThreadPool"]
 
 log = logging.getLogger("npipe.rpc")
 
-PATIENCE = 0.010  # seconds; a switch of threads costs a hundredth of it
+PATIENCE = 0.010  # seconds after which a call is slow; a thread switch takes a hundredth of it
 LINGER = 10.0  # seconds that an idle thread waits for work before it ends
-SHARED = 64  # threads above which a crew gets no second one: each has its first for certain
+SHARED = 64  # busy threads, above which a connection gets no second one; it always gets its first
 
 Job = Callable[[], object]
 
 
 class ThreadPool:
-    """The threads of one server or client. All methods belong to the loop's thread."""
+    """The threads of one server or client. All methods are called in the loop's thread."""
 
     def __init__(self) -> None:
         self.busy = 0
-        self._idle: list[SimpleQueue[Job]] = []  # one queue a thread: the last to rest goes first
+        self._idle: list[SimpleQueue[Job]] = []  # one queue per idle thread; last in, first out
 
     def start(self, job: Job) -> None:
         """Run ``job`` in a thread, at once."""
@@ -58,7 +58,7 @@ class ThreadPool:
             except Empty:
                 try:
                     self._idle.remove(jobs)
-                except ValueError:  # somebody has just taken it, and is about to put a job in
+                except ValueError:  # the loop has taken this queue and will put a job into it
                     job = jobs.get()
                 else:
                     return
@@ -70,7 +70,7 @@ class Runnable(Protocol):
 
 
 class ConnectionWorkers:
-    """The threads that run one connection's plain calls, in their order where one is enough."""
+    """The threads that run one connection's plain calls; in order while one thread suffices."""
 
     def __init__(
         self,
@@ -79,16 +79,22 @@ class ConnectionWorkers:
         wake: Callable[[], object],
         behind: Callable[[], bool],
     ) -> None:
-        """``wake()``, from any thread, has the loop call ``settle`` and ``resume`` soon. While
-        ``behind()`` no call is begun: too many replies wait to be written."""
+        """Make a set of workers without threads.
+
+        Args:
+            workers: The pool that the threads come from.
+            loop: The event loop.
+            wake: Has the loop call ``settle`` and ``resume`` soon; called from any thread.
+            behind: Returns whether too many replies wait to be written; no call begins then.
+        """
         self._workers = workers
         self._loop = loop
         self._wake = wake
         self._behind = behind
         self._todo: deque[Runnable] = deque()
-        self._count = 0  # threads at work
-        self._left: deque[None] = deque()  # one for each thread that has left since ``settle``
-        self._begun = self._seen = 0  # calls begun: now, and when the timer was set
+        self._count = 0  # working threads
+        self._left: deque[None] = deque()  # one per thread that has ended since ``settle``
+        self._begun = self._seen = 0  # calls begun: until now, and when the timer was set
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, call: Runnable) -> None:
@@ -98,19 +104,19 @@ class ConnectionWorkers:
         self._set_timer()
 
     def settle(self) -> None:
-        """Take note of the threads that have left."""
+        """Update the count of working threads."""
         while self._left:
             self._left.popleft()
             self._count -= 1
             self._workers.busy -= 1
 
     def resume(self) -> None:
-        """Hire a thread if there is work and none at it."""
+        """Start a thread if calls wait and no thread is working."""
         if self._todo and self._count == 0 and not self._behind():
             self._hire()
 
     def close(self) -> None:
-        """Fail what has not begun: it counts at its method's gate until it is answered."""
+        """Fail the calls that have not begun; until then they count for the concurrency limits."""
         while True:
             try:
                 call = self._todo.popleft()
@@ -134,7 +140,7 @@ class ConnectionWorkers:
             self._begun += 1
             try:
                 call.run()
-            except BaseException:  # SystemExit and the like: answered, and no business of ours
+            except BaseException:  # also SystemExit: the call was answered, the thread continues
                 log.exception("a function raised what is no Exception")
         self._left.append(None)
         self._wake()
@@ -145,7 +151,7 @@ class ConnectionWorkers:
             self._timer = self._loop.call_later(PATIENCE, self._look)
 
     def _look(self) -> None:
-        """Is a call so slow that others wait for it? Then one more thread."""
+        """Start one more thread if calls wait for a slow one."""
         self._timer = None
         if self._todo:
             if self._seen == self._begun and self._workers.busy < SHARED and not self._behind():
@@ -154,7 +160,7 @@ class ConnectionWorkers:
 
 
 class ConcurrencyLimits:
-    """Keeps ``@rpc.method(concurrency=n)``: who may run, over all connections of a server."""
+    """Enforces ``@rpc.method(concurrency=n)`` over all connections of a server."""
 
     def __init__(self) -> None:
         self._running: dict[Method, int] = {}
@@ -170,7 +176,7 @@ class ConcurrencyLimits:
             self._waiting.setdefault(method, deque()).append(run)
 
     def leave(self, method: Method) -> None:
-        """One of the method's calls has ended."""
+        """Record the end of a call of the method, and begin the next waiting one."""
         waiting = self._waiting.get(method)
         if waiting:
             waiting.popleft()()

@@ -1,6 +1,6 @@
-"""The framing of the Language Server Protocol: a header with the length before each message.
+"""Framing of the Language Server Protocol: a header with the length before each message.
 
-Sans-I/O. What every framing promises is said in ``framing``.
+Sans-I/O. ``framing`` documents the interface of all framings.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MAX_HEADER = 4096  # real headers have 20 to 100 bytes
 
 
 class ContentLength(Reader):
-    """Headers, an empty line, and as many bytes as ``Content-Length`` says."""
+    """Headers, an empty line, and the number of bytes given by ``Content-Length``."""
 
     _length: int | None = None  # of the message whose header has been read
 
@@ -46,7 +46,7 @@ class ContentLength(Reader):
             pos = end
 
     def _header(self, data: bytes, pos: int) -> int:
-        """Read on in a header; return where its message, or the next chunk, starts."""
+        """Continue to read a header; return the position of its message or of the next chunk."""
         known = self._held.tell()
         if not known and (data[pos] in b'{["' or data[pos] == 0 or data[pos] >= 0x80):
             sent = "JSON without headers" if data[pos] in b'{["' else "a binary encoding"
@@ -65,7 +65,7 @@ class ContentLength(Reader):
 
 
 def _content_length(header: bytes) -> int:
-    """Return the length that ``header`` gives. Raises ProtocolError."""
+    """Return the value of Content-Length in ``header``. Raises ProtocolError."""
     lengths = []
     for line in header.split(b"\r\n"):
         name, colon, value = line.partition(b":")
@@ -83,5 +83,5 @@ def _content_length(header: bytes) -> int:
 
 def _is_utf8(content_type: bytes) -> bool:
     charset = re.search(rb'charset\s*=\s*"?([^\s;"]+)', content_type, re.IGNORECASE)
-    # "utf8" is what early language servers sent, and the LSP specification accepts it.
+    # Early language servers sent "utf8"; the LSP specification accepts it.
     return charset is None or charset[1].lower() in (b"utf-8", b"utf8")

@@ -1,4 +1,4 @@
-"""JSON as an encoding: the functions of ``messages``, which are made to be quick. Sans-I/O."""
+"""JSON encoding, with the fast functions of ``messages``. Sans-I/O."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _KINDS = {b"[": "array", b"{": "object", b"n": "null", b"": "null"}
 
 
 class JSON(Encoding):
-    """JSON-RPC 2.0 as it is specified."""
+    """JSON-RPC 2.0 in JSON, as specified."""
 
     framing: ClassVar[Any] = JSONStream
 

@@ -1,7 +1,7 @@
-"""The framings of which a message is delimited by its own text: json-stream and ndjson.
+"""Framings in which the text of a message delimits it: json-stream and ndjson.
 
-Sans-I/O. Also what all framings share (``Reader``). What they promise, and to whom, is said in
-``framing``; how the end of a message is found, in ``scanner``.
+Sans-I/O. Also ``Reader``, the base class of all framings. ``framing`` documents their interface;
+``scanner`` finds the end of a message.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from npipe.rpc.wire.scanner import (
 
 __all__ = ["NDJSON", "JSONStream", "Reader", "check_json_depth", "mismatch"]
 
-MAX_SHAPE = 256  # bytes of the outline that a json-stream remembers; a call has about 14
+MAX_SHAPE = 256  # bytes of a remembered outline; that of a call has about 14
 
 CheckDepth = Callable[[bytes, int], object]
 
@@ -31,17 +31,23 @@ _NOT_SPACE = re.compile(rb"[^ \t\r\n]")
 
 
 class Reader:
-    """What the framings share: holding a part of a message, and failing once and for all."""
+    """Base class of framings: buffers a part of a message; an error is final."""
 
     def __init__(
         self, max_bytes: int, max_depth: int, check_depth: CheckDepth | None = None
     ) -> None:
-        """``check_depth(message, max_depth)`` is that of the encoding, for framings that do not
-        look at what a message says."""
+        """Make a framing.
+
+        Args:
+            max_bytes: The largest size of a message, in bytes.
+            max_depth: The largest nesting depth.
+            check_depth: ``check_depth(message, max_depth)`` of the encoding, for framings that do
+                not inspect messages. None: that of JSON.
+        """
         self._max_bytes = max_bytes
         self._max_depth = max_depth
         self._check_depth = check_depth or check_json_depth
-        self._held = BytesIO()  # gives its bytes away without copying them
+        self._held = BytesIO()  # getvalue() does not copy the bytes
         self._error: ProtocolError | None = None
 
     @property
@@ -79,12 +85,12 @@ class Reader:
         raise Truncated(f"the stream ended in the middle of a message, after {len(held)} bytes")
 
     def wrap(self, *messages: bytes) -> bytes:
-        if len(messages) == 1 and messages[0].find(b"\n") < 0:  # mostly
+        if len(messages) == 1 and messages[0].find(b"\n") < 0:  # the usual case
             return messages[0] + b"\n"
         lines = b"\n".join((*messages, b""))
         if lines.count(b"\n") == len(messages):
             return lines
-        # A newline in JSON is whitespace, yet a peer that reads lines would stumble over it.
+        # A newline in JSON is whitespace, but a peer that reads lines would split there.
         return b"\n".join((*(message.replace(b"\n", b" ") for message in messages), b""))
 
     def _split(self, data: bytes, messages: list[bytes]) -> None:
@@ -115,13 +121,13 @@ class JSONStream(Reader):
     """Any stream of JSON values."""
 
     _open: Container | Word | None = None
-    _begun = False  # a message, or a part of one, has been seen
-    _shape = b""  # the outline of the last message that came alone in its chunk
+    _begun = False  # a message, or a part of one, was received
+    _shape = b""  # the outline of the last message that was alone in its chunk
 
     def guess(self, data: bytes) -> list[bytes]:
         if self._open is not None or self._error is not None or data[-1:] != b"\n":
             return []
-        # Text of n bytes nests n / 2 deep at most, so a short line is within the limit of depth.
+        # Text of n bytes nests at most n / 2 deep, so a short line cannot exceed the depth limit.
         short = min(self._max_bytes, 2 * self._max_depth)
         if data.find(b"\n") == len(data) - 1:
             return [data[:-1]] if len(data) <= short else []
@@ -130,7 +136,7 @@ class JSONStream(Reader):
         return lines if max(map(len, lines)) <= short else []
 
     def feed(self, data: bytes) -> list[bytes]:
-        # The hot path: nothing held, and a batch of lines with one message each.
+        # The hot path: no buffered bytes, and lines with one message each.
         if (
             self._open is None
             and data[-1:] == b"\n"
@@ -147,7 +153,7 @@ class JSONStream(Reader):
             return whole_lines(data, self._max_depth)
         if data[-2] not in b"}]":
             return None
-        # One call after the other mostly has the same outline: what that says is known then.
+        # Successive calls usually have the same outline, which was checked before.
         shape = outline(data)
         if shape != self._shape:
             if not is_one(shape, self._max_depth):
@@ -159,7 +165,7 @@ class JSONStream(Reader):
     def _split(self, data: bytes, messages: list[bytes]) -> None:
         pos = tried = 0
         newline = -1
-        bulk = True  # many messages at one go: worth one try
+        bulk = True  # try once to take many messages together
         while True:
             if self._open is None:
                 found = _NOT_SPACE.search(data, pos)
@@ -194,9 +200,9 @@ class JSONStream(Reader):
             pos = end
 
     def _take_many(self, data: bytes, pos: int, messages: list[bytes]) -> int:
-        """Take all but the last of the messages from ``pos`` on, if they look simple enough.
+        """Take all but the last of the messages from ``pos`` on, if they have a simple structure.
 
-        Return where the rest starts.
+        Return the position of the rest.
         """
         end = data.rfind(b"\n", pos) + 1
         text = data[pos:end]
@@ -215,7 +221,7 @@ class JSONStream(Reader):
 
 
 def _guess_end(data: bytes, pos: int, end: int) -> int:
-    """Return where the message at ``pos`` probably ends: at ``}{``, or at the line's ``end``."""
+    """Return the probable end of the message at ``pos``: at ``}{``, or at the line's ``end``."""
     joint = data.find(b"}{", pos, end)
     if joint >= 0:
         return joint + 1
@@ -225,7 +231,7 @@ def _guess_end(data: bytes, pos: int, end: int) -> int:
 
 
 class NDJSON(Reader):
-    """One message a line. Empty lines are skipped; a carriage return at the end is dropped."""
+    """One message per line. Empty lines are skipped; a carriage return at the end is dropped."""
 
     _begun = False
 
@@ -245,7 +251,10 @@ class NDJSON(Reader):
 
 
 def check_json_depth(message: bytes, max_depth: int) -> None:
-    """Raise ProtocolError if ``message`` nests too deep. Costs two counts where it cannot."""
+    """Raise ProtocolError if ``message`` nests too deep.
+
+    Usually two counts suffice to exclude it.
+    """
     if message.count(b"{") + message.count(b"[") > max_depth:
         reader = JSONStream(len(message), max_depth)
         reader.feed(message)
@@ -254,8 +263,10 @@ def check_json_depth(message: bytes, max_depth: int) -> None:
 
 
 def check_start(byte: int) -> None:
-    """Raise ProtocolError if a stream that should be JSON starts as one of another framing does:
-    nothing that follows could be read, and the peer would wait for ever."""
+    """Raise ProtocolError if a JSON stream begins like another framing.
+
+    No later message could be read then, and the peer would wait for a reply for ever.
+    """
     if byte in b"Cc":
         raise mismatch("headers (content-length)", "JSON without headers")
     if byte == 0 or 0x80 <= byte <= 0x9F:
@@ -263,7 +274,7 @@ def check_start(byte: int) -> None:
 
 
 def mismatch(sent: str, expected: str) -> ProtocolError:
-    """Return the error for a peer that writes in another way than is read here."""
+    """Return the error for a peer that uses another framing."""
     return ProtocolError(
         f"the peer sends {sent}, and {expected} is expected here: use the same codec at both ends"
     )

@@ -1,6 +1,6 @@
-"""The framing of binary encodings: four bytes with the length of each message before it. Sans-I/O.
+"""Framing of binary encodings: the length of each message in four bytes before it. Sans-I/O.
 
-The length is a big-endian number, as StreamJsonRpc's ``LengthHeaderMessageHandler`` has it.
+The length is a big-endian number, as in ``LengthHeaderMessageHandler`` of StreamJsonRpc.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ PREFIX = 4  # bytes
 
 
 class LengthPrefix(Reader):
-    """A length, and as many bytes."""
+    """A length in four bytes, and that number of bytes."""
 
     _length = -1  # of the message whose prefix has been read
 

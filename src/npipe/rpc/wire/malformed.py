@@ -1,9 +1,8 @@
-"""The outer structure of a message that is no valid JSON, by brackets, quotes and commas alone.
+"""Outer structure of a message that is not valid JSON, by brackets, quotes and commas only.
 
-Sans-I/O. msgspec refuses a text as a whole: for a lone surrogate escape, which Python's ``json``
-writes for a file name that is not UTF-8, or for a byte that is not UTF-8. The call which such a
-message answers, or the id of a request, can mostly be read all the same. Nothing here validates a
-value; whoever decodes one has to.
+Sans-I/O. msgspec rejects the whole text for a lone surrogate escape, which Python's ``json`` writes
+for a file name that is not UTF-8, or for a byte that is not UTF-8. The id of the request or reply
+can usually be read nevertheless. Values are not validated here; the code that decodes them must.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ _SCALAR = re.compile(rb'[^ \t\r\n,:{}\[\]"]*')
 
 
 def split_object(data: bytes) -> tuple[dict[bytes, bytes], bool]:
-    """Split the text of an object into its members, up to where its structure breaks.
+    """Split the text of an object into its members, up to the first structural error.
 
     Returns:
-        The members' values as they are written, by their names between the quotes (of doubled
-        ones the last), and whether the object ends where the text does.
+        The values of the members as text, by their names between the quotes (the last of repeated
+        ones), and whether the object ends where the text does.
     """
     members: dict[bytes, bytes] = {}
     pos = _after(data, 0, b"{")
@@ -44,7 +43,7 @@ def split_object(data: bytes) -> tuple[dict[bytes, bytes], bool]:
 
 
 def split_array(data: bytes) -> list[bytes] | None:
-    """Split the text of an array into the texts of its items; None where its structure breaks."""
+    """Split the text of an array into its items; None if its structure is invalid."""
     items: list[bytes] = []
     start = _after(data, 0, b"[")
     while start >= 0:
@@ -59,7 +58,7 @@ def split_array(data: bytes) -> list[bytes] | None:
 
 
 def _after(data: bytes, pos: int, mark: bytes) -> int:
-    """Return where the text goes on after ``mark``, which comes next; -1 if something else does."""
+    """Return the position after ``mark``, which must come next; -1 if it does not."""
     pos = _skip(data, pos)
     return _skip(data, pos + 1) if data[pos : pos + 1] == mark else -1
 
@@ -75,7 +74,7 @@ def _skip(data: bytes, pos: int) -> int:
 
 
 def _end_of_value(data: bytes, pos: int) -> int:
-    """Return where the value at ``pos`` ends: the end of the text where it does not end at all."""
+    """Return the end of the value at ``pos``; the end of the text if the value does not end."""
     if data[pos : pos + 1] not in (b"{", b"[", b'"'):
         scalar = _SCALAR.match(data, pos)
         return scalar.end() if scalar else pos

@@ -1,11 +1,11 @@
-"""The envelopes of JSON-RPC 2.0: bytes to records, and back.
+"""Envelopes of JSON-RPC 2.0: decode bytes to records, and encode records to bytes.
 
-Sans-I/O. Only the envelope is decoded here: id, params, result and error stay the bytes that
-arrived (``msgspec.Raw``), so that an id is echoed byte for byte and a proxy copies nothing twice.
-What a message means is for ``session``; what its params mean is for ``binding``.
+Sans-I/O. Only the envelope is decoded: id, params, result and error stay the received bytes
+(``msgspec.Raw``), so that an id is echoed byte for byte and a proxy copies nothing twice.
+``session`` interprets a message, and ``binding`` its params.
 
-One strict decoder serves the common case. Only what it refuses gets a second, slow look, which
-tells a parse error (-32700) from an invalid request (-32600) and still finds the id.
+One strict decoder handles the common case. Only a message that it rejects is decoded a second time,
+slowly, to distinguish a parse error (-32700) from an invalid request (-32600), and to find the id.
 """
 
 from __future__ import annotations
@@ -47,18 +47,18 @@ __all__ = [
     "trace_members",
 ]
 
-# What msgspec raises on bytes that are not the JSON it wants. UnicodeDecodeError is no
-# DecodeError, and too deep a nesting is a RecursionError.
+# Exceptions of msgspec for invalid JSON. UnicodeDecodeError is not a DecodeError, and too deep
+# nesting raises RecursionError.
 BAD_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-# What any encoding's ``decode`` may raise on data that is not of it, or not of the type wanted.
+# Exceptions of any encoding's ``decode`` for invalid data, or for data of another type.
 BAD_DATA = (*BAD_JSON, ValueError, EOFError)
 ABSENT = Raw()
-# The classes of the specification's codes; not RPCError's subclasses, for a program has its own.
+# The classes of the codes in JSON-RPC 2.0. Not RPCError's subclasses: a program may add its own.
 _NAMED = {
     kind.code: kind
     for kind in (ParseError, InvalidRequest, MethodNotFound, InvalidParams, InternalError)
 }
-# msgspec words it as a text that ends too early, or not at all like what it is.
+# msgspec's messages for this error are misleading, so it is detected separately.
 _LONE_SURROGATE = re.compile(
     rb"(?<!\\)(?:\\\\)*(?:\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|"
     rb"(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F])"
@@ -66,11 +66,11 @@ _LONE_SURROGATE = re.compile(
 _WHOLE_ID = re.compile(
     rb'null|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|"(?:[^"\\\x00-\x1f]|\\[^\x00-\x1f])*"'
 )
-_NO_ID = frozenset((b"{", b"[", b"t", b"f"))  # how JSON starts that cannot be an id
+_NO_ID = frozenset((b"{", b"[", b"t", b"f"))  # first bytes of JSON values that are not ids
 
 
 class Message(msgspec.Struct, gc=False):
-    """A request, a notification or a reply. A member that is absent is UNSET, or an empty Raw."""
+    """A request, a notification or a reply. An absent member is UNSET or an empty Raw."""
 
     jsonrpc: Literal["2.0"]
     id: Raw = ABSENT
@@ -83,15 +83,15 @@ class Message(msgspec.Struct, gc=False):
 
 
 class MalformedReply(Message):
-    """A reply whose text is no valid JSON, and of which the members could be told apart."""
+    """A reply that is not valid JSON, but whose members could be separated."""
 
     reason: str = ""
 
 
 class InvalidMessage(msgspec.Struct, gc=False):
-    """An invalid message: the error to answer with, and the id if it could be read.
+    """An invalid message: the error to reply with, and the id if it could be read.
 
-    ``request`` is a call of which only the params are no valid JSON: a proxy passes it on.
+    ``request`` is a call of which only the params are invalid JSON: a proxy forwards it.
     """
 
     error: RPCError
@@ -100,10 +100,10 @@ class InvalidMessage(msgspec.Struct, gc=False):
 
 
 class UndecodableReply(ProtocolError):
-    """A reply that ends its call although its text cannot be decoded. A proxy passes it on.
+    """A reply that ends its call although its text cannot be decoded. A proxy forwards it.
 
     Attributes:
-        result, error: The members as they came; empty: absent.
+        result, error: The members as received; empty: absent.
     """
 
     def __init__(self, reply: MalformedReply) -> None:
@@ -129,8 +129,11 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Push(msgspec.Struct, gc=False):
-    """The params of a ``<namespace>_subscription``. Beyond geth's two members: ``error`` says
-    why it ended, ``end`` that it ended as it should."""
+    """The params of a ``<namespace>_subscription`` notification.
+
+    Beyond geth's two members, ``error`` is the error that ended the subscription, and ``end`` marks
+    its regular end.
+    """
 
     subscription: Raw
     result: Raw = ABSENT
@@ -139,7 +142,7 @@ class Push(msgspec.Struct, gc=False):
 
 
 class Progress(msgspec.Struct, gc=False):
-    """The params of a ``$/progress``."""
+    """The params of a ``$/progress`` notification (LSP)."""
 
     token: Raw
     value: Raw = ABSENT
@@ -152,7 +155,7 @@ def parse(data: bytes) -> Parsed:
     """Decode one complete message: a single one, or a batch as a list."""
     try:
         if not data.isascii():
-            data.decode()  # msgspec does not look inside a Raw, and an id is echoed
+            data.decode()  # msgspec does not check the UTF-8 inside a Raw, and an id is echoed
         if data[:1] != b"[":
             message = _decode_message(data)
             if _is_sound(message):
@@ -167,10 +170,10 @@ def parse(data: bytes) -> Parsed:
 
 
 def parse_one(data: bytes) -> Message | None:
-    """Decode one message that is sound and not a batch; None: ``parse`` says what it is.
+    """Decode one valid message that is not a batch; None if ``parse`` is needed.
 
     Args:
-        data: Bytes of ASCII, be they JSON or not.
+        data: ASCII bytes, valid JSON or not.
     """
     try:
         message = _decode_message(data)
@@ -208,7 +211,7 @@ def _parse_item(data: bytes) -> Message | InvalidMessage:
 
 
 def _parse_malformed_batch(data: bytes, error: Exception) -> Parsed:
-    """Take a batch of replies apart, for each ends a call. Of calls none is made."""
+    """Split a malformed batch of replies, because each ends a call. Calls in it are rejected."""
     items = split_array(data) or ()
     if items and all(item[:1] == b"{" for item in items):
         replies = [_parse_item(item) for item in items]
@@ -218,7 +221,7 @@ def _parse_malformed_batch(data: bytes, error: Exception) -> Parsed:
 
 
 def _parse_malformed(data: bytes, error: Exception) -> Message | InvalidMessage:
-    """Read what can be read of a message that is no JSON: which call it answers, or its id."""
+    """Read the parts of a message that is not JSON: the call that it answers, or its id."""
     members, is_whole = split_object(data)
     id = members.get(b"id", b"")
     id = id if _is_readable_id(id) else b""
@@ -238,7 +241,7 @@ def _parse_malformed(data: bytes, error: Exception) -> Message | InvalidMessage:
 
 
 def _is_readable_id(id: bytes) -> bool:
-    """Say whether an id of a malformed message can be echoed: UTF-8, and one whole scalar."""
+    """Tell whether the id of a malformed message can be echoed: UTF-8, and one whole scalar."""
     try:
         id.decode()
     except UnicodeDecodeError:
@@ -247,7 +250,7 @@ def _is_readable_id(id: bytes) -> bool:
 
 
 def _second_look(data: bytes) -> Message | InvalidMessage:
-    """Say what is wrong with what the strict decoder refused. Raises as msgspec does."""
+    """Return the error of a message that the strict decoder rejected. Raises as msgspec does."""
     try:
         members = _decode_object(data)
     except msgspec.ValidationError:
@@ -255,8 +258,8 @@ def _second_look(data: bytes) -> Message | InvalidMessage:
     id = bytes(members.get("id", ABSENT))
     is_id = id[:1] not in b"{[tf" if id else False
     if "method" not in members and ("result" in members or "error" in members):
-        # A reply, whatever else is wrong with it: never answered, or two ends could answer each
-        # other's errors for ever. Its version is not insisted on: the id is what matters.
+        # A reply, even if it is invalid. It is never answered, or two ends could answer each
+        # other's errors for ever. Its version is not checked: only the id is needed.
         return Message(
             "2.0",
             Raw(id) if is_id else ABSENT,
@@ -288,27 +291,29 @@ def _reason(error: Exception, data: bytes) -> str:
     return f"parse error: {error}"
 
 
-# Messages to bytes. By concatenation: three times as fast as encoding a record, and the order of
-# the members is that of geth.
+# Encoding by concatenation, which is three times as fast as encoding a record. The members have
+# the order that geth uses.
 
 
 def request(method: str, params: bytes = b"", id: bytes = b"", members: bytes = b"") -> bytes:
-    """Make a call, or without an id a notification. ``params`` is JSON; empty: left out.
-    ``members`` are further ones, as ``encode_members`` makes them."""
+    """Encode a call, or without an id a notification. ``params`` is JSON; empty: omitted.
+
+    ``members`` are further members, as returned by ``encode_members``.
+    """
     head = b'{"jsonrpc":"2.0",' + (b'"id":' + id + b"," if id else b"")
     tail = b',"params":' + params + members + b"}" if params else members + b"}"
     return head + b'"method":' + _encode(method) + tail
 
 
 def encode_members(members: Mapping[str, str]) -> bytes:
-    """Encode members as they go at the end of an object: each after a comma."""
+    """Encode members for the end of an object: each is preceded by a comma."""
     return b"".join(b",%b:%b" % (_encode(name), _encode(text)) for name, text in members.items())
 
 
 def trace_members(message: Message) -> bytes:
-    """Return the members that carry a trace (W3C Trace Context), as ``encode_members`` would.
+    """Return the trace members (W3C Trace Context), in the form of ``encode_members``.
 
-    They are passed on as they came: whether they make sense is for whoever reads the trace.
+    They are forwarded unchanged; the reader of the trace validates them.
     """
     if not message.traceparent:
         return b""
@@ -317,40 +322,40 @@ def trace_members(message: Message) -> bytes:
 
 
 def read_members(members: bytes) -> dict[str, str]:
-    """Decode what ``trace_members`` returned. What is no string is left out."""
+    """Decode the result of ``trace_members``. Values that are not strings are omitted."""
     found = _decode_object_of_any(b"{" + members[1:] + b"}")
     return {name: text for name, text in found.items() if isinstance(text, str)}
 
 
 def result_reply(id: bytes, result: bytes) -> bytes:
-    """Make the reply to a call that succeeded. ``result`` is JSON."""
+    """Encode the reply to a call that succeeded. ``result`` is JSON."""
     return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (id, result)
 
 
 def reply(id: bytes, result: Any) -> bytes:
-    """Make the reply to a call, with a result that is not encoded yet."""
+    """Encode the reply to a call that succeeded, with a result that is not encoded yet."""
     return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (id, encode(result))
 
 
 def error_reply(id: bytes, error: RPCError) -> bytes:
-    """Make the reply to a call that failed. Data that cannot be encoded is left out."""
+    """Encode the reply to a call that failed. Data that cannot be encoded is omitted."""
     return b'{"jsonrpc":"2.0","id":' + id + b',"error":' + error_object(error) + b"}"
 
 
 def error_object(error: RPCError) -> bytes:
-    """Encode ``{"code", "message", "data"}``."""
-    message = error.message.encode(errors="replace").decode()  # a lone surrogate is no JSON text
+    """Encode the error object: ``code``, ``message`` and ``data``."""
+    message = error.message.encode(errors="replace").decode()  # replaces lone surrogates
     body: dict[str, Any] = {"code": error.code, "message": message}
     if error.data is not None:
         try:
             return encode({**body, "data": error.data})
-        except Exception:  # whatever an object's encoding raises
+        except Exception:  # encoding a user's object may raise any exception
             pass
     return _encode(body)
 
 
 def read_error(raw: Raw) -> RPCError:
-    """Decode the error object of a reply. One that is none becomes a ProtocolError's text."""
+    """Decode the error object of a reply. Raises ProtocolError if it is not one."""
     try:
         error = _decode_error(raw)
         data = msgspec.json.decode(error.data) if error.data else None
@@ -360,16 +365,20 @@ def read_error(raw: Raw) -> RPCError:
 
 
 def named_error(code: int, message: str, data: Any) -> RPCError:
-    """Return an error of the class that belongs to its code."""
+    """Return an error of the class for its code."""
     return _NAMED.get(code, RPCError)(message, code=code, data=data)
 
 
 def encode(value: Any) -> bytes:
-    """Encode as compact JSON. Raises ValueError for NaN and the infinities, which JSON lacks;
-    TypeError for what has no JSON form."""
+    """Encode a value as compact JSON.
+
+    Raises:
+        ValueError: NaN or infinite, which JSON does not have.
+        TypeError: The value has no JSON form.
+    """
     data = _encode(value)
-    # msgspec writes NaN as null, so only a null in the text gives cause to look.
-    # (find, for `in` takes three times as long.)
+    # msgspec writes NaN as null, so only text with a null is checked. (``find``, because ``in``
+    # takes three times as long.)
     if type(value) is str or data.find(b"null") < 0 or value is None:
         return data
     if _may_hold_nan(value) and _holds_nan(value):
@@ -377,8 +386,8 @@ def encode(value: Any) -> bytes:
     return data
 
 
-# In MessagePack a float is 0xcb and its eight bytes: NaN and the infinities show by their
-# exponent. A quick, sure-footed filter before the walk in Python, at the speed of the encoder.
+# In MessagePack a float is 0xcb and its eight bytes: NaN and infinities have a fixed exponent. A
+# fast filter without false negatives, before the slower traversal in Python.
 _find_nan = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]").search
 _encode_msgpack = msgspec.msgpack.Encoder().encode
 

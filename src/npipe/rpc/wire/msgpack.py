@@ -1,8 +1,8 @@
-"""MessagePack: JSON-RPC's objects in it, as StreamJsonRpc writes them. Sans-I/O.
+"""MessagePack encoding: JSON-RPC objects as maps, compatible with StreamJsonRpc. Sans-I/O.
 
-Bytes and extension types (``msgspec.msgpack.Ext``) are kept, a string that is not UTF-8 comes as
-bytes, and NaN has a form. Ids, params and
-results stay the bytes that came until somebody wants their value, as with JSON.
+Bytes and extension types (``msgspec.msgpack.Ext``) are preserved, a string that is not UTF-8 is
+decoded as bytes, and NaN can be encoded. Ids, params and results stay the received bytes until
+their values are needed, as with JSON.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ NIL = b"\xc0"
 
 
 class MessagePack(Encoding):
-    """JSON-RPC's objects as maps. Their framing is that of ``LengthHeaderMessageHandler``."""
+    """JSON-RPC objects as maps, in the framing of ``LengthHeaderMessageHandler``."""
 
     def encode(self, value: Any) -> bytes:
         return _encode(value)
@@ -70,7 +70,7 @@ class MessagePack(Encoding):
 
     def object(self, members: Mapping[str, bytes]) -> bytes:
         parts = [_encode(name) + value for name, value in members.items()]
-        return bytes((0x80 | len(parts),)) + b"".join(parts)  # ours have five at most
+        return bytes((0x80 | len(parts),)) + b"".join(parts)  # at most five members are passed
 
     def items(self, data: bytes) -> list[Raw]:
         return _decode_items(data)
@@ -119,7 +119,7 @@ class MessagePack(Encoding):
 
 
 def head_of_array(size: int) -> bytes:
-    """Return the bytes before the items of an array."""
+    """Return the bytes that precede the items of an array."""
     if size < 16:
         return bytes((0x90 | size,))
     return (
@@ -136,8 +136,10 @@ def _is_sound(message: Message) -> bool:
 
 
 def _normal(message: Message) -> Message:
-    """Write a reply as the session wants it: the id in JSON, an error of null left out. Further
-    members are those of a trace, which only JSON carries."""
+    """Convert a reply to the session's form: the id in JSON, an error of null removed.
+
+    The trace members are dropped, because only JSON supports them.
+    """
     message.traceparent = ABSENT
     if message.method is UNSET:
         if message.id:

@@ -1,10 +1,12 @@
-"""MessagePack-RPC: a call is ``[0, id, method, params]``, its reply ``[1, id, error, result]``, a
-notification ``[2, method, params]``. Sans-I/O.
+"""MessagePack-RPC: calls, replies and notifications as arrays. Sans-I/O.
 
-The specification: https://github.com/msgpack-rpc/msgpack-rpc/blob/master/spec.md. It has arrays for
-params only; the few objects that this library itself sends (``$/cancelRequest``, ``$/progress`` and
-pushes) are the one item of theirs. What an error is, it leaves open: here it is ``[code, message]``
-or ``[code, message, data]``, and Neovim's ``[type, message]`` is read the same way.
+A call is ``[0, id, method, params]``, its reply ``[1, id, error, result]``, a notification
+``[2, method, params]``. Specification:
+https://github.com/msgpack-rpc/msgpack-rpc/blob/master/spec.md. Its params are arrays only; the
+objects that this library sends as params (of ``$/cancelRequest``, ``$/progress`` and subscription
+notifications) are the single item of an array. The specification does not define errors: here an
+error is ``[code, message]`` or ``[code, message, data]``, and Neovim's ``[type, message]`` is
+decoded in the same way.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ NO_PARAMS = b"\x90"
 
 
 class MessagePackRPC(MessagePack):
-    """MessagePack-RPC, as Neovim speaks it. It has no batches: their calls go one by one."""
+    """MessagePack-RPC as used by Neovim. It has no batches: their calls are sent one by one."""
 
     framing = MessagePackStream
 
@@ -56,7 +58,7 @@ class MessagePackRPC(MessagePack):
 
     def _request(self, id: Raw, method: bytes, params: bytes) -> Parsed:
         name = self.decode(method)
-        if isinstance(name, bytes):  # as pynvim writes some names
+        if isinstance(name, bytes):  # pynvim sends some names as bytes
             name = name.decode()
         if not isinstance(name, str):
             return InvalidMessage(InvalidRequest("the method must be a string"), bytes(id))
@@ -69,7 +71,7 @@ class MessagePackRPC(MessagePack):
         return Message("2.0", id, name, Raw(params))
 
     def read_error(self, data: bytes) -> RPCError | ProtocolError:
-        """Read an error. One that is no ``[code, message]`` is the message itself."""
+        """Decode an error. A value other than ``[code, message]`` becomes the message."""
         try:
             value = self.decode(data)
         except BAD_DATA as error:

@@ -1,7 +1,7 @@
-"""MessagePack values, one after the other: the framing of MessagePack-RPC. Sans-I/O.
+"""Framing of MessagePack-RPC: a stream of MessagePack values. Sans-I/O.
 
-Where a value ends is said by the bytes in front of its parts, so they are walked over, each once,
-whatever the chunks. Most reads bring one whole message, which msgspec finds more quickly.
+The end of a value is found by reading the heads of its parts, each once, regardless of the chunks.
+Most reads return exactly one message, which msgspec recognizes faster.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from npipe.rpc.wire.json_stream import Reader, mismatch
 
 __all__ = ["MessagePackStream", "check_depth", "with_bytes"]
 
-# By first byte: how many bytes the head has, how many of them (the last ones) say a length, and
-# what that counts: 0 nothing, 1 bytes, 2 items of an array, 3 pairs of a map. The specification's
-# table of formats: https://github.com/msgpack/msgpack/blob/master/spec.md
+# By first byte: the size of the head, the size of the length at its end, and the unit of that
+# length: 0 none, 1 bytes, 2 items of an array, 3 pairs of a map. See the formats in the
+# specification: https://github.com/msgpack/msgpack/blob/master/spec.md
 _BYTES, _ITEMS, _PAIRS = 1, 2, 3
 _HEADS: dict[int, tuple[int, int, int]] = {
     **dict.fromkeys((192, 194, 195), (1, 0, 0)),
@@ -41,7 +41,7 @@ _NOT_CONTAINERS = bytes(set(range(256)) - set(_CONTAINERS))
 class MessagePackStream(Reader):
     """Any stream of MessagePack arrays and maps."""
 
-    _scan: _Scan | None = None  # of the message of which a part is held
+    _scan: _Scan | None = None  # of the partially buffered message
 
     def wrap(self, *messages: bytes) -> bytes:
         return messages[0] if len(messages) == 1 else b"".join(messages)
@@ -64,7 +64,7 @@ class MessagePackStream(Reader):
             pos = end
 
     def _is_whole(self, data: bytes) -> bool:
-        """Say whether ``data`` is just one message; False may also mean: take a closer look."""
+        """Tell whether ``data`` is exactly one message. False may also mean: scan it."""
         if not data or len(data) > self._max_bytes:
             return False
         if len(data.translate(None, _NOT_CONTAINERS)) > self._max_depth:
@@ -95,12 +95,12 @@ class _Scan:
 
     def __init__(self, max_depth: int) -> None:
         self._max_depth = max_depth
-        self._open = [1]  # how many values each container that is open still lacks
-        self._skip = 0  # bytes of a string that are to come
-        self._head = b""  # the bytes so far of a head that two chunks share
+        self._open = [1]  # the number of missing values of each open container
+        self._skip = 0  # the number of missing bytes of a string
+        self._head = b""  # the first bytes of a head that is split over two chunks
 
     def scan(self, data: bytes, pos: int) -> int:
-        """Return where the value ends in ``data``, or -1 if it goes on. Raises ProtocolError."""
+        """Return the end of the value in ``data``, or -1 if it continues. Raises ProtocolError."""
         while True:
             if self._skip:
                 step = min(self._skip, len(data) - pos)
@@ -119,7 +119,7 @@ class _Scan:
                 return -1
 
     def _value(self, data: bytes, pos: int) -> int:
-        """Read the head of a value; return where its content starts, or -1."""
+        """Read the head of a value; return the start of its content, or -1."""
         first = self._head[0] if self._head else data[pos]
         if first < 0x80 or first >= 0xE0:
             self._open[-1] -= 1
@@ -159,7 +159,10 @@ class _Scan:
 
 
 def check_depth(message: bytes, max_depth: int) -> None:
-    """Raise ProtocolError if ``message`` nests too deep. Costs one count where it cannot."""
+    """Raise ProtocolError if ``message`` nests too deep.
+
+    Usually one count suffices to exclude it.
+    """
     if len(message.translate(None, _NOT_CONTAINERS)) > max_depth:
         _Scan(max_depth).scan(message, 0)
 
@@ -167,7 +170,7 @@ def check_depth(message: bytes, max_depth: int) -> None:
 def with_bytes(data: bytes) -> bytes:
     """Return ``data`` with each string that is not UTF-8 marked as bytes.
 
-    Neovim writes bytes as strings: lines of a file in another encoding, and blobs.
+    Neovim sends bytes as strings: lines of a file in another encoding, and blobs.
     """
     parts: list[bytes] = []
     pos = copied = 0
@@ -184,7 +187,7 @@ def with_bytes(data: bytes) -> bytes:
 
 
 def _content(data: bytes, pos: int) -> tuple[int, int]:
-    """Return where the bytes of a value begin, and how many they are; of a container none."""
+    """Return the start and the number of the bytes of a value; none for a container."""
     first = data[pos]
     if 0xA0 <= first <= 0xBF:
         return pos + 1, first & 31

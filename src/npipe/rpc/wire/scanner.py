@@ -1,19 +1,18 @@
-"""Where a JSON message ends: brackets, strings and newlines, and nothing else of JSON. Sans-I/O.
+r"""Scanner: finds the end of a JSON message by its brackets, strings and newlines. Sans-I/O.
 
-A scanner is fed a message chunk by chunk and looks at each byte once, whatever the chunks: no
-byte is scanned again when more arrive. It does not validate; it only never takes a valid JSON
-stream apart at the wrong place, and never lets a broken one swallow what follows a newline that
-no JSON value can contain:
+A scanner receives a message in chunks and reads each byte once: no byte is scanned again when more
+arrive. It does not validate. It never splits a valid JSON stream at a wrong position, and ends an
+invalid message at a newline that no JSON value can contain:
 
-* a newline inside a string, for JSON wants ``\\n`` there;
-* a newline between the end of a value and the start of another, for JSON wants a comma there.
+* a newline inside a string, where JSON requires ``\n``;
+* a newline between the end of a value and the start of another, where JSON requires a comma.
 
-Both are decided by the bytes around the newline, so the result does not depend on chunks either.
+Both depend only on the bytes around the newline, not on the chunks.
 
-The speed comes from ``bytes`` methods that run in C. A block is reduced to its *outline*: quotes
-and brackets, with ``[]`` folded to ``{}``, escapes and empty pairs dropped. Mostly that tells at
-once that the message cannot end in the block. Only where it could, the block is halved, and the
-last 128 bytes are walked token by token.
+For speed it uses ``bytes`` methods that run in C. A block is reduced to its *outline*: quotes and
+brackets, with ``[]`` folded to ``{}``, and without escapes and empty pairs. Usually the outline
+shows at once that the message cannot end in the block. Otherwise the block is halved, and the last
+128 bytes are scanned token by token.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from npipe.errors import ProtocolError
 
 __all__ = ["WHITESPACE", "Container", "Word", "is_one", "is_whole", "outline", "whole_lines"]
 
-WHITESPACE = b" \t\r\n"  # of JSON: not what bytes.strip() takes, which adds \v and \f
+WHITESPACE = b" \t\r\n"  # of JSON; bytes.strip() would also remove \v and \f
 
 _FOLD = bytes.maketrans(b"[]", b"{}")
 _NOT_OUTLINE = bytes(set(range(256)) - set(b'"{}[]'))
@@ -55,10 +54,10 @@ def outline(block: bytes, *, keep_newlines: bool = False) -> bytes:
 
 
 def _cancels(rest: bytes, left: int = 0) -> bool:
-    """Say whether cancelling pairs leaves just ``left`` bytes (the newlines of many lines).
+    """Tell whether removing pairs leaves just ``left`` bytes (the newlines of many lines).
 
-    If so, every bracket outside strings has its partner outside strings: between the two all has
-    cancelled, quotes two by two, so that both stand on the same side of a string's border.
+    If so, every bracket outside strings has its partner outside strings: all bytes between the two
+    were removed, quotes in pairs, so that both are on the same side of a string's border.
     """
     for _ in range(_PASSES):
         rest = rest.replace(b'""', b"").replace(b"{}", b"")
@@ -68,18 +67,18 @@ def _cancels(rest: bytes, left: int = 0) -> bool:
 
 
 def is_whole(text: bytes, max_depth: int) -> bool:
-    """Say whether ``text``, which starts with a bracket and has no newline, is just one message.
+    """Tell whether ``text``, which starts with a bracket and has no newline, is one message.
 
-    False may also mean that it takes a closer look: a ``Container``.
+    False may also mean: scan it with a ``Container``.
     """
     return len(text) > 1 and text[-1] in b"}]" and is_one(outline(text), max_depth)
 
 
 def is_one(shape: bytes, max_depth: int) -> bool:
-    """Say the same of the outline of a text of which the first and last byte are brackets."""
+    """Tell the same from the outline of a text whose first and last byte are brackets."""
     if max_depth <= _PASSES:
         return False
-    # The outer pair is taken off by hand: "{}{}" would cancel too.
+    # The outer pair is removed separately: "{}{}" would cancel too.
     inner = shape[1:-1].replace(b'""', b"")
     if b'"' in inner:  # there are brackets in strings
         if inner.count(b'"') % 2:
@@ -89,10 +88,9 @@ def is_one(shape: bytes, max_depth: int) -> bool:
 
 
 def whole_lines(data: bytes, max_depth: int) -> list[bytes] | None:
-    """Return the lines of ``data`` if each is just one message in brackets, all at one go.
+    """Return the lines of ``data`` if each is exactly one message in brackets, all at once.
 
-    None means that some may not be: take a closer look. ``data`` starts with a bracket and ends
-    with a newline.
+    None means: some may not be, so scan it. ``data`` starts with a bracket and ends with a newline.
     """
     lines = data.count(b"\n")
     if lines == 1:
@@ -109,7 +107,7 @@ def _outside_strings(rest: bytes) -> bytes:
 
 
 def _extent(brackets: bytes) -> tuple[int, int]:
-    """Return how far below and above its start the depth goes; above may be up to 8 too high."""
+    """Return the lowest and highest depth relative to the start; the latter up to 8 too high."""
     for done in range(_PASSES):
         shorter = brackets.replace(b"{}", b"")
         if len(shorter) == len(brackets):  # what is left is }}}{{{
@@ -125,17 +123,17 @@ class Container:
 
     def __init__(self, max_depth: int) -> None:
         self._max_depth = max_depth
-        self._depth = -1  # its first byte has not been seen
+        self._depth = -1  # the first byte was not scanned yet
         self._in_string = False
         self._escape = False  # the last chunk ended with a backslash
         self._newline = False  # the last chunk ended with a newline that may break the message
         self._last = 0  # the last byte seen that is not whitespace
 
     def scan(self, data: bytes, start: int, held: BytesIO) -> int:
-        """Return where the message ends in ``data``, or -1 if it goes on in the next chunk.
+        """Return the end of the message in ``data``, or -1 if it continues in the next chunk.
 
-        ``start`` is where the message, or its next part, starts in ``data``. ``held`` is what
-        came before (for Word). Raises ProtocolError when brackets nest too deep.
+        ``start`` is the position in ``data`` of the message or its next part. ``held`` contains the
+        bytes before it (for Word). Raises ProtocolError when brackets nest too deep.
         """
         pos = start
         if self._depth < 0:
@@ -150,7 +148,7 @@ class Container:
             if pos < 0:
                 return pos
             if not self._newline:
-                return start  # broken: it ended before this chunk
+                return start  # invalid: the message ended before this chunk
             self._newline = False
         end = self._walk(data, start, pos)
         if end < 0 and (text := data[start:].rstrip(WHITESPACE)):
@@ -176,7 +174,7 @@ class Container:
                 continue
             block = data[pos : stop if stop >= 0 else pos + size]
             if block[-1] == ord("\\") and (len(block) - len(block.rstrip(b"\\"))) % 2:
-                block = block[:-1]  # an escape stays in one piece
+                block = block[:-1]  # an escape must not be split
                 if not block:
                     pos += 1
                     self._escape = pos == len(data)
@@ -195,7 +193,7 @@ class Container:
         return -1
 
     def _skip(self, block: bytes) -> bool:
-        """Move over ``block`` if the message surely neither ends nor gets too deep in it."""
+        """Skip ``block`` if the message surely neither ends nor nests too deep in it."""
         rest = outline(block)
         if self._in_string:
             rest = b'"' + rest
@@ -214,7 +212,7 @@ class Container:
         return True
 
     def _tokens(self, data: bytes, pos: int, stop: int) -> int:
-        """Walk over ``data[pos:stop]``; return where the message ends, or -1."""
+        """Scan ``data[pos:stop]`` by tokens; return the end of the message, or -1."""
         for token in _TOKEN.finditer(data, pos, stop):
             byte = data[token.start()]
             if byte == ord("\\"):
@@ -242,7 +240,10 @@ class Container:
         return self._last
 
     def _after_newline(self, data: bytes, pos: int) -> int:
-        """Return where the text goes on, or -1. ``_newline`` turns False if the message broke."""
+        """Return the position of the next text, or -1.
+
+        ``_newline`` becomes False if the message ended.
+        """
         found = _NOT_SPACE.search(data, pos)
         if found is None:
             return -1
@@ -252,17 +253,18 @@ class Container:
 
 
 class Word:
-    """One message that starts with neither bracket nor quote: a number, a literal, or garbage.
+    """One message that starts with neither bracket nor quote: a number, a literal, or invalid text.
 
-    A JSON scalar ends before whitespace, a quote or an opening bracket. Anything else is garbage
-    up to the end of its line.
+    A JSON scalar ends before whitespace, a quote or an opening bracket. Any other text ends at the
+    end
+    of its line.
     """
 
     def __init__(self) -> None:
         self._garbage = False
 
     def scan(self, data: bytes, start: int, held: BytesIO) -> int:
-        """As ``Container.scan``."""
+        """See ``Container.scan``."""
         pos = start
         if not self._garbage:
             found = _WORD_END.search(data, start)

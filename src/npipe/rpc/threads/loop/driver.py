@@ -1,15 +1,15 @@
-"""One connection on the event loop of a server: bytes in, calls, bytes out. It never waits.
+"""Driver of one connection on the event loop of a server. It never blocks.
 
-Who may do what:
+Thread rules:
 
 * Only the leader of the loop reads, feeds the session and runs timers: ``on_event``, ``pump``,
   ``on_timer``, and the attributes ``_eof`` and those of the time limits.
-* Any thread may write. The thread that gets ``_write_lock`` writes for all; a thread that does not
-  get it leaves its bytes to the holder, which looks again after it has let go. A write never
-  waits: what the system does not take stays in ``_unsent``, and the leader goes on with it when
-  the connection takes more.
-* ``_interest_lock`` guards what the loop waits for. That follows from the state, so whoever
-  changes the state calls ``_settle`` afterwards, and the last one to do so sees all changes.
+* Any thread may write. The thread that acquires ``_write_lock`` writes all queued bytes; another
+  thread leaves its bytes to the holder, which checks the queue again after the release. A write
+  never blocks: bytes that the system does not accept stay in ``_unsent``, and the leader continues
+  when the connection is writable.
+* ``_interest_lock`` guards the events that the loop waits for. They follow from the state, so a
+  thread that changes the state calls ``_settle`` afterwards, and the last one sees all changes.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ __all__ = ["LoopDriver"]
 log = logging.getLogger("npipe.rpc")
 
 READ_SIZE = 65536  # bytes
-GONE_SECONDS = 0.05  # between two looks whether a half-closed peer has gone for good
+GONE_SECONDS = 0.05  # between two checks whether a half-closed peer has disconnected
 
 
 class LoopDriver:
     """Moves bytes between a connection and its session, and begins the session's calls."""
 
-    __slots__ = (  # 10,000 idle connections are nothing special
+    __slots__ = (  # a server may have 10,000 idle connections
         "_active_at",
         "_at_end",
         "_close_reason",
@@ -78,13 +78,13 @@ class LoopDriver:
         *,
         on_close: Callable[[LoopDriver, str], object],
     ) -> None:
-        """Put a driver together; it does nothing before ``start``.
+        """Make a driver; it does nothing before ``start``.
 
         Args:
             connection: A connection that is ``selectable``.
-            session: Its state.
-            loop: Waits for the connection.
-            executor: Runs what the leader does not.
+            session: Its protocol state.
+            loop: Waits for events of the connection.
+            executor: Runs the calls that the leader does not run.
             on_close: Called once as ``on_close(driver, reason)``.
         """
         self.connection = connection
@@ -95,20 +95,20 @@ class LoopDriver:
         self._executor = executor
         self._on_close = on_close
         self._closed = False
-        self._eof = False  # the peer has finished sending
-        self._at_end = False  # ... and the session knows
+        self._eof = False  # the peer has closed its direction
+        self._at_end = False  # ... and the session was told
         self._close_reason = ""  # close once everything has been written
         self._write_lock = threading.Lock()
-        self._writing = False  # what was taken has not left yet
+        self._writing = False  # taken bytes have not been written yet
         self._unsent: bytes | memoryview = b""
         self._waiting_for_room: list[threading.Event] = []
         self._interest_lock = threading.Lock()
         self._interest = 0
         # Time limits, by time.monotonic()
         self._message_end: float | None = None  # for the rest of a message
-        self._write_end = 0.0  # for the peer to take something
-        self._active_at = 0.0  # when something was read or written last
-        self._resumed_at = 0.0  # when reading went on last
+        self._write_end = 0.0  # for the peer to read some bytes
+        self._active_at = 0.0  # time of the last read or write
+        self._resumed_at = 0.0  # time at which reading was last resumed
         self._scheduled: float | None = None  # the next call of ``on_timer``
 
     def start(self) -> None:
@@ -120,13 +120,17 @@ class LoopDriver:
             self._schedule(self._active_at + limits.idle_timeout)
         self._update_interest()
 
-    # Reading: the leader's
+    # Reading: only by the leader
 
     def on_event(self, event: int, token: Token) -> bool:
-        """Deal with what the loop reports.
+        """Handle an event of the connection.
+
+        Args:
+            event: READ, WRITE or both; other bits are an error or a hang-up.
+            token: Identifies the leader.
 
         Returns:
-            False: another thread leads by now.
+            False if another thread has become the leader.
         """
         interest = self._interest
         if event & ~READ and interest & WRITE:
@@ -143,7 +147,7 @@ class LoopDriver:
         return True
 
     def _read(self) -> bool:
-        """Read once. Return whether there may be something to do."""
+        """Read once. Return whether there may be messages to process."""
         data = self.connection.read_now(READ_SIZE)
         if data is None:
             return False
@@ -160,7 +164,7 @@ class LoopDriver:
         return True
 
     def _note_read(self, complete: bool) -> None:
-        """Keep the time limits: ``complete`` says that a message was."""
+        """Update the time limits; ``complete`` tells whether a message was completed."""
         limits = self.session.limits
         partial = self.session.framing.pending > 0
         if not partial:
@@ -172,7 +176,7 @@ class LoopDriver:
             self._active_at = time.monotonic()
 
     def _fail(self, error: Exception) -> None:
-        """Close the connection, since reading failed."""
+        """Close the connection after an error of reading."""
         if isinstance(error, ProtocolError):
             self._violated(error)
         elif isinstance(error, ClosedError):
@@ -184,7 +188,7 @@ class LoopDriver:
             self.close("internal error")
 
     def _violated(self, error: ProtocolError) -> None:
-        """Tell the peer what it did wrong, and close after that."""
+        """Send the error to the peer, and close afterwards."""
         self._close_reason = f"protocol error: {error}"
         self.session.refuse(error)
         self.flush()
@@ -192,10 +196,13 @@ class LoopDriver:
     # Calls
 
     def pump(self, token: Token) -> bool:
-        """Begin what may begin, and write what that gave. The leader's.
+        """Begin the calls that may begin, and write the replies. Only the leader calls it.
+
+        Args:
+            token: Identifies the leader.
 
         Returns:
-            False: another thread leads by now, and this one has to leave.
+            False if another thread has become the leader: this thread must return.
         """
         try:
             if not self._begin_calls(token):
@@ -206,7 +213,7 @@ class LoopDriver:
             if self._eof and not self._at_end:
                 self._finish()
             self._settle()
-        except Exception as error:  # a bug of ours costs this connection and no other
+        except Exception as error:  # an internal error closes this connection only
             self._fail(error)
         return True
 
@@ -226,9 +233,9 @@ class LoopDriver:
         return True
 
     def after_call(self) -> None:
-        """Write the reply of a call that this thread ran, and go on with what waited for that.
+        """Write the reply of a call that this thread ran, and begin calls that waited for it.
 
-        For threads of the pool: the functions run here.
+        For threads of the pool, in which functions may run.
         """
         session, flow, executor = self.session, self.session.flow, self._executor
         while not self._close_reason:
@@ -244,9 +251,9 @@ class LoopDriver:
         self._settle()
 
     def after_async_call(self) -> None:
-        """Write the reply of a call; the leader goes on with what waited for that.
+        """Write the reply of a call; the leader begins calls that waited for it.
 
-        For threads in which no function may run: the event loop's, a generator's.
+        For threads in which no function may run: that of the event loop, or of a generator.
         """
         self.flush()
         if self.session.has_waiting:
@@ -255,28 +262,28 @@ class LoopDriver:
     # Writing: any thread
 
     def flush(self, until: float | None = None) -> None:
-        """Write what is queued, as far as the connection takes it.
+        """Write the queued bytes, as far as the connection accepts them.
 
         Args:
-            until: Without meaning here: this never waits.
+            until: Ignored, because this never blocks.
         """
         self._flush()
         if self.session.flow.deferred and self.session.flow.may_begin_call:
             self._loop.request(self)
         self._settle()
 
-    flush_aside = flush  # as drivers that may have to wait do
+    flush_aside = flush  # same interface as drivers that may block
     push_soon = flush
 
     def _flush(self, *, unsent: bool = False) -> None:
-        """Write what is queued; with ``unsent``, once, also what did not leave before."""
+        """Write the queued bytes; with ``unsent``, once, also bytes not accepted before."""
         send_queue = self.session.send_queue
-        pushes = True  # once: a generator may be quicker than the peer, without an end
+        pushes = True  # once: a generator may produce items without end
         while (unsent or not self._unsent) and not self._closed:
             if not (send_queue.messages or self._unsent or (pushes and send_queue.has_pushes)):
                 return
             if not self._write_lock.acquire(blocking=False):
-                return  # the holder looks again after it has let go
+                return  # the holder checks the queue again after the release
             try:
                 failure = self._write() if unsent or not self._unsent else ""
             finally:
@@ -286,9 +293,9 @@ class LoopDriver:
             unsent = pushes = False
 
     def _write(self) -> str:
-        """Write once. Return why it failed; empty: it did not. Needs the write lock."""
+        """Write once, with the write lock held. Return the reason of a failure, or ""."""
         session, begun = self.session, bool(self._unsent)
-        self._writing = True  # first: what is taken is no longer queued
+        self._writing = True  # set first: taken bytes are no longer in the queue
         session.flow.write_begins()
         data = self._unsent or session.take(pushes=True)
         try:
@@ -326,10 +333,10 @@ class LoopDriver:
         """Wait until one more call may be queued.
 
         Args:
-            until: A ``time.monotonic()`` value; None: without a limit.
+            until: Time by ``time.monotonic()``; None is no limit.
 
         Returns:
-            False: it took too long.
+            False if that took too long.
         """
         flow = self.session.flow
         if not flow.must_wait:
@@ -351,13 +358,13 @@ class LoopDriver:
     # Waiting for replies, for ``Caller``
 
     def wait(self, reply: ReplyWaiter[Any], until: float | None) -> bool:
-        """Wait for the reply to a call over this connection. False: it has not come in time."""
+        """Wait for the reply to a call. Return False if it has not arrived at ``until``."""
         return reply.wait(until)
 
     def interrupted(self) -> None:
-        """Note that an exception (KeyboardInterrupt) ended ``wait``."""
+        """Handle an exception (KeyboardInterrupt) that ended ``wait``. Nothing to do."""
 
-    # Time limits: the leader's
+    # Time limits: only by the leader
 
     def _schedule(self, when: float) -> None:
         if self._scheduled is None or when < self._scheduled:
@@ -365,10 +372,10 @@ class LoopDriver:
             self._loop.schedule(self, when)
 
     def on_timer(self, now: float) -> None:
-        """Enforce the time limits; nothing came that is not dealt with.
+        """Enforce the time limits. All events before ``now`` were handled.
 
         Args:
-            now: The moment, by ``time.monotonic()``.
+            now: The time, by ``time.monotonic()``.
         """
         self._scheduled = None
         reason, ends = self._check_time(now) if not self._closed else ("", [])
@@ -378,7 +385,7 @@ class LoopDriver:
             self._schedule(min(ends))
 
     def _check_time(self, now: float) -> tuple[str, list[float]]:
-        """Return why to close, or when to look again."""
+        """Return the reason to close, or the times of the next checks."""
         limits = self.session.limits
         ends: list[float] = []
         if self._at_end:
@@ -387,13 +394,13 @@ class LoopDriver:
             ends.append(now + GONE_SECONDS)
         if self._unsent and limits.write_timeout is not None:
             if now >= self._write_end:
-                self._flush(unsent=True)  # a slow reader may have made less room than is reported
+                self._flush(unsent=True)  # free space below the kernel's threshold is not reported
             if self._unsent and now >= self._write_end:
                 return "the other end reads too slowly", ends
             ends.append(self._write_end)
         if self._message_end is not None and limits.message_timeout is not None:
             end = max(self._message_end, self._resumed_at + limits.message_timeout)
-            if not self._interest & READ:  # it cannot be read: its time begins when it can
+            if not self._interest & READ:  # reading is paused: its timeout restarts afterwards
                 end = now + limits.message_timeout
             if now >= end:
                 return "no complete message in time", ends
@@ -406,10 +413,10 @@ class LoopDriver:
             ends.append(end)
         return "", ends
 
-    # What the loop waits for, and the end
+    # Events to wait for, and closing
 
     def _settle(self) -> None:
-        """Go by the state that the connection is in now. From any thread, after any change."""
+        """Close, or update the events to wait for, after a change of state. From any thread."""
         if self._close_reason and not self._writing and not self.session.has_output:
             self.close(self._close_reason)
         elif self._at_end and self.idle:
@@ -438,15 +445,15 @@ class LoopDriver:
         return interest
 
     def _finish(self) -> None:
-        """Tell the session that the peer has finished sending. It still gets its replies."""
-        with self._write_lock:  # a write in progress first finds out whether it wrote anything
+        """Tell the session about the end of the peer's stream. Its calls still get replies."""
+        with self._write_lock:  # a write in progress first determines whether it wrote any byte
             self._at_end = True
             self.session.receive_eof()
         self._flush()
         self._schedule(time.monotonic() + GONE_SECONDS)
 
     def close(self, reason: str) -> None:
-        """End the connection and everything on it. Idempotent; from any thread."""
+        """Close the connection and end all its calls. Idempotent; may be called from any thread."""
         with self._interest_lock:
             if self._closed:
                 return
@@ -465,12 +472,12 @@ class LoopDriver:
 
     @property
     def idle(self) -> bool:
-        """True when the peer has all that it asked for."""
+        """True when all calls of the peer are answered and written."""
         return self.session.idle and not self._writing
 
     @property
     def closed(self) -> bool:
-        """True once nothing can be sent any more."""
+        """True once no call can be sent any more."""
         return self._closed or self._at_end
 
 

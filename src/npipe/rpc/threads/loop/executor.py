@@ -1,4 +1,4 @@
-"""Where the calls of a server run that its leader does not run: the thread pool, the event loop."""
+"""Execution of the calls that the leader does not run: in the thread pool or on the event loop."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ __all__ = ["LoopExecutor"]
 
 log = logging.getLogger("npipe.rpc")
 
-QUICK = 0.001  # seconds; a call of a slow method that takes less clears its name
+QUICK = 0.001  # seconds; a slow method is no longer marked as slow after a shorter call
 
 
 class Owner(Protocol):
-    """The connection that a call belongs to."""
+    """The driver of the connection that a call belongs to."""
 
     writes_may_wait: bool
 
@@ -31,10 +31,10 @@ class Owner(Protocol):
     def session(self) -> Session: ...
 
     def after_call(self) -> None:
-        """Write the reply, and go on with what waited for that; functions may run here."""
+        """Write the reply, and begin calls that waited for it. Functions may run in this thread."""
 
     def after_async_call(self) -> None:
-        """Write the reply; what waited for that goes on elsewhere."""
+        """Write the reply; calls that waited for it begin in another thread."""
 
 
 class LoopExecutor:
@@ -46,11 +46,11 @@ class LoopExecutor:
         limits: ConcurrencyLimits,
         run_async: Callable[[Owner, ServedCall], object],
     ) -> None:
-        """Put an executor together.
+        """Make an executor.
 
         Args:
             pool: Its threads run plain functions.
-            limits: Keep ``concurrency=n``.
+            limits: Enforces ``concurrency=n``.
             run_async: Starts an ``async def`` call.
         """
         self._pool = pool
@@ -58,14 +58,14 @@ class LoopExecutor:
         self._run_async = run_async
 
     def belongs_elsewhere(self, call: ServedCall) -> bool:
-        """Say whether a call must not run in the thread that found it."""
+        """Tell whether a call must not run in the thread that received it."""
         method = call.method
         return (
             method.is_async or method.slow or method.own_thread or call.session.dispatcher.is_async
         )
 
     def start(self, driver: Owner, call: ServedCall) -> None:
-        """Run a call elsewhere: here only where no thread is to be had."""
+        """Run a call in another thread; in this one only if no thread can be started."""
         method = call.method
         if method.is_async or call.session.dispatcher.is_async:
             self._run_async(driver, call)
@@ -75,10 +75,10 @@ class LoopExecutor:
             self._limits.enter(method, lambda: self._start(driver, call, self._run_limited))
 
     def run(self, driver: Owner, call: ServedCall) -> None:
-        """Run a call here. Never raises."""
+        """Run a call in this thread. Never raises."""
         try:
             call.run()
-        except BaseException:  # SystemExit and the like: answered, and not our business
+        except BaseException:  # also SystemExit: the call was answered, the thread continues
             log.exception("connection %06d: a function", driver.session.connection_id)
 
     def _start(
@@ -89,7 +89,7 @@ class LoopExecutor:
     ) -> None:
         try:
             self._pool.start(partial(run, driver, call))
-        except RuntimeError:  # no thread to be had
+        except RuntimeError:  # no thread can be started
             run(driver, call)
 
     def _run_slow(self, driver: Owner, call: ServedCall) -> None:

@@ -1,22 +1,22 @@
-"""The event loop of a server with threads: leader and followers.
+"""Event loop of a server with threads, in the leader/follower pattern.
 
-One thread, the leader, waits for all connections. It reads, runs the plain functions that were
-called and writes their replies, so that a call costs no switch of threads and a connection no
-thread. Where a call takes longer than ``PATIENCE``, the monitor has a fresh thread lead on, and
-the method is remembered as slow: from then on its calls go to the thread pool.
+One thread, the leader, waits for events of all connections. It reads, runs the called plain
+functions and writes their replies, so that a call costs no thread switch and a connection needs no
+thread. When a call takes longer than ``PATIENCE`` seconds, the monitor makes another thread the
+leader, and the method is marked as slow: its next calls run in the thread pool.
 
-Who may do what:
+Thread rules:
 
-* The thread that holds the lead (``_leader`` is its token) is the only one that polls, reads,
-  feeds the framing of any connection and runs timers. It finds out under ``_lock`` that it has
-  lost the lead, when the call that it was running has ended; it then touches none of these again.
-* ``_lock`` guards ``_leader``, ``_running`` and ``progress``: a call ends, or is taken away from
-  the leader, but never both. ``progress`` is odd while the leader runs a call.
-* ``_todo`` (connections with calls that may begin now) and the heap of deadlines may be added to
-  by any thread. Who adds wakes the leader.
+* Only the leader (``_leader`` is its token) polls, reads, feeds the framing of any connection and
+  runs timers. When the call that it runs has ended, it checks under ``_lock`` whether it is still
+  the leader; if not, it does none of these again.
+* ``_lock`` guards ``_leader``, ``_running`` and ``progress``: a call either ends or is taken from
+  the leader, never both. ``progress`` is odd while the leader runs a call.
+* Any thread may add to ``_todo`` (connections with calls that may begin) and to the heap of
+  deadlines. It wakes the leader afterwards.
 
-What wakes the leader: an event of a connection, the next deadline, ``_waker``. An event that is not
-dealt with when the lead changes is reported again (level-triggered).
+The leader is woken by an event of a connection, the next deadline, or ``_waker``. Events are
+level-triggered: one that is not handled when the leader changes is reported again.
 """
 
 from __future__ import annotations
@@ -47,15 +47,15 @@ __all__ = ["ServerLoop"]
 
 log = logging.getLogger("npipe.rpc")
 
-SPIN_SECONDS = 50e-6  # to poll before sleeping: about what it takes to wake a sleeping thread
-LONGEST_REST = 63  # waits without polling, after polling was in vain
+SPIN_SECONDS = 50e-6  # duration of a poll: about the time to wake a sleeping thread
+LONGEST_REST = 63  # waits without polling, after failed polls
 
 Token = object
-"""Stands for the lead, by its identity."""
+"""Identifies a leader; compared by identity."""
 
 
 class Served(Protocol):
-    """A connection, as the loop sees it."""
+    """The attributes and methods of a driver that the loop uses."""
 
     @property
     def fd(self) -> int: ...
@@ -63,10 +63,10 @@ class Served(Protocol):
     def session(self) -> Session: ...
 
     def pump(self, token: Token) -> bool:
-        """Begin the calls that may begin. False: another thread leads by now."""
+        """Begin the calls that may begin. Return False if another thread has become the leader."""
 
     def on_event(self, event: int, token: Token) -> bool:
-        """Deal with an event. False: another thread leads by now."""
+        """Handle an event. Return False if another thread has become the leader."""
 
     def on_timer(self, now: float) -> None:
         """Enforce the time limits."""
@@ -76,10 +76,10 @@ class ServerLoop:
     """Serves any number of connections. Its methods may be called from any thread."""
 
     def __init__(self, pool: ThreadPool, monitor: SlowCallMonitor) -> None:
-        """Make a loop that does nothing yet.
+        """Make a loop; it does nothing before ``start``.
 
         Args:
-            pool: Lends the threads that lead.
+            pool: Provides the threads of the leaders.
             monitor: Calls ``look`` while a call runs.
         """
         self.progress = 0  # odd: the leader runs a call
@@ -87,9 +87,9 @@ class ServerLoop:
         self._monitor = monitor
         self._lock = threading.Lock()
         self._leader: Token = None
-        self._leader_id = 0  # of its thread
+        self._leader_id = 0  # identifier of its thread
         self._running: tuple[Served, ServedCall] | None = None
-        self._seen = 0  # ``progress`` at the monitor's last look
+        self._seen = 0  # ``progress`` at the monitor's last check
         self._drivers: dict[int, Served] = {}
         self._todo: deque[Served] = deque()
         self._deadlines: list[tuple[float, int, Served]] = []
@@ -98,17 +98,17 @@ class ServerLoop:
         self._poller: Poller | None = None
         self._waker: Waker | None = None
         self._stopped = False
-        # On a single core whoever polls keeps the peer from running.
+        # On a single core a polling thread keeps the peer from running.
         self._spin = SpinWait(SPIN_SECONDS if cores() > 1 else 0.0)
 
-    # The life of the loop
+    # Start and stop
 
     def start(self) -> None:
-        """Begin to wait for connections. Idempotent.
+        """Start to wait for connections. Idempotent.
 
         Raises:
-            RuntimeError: No thread is to be had.
-            OSError: No descriptor is to be had.
+            RuntimeError: No thread can be started.
+            OSError: No file descriptor is left.
         """
         with self._lock:
             if self._poller is not None or self._stopped:
@@ -132,19 +132,19 @@ class ServerLoop:
                 raise
 
     def stop(self) -> None:
-        """Poll no more. The connections must have been closed. Idempotent."""
+        """Stop polling. The connections must have been closed. Idempotent."""
         self._stopped = True
         self.wake()
 
-    # What drivers call
+    # Called by drivers
 
     def add(self, driver: Served) -> None:
-        """Wait for what a connection sends."""
+        """Register a connection."""
         self.start()
         self._drivers[driver.fd] = driver
 
     def remove(self, driver: Served) -> None:
-        """Forget a connection. Call it before its descriptor is closed."""
+        """Unregister a connection. Call it before its descriptor is closed."""
         if self._drivers.get(driver.fd) is driver:
             del self._drivers[driver.fd]
 
@@ -162,15 +162,15 @@ class ServerLoop:
         """Have ``driver.on_timer`` called.
 
         Args:
-            driver: The connection.
-            when: The earliest moment, by ``time.monotonic()``.
+            driver: The driver.
+            when: The earliest time, by ``time.monotonic()``.
         """
         with self._deadline_lock:
             heapq.heappush(self._deadlines, (when, next(self._numbers), driver))
         self.wake()
 
     def wake(self) -> None:
-        """Have the leader look at what there is to do; nothing if this is its thread."""
+        """Wake the leader. Does nothing in the leader's own thread."""
         waker = self._waker
         if waker is not None and threading.get_ident() != self._leader_id:
             waker.wake()
@@ -179,7 +179,7 @@ class ServerLoop:
         """Run a call in the leader's thread.
 
         Returns:
-            False: it took so long that another thread leads by now.
+            False if it took so long that another thread has become the leader.
         """
         self._running = driver, call
         self.progress += 1
@@ -188,7 +188,7 @@ class ServerLoop:
             monitor.wake()
         try:
             call.run()
-        except BaseException:  # SystemExit and the like: answered, and not the loop's business
+        except BaseException:  # also SystemExit: the call was answered, the loop continues
             log.exception("connection %06d: a function", driver.session.connection_id)
         with self._lock:
             if self._leader is not token:
@@ -197,7 +197,7 @@ class ServerLoop:
             self.progress += 1
             return True
 
-    # What the monitor calls
+    # Called by the monitor
 
     @property
     def busy(self) -> bool:
@@ -205,7 +205,7 @@ class ServerLoop:
         return bool(self.progress & 1) or self._pool.waiting
 
     def look(self) -> None:
-        """Have a fresh thread lead on if the leader is in the same call as at the last look."""
+        """Make another thread the leader if the same call runs as at the last check."""
         progress = self.progress
         if progress & 1 and progress == self._seen:
             self._hand_over(progress)
@@ -218,25 +218,26 @@ class ServerLoop:
             if progress != self.progress or running is None or self._stopped:
                 return
             driver, call = running
-            # All of it before the thread starts, which may run the next call at once.
+            # All changes precede the start of the thread, which may run the next call at once.
             self._leader = token = object()
             self._running = None
             self.progress += 1
             call.method.slow = True
             try:
                 self._pool.start_now(partial(self._lead, token, driver))
-            except RuntimeError:  # no thread to be had: the others wait for this call
+            except RuntimeError:  # no thread can be started: the others wait for this call
                 self._leader, self._running = before, running
                 self.progress += 1  # odd again
 
     # The leader
 
     def _lead(self, token: Token, first: Served | None) -> None:
-        """Serve until the lead is lost.
+        """Serve until another thread becomes the leader.
 
         Args:
-            token: Stands for the lead.
-            first: Had a call running when the lead changed; what came after it waits.
+            token: Identifies this leader.
+            first: The connection whose call was running when the leader changed; its further
+                messages are processed first.
         """
         self._leader_id = threading.get_ident()
         if first is not None and not first.pump(token):
@@ -258,10 +259,10 @@ class ServerLoop:
         self._close()
 
     def _wait(self) -> tuple[float, list[tuple[int, int]]]:
-        """Wait for events. Return when that began, and the events.
+        """Wait for events. Return the time at which the wait began, and the events.
 
-        A deadline that passed before that moment has passed for good: had anything come in time,
-        it would be among the events.
+        A deadline before that time has really passed: data that had arrived in time would be among
+        the events.
         """
         poller = self._poller
         assert poller is not None
@@ -296,20 +297,24 @@ class ServerLoop:
 
 
 class SpinWait:
-    """Polls for a moment before the leader goes to sleep, as long as that pays.
+    """Polls for a moment before the leader sleeps, as long as polling succeeds.
 
-    In a conversation the next message comes within some ten microseconds, and a thread that
-    sleeps on an idle core takes longer than that to wake. After a poll in vain the next wait does
-    not poll, then the next 3, 7 and so on: an idle server costs nothing.
+    In a dialogue the next message arrives within some ten microseconds, and a thread that sleeps on
+    an idle core takes longer than that to wake. After a failed poll the next wait does not poll,
+    then the next 3, 7 and so on: an idle server costs nothing.
     """
 
     def __init__(self, seconds: float) -> None:
-        """``seconds``: how long to poll; 0: never."""
+        """Make a poller.
+
+        Args:
+            seconds: The duration of a poll; 0: never poll.
+        """
         self._seconds = seconds
         self._failures = self._rest = 0
 
     def poll(self, poller: Poller, timeout: float | None) -> list[tuple[int, int]]:
-        """Return the events that come at once; none: wait for them."""
+        """Return the events that arrive at once; empty: wait for them."""
         if not self._seconds or timeout == 0:
             return []
         if self._rest:
@@ -317,7 +322,7 @@ class SpinWait:
             return []
         until = time.perf_counter() + self._seconds
         while not (events := poller.wait(0)) and time.perf_counter() < until:
-            yield_processor()  # the peer may want this very core
+            yield_processor()  # the peer may be scheduled on this core
         self._failures = self._rest = 0 if events else min(2 * self._failures + 1, LONGEST_REST)
         return events
 
@@ -326,7 +331,7 @@ yield_processor: Callable[[], object] = getattr(os, "sched_yield", lambda: time.
 
 
 class Waker:
-    """A pair of sockets whose one end is ready to be read after ``wake``, until ``drain``."""
+    """A pair of sockets, one of which is readable after ``wake`` until ``drain``."""
 
     def __init__(self) -> None:
         self._reader, self._writer = socket.socketpair()
@@ -335,12 +340,12 @@ class Waker:
         self.fd = self._reader.fileno()
 
     def wake(self) -> None:
-        """Make it ready. From any thread."""
-        with contextlib.suppress(OSError):  # it is full, so ready already; or it has been closed
+        """Make it readable. May be called from any thread."""
+        with contextlib.suppress(OSError):  # full, so already readable; or closed
             self._writer.send(b"\1")
 
     def drain(self) -> None:
-        """Make it not ready. What asked for it is to be looked at after that."""
+        """Make it unreadable. Check the reasons for ``wake`` afterwards."""
         with contextlib.suppress(BlockingIOError):
             self._reader.recv(4096)
 

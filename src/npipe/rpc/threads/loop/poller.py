@@ -1,8 +1,7 @@
-"""Waiting for many descriptors at once: epoll on Linux, the best selector elsewhere.
+"""Poller of many file descriptors: epoll on Linux, the best selector elsewhere.
 
-Descriptors may be added, changed and removed by any thread while another one waits: the kernel's
-epoll and kqueue both allow that. Events are level-triggered: what is not dealt with is reported
-again.
+Any thread may add, change and remove descriptors while another one waits: epoll and kqueue permit
+that. Events are level-triggered: one that is not handled is reported again.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import Protocol
 __all__ = ["READ", "WRITE", "Poller", "SelectorPoller", "make_poller"]
 
 READ, WRITE = 1, 4  # the values of EPOLLIN and EPOLLOUT; any other bit: an error or a hang-up
-MOST_EVENTS = 256  # in one answer: the rest are reported by the next
+MOST_EVENTS = 256  # per wait; the next wait reports the rest
 
 
 class Poller(Protocol):
@@ -28,15 +27,15 @@ class Poller(Protocol):
 
         Args:
             fd: The descriptor.
-            before: What it was waited for: 0, READ, WRITE or both.
-            now: What it is to be waited for; 0 removes it, and no event of it is reported.
+            before: The events waited for until now: 0, READ, WRITE or both.
+            now: The events to wait for; 0 removes the descriptor, and no event of it is reported.
         """
 
     def wait(self, seconds: float | None) -> list[tuple[int, int]]:
-        """Return descriptors that are ready, each with its events.
+        """Return the descriptors that are ready, each with its events.
 
         Args:
-            seconds: How long to wait, at most; None: until there is an event.
+            seconds: The longest wait; None: until there is an event.
         """
 
     def close(self) -> None:
@@ -44,11 +43,11 @@ class Poller(Protocol):
 
 
 class SelectorPoller:
-    """Any selector of the standard library that allows changes while a thread waits: kqueue."""
+    """A selector of the standard library that permits changes while a thread waits: kqueue."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
-        self._lock = threading.Lock()  # the selector's own tables are not made for threads
+        self._lock = threading.Lock()  # the selector's own tables are not thread-safe
         self._closed = False
 
     def change(self, fd: int, before: int, now: int) -> None:
@@ -96,7 +95,8 @@ if sys.platform == "linux":
                 elif now:
                     self._epoll.modify(fd, now)
                 else:
-                    # A connection that was closed from outside is gone from it already.
+                    # A connection that was closed elsewhere is already removed.
+
                     with contextlib.suppress(OSError):
                         self._epoll.unregister(fd)
 
@@ -108,7 +108,7 @@ if sys.platform == "linux":
 
 
 def make_poller() -> Poller:
-    """Return the quickest poller of this system."""
+    """Return the fastest poller of this system."""
     if sys.platform == "linux":
         return EpollPoller()
     return SelectorPoller()

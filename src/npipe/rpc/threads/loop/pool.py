@@ -1,8 +1,8 @@
-"""Threads for calls that take long, shared by all connections of one server.
+"""Thread pool for slow calls, shared by all connections of one server.
 
-Up to ``COMMON`` threads are started as they are needed. Above that a job waits for a thread, and
-one more is started only when no job could begin for a whole period of the monitor: functions that
-block for minutes, or wait for each other, then cannot keep the others from running.
+Up to ``COMMON`` threads are started as needed. Above that a job waits for a thread, and one more is
+started only when no job could begin for a whole period of the monitor. So functions that block for
+minutes, or wait for each other, cannot prevent the others from running.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ __all__ = ["ThreadPool"]
 log = logging.getLogger("npipe.rpc")
 
 COMMON = 32  # threads that are started at once
-MOST = 1024  # threads, whatever happens
-IDLE_SECONDS = 10.0  # after so long without a job a thread ends
+MOST = 1024  # largest number of threads
+IDLE_SECONDS = 10.0  # seconds without a job after which a thread ends
 
 Job = Callable[[], object]
 
@@ -26,8 +26,8 @@ Job = Callable[[], object]
 class ThreadPool:
     """Runs jobs in daemon threads. Its methods may be called from any thread.
 
-    ``_changed`` guards every attribute. A job is taken by exactly one thread; a job that is
-    queued has an idle thread that was woken for it, or waits for a busy one.
+    ``_changed`` guards every attribute. A job is taken by exactly one thread; for a queued job an
+    idle thread was notified, or it waits for a busy one.
     """
 
     def __init__(
@@ -40,27 +40,27 @@ class ThreadPool:
         """Make a pool without threads.
 
         Args:
-            on_wait: Called when a job has to wait: ``look`` has to be called from now on.
-            common: Number of threads that are started as soon as jobs need them.
-            most: Number of threads that are never exceeded.
+            on_wait: Called when a job has to wait; ``look`` must be called from then on.
+            common: The number of threads that are started as soon as jobs need them.
+            most: The largest number of threads.
         """
         self._changed = threading.Condition()
         self._jobs: deque[Job] = deque()
         self._threads = self._idle = 0
-        self._begun = self._seen = 0  # jobs begun: ever, and when ``look`` was called last
+        self._begun = self._seen = 0  # jobs begun: in total, and until the last ``look``
         self._on_wait = on_wait
         self._common = common
         self._most = most
         self._stopped = False
 
     def start(self, job: Job) -> None:
-        """Have a job run by a thread.
+        """Run a job in a thread.
 
         Args:
-            job: Called without arguments. What it raises is logged.
+            job: Called without arguments. Its exceptions are logged.
 
         Raises:
-            RuntimeError: There is no thread, and the system gives none.
+            RuntimeError: The pool has no thread and none can be started.
         """
         with self._changed:
             self._jobs.append(job)
@@ -69,10 +69,13 @@ class ThreadPool:
             self._on_wait()
 
     def start_now(self, job: Job) -> None:
-        """Have a job run at once, before those that wait.
+        """Run a job at once, before those that wait.
+
+        Args:
+            job: Called without arguments. Its exceptions are logged.
 
         Raises:
-            RuntimeError: The system gives no more threads; the job is not run.
+            RuntimeError: No thread can be started; the job is not run.
         """
         with self._changed:
             self._jobs.appendleft(job)
@@ -91,23 +94,23 @@ class ThreadPool:
         return bool(self._jobs)
 
     def look(self) -> None:
-        """Start one more thread if jobs wait and none has begun since the last look."""
+        """Start one more thread if jobs wait and none has begun since the last check."""
         with self._changed:
             if self._jobs and self._begun == self._seen and self._threads < self._most:
                 try:
                     self._add()
-                except RuntimeError:  # they wait for those that there are
+                except RuntimeError:  # the jobs wait for the existing threads
                     log.warning("no thread to be had: %d calls wait", len(self._jobs))
             self._seen = self._begun
 
     def stop(self) -> None:
-        """End the idle threads; the others end after their job. Jobs that wait still run."""
+        """End the idle threads; the others end after their job. Waiting jobs still run."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
 
     def _find_thread(self) -> bool:
-        """Find a thread for the last job; False: it has to wait for one."""
+        """Find a thread for the last job. Return False if the job has to wait."""
         if self._idle >= len(self._jobs):
             self._changed.notify()
             return True
@@ -135,11 +138,11 @@ class ThreadPool:
         while (job := self._next()) is not None:
             try:
                 job()
-            except BaseException:  # SystemExit and the like: not the pool's business
+            except BaseException:  # also SystemExit: the thread continues
                 log.exception("a call in a thread")
 
     def _next(self) -> Job | None:
-        """Return the next job; None when the thread has to end."""
+        """Return the next job; None if the thread must end."""
         with self._changed:
             while not self._jobs:
                 if self._stopped:
