@@ -1,4 +1,4 @@
-"""One call at a time, and an error for a signal handler that calls in the middle of a call."""
+"""Lock for one call at a time that raises an error in a signal handler during such a call."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ __all__ = ["CallLock"]
 
 
 class CallLock:
-    """A lock that threads wait for, and that the thread which holds it cannot take twice.
+    """Lock that blocks other threads and raises an error in the thread that holds it.
 
-    With a plain lock a signal handler would wait for its own thread, for ever; with an RLock it
-    would get into the middle of the call that it interrupts.
+    With a ``threading.Lock`` a signal handler would wait for its own thread forever; with an
+    ``RLock`` it would run in the middle of the call that it interrupts.
     """
 
     def __init__(self) -> None:
-        import threading  # not needed by `import npipe`, and a tenth of its time
+        import threading  # imported here: it would add a tenth to `import npipe`
 
         self._lock = threading.RLock()
         self._busy = False

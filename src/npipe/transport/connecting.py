@@ -1,7 +1,7 @@
-"""Trying again: how long to pause between attempts, and when to give up.
+"""Retries: the pauses between attempts, and the deadline of all attempts.
 
-The four places that connect (threads and asyncio, on POSIX and on Windows) drive ``Attempts``;
-the four that accept drive ``Backoff``. No socket, pipe or loop is touched here.
+The four modules that connect (threads and asyncio, on POSIX and on Windows) use ``Attempts``; the
+four that accept use ``Backoff``. This module does not use a socket, a pipe or a loop.
 """
 
 from __future__ import annotations
@@ -18,10 +18,15 @@ __all__ = ["Attempts", "Backoff", "accept_backoff"]
 
 
 class Backoff:
-    """A pause that doubles with each failure in a row."""
+    """Pause that doubles with each consecutive failure."""
 
     def __init__(self, first: float, last: float) -> None:
-        """Begin with a pause of ``first`` seconds; none is longer than ``last`` seconds."""
+        """Set the first and the longest pause.
+
+        Args:
+            first: Pause after the first failure, in seconds.
+            last: Longest pause, in seconds.
+        """
         self._first = first
         self._last = last
         self._pause = 0.0
@@ -32,25 +37,26 @@ class Backoff:
         return self._pause > 0
 
     def failed(self) -> float:
-        """Return how many seconds to pause after this failure."""
+        """Record a failure; return the pause after it in seconds."""
         self._pause = min(2 * self._pause or self._first, self._last)
         return self._pause
 
     def succeeded(self) -> None:
-        """Begin with the first pause again."""
+        """Record a success, so that the next failure gets the first pause again."""
         self._pause = 0.0
 
 
 def accept_backoff() -> Backoff:
-    """Return the back-off of an ``accept`` that fails: 5 ms at first, a second in the end."""
+    """Return the back-off for a failed ``accept``: from 5 ms to 1 second."""
     return Backoff(0.005, 1.0)
 
 
 class Attempts:
-    """The attempts of one ``connect``: soon again at first, then 20 times a second.
+    """The attempts of one ``connect``, with pauses from 1 ms to 50 ms.
 
     Attributes:
-        deadline: The ``time.monotonic()`` value to give up at; None means never.
+        deadline: Deadline of all attempts, a value of ``time.monotonic()`` in seconds; None means
+            no deadline.
     """
 
     def __init__(
@@ -59,9 +65,9 @@ class Attempts:
         """Start the clock.
 
         Args:
-            address: Where to connect, for the error.
+            address: Address of the server, for the error.
             timeout: Seconds for all attempts together; None means no limit.
-            cancel: Once set, no further attempt is made.
+            cancel: Event that prevents further attempts once it is set.
 
         Raises:
             ValueError: ``timeout`` is NaN or infinite.
@@ -80,13 +86,16 @@ class Attempts:
             raise ClosedError("attempt to connect")
 
     def pause(self, why: str) -> float:
-        """Return how many seconds to wait before the next attempt.
+        """Return the pause before the next attempt.
 
         Args:
-            why: The reason that the last one failed for, for the error.
+            why: The reason why the last attempt failed, for the error.
+
+        Returns:
+            Seconds to wait.
 
         Raises:
-            TimeoutError: The time for all attempts is up.
+            TimeoutError: The deadline has passed.
         """
         pause = self._backoff.failed()
         if self.deadline is None:
@@ -98,10 +107,13 @@ class Attempts:
         return min(pause, left)
 
     def sleep(self, why: str) -> None:
-        """Wait for the next attempt in this thread.
+        """Block this thread for the pause before the next attempt.
+
+        Args:
+            why: The reason why the last attempt failed, for the error.
 
         Raises:
-            TimeoutError: The time for all attempts is up.
+            TimeoutError: The deadline has passed.
             ClosedError: The attempts have been cancelled.
         """
         pause = self.pause(why)

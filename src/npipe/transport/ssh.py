@@ -1,7 +1,7 @@
-"""A Unix socket of another machine, where there is SSH: the program to reach it with.
+"""Command that connects to a Unix socket of another machine over SSH.
 
-``ssh host npipe cat /path`` carries the bytes, so the machine needs npipe, and no right to forward
-anything is needed. Nothing is opened here.
+``ssh host npipe cat /path`` carries the bytes, so the other machine needs npipe, but SSH forwarding
+does not have to be allowed. This module does not run the command.
 """
 
 from __future__ import annotations
@@ -14,18 +14,25 @@ __all__ = ["is_ssh", "ssh_command"]
 
 
 def is_ssh(text: object) -> TypeGuard[str]:
-    """Return whether ``text`` is such an endpoint, right or wrong."""
+    """Tell whether ``text`` begins with ``ssh:``; the rest may be wrong."""
     return isinstance(text, str) and text.lower().startswith("ssh:")
 
 
 def ssh_command(url: str) -> list[str]:
-    """Return the program that connects to ``ssh://[user@]host[:port]/path``.
+    """Return the command that connects to ``ssh://[user@]host[:port]/path``.
 
-    ``/path`` is absolute; ``/~/path`` starts in the user's home directory there. What the URL
-    cannot say, such as keys and jump hosts, is said in the configuration of ssh.
+    Other settings, such as keys and jump hosts, belong in the configuration of ssh (man page
+    ssh_config(5)).
+
+    Args:
+        url: The URL. ``/path`` is absolute; ``/~/path`` is relative to the user's home directory
+            on the other machine.
+
+    Returns:
+        The program and its arguments.
 
     Raises:
-        ValueError: It is no such URL.
+        ValueError: ``url`` is not such a URL.
     """
     try:
         parts = urlsplit(url)
@@ -41,7 +48,8 @@ def ssh_command(url: str) -> list[str]:
         path = "./" + path[3:]
     target = f"{unquote(user)}@{host}" if user else host
     options = ["-p", str(port)] if port else []
-    # "--": a host or user is never an option. The quotes: the shell there takes the words apart.
+    # "--" keeps a host or user from being read as an option. The quotes are for the remote shell,
+    # which splits the command into words.
     return ["ssh", *options, "--", target, f"npipe cat {shlex.quote(path)}"]
 
 

@@ -1,7 +1,7 @@
-"""A connection over two files: the standard streams of this program, or of a program it started.
+"""Connection over two files: the standard streams of this program or of a child process.
 
-``npipe.rpc`` serves and calls over standard input and output with it, as language servers and
-tools of the Model Context Protocol do.
+``npipe.rpc`` uses it for calls over standard input and output, as language servers and tools of the
+Model Context Protocol do.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 __all__ = ["EXIT_SECONDS", "StdioConnection", "spawn", "standard_streams"]
 
-EXIT_SECONDS = 1.0  # that a program has to read what is left, and then to exit
+EXIT_SECONDS = 1.0  # for a child process to read the rest, and then to exit
 
 
 class StdioConnection(base.Connection):
-    """A connection over two files: standard input and output, of this program or of another's.
+    """Connection over standard input and output of this program or of a child process.
 
-    Such files know no deadlines: they are taken and do nothing. Closing ends the program that was
-    started for it: first by the end of its input, then, after a second, by force; at once by
-    force where a write waits for it to read.
+    Deadlines have no effect on such files. ``close`` ends the child process: it closes the input of
+    the process and kills it after one second; it kills it at once after a write that has waited for
+    it for one second.
     """
 
     has_deadlines = False
@@ -77,7 +77,7 @@ class StdioConnection(base.Connection):
         return memoryview(data).nbytes
 
     def has_gone(self) -> bool:
-        """Whether the program has ended."""
+        """Tell whether the child process has ended."""
         return self._process is not None and self._process.poll() is not None
 
     def close_write(self) -> None:
@@ -87,22 +87,25 @@ class StdioConnection(base.Connection):
         self._writer.flush()
 
     def close(self) -> None:
-        """Close both files, and end the program. Idempotent; blocks for two seconds at most."""
+        """Close both files and end the child process; block for two seconds at most.
+
+        A second call does nothing.
+        """
         if self._closed:
             return
         self._closed = True
         process = self._process
-        # A write that does not end, since nobody reads, would have to be waited for.
+        # A write holds this lock while the other end does not read: limit the wait for it.
         if self._writing.acquire(timeout=EXIT_SECONDS):
             with contextlib.suppress(OSError):
                 self._writer.close()
             self._writing.release()
         elif process is not None:
-            process.kill()  # that ends it
+            process.kill()  # which ends the write
             with self._writing, contextlib.suppress(OSError):
                 self._writer.close()
         if process is None:
-            return  # our own standard input ends with us: nothing can wake who reads it
+            return  # leave standard input open: no call can wake a thread that reads it
         _end(process)
         self._reader.close()
 
@@ -130,7 +133,7 @@ class StdioConnection(base.Connection):
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Give a program whose input has ended a second to end, too."""
+    """Wait one second for a process whose input has ended; then kill it."""
     from subprocess import TimeoutExpired
 
     try:
@@ -146,12 +149,18 @@ def standard_streams() -> StdioConnection:
 
 
 def spawn(command: Sequence[str]) -> StdioConnection:
-    """Start a program, and connect to its standard input and output.
+    """Start a program and connect to its standard input and output.
+
+    Args:
+        command: The program and its arguments.
+
+    Returns:
+        The connection; closing it ends the program.
 
     Raises:
         OSError: The program cannot be started.
     """
-    import subprocess  # slow to import, and seldom needed
+    import subprocess  # slow to import and rarely needed
 
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin is not None

@@ -1,13 +1,13 @@
-"""The file of a Unix socket: made with the right mode, reclaimed when stale, removed when ours.
+"""The file of a Unix socket: creating it with the right mode, replacing a stale one, removing it.
 
-Everything that touches the file system for a socket is here, and nothing else is. The rules:
+Every access to the file system for a socket is in this module. The rules:
 
-* A socket is never visible with a wider mode than was asked for, not for an instant.
-* Only a socket that no process has bound is stale, and only a stale socket is ever replaced.
-* Between asking whether it is stale and listening on the new one, a lock file beside it is held,
-  so that of two servers starting at once neither removes the other's socket. Its name is hidden
-  and long, so that it is no name of a socket.
-* What is removed at the end is the file that was made at the start, and no other of its name.
+* A socket never has a wider mode than the requested one, not even between two system calls.
+* A socket is stale only if no process has bound it, and only a stale socket is replaced.
+* A lock file in the same directory is held from the check for a stale socket until the new one
+  listens, so that two servers that start at the same time do not remove each other's socket. Its
+  name is hidden and long, so that it does not collide with the name of a socket.
+* At the end only the file that was created at the start is removed, not another of the same name.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from npipe.transport.posix.served import probe, server_pid
 
 __all__ = ["BoundSocket", "bind", "check_runtime_directory", "is_in_runtime_directory"]
 
-LOCK_PATIENCE = 10.0  # seconds; the lock is held for microseconds, unless someone means harm
-# The umask is one for the whole process, and so is its lock. A forked child must find it free.
+LOCK_PATIENCE = 10.0  # seconds; a well-behaved process holds the lock for microseconds
+# The umask belongs to the whole process, and so does its lock. In a forked child it must be free.
 _umask_lock = threading.RLock()
 os.register_at_fork(
     before=_umask_lock.acquire,
@@ -42,20 +42,21 @@ os.register_at_fork(
 
 
 class BoundSocket:
-    """A listening socket and the claim on its file. ``release`` it before closing ``socket``."""
+    """Listening socket with the claim on its file. Call ``release`` before closing ``socket``."""
 
     def __init__(self, sock: socket.socket, address: Address, mode: int) -> None:
-        """Without a ``claim`` the file is someone else's and is never removed."""
+        """Store the socket. Until ``claim`` is called, its file is not removed."""
         self.socket = sock
         self.address = address
         self.mode = mode
         self._file: tuple[str, int, int, int] | None = None
-        self._guard = threading.RLock()  # of two threads that release, one removes the file
+        self._guard = threading.RLock()  # so that one thread removes the file, once
 
     def claim(self) -> None:
-        """Have the file removed by ``release`` in this process.
+        """Make ``release`` in this process remove the file.
 
-        The file that the parent process bound, or else the one that stands at the address now.
+        It is the file that the parent process bound, or else the file that exists at the address
+        now.
         """
         if self.address.kind != "unix":
             raise io.UnsupportedOperation("an abstract socket has no file")
@@ -68,24 +69,24 @@ class BoundSocket:
             self._file = (path, made.st_dev, made.st_ino, os.getpid())
 
     def disclaim(self) -> None:
-        """Leave the file alone from now on."""
+        """Make ``release`` keep the file."""
         with self._guard:
             self._file = None
 
     def release(self) -> None:
-        """Remove the socket's file if it is still ours. Idempotent.
+        """Remove the socket's file if it is still the claimed one. A second call does nothing.
 
-        While the socket is open its inode cannot be used again, so device and inode tell. A
-        child process that inherited the listener has nothing to remove.
+        While the socket is open its inode cannot be reused, so device and inode identify the file.
+        A child process that inherited the listener does not remove the file.
         """
         if self._file is None or self._file[3] != os.getpid():
-            return  # before the lock: in a forked child a thread of the parent may have it
+            return  # before the lock: in a forked child it may be held for ever
         with self._guard:
             claimed, self._file = self._file, None
             if claimed is None:
                 return
             path, device, inode, _ = claimed
-            with contextlib.suppress(OSError):  # gone, or no longer ours to remove: so be it
+            with contextlib.suppress(OSError):  # already removed, or no longer removable
                 now = os.lstat(path)
                 if (now.st_dev, now.st_ino) == (device, inode):
                     os.unlink(path)
@@ -94,11 +95,22 @@ class BoundSocket:
 def bind(
     address: Address, *, mode: int, backlog: int, patience: float | None = None
 ) -> BoundSocket:
-    """Return a non-blocking listening socket at ``address``.
+    """Bind a non-blocking socket to ``address`` and listen.
 
-    Waits for nothing but another process that is doing the same at this moment, for ``patience``
-    seconds at most; then raises TimeoutError. Raises OSError(EADDRINUSE) where a live one stands,
-    FileExistsError where another kind of file does, and what the system says otherwise.
+    Args:
+        address: The address to bind.
+        mode: Mode of the socket's file.
+        backlog: Number of clients that may wait to be accepted.
+        patience: Seconds to wait while another process binds the same address; None means
+            ``LOCK_PATIENCE``.
+
+    Returns:
+        The socket and the claim on its file.
+
+    Raises:
+        TimeoutError: Another process binds the same address.
+        OSError: A process serves the address (EADDRINUSE), or the system refuses.
+        FileExistsError: The path is a file of another kind.
     """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -128,10 +140,11 @@ def bind(
 def bind_file(
     sock: socket.socket, path: str, mode: int, *, fchmod: bool = sys.platform == "linux"
 ) -> None:
-    """Bind so that the file never has a wider mode than ``mode``, and has it in the end.
+    """Bind ``sock`` so that the file never has a wider mode than ``mode``, and has it at the end.
 
-    Linux gives the file the socket's own mode less the umask; other systems go by the umask
-    alone. A wider mode than the umask leaves is added after, before anyone can connect.
+    Linux gives the file the mode of the socket's descriptor without the bits of the umask; other
+    systems use the umask alone. The bits that the umask removed are added afterwards, before
+    ``listen``, so that no client can connect in between.
     """
     try:
         if fchmod:
@@ -159,9 +172,10 @@ def bind_file(
 
 
 def _widen(path: str, mode: int) -> None:
-    """Give the socket's file its mode, and never another file that was put in its place.
+    """Set the mode of the socket's file, without following a link that has replaced it.
 
-    Whoever may write to the directory could swap a link in, to a file that only we may open.
+    A user who may write to the directory could replace the file by a link to another file of this
+    user.
     """
     if sys.platform != "linux":
         os.chmod(path, mode, follow_symlinks=False)
@@ -180,16 +194,20 @@ def _widen(path: str, mode: int) -> None:
 
 
 def is_in_runtime_directory(path: str) -> bool:
-    """Return whether ``path`` is in the directory of bare names."""
+    """Tell whether ``path`` is in the directory of bare names."""
     return os.path.dirname(path) == runtime_directory()
 
 
 def check_runtime_directory(path: str, *, create: bool = False) -> None:
-    """If ``path`` is in the directory of bare names, make sure that the directory is safe.
+    """Check the directory of bare names if ``path`` is in it.
+
+    Args:
+        path: Path of a socket.
+        create: Whether to create the directory.
 
     Raises:
-        PermissionError: It is not a directory of this user's own that is shut to others. Other
-            users could put their sockets there.
+        PermissionError: The directory does not belong to this user or admits other users, who
+            could create sockets in it.
     """
     if not is_in_runtime_directory(path):
         return
@@ -199,7 +217,7 @@ def check_runtime_directory(path: str, *, create: bool = False) -> None:
     try:
         found = os.lstat(directory)
     except FileNotFoundError:
-        return  # then nothing is served there, as the caller will find
+        return  # the caller then finds no socket either
     wrong = None
     if not stat.S_ISDIR(found.st_mode):
         wrong = "it is not a directory"
@@ -213,9 +231,9 @@ def check_runtime_directory(path: str, *, create: bool = False) -> None:
 
 
 def _make_runtime_directory(directory: str) -> None:
-    """Make the directory, but not in another user's ``$XDG_RUNTIME_DIR``.
+    """Create the directory, but not in another user's ``$XDG_RUNTIME_DIR``.
 
-    There (sudo keeps the variable) it would be in the way of that user.
+    sudo may keep the variable; a directory of root there would block that user.
     """
     parent = os.path.dirname(directory)
     if os.path.basename(directory) == "npipe":  # else it is below the temporary directory
@@ -235,7 +253,7 @@ def _make_runtime_directory(directory: str) -> None:
 
 
 def _check_access(path: str, mode: int) -> None:
-    """Refuse to admit others where they cannot get in."""
+    """Raise ValueError if ``mode`` admits other users to a directory that they cannot enter."""
     if mode & 0o077 and is_in_runtime_directory(path):
         raise ValueError(
             f"this access ({mode:#o}) admits other users, but a bare name stands in "
@@ -244,7 +262,7 @@ def _check_access(path: str, mode: int) -> None:
 
 
 def _make_way(path: str) -> None:
-    """Remove a stale socket; raise if anything else stands there. Needs the lock."""
+    """Remove a stale socket; raise if another file exists. The caller holds the lock."""
     try:
         found = os.lstat(path)
     except FileNotFoundError:
@@ -285,9 +303,9 @@ def lock_path(path: str) -> str:
 
 @contextlib.contextmanager
 def _lock(path: str, patience: float) -> Iterator[None]:
-    """Hold the lock of the socket at ``path``; leave no file behind.
+    """Hold the lock of the socket at ``path``; remove the lock file at the end.
 
-    Errors name the socket, and the lock file only where that is what is in the way.
+    Errors name the socket; they name the lock file only if that file is the obstacle.
     """
     lock = lock_path(path)
     descriptor = _take_lock(path, lock, patience)
@@ -298,8 +316,8 @@ def _lock(path: str, patience: float) -> Iterator[None]:
 
 
 def _drop_lock(descriptor: int, lock: str) -> None:
-    # While it is still held: a process that waits for it then finds that it has lost its name. A
-    # file with something in it is not one of ours: it does as a lock, and stays.
+    # Removed while it is still locked: a waiting process then finds that the name no longer refers
+    # to its file. A file with content was not made by npipe: it serves as a lock and is kept.
     with contextlib.suppress(OSError):
         found = os.fstat(descriptor)
         if stat.S_ISREG(found.st_mode) and not found.st_size:
@@ -308,7 +326,7 @@ def _drop_lock(descriptor: int, lock: str) -> None:
 
 
 def _take_lock(path: str, lock: str, patience: float) -> int:
-    """Return the descriptor of the lock file, locked."""
+    """Open and lock the lock file; return its descriptor."""
     give_up = time.monotonic() + patience
     while True:
         descriptor = _open_lock(path, lock)
@@ -353,7 +371,7 @@ def _locked(descriptor: int) -> bool:
 
 
 def _same_file(descriptor: int, path: str) -> bool:
-    """Say whether ``path`` still names the file: who held the lock before has removed it."""
+    """Tell whether ``path`` still names the file; the previous holder may have removed it."""
     try:
         named = os.lstat(path)
     except FileNotFoundError:
@@ -363,6 +381,6 @@ def _same_file(descriptor: int, path: str) -> bool:
 
 
 def _named(error: OSError, path: str) -> Exception:
-    if error.errno is None:  # Python's own, of a path too long for the system
+    if error.errno is None:  # raised by Python: the path is too long
         return ValueError(f"bad address {path!r}: {error}")
     return OSError(error.errno, os.strerror(error.errno), path)

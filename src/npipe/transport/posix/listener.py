@@ -1,4 +1,4 @@
-"""Accepting connections on a Unix socket. Its file is the business of ``unix_files.py``."""
+"""Listener on a Unix socket. Its file is managed by ``files.py``."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from npipe.transport.posix.waiting import POLLIN, SHORTAGE, SharedSocket, timed_
 
 __all__ = ["PosixListener", "admits", "bind", "check_size", "listen"]
 
-# The client was there and has gone: take the next one.
+# Errors of a client that disconnected before it was accepted (man page accept(2)).
 _CAME_AND_WENT = {errno.ECONNABORTED, errno.EPROTO}
 
 
@@ -43,13 +43,25 @@ def bind(
     backlog: int | None = None,
     patience: float | None = None,
 ) -> BoundSocket:
-    """Make a listening, non-blocking socket with the access asked for.
+    """Make a listening non-blocking socket with the access of the option.
 
-    While another process does the same at the same address this waits, in a blocking way, for
-    ``patience`` seconds (0: not at all; None: long enough); then it raises TimeoutError.
+    The caller accepts on ``.socket`` and calls ``.release()`` before closing it. It must check the
+    clients of an abstract socket with ``admits``.
 
-    The caller serves ``.socket`` and calls ``.release()`` before closing it. Clients of an
-    abstract socket it must check with ``admits``. Raises as ``listen`` does.
+    Args:
+        address: The address to bind.
+        access: The users that may connect; see ``npipe.listen``.
+        backlog: Number of clients that may wait to be accepted; None means SOMAXCONN.
+        patience: Seconds to block while another process binds the same address; 0 does not
+            block, None means 10 seconds.
+
+    Returns:
+        The socket and the claim on its file.
+
+    Raises:
+        TimeoutError: Another process binds the same address.
+        ValueError: The address or an option is bad.
+        OSError: The address cannot be served; see ``npipe.listen``.
     """
     mode = mode_for(access)
     if backlog is None:
@@ -62,10 +74,10 @@ def bind(
 
 
 def admits(bound: BoundSocket, sock: socket.socket) -> bool:
-    """Say whether the client connected by ``sock`` may be served.
+    """Tell whether the client connected by ``sock`` may be served.
 
-    The kernel has seen to it where the socket has a file. An abstract socket has none, so its
-    clients are measured by the mode that the file would have had.
+    The kernel checks the mode of a socket file (man page unix(7)). An abstract socket has no file,
+    so this applies the mode to the identity of the client.
     """
     if bound.address.kind != "abstract":
         return True
@@ -82,13 +94,13 @@ def listen(
     buffer_size: int = 65536,
     mode: str = "rw",
 ) -> PosixListener:
-    """Serve ``address``; see ``npipe.listen``.
+    """Listen on a Unix socket; see ``npipe.listen``.
 
-    ``message_mode``, ``reject_remote`` and ``buffer_size`` concern Windows only.
+    ``message_mode``, ``reject_remote`` and ``buffer_size`` have an effect on Windows only.
     """
     base.require_mode(mode)
     check_size(buffer_size)
-    del message_mode, reject_remote, buffer_size  # each is true of a Unix socket as it is
+    del message_mode, reject_remote, buffer_size  # none applies to a Unix socket
     bound = bind(address, access=access, backlog=backlog)
     try:
         return PosixListener(bound, mode)
@@ -99,21 +111,22 @@ def listen(
 
 
 def check_size(buffer_size: int) -> None:
-    """Raise ValueError for what is no size of a buffer, though none is set by it here."""
+    """Check that ``buffer_size`` is a size in bytes; raise ValueError if not. It has no effect."""
     if not isinstance(buffer_size, int) or buffer_size < 0:
         raise ValueError(f"buffer_size={buffer_size!r}: give a number of bytes")
 
 
 class PosixListener(base.Listener[PosixConnection]):
-    """A listening Unix socket. Made by ``listen`` or ``adopt``."""
+    """Listening Unix socket, as ``listen`` or ``adopt`` returns it."""
 
     def __init__(self, bound: BoundSocket, mode: str = "rw", *, adopted: bool = False) -> None:
-        """Own the socket, unless this raises.
+        """Take ownership of the socket, unless this raises.
 
         Args:
             bound: The socket and the claim on its file.
-            mode: The mode of the connections accepted.
-            adopted: Other programs use the socket, too: leave it as it was when it is closed.
+            mode: The mode of the accepted connections.
+            adopted: Whether other programs share the socket, so that its flags are restored at
+                the end.
         """
         self._bound = bound
         self._mode = mode
@@ -121,7 +134,7 @@ class PosixListener(base.Listener[PosixConnection]):
         unblock = adopted and os.get_blocking(bound.socket.fileno())
         self._socket = SharedSocket(bound.socket, (POLLIN,), "listener", unblock=unblock)
         (self._direction,) = self._socket.directions
-        with contextlib.suppress(OSError):  # later there may be no descriptor left for a waker
+        with contextlib.suppress(OSError):  # later no descriptor may be free for a waker
             self._direction.prepare()
 
     @classmethod
@@ -158,7 +171,7 @@ class PosixListener(base.Listener[PosixConnection]):
         return self._bound.address
 
     def fileno(self) -> int:
-        """Return the descriptor, which stays this object's to close."""
+        """Return the descriptor, which this object still owns."""
         if self._direction.closed:
             raise ClosedError("listener")
         return self._bound.socket.fileno()
@@ -190,24 +203,24 @@ class PosixListener(base.Listener[PosixConnection]):
                 self._socket.release()
 
     def close(self) -> None:
-        self._bound.release()  # first, while the inode cannot be another's
+        self._bound.release()  # first, while no other socket can reuse the inode
         self._socket.shut()
 
     @property
     def closed(self) -> bool:
-        """Whether it has been closed or detached."""
+        """Whether the listener has been closed or detached."""
         return self._direction.closed
 
     def _next(self, until: float | None) -> PosixConnection:
-        """Wait for a client that is still there and may be served.
+        """Wait for a client that is still connected and may be served.
 
-        One that is there already is taken also when the time is up: a timeout of 0 asks.
+        A client that waits already is returned also after ``until``, so a timeout of 0 polls.
         """
         accepting, backoff = self._direction, accept_backoff()
         while not accepting.closed:
             try:
-                # No flag makes a single accept() non-blocking, as MSG_DONTWAIT does for the rest.
-                if self._adopted:  # and another program may make it a blocking one again
+                # accept() has no flag for one non-blocking call, such as MSG_DONTWAIT of recv().
+                if self._adopted:  # another program may have set blocking mode again
                     self._bound.socket.setblocking(False)
                 sock, _ = self._bound.socket.accept()
             except BlockingIOError:
@@ -244,10 +257,10 @@ class PosixListener(base.Listener[PosixConnection]):
 
 
 def _left(until: float) -> float:
-    """Return the seconds until then.
+    """Return the seconds until the time ``until``.
 
     Raises:
-        TimeoutError: There are none.
+        TimeoutError: ``until`` has passed.
     """
     seconds = until - time.monotonic()
     if seconds <= 0:
@@ -256,10 +269,10 @@ def _left(until: float) -> float:
 
 
 def _has_gone(sock: socket.socket) -> bool:
-    """Say whether the client has closed already without having written anything.
+    """Tell whether the client has closed already without having written anything.
 
-    Hung up and nothing to read: then no one would notice an answer. A client that has only shut
-    its write side is not hung up.
+    That is a hang-up (POLLHUP, man page poll(2)) without unread bytes: no process would read a
+    reply. A client that has only shut down its write side has not hung up.
     """
     poll = select.poll()
     poll.register(sock, 0)  # a hang-up is always reported

@@ -1,10 +1,10 @@
-"""Whether a Unix socket is served, and by which process, without connecting to it.
+"""Tests whether a process serves a Unix socket, and which, without connecting to it.
 
-A probe that connected would be a client: servers of one client at a time would serve it, and the
-others would log it. So a datagram socket asks. It is refused by a dead file with ECONNREFUSED and
-by a live stream socket with EPROTOTYPE; the server never notices, and a full backlog cannot be
-taken for death. Where a kernel does not make that difference (gVisor refuses both alike), a name
-counts as served unless no socket of its name is in the kernel's list.
+A probe that connects would be a client: a server of one client at a time would serve it, and others
+would log it. The probe here is a datagram socket. Its connect fails with ECONNREFUSED on a file
+without a server and with EPROTOTYPE on a stream socket (man page connect(2)); the server gets no
+event, and a full backlog makes no difference. If a kernel returns the same error for both (gVisor),
+a name counts as served unless the kernel lists no socket of that name.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ assert sys.platform != "win32"  # mypy then skips the rest there
 __all__ = ["is_bound_abstract", "is_served", "probe", "server_pid"]
 
 _SOCKETS = "/proc/net/unix"
-_ACCEPTS = 1 << 16  # __SO_ACCEPTCON among the flags of /proc/net/unix: it listens
+_ACCEPTS = 1 << 16  # __SO_ACCEPTCON in the flags of /proc/net/unix: listening
 
 
 def is_served(path: str) -> bool:
-    """Return whether a process has a socket bound to the file at ``path``.
+    """Tell whether a process has a socket bound to the file at ``path``.
 
-    A socket that may not be asked counts as served.
+    A socket that this user may not probe counts as served.
     """
     return probe(path) not in (errno.ECONNREFUSED, errno.ENOENT, errno.ENOTDIR)
 
 
 def probe(path: str) -> int:
-    """Return the error number that a datagram socket gets from the socket at ``path``.
+    """Connect a datagram socket to the socket at ``path``; return the error number.
 
     Returns:
-        ECONNREFUSED only where no process has it bound, EPROTOTYPE where a stream socket has.
+        ECONNREFUSED only if no process has bound the file; EPROTOTYPE for a stream socket.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as asker:
         asker.setblocking(False)
@@ -49,26 +49,32 @@ def probe(path: str) -> int:
 
 
 def is_bound_abstract(name: str) -> bool:
-    """Return whether something listens on an abstract name (Linux).
+    """Tell whether a process listens on an abstract name (Linux).
 
-    Connections that a server accepted are listed under its name too, also when it has gone.
+    Only listening sockets count: the kernel also lists accepted connections under the name, even
+    after the server has ended.
     """
     wanted = b"@" + os.fsencode(name)
     return any(each.path == wanted for each in _listening())
 
 
 def server_pid(path: str) -> int | None:
-    """Return the process that listens at ``path``, if it can be found out (Linux).
+    """Return the id of the process that listens at ``path`` (Linux).
 
-    That is a process whose descriptors this user may list. An abstract name begins with "@".
+    Args:
+        path: An absolute path, or an abstract name that begins with "@".
+
+    Returns:
+        The process id; None if it is not known. It is known only for a process whose descriptors
+        this user may list (man page proc(5)).
     """
     if not path.startswith(("/", "@")):
-        return None  # another process's relative path may read the same
+        return None  # a relative path of another process may be the same text
     wanted = {b"socket:[%s]" % each.inode for each in _listening() if each.path == path.encode()}
     if not wanted:
         return None
     for link in glob.iglob("/proc/[0-9]*/fd/*"):
-        with contextlib.suppress(OSError):  # the process has ended, or is another user's
+        with contextlib.suppress(OSError):  # the process has ended or belongs to another user
             if os.readlink(link.encode()) in wanted:
                 return int(link.split("/")[2])
     return None
@@ -80,7 +86,7 @@ class _Listening(NamedTuple):
 
 
 def _listening() -> Iterator[_Listening]:
-    """Yield the listening Unix sockets that have a name; nothing where there is no such list."""
+    """Yield the listening Unix sockets that have a name; none if the system has no list."""
     with contextlib.suppress(OSError), open(_SOCKETS, "rb") as table:
         next(table, None)  # the headings: Num RefCount Protocol Flags Type St Inode Path
         for line in table:
@@ -90,10 +96,11 @@ def _listening() -> Iterator[_Listening]:
 
 
 def _refusal_means_dead(path: str) -> bool:
-    """Return whether ECONNREFUSED proves that no process has the socket at ``path`` bound.
+    """Tell whether ECONNREFUSED proves that no process has bound the socket at ``path``.
 
-    It does where the kernel lists no listening socket of that name (in any directory: the list
-    has each name as its server wrote it), and where the kernel refuses the living otherwise.
+    It does if the kernel lists no listening socket of that file name (in any directory, because
+    the list has each path as its server gave it), or if the kernel returns another error for a
+    listening socket.
     """
     if sys.platform != "linux":
         return True
@@ -105,8 +112,8 @@ def _refusal_means_dead(path: str) -> bool:
 
 
 def _tells_live_from_dead() -> bool:
-    """Try how this kernel answers a datagram socket that asks a listening one of our own."""
-    import tempfile  # slow to import, and seldom needed
+    """Tell whether this kernel returns EPROTOTYPE for a listening socket, by trying it."""
+    import tempfile  # slow to import and rarely needed
 
     with (
         contextlib.suppress(OSError),
