@@ -1,8 +1,8 @@
-"""One connection over a Unix socket: the contract of ``base.Connection``, kept with poll().
+"""Connection over a Unix socket, which implements ``base.Connection`` with poll().
 
-A call tries first, without blocking (MSG_DONTWAIT), and waits in poll() when it got nowhere: a
-read that finds data is one system call. Only the first read after a write waits first, because
-the answer is seldom there already. How a wait is woken is in ``waiting.py``; connecting is in
+A call tries first, without blocking (MSG_DONTWAIT), and waits in poll() only if that transferred no
+byte, so a read that finds data is one system call. Only the first read after a write waits first,
+because the reply has rarely arrived by then. Waiting is in ``waiting.py``, connecting in
 ``connect.py``, accepting in ``listener.py``.
 """
 
@@ -36,28 +36,28 @@ if TYPE_CHECKING:
 __all__ = ["PosixConnection", "adopted_socket", "peer_of", "prepare_socket"]
 
 _DONTWAIT = socket.MSG_DONTWAIT
-# A program that resets SIGPIPE to its default, as `| head` invites, must not die of a write here.
+# A write must not end a program that resets SIGPIPE to its default, as programs for `| head` do.
 _SEND_FLAGS = _DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)
-_SO_NOSIGPIPE = 0x1022  # macOS has no such flag on send() but this option on the socket
-_CHUNK = 65536  # bytes that a read to the end asks for at once
-# recv() makes room for all that it is asked for, and the kernel holds less; macOS refuses to move
+_SO_NOSIGPIPE = 0x1022  # macOS has this socket option instead of MSG_NOSIGNAL
+_CHUNK = 65536  # bytes for each recv() of a read to the end
+# recv() allocates memory for the full size, and the kernel holds less; macOS refuses to transfer
 # more than INT_MAX bytes at once.
 _LARGEST = 1 << 20
 _INTERRUPTED = "an earlier write was interrupted, and how much of it was sent is unknown"
 
 
 class PosixConnection(base.Connection):
-    """A connected Unix socket. Made by ``connect``, ``Listener.accept`` or ``adopt``."""
+    """Connected Unix socket, as ``connect``, ``Listener.accept`` or ``adopt`` returns it."""
 
     selectable = True
 
     def __init__(self, sock: socket.socket, address: Address, mode: str = "rw") -> None:
-        """Own ``sock``, a connected stream socket. None of its options and flags is changed.
+        """Take ownership of ``sock`` without changing its options or flags.
 
         Args:
-            sock: The socket.
+            sock: A connected stream socket.
             address: The address of the server.
-            mode: "r", "w" or "rw". The other half is shut, for both ends.
+            mode: "r", "w" or "rw". The other direction is shut down, for both ends.
         """
         self._socket = SharedSocket(sock, (POLLIN, POLLOUT), "connection")
         self._in, self._out = self._socket.directions
@@ -65,10 +65,10 @@ class PosixConnection(base.Connection):
         self._recv_into = sock.recv_into
         self._address = address
         self._peer = peer_of(sock)
-        self._unread = bytearray()  # what a read to the end had got when its deadline passed
+        self._unread = bytearray()  # bytes of a read to the end that was interrupted
         self._write_shut = False
-        self._sending = False  # a send was begun, and how much was sent is not known (yet)
-        self._answer_due = False  # something was written since the last read
+        self._sending = False  # a send has begun and its result is not known (yet)
+        self._answer_due = False  # whether a write followed the last read
         self.mode = mode
         self._in.refused = "r" not in mode
         self._out.refused = "w" not in mode
@@ -112,7 +112,7 @@ class PosixConnection(base.Connection):
                 except BlockingIOError:
                     if monotonic() >= until:
                         return None
-                    os.sched_yield()  # the other end may want this very core
+                    os.sched_yield()  # the other end may need this core
                 except ConnectionResetError:
                     return b""
 
@@ -238,7 +238,7 @@ class PosixConnection(base.Connection):
         return self._in.closed
 
     def fileno(self) -> int:
-        """Return the descriptor, which stays this object's to close and to read."""
+        """Return the descriptor, which this object still owns."""
         self._require_open()
         return self._socket.socket.fileno()
 
@@ -280,9 +280,9 @@ class PosixConnection(base.Connection):
 
     @contextlib.contextmanager
     def _call(self, direction: Direction) -> Iterator[Direction]:
-        """Hold a direction for one call, and close the socket afterwards if that is due.
+        """Hold a direction for one call; afterwards close the socket if ``close`` was called.
 
-        ``read`` and ``write`` have this written out, for speed.
+        ``read`` and ``write`` contain this code inline, for speed.
         """
         try:
             with direction.lock:
@@ -299,11 +299,11 @@ class PosixConnection(base.Connection):
 
     def _take_unread(self, size: int) -> bytes:
         data = bytes(self._unread[:size])
-        del self._unread[:size]  # a bytearray moves its start: the rest is not copied
+        del self._unread[:size]  # a bytearray drops its front without copying the rest
         return data
 
     def _receive(self, size: int) -> bytes:
-        """Return at most ``size`` bytes from the socket; wait for the first."""
+        """Return at most ``size`` bytes from the socket; wait until there are any."""
         reading = self._in
         if self._answer_due:
             if reading.refused:
@@ -318,10 +318,10 @@ class PosixConnection(base.Connection):
             except BlockingIOError:
                 reading.wait()
             except ConnectionResetError:
-                return b""  # it closed without reading all of ours; all of its own has come
+                return b""  # the peer closed with unread bytes; all of its bytes were read
 
     def _receive_into(self, flat: memoryview) -> int:
-        """Like ``_receive``, into a buffer. What a timed-out read kept comes first."""
+        """Read into ``flat``, first the bytes that a cut read kept; return their number."""
         reading = self._in
         reading.check()
         if self._unread:
@@ -339,8 +339,9 @@ class PosixConnection(base.Connection):
     def _send_all(self, data: bytes | memoryview) -> int:
         """Write all of ``data``; return its length.
 
-        ``_sending`` is true from before a send until its result has been added up. An exception
-        that a signal handler raises in between leaves it true: see ``_require_writable``.
+        ``_sending`` is true from before a send until its result has been added to ``sent``. An
+        exception that a signal handler raises in between leaves it true: see
+        ``_require_writable``.
         """
         writing, sent, size = self._out, 0, len(data)
         if (
@@ -356,7 +357,7 @@ class PosixConnection(base.Connection):
             while sent < size:
                 self._sending = True
                 try:
-                    # No slice gets a name: the frames of a traceback would keep it.
+                    # No slice is bound to a name: a traceback would hold a reference to it.
                     if sent or size > _LARGEST:
                         sent += self._send(memoryview(data)[sent : sent + _LARGEST], _SEND_FLAGS)
                     else:
@@ -367,7 +368,7 @@ class PosixConnection(base.Connection):
                 if sent < size:
                     writing.wait()
         except OSError as error:
-            if error.errno is not None:  # the system's error: that send has sent nothing
+            if error.errno is not None:  # raised by the system: this send sent no byte
                 self._sending = False
             raise self._cut(_explained(error), sent) from None
         except BaseException as error:
@@ -392,7 +393,7 @@ class PosixConnection(base.Connection):
 
 
 def prepare_socket(sock: socket.socket) -> socket.socket:
-    """Make a socket that this process has just made what other programs expect one to be."""
+    """Set blocking mode, and SO_NOSIGPIPE on macOS, on a socket that this process created."""
     sock.setblocking(True)
     if sys.platform == "darwin":
         sock.setsockopt(socket.SOL_SOCKET, _SO_NOSIGPIPE, 1)
@@ -400,16 +401,20 @@ def prepare_socket(sock: socket.socket) -> socket.socket:
 
 
 def adopted_socket(handle: int, *, listening: bool) -> socket.socket:
-    """Return the socket with this descriptor, its options and flags as they were.
+    """Return a socket object for a descriptor without changing its options or flags.
+
+    Args:
+        handle: The descriptor. The caller still owns it if this raises.
+        listening: Whether it must be a listening socket; otherwise it must be connected.
 
     Raises:
-        ValueError: It is not of the kind wanted.
-        OSError: It is not connected. In any case the descriptor stays the caller's.
+        ValueError: The descriptor is of another kind.
+        OSError: The socket is not connected.
     """
     blocking = os.get_blocking(handle)
     sock = socket.socket(fileno=handle)
     try:
-        if socket.getdefaulttimeout() is not None:  # it is a flag of the descriptor by now
+        if socket.getdefaulttimeout() is not None:  # the constructor has then set non-blocking mode
             sock.setblocking(True)
             os.set_blocking(handle, blocking)
         if (sock.family, sock.type) != (socket.AF_UNIX, socket.SOCK_STREAM):
@@ -420,20 +425,25 @@ def adopted_socket(handle: int, *, listening: bool) -> socket.socket:
         if not listening:
             sock.getpeername()  # OSError (ENOTCONN) if it is not connected
     except BaseException:
-        sock.detach()  # the caller keeps what is not taken
+        sock.detach()  # the caller still owns the descriptor
         raise
     return sock
 
 
-_NO_PEER = 0xFFFFFFFF  # (uid_t)-1: what the kernel says of a socket that has no peer
-_UNMAPPED = 65534  # what it says of each uid and gid that this user namespace does not have
+_NO_PEER = 0xFFFFFFFF  # (uid_t)-1: the uid of a socket without a peer
+_UNMAPPED = 65534  # each uid and gid that is not mapped in this user namespace
 
 
 def peer_of(sock: socket.socket) -> PeerIdentity:
     """Return the identity of the process that connected, or listens, at the other end.
 
-    What the kernel cannot tell is None. So is a uid or gid that may be an unmapped one: in a user
-    namespace all of those look like 65534, whoever they are (user_namespaces(7)).
+    Args:
+        sock: A connected socket.
+
+    Returns:
+        The identity. A field that the kernel does not report is None, and so is a uid or gid that
+        may be unmapped: in a user namespace all unmapped ids are reported as 65534 (man page
+        user_namespaces(7)).
     """
     try:
         if sys.platform == "linux":
@@ -449,7 +459,7 @@ def peer_of(sock: socket.socket) -> PeerIdentity:
 
 
 def _known(number: int, kind: str) -> int | None:
-    """Return a uid or gid, or None if it stands for those that have no number here (Linux)."""
+    """Return ``number``; None if it may stand for an id without a mapping (Linux)."""
     if number not in (_UNMAPPED, _overflow(kind)):
         return number
     try:
@@ -457,7 +467,7 @@ def _known(number: int, kind: str) -> int | None:
             lines = [tuple(map(int, line.split())) for line in table]
     except OSError:
         return None
-    return number if lines == [(0, 0, _NO_PEER)] else None  # all of them have numbers
+    return number if lines == [(0, 0, _NO_PEER)] else None  # every id is mapped
 
 
 @functools.cache  # a setting of the kernel, read once
@@ -489,7 +499,7 @@ ErrorT = TypeVar("ErrorT", bound=BaseException)
 
 
 def _explained(error: OSError) -> OSError:
-    """Return the error of a send, in words about a connection."""
+    """Return the error of a send; BrokenPipeError if the other end has closed."""
     if isinstance(error, ConnectionResetError | BrokenPipeError):
         text = f"{os.strerror(errno.EPIPE)}: the other end has closed"
         return BrokenPipeError(errno.EPIPE, text)
@@ -497,6 +507,6 @@ def _explained(error: OSError) -> OSError:
 
 
 def _counted(error: ErrorT, sent: int) -> ErrorT:
-    """Return ``error`` with the number of bytes that were sent before it."""
+    """Set ``characters_written`` of ``error`` to the number of bytes sent; return ``error``."""
     error.characters_written = sent  # type: ignore[attr-defined]
     return error

@@ -1,23 +1,24 @@
-"""Waiting for a socket in a way that any other thread can end. POSIX only.
+"""Waits for a socket that any other thread can end. POSIX only.
 
-A ``Direction`` is the reading side or the writing side of a connection, or the accepting of a
-listener: its lock, its deadline, and the ``Waker`` by which other threads end its wait. Bytes are
-not moved here.
+A ``Direction`` is the read side or the write side of a connection, or the accept side of a
+listener. It has a lock, a deadline, and a ``Waker`` by which other threads end its wait. This
+module does not transfer bytes.
 
-Every wait is a ``poll`` of the socket and the waker; the calls that move bytes never block. So
-nothing of the socket is changed: SO_RCVTIMEO, SO_SNDTIMEO and O_NONBLOCK belong to the open file
-description, which a child process or another library may share. These rules make it right:
+Every wait is a ``poll`` of the socket and the waker; the calls that transfer bytes never block. No
+setting of the socket is therefore changed: SO_RCVTIMEO, SO_SNDTIMEO and O_NONBLOCK belong to the
+open file description (man page open(2)), which a child process or another library may share. The
+invariants:
 
-* A thread that changes what a wait goes by (deadline, closed) changes it first and wakes then; a
-  wait sets ``_waiting`` first and looks at them then. So either the wait sees the new value or it
-  is woken.
-* A descriptor is closed only when no call uses it, or its number could by then be another file's.
-  ``close`` does not wait for that, because a signal handler may call it in the middle of the very
-  call that it ends: the last call to leave closes the descriptor (``SharedSocket``).
-* ``lock`` is an RLock, so that a signal handler that runs in the middle of a call does not wait
-  for its own thread. ``busy`` then says that there is such a call: an error, and not a wait.
-* After ``os.fork`` the child makes locks and wakers of its own. A waker inherited from the parent
-  would take wake-ups that are meant for the parent.
+* A thread that changes a condition of a wait (deadline, closed) stores it first and calls ``wake``
+  afterwards; a wait sets ``_waiting`` first and reads the conditions afterwards. So the wait either
+  reads the new value or is woken.
+* A descriptor is closed only when no call uses it, because its number could then refer to another
+  file. ``close`` does not wait for the calls, because a signal handler may call it during the call
+  that it ends: the last call to leave closes the descriptor (``SharedSocket``).
+* ``lock`` is an RLock, so that a signal handler that runs during a call does not wait for its own
+  thread. ``busy`` then shows that a call is in progress, and the handler's call raises an error.
+* After ``os.fork`` the child makes new locks and wakers. A waker inherited from the parent would
+  consume wake-ups that are meant for the parent.
 """
 
 from __future__ import annotations
@@ -44,22 +45,24 @@ __all__ = ["POLLIN", "POLLOUT", "SHORTAGE", "Direction", "SharedSocket", "timed_
 POLLIN = select.POLLIN
 POLLOUT = select.POLLOUT
 SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-"""No descriptor or memory is left for one more: wait until others are closed."""
-_LONGEST_POLL = 1e6  # seconds: poll() takes an int of milliseconds
-_SLICE = 0.02  # seconds: how long a wait without a waker goes on before it looks
+"""Errors for a lack of descriptors or memory, which ends when other files are closed."""
+_LONGEST_POLL = 1e6  # seconds; poll() takes an int of milliseconds
+_SLICE = 0.02  # seconds between two checks of a wait without a waker
 
 
 class Direction:
     """One direction of a socket.
 
-    Hold ``lock`` and set ``busy`` to ``wait`` and to use the socket. Any thread may ``wake``.
+    A thread that calls ``wait`` or uses the socket holds ``lock`` and has set ``busy``. Any thread
+    may call ``wake``.
 
     Attributes:
         lock: Held by the call in progress.
         busy: Whether a call is in progress. Only the holder of ``lock`` reads and writes it.
-        deadline: The ``time.monotonic()`` value at which waits end; None means never.
-        closed: Every call fails.
-        refused: The connection was opened without this direction.
+        deadline: Time at which waits end, a value of ``time.monotonic()`` in seconds; None means
+            no deadline.
+        closed: Whether the direction is closed, so that every call fails.
+        refused: Whether the connection was opened without this direction.
     """
 
     __slots__ = (
@@ -85,9 +88,9 @@ class Direction:
         self.refused = False
         self._fd = fd
         self._events = events
-        self._guard = guard  # held while the waker is used, made or closed
+        self._guard = guard  # held while the waker is created, used or closed
         self._what = what
-        self._poll: select.poll | None = None  # made at the first wait, as is the waker:
+        self._poll: select.poll | None = None  # made at the first wait, like the waker:
         self._waker: Waker | None = None  # an idle connection costs one descriptor
         self._waiting = False
 
@@ -109,13 +112,13 @@ class Direction:
             raise timed_out()
 
     def prepare(self) -> None:
-        """Make what the first ``wait`` would make, while there are descriptors for it.
+        """Create the waker and the poll of the first ``wait`` while descriptors are free.
 
         Raises:
-            OSError: There is no descriptor left.
+            OSError: No descriptor is free.
         """
         with self._guard:
-            if self.closed:  # discard() has run, or soon will: make nothing that it would miss
+            if self.closed:  # discard() may have run and would not close a new waker
                 raise ClosedError(self._what)
             if self._waker is None:
                 waker = Waker()
@@ -124,11 +127,14 @@ class Direction:
                 self._waker = waker
 
     def wait(self, until: float | None = None) -> bool:
-        """Wait until the socket is ready, and return True.
+        """Wait until the socket is ready.
 
         Args:
-            until: The ``time.monotonic()`` value at which to return False; it looks once in any
-                case.
+            until: Time at which to return False, a value of ``time.monotonic()`` in seconds; the
+                socket is checked once in any case.
+
+        Returns:
+            True if the socket is ready; False if ``until`` has passed.
 
         Raises:
             ClosedError: The direction has been closed.
@@ -152,7 +158,7 @@ class Direction:
             self._waiting = False
 
     def pause(self, seconds: float) -> None:
-        """Let at most ``seconds`` pass, whatever comes. It is woken as ``wait`` is.
+        """Wait for at most ``seconds`` without watching the socket; ``wake`` ends the wait.
 
         Raises:
             ClosedError: The direction has been closed.
@@ -173,22 +179,22 @@ class Direction:
             self._waiting = False
 
     def wake(self) -> None:
-        """Make a wait look again. Call it after the change that the wait should see."""
+        """Make a wait read its conditions again. Call this after the change of a condition."""
         if self._waiting:
             with self._guard:
                 if self._waker is not None:
                     self._waker.wake()
 
     def discard(self) -> None:
-        """Close the waker. Only with ``lock`` held, when closed, or in a forked child."""
+        """Close the waker. Needs ``lock`` and ``closed``, or a forked child."""
         with self._guard:
             waker, self._waker, self._poll = self._waker, None, None
             if waker is not None:
                 waker.close()
 
     def after_fork(self) -> None:
-        """Take nothing from the parent, whose threads may have held the lock."""
-        if self.lock.acquire(blocking=False):  # it is free, or this thread forks during a call
+        """Replace the lock, which a thread of the parent may have held, and the waker."""
+        if self.lock.acquire(blocking=False):  # free, or this thread has forked during a call
             self.lock.release()
         else:
             self.lock = threading.RLock()
@@ -201,7 +207,7 @@ class Direction:
         return poll
 
     def _poll_for_wait(self) -> select.poll:
-        """Return a poll of the socket and the waker, or of the socket if there can be no waker."""
+        """Return a poll of the socket and the waker; of the socket alone if descriptors ran out."""
         try:
             self.prepare()
         except OSError as error:
@@ -210,10 +216,14 @@ class Direction:
         return self._poll or self._new_poll()
 
     def _left(self, until: float | None) -> float | None:
-        """Return the milliseconds to the deadline or ``until``, as poll() wants them.
+        """Return the timeout for poll(), by the deadline and ``until``.
 
         Returns:
-            0 when ``until`` has passed, None when there is neither.
+            Milliseconds; 0 if ``until`` has passed; None without a deadline and without ``until``.
+
+        Raises:
+            ClosedError: The direction has been closed.
+            TimeoutError: The deadline has passed.
         """
         if self.closed:
             raise ClosedError(self._what)
@@ -232,20 +242,20 @@ class Direction:
 
 
 class SharedSocket:
-    """A socket and its directions; closed exactly once, when no call uses it any more."""
+    """Socket with its directions, which is closed exactly once, when no call uses it."""
 
     __slots__ = ("__weakref__", "_done", "_guard", "_unblock", "_users", "directions", "socket")
 
     def __init__(
         self, sock: socket.socket, events: tuple[int, ...], what: str, *, unblock: bool = False
     ) -> None:
-        """Own ``sock``.
+        """Take ownership of ``sock`` and make its directions.
 
         Args:
             sock: The socket.
-            events: A direction is made for each of these poll() events.
-            what: The word for it in errors.
-            unblock: Make the socket a blocking one before it is closed or given away.
+            events: The poll() events; one direction is made for each.
+            what: Noun for errors: "connection", "listener".
+            unblock: Whether to set blocking mode before the socket is closed or detached.
         """
         self.socket = sock
         self._guard = threading.RLock()
@@ -258,7 +268,7 @@ class SharedSocket:
         _open_sockets.add(self)
 
     def shut(self) -> None:
-        """Fail every call in flight and every later one. Idempotent."""
+        """Fail every call in flight and every later one. A second call does nothing."""
         with self._guard:
             for direction in self.directions:
                 direction.closed = True
@@ -266,9 +276,9 @@ class SharedSocket:
         self.release()
 
     def release(self) -> None:
-        """Close the socket if it is shut and no call uses it.
+        """Close the socket if ``shut`` was called and no call uses the socket.
 
-        Each call that leaves a closed direction calls this once it has released the lock, so the
+        Each call that leaves a closed direction calls this after it has released the lock, so the
         last of them finds all locks free.
         """
         with contextlib.ExitStack() as held, self._guard:
@@ -276,7 +286,7 @@ class SharedSocket:
                 if self._done or self._users or not direction.lock.acquire(blocking=False):
                     return
                 held.callback(direction.lock.release)
-                if direction.busy:  # this is a signal handler, in the middle of that call
+                if direction.busy:  # a signal handler runs this during that call
                     return
             self._done = True
             for direction in self.directions:
@@ -285,11 +295,14 @@ class SharedSocket:
             self.socket.close()
 
     def detach(self) -> int:
-        """Fail every call, wait until they have left, and return the descriptor.
+        """Fail every call, wait until they have ended, and return the descriptor.
+
+        Returns:
+            The descriptor, which the caller closes.
 
         Raises:
-            ClosedError: It is closed already.
-            RuntimeError: This thread is in the middle of a call.
+            ClosedError: The socket is closed already.
+            RuntimeError: A signal handler calls this during a call of its thread.
         """
         with self._guard:
             if self._done or self.directions[0].closed:
@@ -312,10 +325,13 @@ class SharedSocket:
 
     @contextlib.contextmanager
     def in_use(self) -> Iterator[int]:
-        """Keep the descriptor open meanwhile, without waiting for calls in flight.
+        """Keep the descriptor open in the block, without waiting for calls in flight.
+
+        Yields:
+            The descriptor.
 
         Raises:
-            ClosedError: It is closed.
+            ClosedError: The socket is closed.
         """
         with self._guard:
             if self._done or self.directions[0].closed:
@@ -330,7 +346,7 @@ class SharedSocket:
                 self.release()
 
     def after_fork(self) -> None:
-        """Take nothing from the parent but the descriptor."""
+        """Keep the descriptor of the parent and replace all locks and wakers."""
         self._guard = threading.RLock()
         self._users = 0
         for direction in self.directions:
@@ -343,8 +359,8 @@ class SharedSocket:
                 self.socket.setblocking(True)
 
 
-# The one thing of the module that changes: fork is an event of the whole process, and there is no
-# other way to hear of it. Only ``SharedSocket`` adds to it.
+# The only mutable state of the module: a fork concerns the whole process, and only a function
+# registered for the process is called after it. Only ``SharedSocket`` adds to the set.
 _open_sockets: weakref.WeakSet[SharedSocket] = weakref.WeakSet()
 
 
@@ -357,7 +373,7 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 class Waker:
-    """A descriptor that poll() sees as readable once ``wake`` was called, until ``drain``."""
+    """Descriptor that poll() reports as readable from ``wake`` until ``drain``."""
 
     __slots__ = ("_writer", "reader")
 
@@ -370,7 +386,7 @@ class Waker:
             os.set_blocking(self._writer, False)
 
     def wake(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # it is full: it is readable already
+        with contextlib.suppress(BlockingIOError):  # the pipe is full, so it is readable already
             os.write(self._writer, b"\1\0\0\0\0\0\0\0")  # eventfd takes 8 bytes, a pipe any
 
     def drain(self) -> None:
@@ -384,5 +400,5 @@ class Waker:
 
 
 def timed_out() -> TimeoutError:
-    """Return the error of a deadline that passed."""
+    """Return the error for a deadline that has passed."""
     return TimeoutError(errno.ETIMEDOUT, f"{os.strerror(errno.ETIMEDOUT)}: the deadline passed")
