@@ -51,7 +51,7 @@ class Relay:
         self._on_refused = on_refused
         self._open: set[Connection] = set()  # the clients' ends
         self._changed = threading.Condition()
-        self._accepted = 0.0  # when the last client came, as time.monotonic()
+        self._accepted = 0.0  # time of the last accepted client, by time.monotonic()
 
     @property
     def connections(self) -> int:
@@ -87,7 +87,7 @@ class Relay:
                 left = 1.0 if end is None else end - time.monotonic()
                 if left <= 0:
                     return False
-                self._changed.wait(min(left, 1.0))  # Windows cannot interrupt an endless wait
+                self._changed.wait(min(left, 1.0))  # Windows cannot interrupt an unlimited wait
         return True
 
     def close(self) -> None:

@@ -118,7 +118,7 @@ def replay(
 
 
 def _message(event: Event) -> Any:
-    """Return the decoded message of an event; None where it has none."""
+    """Return the decoded message of an event; None if it has none."""
     return json.loads(bytes(event.message)) if event.message else None
 
 
@@ -141,11 +141,11 @@ class _Player:
         self._replies: defaultdict[str, deque[Item]] = defaultdict(deque)
         self._called: defaultdict[str, deque[Any]] = defaultdict(deque)  # ids, by method
         self._ended = False
-        self._changed = threading.Condition()  # guards the four above
+        self._changed = threading.Condition()  # guards the four attributes above
         threading.Thread(target=self._read, name="npipe-replay", daemon=True).start()
 
     def expect(self, message: Any) -> None:
-        """Take what the server sent at this point of the tape."""
+        """Record the messages that the server sent at this point of the tape."""
         for item in items(message):
             if is_reply(item):
                 self._expected.append(item)
@@ -156,7 +156,7 @@ class _Player:
                 self._report.pushes_expected += 1
 
     def settle(self) -> None:
-        """Wait for the answers that are expected, and compare them."""
+        """Wait for the expected replies, and compare them."""
         expected, self._expected = self._expected, []
         deadline = time.monotonic() + self._timeout
         for reply in expected:
@@ -164,14 +164,14 @@ class _Player:
             self._compare(reply, got)
 
     def await_pushes(self) -> None:
-        """Give the pushes that the tape has a moment to come, at the end."""
+        """Wait a moment at the end for the recorded notifications."""
         with self._changed:
             self._changed.wait_for(
                 lambda: self._ended or self.pushes >= self._pushes_expected, PATIENCE
             )
 
     def send(self, message: Any, data: bytes) -> None:
-        """Send what the client sent at this point: ``data``, but for ids that have changed."""
+        """Send the client's message at this point: ``data``, with changed ids replaced."""
         for item in items(message):
             if is_call(item):
                 self._methods[key(item["id"])] = item["method"]
@@ -180,11 +180,11 @@ class _Player:
         if self._renamed or self._callbacks:
             data = json.dumps(with_values(message, self._renamed)).encode()
         self._report.sent += 1
-        with suppress(OSError):  # its answers will be missing: that says it
+        with suppress(OSError):  # reported as missing replies
             self._connection.write(data + b"\n")
 
     def _answer_callback(self, item: Item) -> None:
-        """Give the reply to a server's call the id that the server has used now."""
+        """Replace the id in the reply to a server's call by the id that the server uses now."""
         method = self._callbacks.get(key(item["id"]))
         if method is not None:
             now = self._await(self._called[method], time.monotonic() + self._timeout)

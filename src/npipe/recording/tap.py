@@ -52,7 +52,7 @@ class Tap:
         if address.kind != "unix":
             raise ValueError(f"{address} has no file that could be renamed: use npipe relay")
         self.path = os.path.abspath(address.path)
-        self.behind = f"{self.path}.behind"  # the server, while the tap is there
+        self.behind = f"{self.path}.behind"  # the server's socket between enter and leave
         self._front = f"{self.path}.front"
         self._listener: PosixListener | None = None
         self._made: tuple[int, int] | None = None  # device and inode of the tap's socket

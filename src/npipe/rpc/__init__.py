@@ -84,7 +84,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Spread":  # its module imports asyncio: not before it is used
+    if name == "Spread":  # imported on first use, because its module imports asyncio
         from npipe.rpc.spread import Spread
 
         return Spread

@@ -74,7 +74,6 @@ class Spread:
             The address in its full form.
 
         Raises:
-            ClosedError: The server was stopped.
             OSError, TypeError, ValueError: As ``npipe.listen``.
         """
         return self._wait(self._server.serve(address, **options))

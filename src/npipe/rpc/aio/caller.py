@@ -58,7 +58,7 @@ class Caller:
         self._loop = asyncio.get_running_loop()
         self._encoding = encoding
         self._timeout = timeout
-        self._deadline(None)  # a wrong timeout is an error here, not at the first call
+        self._deadline(None)  # check the timeout now, not at the first call
         if driver is not None:
             self._driver = driver
 

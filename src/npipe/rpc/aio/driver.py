@@ -157,7 +157,7 @@ class Driver(asyncio.Protocol):
         self.reading = True
         self._at_end = False  # the peer has closed its direction
         self._draining = False  # close once all calls are answered
-        self.on_lost: Callable[[], threading.Thread] | None = None  # ends the child process
+        self.on_lost: Callable[[], threading.Thread] | None = None  # closes the files
         self.ending: threading.Thread | None = None  # the thread that does so
         self.peer_driver: Driver | None = None  # in a proxy: the driver that messages go to
         self.feeders: tuple[Driver, ...] = ()  # in a proxy: the drivers with this peer_driver

@@ -21,7 +21,7 @@ async def run_subscription_async(subscription: ServedSubscription) -> None:
 
     Async middleware is awaited first. If it returns a plain generator, that runs in a thread.
     """
-    import asyncio  # a server of plain functions does without
+    import asyncio  # not imported by servers of plain functions
 
     error: BaseException | None = None
     try:

@@ -1,1 +1,1 @@
-"""A method name and raw parameters to your function: registration, binding, context, dispatch."""
+"""The service layer: registration, binding of params, context and dispatch of functions."""

@@ -33,7 +33,7 @@ Allow = Callable[["PeerIdentity"], bool]
 MARK = "__npipe_rpc__"
 _ITERATORS = (Iterator, Generator)
 _ASYNC_ITERATORS = (AsyncIterator, AsyncGenerator)
-MAX_NAME = 2048  # characters of a method name; geth's limit
+MAX_NAME = 2048  # characters of a method name, as in geth
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +210,7 @@ class API:
 
         Raises:
             ValueError: The name is taken, or ``target`` has no public function.
-            TypeError: A function cannot be served because of its signature.
+            TypeError: ``target`` is a class, or the signature of a function cannot be served.
         """
         if isinstance(target, type):
             raise TypeError(f"register an instance of {target.__name__}, not the class")

@@ -372,7 +372,7 @@ class OutgoingCalls:
             raise ConnectionLost(self._ended, maybe_executed=False)
         self._pending.update(dict.fromkeys(pending.ids, pending))
         self.unsent.append(pending)
-        if self._ended:  # just now, by another thread, which may have missed this one
+        if self._ended:  # by another thread, which may not have seen this call
             self.fail_all(self._ended)
 
     def _settle_all(self, pending: Pending, outcome: Outcome) -> None:

@@ -78,7 +78,7 @@ JSON_ENCODING = JSON()  # stateless
 class Session:
     """The state of one connection."""
 
-    __slots__ = (  # more than CPython keeps inline in an object without slots
+    __slots__ = (  # more attributes than CPython stores inline in an object without slots
         "__dict__",
         "_active",
         "_ask_peer",
@@ -590,7 +590,7 @@ class Session:
         if self.send_queue.put_pushes(subscription) and self._on_pushes is not None:
             self._on_pushes()
 
-    # The end
+    # Closing
 
     def refuse(self, error: ProtocolError) -> None:
         """Handle a framing error, after which no message can be read. The driver closes afterwards.

@@ -1,1 +1,1 @@
-"""The blocking flavour: drivers, callers, client, server and proxy on threads."""
+"""The blocking flavour: drivers, callers, client, server and proxy with threads."""

@@ -54,7 +54,7 @@ class Caller:
         self._get_driver = driver
         self._encoding = encoding
         self._timeout = timeout
-        self._deadline(None)  # a wrong timeout is an error here, not at the first call
+        self._deadline(None)  # check the timeout now, not at the first call
 
     @overload
     def call(

@@ -330,7 +330,7 @@ class Driver:
             else:
                 self._writer.flush_replies()
 
-    # The end
+    # Closing
 
     def _complain(self, error: ProtocolError) -> None:
         self.session.refuse(error)

@@ -2,8 +2,9 @@
 
 Waiting for a reply that another thread reads costs two thread switches. So a thread that calls
 while no other thread reads becomes the leader and reads its own reply. The driver's own thread, the
-follower, reads otherwise: while several threads call at once, while there are subscriptions, and
-when no thread has called for ``GRACE`` seconds, so that messages without a call are processed.
+follower (``_keep``), reads otherwise: while several threads call at once, while there are
+subscriptions, and when no thread has called for ``GRACE`` seconds, so that messages without a call
+are processed.
 
 Only the thread that holds ``_turn`` reads. Two rules ensure that every reply is read:
 
@@ -133,7 +134,7 @@ class LeaderFollowerDriver(Driver):
             self._fail(error)
 
     def _await_turn(self) -> bool:
-        """Wait until the follower has to read, and acquire the turn. Return False if it is closed.
+        """Wait until the follower has to read, and acquire the turn. Return False after ``close``.
 
         A timeout of None costs nothing while a caller waits for a reply that takes long.
         """

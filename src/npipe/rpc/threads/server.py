@@ -31,7 +31,7 @@ __all__ = ["Server"]
 
 log = logging.getLogger("npipe.rpc")
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.005, 1.0  # seconds between tries to accept, when it fails
+FIRST_PAUSE, LONGEST_PAUSE = 0.005, 1.0  # seconds between attempts after a failed accept
 
 
 class ServerDriver(Counted, Protocol):
@@ -172,7 +172,7 @@ class Server:
 
     def serve_forever(self) -> None:
         """Wait until ``stop`` is called; KeyboardInterrupt is raised as usual."""
-        # On Windows an endless wait cannot be interrupted.
+        # On Windows an unlimited wait cannot be interrupted.
         timeout = 1.0 if sys.platform == "win32" else None
         while not self._stopped.wait(timeout):
             pass

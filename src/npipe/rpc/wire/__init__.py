@@ -1,1 +1,1 @@
-"""Bytes to JSON-RPC envelopes and back: framing, scanning and messages. Knows no method."""
+"""The wire layer: framing, encodings and JSON-RPC envelopes. It knows no method."""

@@ -33,7 +33,7 @@ from npipe.rpc.wire.scanner import WHITESPACE
 __all__ = ["MAX_BYTES", "MAX_DEPTH", "Framing", "make"]
 
 MAX_BYTES = 32 * 1024 * 1024  # the largest geth block traces seen are about 20 MB
-MAX_DEPTH = 512  # half of what exhausts msgspec's recursion
+MAX_DEPTH = 512  # half of the depth at which msgspec raises RecursionError
 
 
 class Framing(Protocol):

@@ -395,7 +395,7 @@ _encode_msgpack = msgspec.msgpack.Encoder().encode
 def _may_hold_nan(value: Any) -> bool:
     try:
         return _find_nan(_encode_msgpack(value)) is not None
-    except Exception:  # big integers, Raw: no MessagePack form, so walk
+    except Exception:  # big integers and Raw have no MessagePack form: traverse the value
         return True
 
 

@@ -42,13 +42,13 @@ _NOT_SPACE = re.compile(rb"[^ \t\r\n]")
 _WORD_END = re.compile(rb'[ \t\r\n{\["]')
 _SCALAR = re.compile(rb"true|false|null|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
 
-_SMALLEST, _LARGEST = 128, 65536  # bytes of a block: below, tokens are quicker; above, no gain
+_SMALLEST, _LARGEST = 128, 65536  # bytes of a block: below, tokens are faster; above, no gain
 _PASSES = 8  # pairs of brackets cancelled before counting one by one: real data needs 3 or 4
 
 
 def outline(block: bytes, *, keep_newlines: bool = False) -> bytes:
     """Return the quotes and brackets of ``block``, without escaped quotes."""
-    if block.find(b"\\") >= 0:  # `in` takes three times as long
+    if block.find(b"\\") >= 0:  # ``in`` takes three times as long
         block = block.replace(b"\\\\", b"").replace(b'\\"', b"")
     return block.translate(_FOLD, _NOT_OUTLINE_OR_NEWLINE if keep_newlines else _NOT_OUTLINE)
 
@@ -110,7 +110,7 @@ def _extent(brackets: bytes) -> tuple[int, int]:
     """Return the lowest and highest depth relative to the start; the latter up to 8 too high."""
     for done in range(_PASSES):
         shorter = brackets.replace(b"{}", b"")
-        if len(shorter) == len(brackets):  # what is left is }}}{{{
+        if len(shorter) == len(brackets):  # only }}}{{{ is left
             closes = brackets.count(b"}")
             return -closes, max(0, len(brackets) - 2 * closes) + done
         brackets = shorter

@@ -345,7 +345,8 @@ class LoopDriver:
         self._waiting_for_room.append(room)
         try:
             while flow.must_wait and not self._closed:
-                self.flush()  # the thread that queued it may have been interrupted before
+                self.flush()  # the thread that queued may have been interrupted
+
                 if not flow.must_wait:
                     break
                 if not room.wait(None if until is None else max(0, until - time.monotonic())):
