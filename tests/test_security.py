@@ -94,7 +94,9 @@ def test_b31_what_is_no_mode_is_refused(access: object) -> None:
         (0o660, 1001, 101, False),
         (0o644, 1001, 101, False),  # to connect is to write
         (0o666, 1001, 101, True),
-        (0o666, None, None, False),  # nobody is everybody, not even here
+        (0o666, None, None, True),  # as the kernel has it for the mode of a file
+        (0o664, None, None, False),
+        (0o660, None, 100, False),  # a group without a user is not enough
     ],
 )
 def test_b31_whom_a_mode_lets_in(
