@@ -107,6 +107,7 @@ def lint(_arguments: Sequence[str]) -> None:
     tools = sorted(path.relative_to(ROOT) for path in (ROOT / "tools").glob("*.py"))
     module("mypy", *tools, "dev.py", MYPYPATH="tools")
     python("-c", "from importlinter.cli import lint_imports_command as main; main()")
+    python("tools/docstrings.py")
     actionlint()
 
 

@@ -26,7 +26,7 @@ _FAMILIES: Final = (
     ("npipe_connections_total", "counter", "Connections accepted.", ("connections", "total")),
     ("npipe_received_bytes_total", "counter", "Bytes read from clients.", ("bytes_in",)),
     ("npipe_sent_bytes_total", "counter", "Bytes written to clients.", ("bytes_out",)),
-    ("npipe_subscriptions", "gauge", "ServedSubscriptions open now.", ("subscriptions",)),
+    ("npipe_subscriptions", "gauge", "Subscriptions open now.", ("subscriptions",)),
     ("npipe_calls_in_flight", "gauge", "Calls running or waiting now.", ("in_flight",)),
 )
 
