@@ -37,7 +37,7 @@ NEWEST = OTHERS[-1]
 REMOTE = ("tests/transport/smb", "tests/aio/test_smb.py", "tests/aio/test_samba.py")
 #: What the older CPython for Windows runs; the newer one runs everything.
 PORTABLE_WINDOWS = (*PORTABLE, "tests/peers")
-TIMEOUT = 1200.0  # seconds for one run of pytest
+TIMEOUT = 3000.0  # seconds for one run of pytest
 
 
 class Suite:
