@@ -70,13 +70,15 @@ class Suite:
 
     @contextlib.contextmanager
     def beside_wine(self, arguments: Sequence[str]) -> Iterator[None]:
-        """Run pytest on each CPython for Windows, side by side and beside the body: there it
-        mostly waits for Wine. What they print comes after the body. Without ``arguments`` the
-        older ones run what rests on the interpreter."""
+        """Run pytest on each CPython for Windows, one after the other and beside the body.
+
+        More at a time on two cores would let tests meet their time limits. The output comes after
+        the body. Without ``arguments`` the older ones run what rests on the interpreter.
+        """
         windows = wine.Wine(wine.HOME)
         windows.setup(wine.VERSIONS, [])
         tool = [sys.executable, str(ROOT / "tools" / "wine.py"), "test", f"--timeout={TIMEOUT:g}"]
-        with ThreadPoolExecutor() as pool, contextlib.ExitStack() as stack:
+        with ThreadPoolExecutor(max_workers=1) as pool, contextlib.ExitStack() as stack:
             runs = []
             for version in wine.VERSIONS:
                 windows.report(version).unlink(missing_ok=True)
