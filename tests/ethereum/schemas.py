@@ -211,7 +211,7 @@ STEPS = _object(
                 {
                     "stack": _list(UINT),
                     "memory": _list(BYTES),
-                    "storage": {"type": "object", "additionalProperties": _text("[0-9a-f]{64}")},
+                    "storage": {"type": "object", "additionalProperties": _text("0x[0-9a-f]{64}")},
                     "error": TEXT,
                 },
             )
