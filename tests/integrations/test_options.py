@@ -15,10 +15,11 @@ def test_npipe_s_options_are_split_from_the_library_s() -> None:
 
 
 def test_every_option_of_npipe_is_known() -> None:
-    """Those of both flavours; ``timeout`` is left to the library, which has one of its own."""
-    connect = set(inspect.signature(npipe.connect).parameters) - {"address", "timeout"}
+    """Those of both flavours, but ``timeout``, which the library has itself, and ``mode``: a
+    library reads and writes."""
+    connect = set(inspect.signature(npipe.connect).parameters) - {"address", "timeout", "mode"}
     connect &= set(inspect.signature(aio.open_connection).parameters)
     assert set(ConnectOptions.__annotations__) == connect
-    listen = set(inspect.signature(npipe.listen).parameters) - {"address"}
+    listen = set(inspect.signature(npipe.listen).parameters) - {"address", "mode"}
     listen &= set(inspect.signature(aio.create_server).parameters)
     assert set(ListenOptions.__annotations__) == listen

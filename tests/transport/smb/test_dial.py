@@ -65,10 +65,13 @@ def test_a_result_that_comes_after_giving_up_is_closed(listener, address, remote
 
     monkeypatch.setattr(Handshake, "open_pipe", slow)
     with pytest.raises(TimeoutError):
-        npipe.connect(address, remote=remote, timeout=0.5)
+        npipe.connect(address, remote=remote, timeout=3)  # a handshake takes 0.1 s when idle
     with listener.accept(timeout=30) as server:
         go_on.set()
         assert server.read() == b""
+    for thread in threading.enumerate():  # the one that dialled closes its socket last
+        if thread.name == "npipe-smb-dial":
+            thread.join(30)
     assert opened[0].fileno() == -1
 
 
