@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import io
 import os
 import pathlib
@@ -18,6 +17,8 @@ import pytest
 
 if sys.platform == "win32":
     pytest.skip("Unix sockets", allow_module_level=True)
+
+import fcntl
 
 import npipe
 from npipe.errors import ClosedError
