@@ -110,6 +110,9 @@ def test_the_activated_example_serves_the_socket_it_is_given() -> None:
             process.wait()
 
 
+@pytest.mark.skipif(
+    "WINEPREFIX" in os.environ, reason="web3.py resolves a pipe's path: not on Wine"
+)
 def test_the_demonstration_of_make_run() -> None:
     """web3.py and npipe's client against ``npipe serve``: it checks all that it prints."""
     pytest.importorskip("web3", reason="the demonstration drives web3.py")
