@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import socket
 import sys
@@ -37,6 +38,8 @@ def address(api: npipe.rpc.API, service: ethereum.Service) -> Iterator[str]:
 @pytest.fixture
 def w3(address: str) -> Iterator[Any]:
     """web3.py on its own provider, which leaves its socket open if nobody closes it."""
+    if "WINEPREFIX" in os.environ:
+        pytest.skip("web3.py resolves a pipe's path, for which Wine has an odd error")
     web3 = pytest.importorskip("web3")
     provider = web3.IPCProvider(address)
     yield web3.Web3(provider)
@@ -65,6 +68,8 @@ def test_web3py_does_a_full_round(w3: Any) -> None:
 
 
 def test_web3py_raises_what_the_contract_reverted_with(w3: Any) -> None:
+    if "WINEPREFIX" in os.environ:
+        pytest.skip("web3.py resolves a pipe's path, for which Wine has an odd error")
     web3 = pytest.importorskip("web3")
     with pytest.raises(web3.exceptions.ContractLogicError, match="execution reverted"):
         w3.eth.call({"data": "0x60006000fd"})  # PUSH1 0, PUSH1 0, REVERT, as init code
