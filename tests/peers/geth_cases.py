@@ -100,7 +100,8 @@ _SOURCES: dict[str, str] = {
     "ask about accounts": (
         f"0x2a BALANCE 0x2b EXTCODESIZE 0x{place(1)[2:]} EXTCODEHASH ADD ADD {_RETURN}"
     ),
-    "hash of a block": f"NUMBER 0x01 SUB BLOCKHASH {_RETURN}",
+    # Of a block that neither node has: the number and hash of the head differ between the two.
+    "hash of a block": f"0xffffff BLOCKHASH {_RETURN}",
     "forward": "0x00 0x00 0x00 0x00 CALLVALUE 0x2a GAS CALL STOP",
     "deep": "",
     "counter": "",

@@ -213,5 +213,8 @@ class Broker:
             pipe.lost("the broker was lost")
 
     async def _failed(self, error: Exception) -> None:
-        self._error = error
+        # A broker that refuses us says so and closes; whether the sentence or the reset is seen
+        # is a matter of chance on each attempt. The sentence says more.
+        if not isinstance(self._error, nats.errors.Error) or isinstance(error, nats.errors.Error):
+            self._error = error
         log.debug("broker of %s: %r", self.target, error)
