@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from npipe.cli import main
 from npipe.cli.app import COMMANDS, cli
-from npipe.cli.commands.serve import ether
+from npipe.cli.serving.options import ether
 
 
 @pytest.mark.parametrize("command", list(COMMANDS))

@@ -11,7 +11,8 @@ from typing import Any
 
 from npipe.errors import ProtocolError
 from npipe.rpc.limits import Limits
-from npipe.rpc.service.api import API, method, subscription
+from npipe.rpc.service.api import API
+from npipe.rpc.service.decorators import method, subscription
 from npipe.rpc.service.dispatcher import Dispatcher
 from npipe.rpc.session.session import Session
 from npipe.rpc.wire import framing

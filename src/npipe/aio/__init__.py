@@ -36,7 +36,8 @@ from npipe.aio.opening import Opening
 from npipe.aio.server import Acceptor, Server
 from npipe.security import PeerIdentity
 from npipe.transport import server_check
-from npipe.transport.base import Listener, require_mode
+from npipe.transport.base import Listener
+from npipe.transport.checks import require_mode
 from npipe.transport.smb.options import Smb
 
 if sys.platform == "win32":

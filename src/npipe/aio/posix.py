@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 from npipe.address import Address
 from npipe.aio.extra_info import Introducer
 from npipe.aio.server import AcceptRetry, Client
-from npipe.transport.base import require_mode
+from npipe.transport.checks import require_mode
 from npipe.transport.connecting import Attempts
 from npipe.transport.posix import connect as posix
 from npipe.transport.posix import files as unix_files

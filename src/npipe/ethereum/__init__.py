@@ -58,7 +58,7 @@ class Registry(Protocol):
         /,
         *,
         allow: Callable[[PeerIdentity], bool] | None = None,
-        complain: Callable[[Sequence[Any], bytes, Exception], str] = ...,
+        format_error: Callable[[Sequence[Any], bytes, Exception], str] = ...,
     ) -> None: ...
 
 
@@ -131,12 +131,12 @@ def register(
             genesis_file=given_genesis,
             blocks=blocks,
         )
-    from npipe.ethereum.api.geth_errors import words_for
+    from npipe.ethereum.geth_errors import error_formatter
 
     for name in service.modules:
         allow = is_owner if name in _FOR_OWNER else None
         for part in parts[name]:
-            api.register(name, part, allow=allow, complain=words_for(part))
+            api.register(name, part, allow=allow, format_error=error_formatter(part))
     return service
 
 

@@ -33,8 +33,9 @@ from npipe.errors import (
     RPCError,
 )
 from npipe.rpc.limits import Limits
-from npipe.rpc.service.api import API, method, subscription
+from npipe.rpc.service.api import API
 from npipe.rpc.service.context import Context
+from npipe.rpc.service.decorators import method, subscription
 from npipe.rpc.session.outgoing_calls import Entry
 from npipe.rpc.session.subscription_queue import GAP, Gap
 from npipe.rpc.threads.caller import Caller

@@ -12,7 +12,7 @@ import time
 
 from npipe.address import Address
 from npipe.errors import ClosedError
-from npipe.transport import base
+from npipe.transport import checks
 
 __all__ = ["Attempts", "Backoff", "accept_backoff"]
 
@@ -73,7 +73,7 @@ class Attempts:
             ValueError: ``timeout`` is NaN or infinite.
             ClosedError: ``cancel`` is set already.
         """
-        self._timeout = base.duration(timeout)
+        self._timeout = checks.duration(timeout)
         self.deadline = None if self._timeout is None else time.monotonic() + self._timeout
         self._address = address
         self._cancel = cancel

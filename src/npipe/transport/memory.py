@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from npipe.address import Address
 from npipe.errors import ClosedError
 from npipe.security import PeerIdentity
-from npipe.transport import base
+from npipe.transport import base, checks
 from npipe.transport.call_lock import CallLock
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class MemoryConnection(base.Connection):
             return len(data)
 
     def wait_readable(self, timeout: float | None = None) -> bool:
-        timeout = base.duration(timeout)
+        timeout = checks.duration(timeout)
         until = None if timeout is None else time.monotonic() + timeout
         flow = self._incoming
         with flow.reader.lock.call(), flow.changed:
@@ -220,7 +220,7 @@ class MemoryConnection(base.Connection):
         with flow.changed:
             if side.closed:
                 raise ClosedError
-            side.deadline = base.deadline(when)
+            side.deadline = checks.deadline(when)
             flow.changed.notify_all()
 
     @property

@@ -8,7 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from npipe.rpc.handlers.concurrency import ConcurrencyLimits
-from npipe.rpc.service.api import API, Method, method
+from npipe.rpc.service.api import API
+from npipe.rpc.service.decorators import method
+from npipe.rpc.service.method import Method
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from npipe import rpc
-from npipe.rpc.service.api import Request
 from npipe.rpc.service.openrpc import document
+from npipe.rpc.service.seed_api import Request
 from npipe.security import PeerIdentity
 from rpc.conftest import Wire
 

@@ -139,7 +139,8 @@ def test_after_stop_it_starts_no_thread() -> None:
 
 
 def test_limits_are_one_for_each_method() -> None:
-    from npipe.rpc.service.api import API, method
+    from npipe.rpc.service.api import API
+    from npipe.rpc.service.decorators import method
 
     api = API()
     api.register("x", {"two": method(concurrency=2)(lambda: 1), "one": lambda: 2})

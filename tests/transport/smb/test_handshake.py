@@ -13,9 +13,10 @@ import pytest
 import npipe
 from npipe.address import parse
 from npipe.transport.smb.connection import SmbConnection
-from npipe.transport.smb.handshake import Handshake, Link, StrictConnection
+from npipe.transport.smb.handshake import Handshake, StrictConnection
 from npipe.transport.smb.samba import SambaListener
 from npipe.transport.smb.sealing import CCM, GCM, Encryption, Signing
+from npipe.transport.smb.socket_transport import SocketTransport
 from peers.smb_proxy import proxy
 from peers.smbd import PASSWORD, USER, free_port, running_smbd
 
@@ -207,9 +208,9 @@ def test_the_parts_of_smbprotocol_that_are_used_are_there():
     from smbprotocol.connection import Connection
     from smbprotocol.session import Session
 
-    link = Link(time.monotonic() + 1)
-    connection = StrictConnection(link, "host", 445)
-    assert connection.transport is link
+    transport = SocketTransport(time.monotonic() + 1)
+    connection = StrictConnection(transport, "host", 445)
+    assert connection.transport is transport
     assert connection._t_worker is None
     assert {"low", "high"} <= set(connection.sequence_window)
     for name in ("cipher_id", "signing_algorithm_id", "outstanding_requests", "session_table"):

@@ -3,60 +3,20 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from decimal import Decimal, localcontext
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from npipe.cli.common import DEFAULT_ADDRESS, Failure, LoadError, dump, failures, version
+from npipe.cli.serving.offer import Front, Offer, make_offer
+from npipe.cli.serving.options import ETHER, access_of, ether, is_remote, names
 
 if TYPE_CHECKING:
-    from npipe import rpc
     from npipe.cli.serving.banner import Ready
-    from npipe.ethereum import Service
     from npipe.transport.base import Connection, Listener
 
 __all__ = ["serve"]
-
-ETHER: Final = 10**18
-
-
-def names(text: str) -> tuple[str, ...]:
-    """Return names that have commas in between."""
-    return tuple(filter(None, (part.strip() for part in text.split(","))))
-
-
-def is_remote(address: str) -> bool:
-    """Return True for an address at a broker."""
-    return address.startswith(("nats://", "tls://"))
-
-
-def access_of(text: str) -> str | int:
-    """Return an octal mode as a number and anything else as it is; the transport judges it."""
-    if not text.isdecimal():
-        return text
-    if not re.fullmatch("0?[0-7]{3}", text):
-        raise ValueError(f"{text}: a mode has three octal digits, such as 660")
-    return int(text, 8)
-
-
-def ether(text: str) -> int:
-    """Return an amount of ether in wei, exactly."""
-    try:
-        with localcontext() as context:
-            context.prec = 100  # digits: more than 2**256 wei has
-            wei = Decimal(text) * ETHER
-            amount = int(wei)
-    except (ArithmeticError, ValueError) as error:
-        raise ValueError(f"no amount of ether: {text}") from error
-    if amount != wei:
-        raise ValueError(f"{text} ETH is no whole number of wei: 18 decimal places at most")
-    return amount
 
 
 def _connections_allowed() -> int:
@@ -256,7 +216,7 @@ def serve(
         raise click.UsageError("--samba goes with one process and one server")
     try:
         with (
-            _offer(apis, modules, given, front, tape, options=server_options) as offer,
+            make_offer(apis, modules, given, front, tape, options=server_options) as offer,
             failures(shown, listening=True),
             behind_samba(samba, samba_directory, access) as behind,
         ):
@@ -303,94 +263,6 @@ def _run(workers: int, *how: Any, metrics: str | None, samba: Listener[Connectio
     from npipe.cli.serving.run import run
 
     run(*how, metrics=metrics, samba=samba)
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """What is served."""
-
-    server: rpc.Server | rpc.Spread
-    modules: Iterable[str]
-    chain: Service | None = None
-    notes: tuple[str, ...] = ()
-
-
-class Front(NamedTuple):
-    """Servers that this one stands in front of."""
-
-    upstreams: tuple[str, ...]
-    stateless: bool  # spread the calls of each client
-
-
-@contextmanager
-def _offer(
-    apis: tuple[str, ...],
-    modules: tuple[str, ...] | None,
-    chain: dict[str, Any],
-    front: Front,
-    tape: str | None,
-    *,
-    options: dict[str, Any],
-) -> Iterator[Offer]:
-    """Make the server: of a proxy, of objects of the user's own, or of the development chain."""
-    from npipe import ethereum, rpc
-    from npipe.cli.serving.load import own_api
-
-    if front.upstreams:
-        yield _front_offer(front, options["limits"])
-        return
-    if tape is not None:
-        yield _tape_offer(tape, options["limits"])
-        return
-    if apis:
-        api = own_api(apis, modules)
-        yield Offer(rpc.Server(api, **options), api.namespaces)
-        return
-    api = rpc.API()
-    with ethereum.register(api, modules=modules, **chain) as service:
-        notes = (service.note,) if service.note else ()
-        yield Offer(rpc.Server(api, **options), api.namespaces, service, notes)
-
-
-def _front_offer(front: Front, limits: rpc.Limits) -> Offer:
-    from npipe import rpc
-    from npipe.cli.console.catalog import discover
-    from npipe.cli.serving.upstream import describe, open_upstream
-
-    upstreams = [open_upstream(text) for text in front.upstreams]
-    names = [describe(text) for text in front.upstreams]
-    modules, unreached = None, None
-    for upstream, name in zip(upstreams, names, strict=True):
-        try:
-            with failures(name):
-                if not isinstance(upstream, str | list):
-                    upstream.check()
-                with rpc.connect(upstream, timeout=10) as client:
-                    modules = discover(client.call).modules
-        except Failure as failure:  # the others may do meanwhile
-            unreached = failure
-            if len(names) > 1:
-                failure.show()
-    if modules is None:
-        raise unreached or Failure("no upstream was given")
-    note = f"everything is answered by {', '.join(names)}"
-    if len(upstreams) == 1 and not is_remote(front.upstreams[0]):
-        return Offer(rpc.Proxy(upstreams[0], limits=limits), modules, notes=(note,))
-    server = rpc.Spread(upstreams, stateless=front.stateless or None, limits=limits)
-    return Offer(server, modules, notes=(note,))
-
-
-def _tape_offer(tape: str, limits: rpc.Limits) -> Offer:
-    from npipe import rpc
-    from npipe.recording import Playback
-
-    try:
-        playback = Playback(tape)
-    except FileNotFoundError as error:
-        raise LoadError(f"there is no tape {tape}") from error
-    modules = {name.partition("_")[0] for name in playback.methods}
-    note = f"everything is answered from {tape}"
-    return Offer(rpc.Proxy(playback, limits=limits), modules, notes=(note,))
 
 
 def _ready(given: str, address: str, access: str | int, offer: Offer, metrics: str) -> Ready:

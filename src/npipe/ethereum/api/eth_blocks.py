@@ -19,7 +19,7 @@ from npipe.ethereum.values.types import (
     to_bytes,
     to_int,
 )
-from npipe.rpc.service.api import method
+from npipe.rpc.service.decorators import method
 
 __all__ = ["EthBlocks"]
 

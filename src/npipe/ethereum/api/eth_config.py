@@ -8,7 +8,7 @@ from npipe.ethereum.evm.forks import Fork
 from npipe.ethereum.evm.system_contracts import ADDRESSES
 from npipe.ethereum.node.node import Node
 from npipe.ethereum.values.types import data, quantity
-from npipe.rpc.service.api import method
+from npipe.rpc.service.decorators import method
 
 __all__ = ["EthConfig"]
 

@@ -20,8 +20,8 @@ from npipe.ethereum.chain import encode as shapes
 from npipe.ethereum.chain.events import Event, EventBus, NewBlock, NewPending
 from npipe.ethereum.chain.logs import LogCriteria, Wanted
 from npipe.ethereum.values.types import data
-from npipe.rpc.service.api import subscription
 from npipe.rpc.service.context import Context
+from npipe.rpc.service.decorators import subscription
 
 __all__ = ["EthSubscriptions"]
 

@@ -15,8 +15,8 @@ from npipe.ethereum.errors import ChainError
 from npipe.ethereum.node.node import NOBODY, Node
 from npipe.ethereum.node.worker import CooperativeJob, on_worker
 from npipe.ethereum.values.types import Address, Data, TransactionRequest, data, to_bytes, to_int
-from npipe.rpc.service.api import method
 from npipe.rpc.service.context import Context
+from npipe.rpc.service.decorators import method
 
 __all__ = ["EthTransactions"]
 

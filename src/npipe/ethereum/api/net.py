@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from npipe.ethereum.service import Service
-from npipe.rpc.service.api import method
+from npipe.rpc.service.decorators import method
 
 __all__ = ["Net"]
 

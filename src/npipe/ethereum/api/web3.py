@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from npipe.errors import InternalError
 from npipe.ethereum.values.types import Data, data, to_bytes
-from npipe.rpc.service.api import method
+from npipe.rpc.service.decorators import method
 
 __all__ = ["Web3", "client_version"]
 

@@ -20,7 +20,7 @@ from npipe.ethereum.errors import ChainError, NotRunnable
 from npipe.ethereum.evm import execution
 from npipe.ethereum.evm.execution import Message
 from npipe.ethereum.evm.gas import TRANSFER_GAS
-from npipe.ethereum.evm.machine import TIMEOUT
+from npipe.ethereum.evm.state import TIMEOUT
 from npipe.ethereum.node.worker import Trial
 from npipe.ethereum.tracing import replay
 from npipe.ethereum.values.defaults import call_fees, check_chain

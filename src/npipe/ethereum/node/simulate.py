@@ -29,7 +29,7 @@ from npipe.ethereum.evm.addresses import checksum
 from npipe.ethereum.evm.execution import Message, Outcome
 from npipe.ethereum.evm.forks import Fork, withdrawal
 from npipe.ethereum.evm.impersonation import simulated
-from npipe.ethereum.evm.machine import TIMEOUT
+from npipe.ethereum.evm.state import TIMEOUT
 from npipe.ethereum.node.calls import GAS_CAP, Calls
 from npipe.ethereum.node.worker import Trial
 from npipe.ethereum.tracing.watching import Frame, Tracer, traced

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
-from npipe.rpc.service.api import Method
+from npipe.rpc.service.method import Method
 
 __all__ = ["ConcurrencyLimits", "ConnectionWorkers", "ThreadPool"]
 

@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from npipe.rpc.service.api import Method
+from npipe.rpc.service.method import Method
 
 __all__ = ["ConcurrencyLimits"]
 

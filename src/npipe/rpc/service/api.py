@@ -13,161 +13,35 @@ geth). ``binding`` turns params into arguments; ``dispatcher`` calls the functio
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, get_origin, overload
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar, get_origin, overload
 
-from msgspec import Raw
-
-from npipe.rpc.service.binding import Complain, Signature, in_msgspecs_words, inspect_function
+from npipe.rpc.service.binding import (
+    ErrorFormatter,
+    Signature,
+    default_error_text,
+    inspect_function,
+)
 from npipe.rpc.service.context import Context
+from npipe.rpc.service.decorators import MARK, Options, check_concurrency
+from npipe.rpc.service.method import Method, camel_case, public_functions
+from npipe.rpc.service.seed_api import SeedAPI, seed_method
 
 if TYPE_CHECKING:
     from npipe.security import PeerIdentity
 
-__all__ = ["API", "Method", "Request", "camel_case", "method", "subscription"]
+__all__ = ["API"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Allow = Callable[["PeerIdentity"], bool]
-MARK = "__npipe_rpc__"
 _ITERATORS = (Iterator, Generator)
 _ASYNC_ITERATORS = (AsyncIterator, AsyncGenerator)
 MAX_NAME = 2048  # characters of a method name, as in geth
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """The options given to a decorator."""
-
-    name: str | None = None
-    inline: bool | None = None
-    concurrency: int | None = None
-    subscription: bool = False
-
-
-@overload
-def method(function: Function, /) -> Function: ...
-@overload
-def method(
-    *, name: str | None = None, inline: bool | None = None, concurrency: int | None = None
-) -> Callable[[Function], Function]: ...
-def method(
-    function: Function | None = None,
-    /,
-    *,
-    name: str | None = None,
-    inline: bool | None = None,
-    concurrency: int | None = None,
-) -> Function | Callable[[Function], Function]:
-    """Set options of a served function.
-
-    Args:
-        function: The function. Omitted where the decorator is used with arguments.
-        name: The method name after ``namespace_``, in place of the function's own name.
-        inline: True: the function only computes, and briefly, so it runs directly where the
-            request is read. False: it always runs in a thread of its own. None: a plain function
-            never delays other connections, and its own only for some milliseconds.
-        concurrency: The largest number of calls of the function that run at the same time.
-
-    Returns:
-        The function; a decorator if ``function`` is omitted.
-
-    Raises:
-        ValueError: ``concurrency`` is less than 1.
-    """
-    return _marker(Options(name, inline, _check_concurrency(concurrency)), function)
-
-
-@overload
-def subscription(function: Function, /) -> Function: ...
-@overload
-def subscription(*, name: str | None = None) -> Callable[[Function], Function]: ...
-def subscription(
-    function: Function | None = None, /, *, name: str | None = None
-) -> Function | Callable[[Function], Function]:
-    """Serve a generator, plain or async, as a subscription of its namespace.
-
-    A client calls ``<namespace>_subscribe`` with ``[name, *params]``; each yielded item becomes a
-    ``<namespace>_subscription`` notification, as in geth's pub/sub.
-
-    A plain function annotated to return an ``Iterator`` or ``AsyncIterator`` works too. It is
-    called before the client receives the subscription id: an exception becomes the error reply, and
-    no event is missed of a source that it has begun to listen to.
-
-    Args:
-        function: The generator. Omitted where the decorator is used with arguments.
-        name: The name of the subscription, in place of the function's own name.
-
-    Returns:
-        The function; a decorator if ``function`` is omitted.
-    """
-    return _marker(Options(name, subscription=True), function)
-
-
-def _check_concurrency(concurrency: int | None) -> int | None:
-    if concurrency is not None and concurrency < 1:
-        raise ValueError(f"concurrency must be at least 1, not {concurrency}")
-    return concurrency
-
-
-def _marker(
-    options: Options, function: Function | None
-) -> Function | Callable[[Function], Function]:
-    def mark(target: Function) -> Function:
-        setattr(target, MARK, options)
-        return target
-
-    return mark if function is None else mark(function)
-
-
-@dataclass(slots=True, eq=False)
-class Method:
-    """A served function. ``slow`` is set once a call of it has taken long."""
-
-    name: str
-    signature: Signature
-    options: Options
-    is_async: bool
-    function: Callable[..., Any]
-    kind: str = "method"  # or "subscribe", "unsubscribe", "generator"
-    slow: bool = False
-    fast: bool = field(init=False)  # may be called directly, without a thread or a context
-    own_thread: bool = field(init=False)  # always runs in a thread of its own
-
-    def __post_init__(self) -> None:
-        plain = not (self.is_async or self.signature.wants_context)
-        self.fast = plain and self.options.inline is True and self.options.concurrency is None
-        self.own_thread = self.options.inline is False or self.options.concurrency is not None
-
-    @property
-    def documentation(self) -> str:
-        """The docstring of the function; "" if it has none."""
-        return inspect.getdoc(self.function) or ""
-
-
-class SeedAPI(Protocol):
-    """The older shape of an API object, which ``API.merge`` accepts: four members."""
-
-    name: str
-    version: str
-
-    def methods(self) -> list[str]: ...
-    def execute(self, request: Request, /) -> Any: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """The argument of ``SeedAPI.execute``. ``params`` is the JSON as received, or empty."""
-
-    method: str
-    params: bytes
-    id: bytes = b"null"
-    jsonrpc: str = "2.0"
-
-
 @dataclass(slots=True)
-class Namespace:
+class ServedNamespace:
     """A namespace: its name, its version and the check of the peers that may use it."""
 
     name: str
@@ -181,7 +55,7 @@ class API:
     def __init__(self) -> None:
         self.methods: dict[str, Method] = {}
         self.subscriptions: dict[tuple[str, str], Method] = {}
-        self.namespaces: dict[str, Namespace] = {}
+        self.namespaces: dict[str, ServedNamespace] = {}
         self._owner: dict[str, str] = {}
         self._add_own()
 
@@ -192,7 +66,7 @@ class API:
         *,
         version: str = "1.0",
         allow: Allow | None = None,
-        complain: Complain = in_msgspecs_words,
+        format_error: ErrorFormatter = default_error_text,
     ) -> None:
         """Serve the public methods of an object, functions of a module or mapping, or one function.
 
@@ -205,8 +79,9 @@ class API:
             version: The version that ``rpc_modules`` reports for the namespace.
             allow: Called with the identity of a peer; returns whether it may use the namespace. To
                 other peers its methods do not exist (-32601). None: all peers.
-            complain: Formats the message of -32602 for wrong params; see ``binding.Complain``. The
-                params of a subscription are passed without its name.
+            format_error: Formats the message of -32602 for wrong params; see
+                ``binding.ErrorFormatter``. The params of a subscription are passed without its
+                name.
 
         Raises:
             ValueError: The name is taken, or ``target`` has no public function.
@@ -214,12 +89,12 @@ class API:
         """
         if isinstance(target, type):
             raise TypeError(f"register an instance of {target.__name__}, not the class")
-        found = _functions(target)
+        found = public_functions(target)
         if not found:
             raise ValueError(f"there is no public function in {target!r}")
         self._open(namespace, version, allow)
         for name, function in found.items():
-            self._add(namespace, name, function, complain)
+            self._add(namespace, name, function, format_error)
 
     @overload
     def method(self, function: Function, /) -> Function: ...
@@ -257,14 +132,14 @@ class API:
         """
         if not isinstance(name, str):
             return self.method(name.__name__)(name)
-        options = Options(inline=inline, concurrency=_check_concurrency(concurrency))
+        options = Options(inline=inline, concurrency=check_concurrency(concurrency))
 
         def add(function: Function) -> Function:
             namespace, _, own = name.partition("_")
             if not (namespace and own):
                 namespace, own = "", name
             self._open(namespace, None, None)
-            self._add(namespace, own, function, in_msgspecs_words, replace(options, name=own))
+            self._add(namespace, own, function, default_error_text, replace(options, name=own))
             return function
 
         return add
@@ -280,7 +155,7 @@ class API:
         """
         self._open(other.name, other.version, None)
         for name in other.methods():
-            self._put(other.name, _seed_method(other, name))
+            self._put(other.name, seed_method(other, name))
 
     def modules(self, peer: PeerIdentity | None = None) -> dict[str, str]:
         """Return the namespaces that a peer may use.
@@ -308,7 +183,7 @@ class API:
         return {k: m for k, m in self.methods.items() if self._owner[k] not in barred}
 
     def _open(self, name: str, version: str | None, allow: Allow | None) -> None:
-        space = self.namespaces.setdefault(name, Namespace(name, version or "1.0", allow))
+        space = self.namespaces.setdefault(name, ServedNamespace(name, version or "1.0", allow))
         space.version, space.allow = version or space.version, allow or space.allow
 
     def _add(
@@ -316,12 +191,12 @@ class API:
         namespace: str,
         name: str,
         function: Callable[..., Any],
-        complain: Complain,
+        format_error: ErrorFormatter,
         given: Options | None = None,
     ) -> None:
         options: Options = given if given is not None else getattr(function, MARK, Options())
         name = options.name or camel_case(name)
-        signature = inspect_function(function, Context, complain)
+        signature = inspect_function(function, Context, format_error)
         if options.subscription:
             self._add_subscription(namespace, name, function, signature, options)
             return
@@ -399,46 +274,5 @@ def _unsubscribe(id: str) -> bool:  # type: ignore[empty-body]
     """End a subscription."""
 
 
-def _may_use(space: Namespace, peer: PeerIdentity | None) -> bool:
+def _may_use(space: ServedNamespace, peer: PeerIdentity | None) -> bool:
     return space.allow is None or (peer is not None and space.allow(peer))
-
-
-def camel_case(name: str) -> str:
-    """Convert ``get_block_by_number`` to ``getBlockByNumber``; other names stay unchanged."""
-    first, *others = name.split("_")
-    return first + "".join(part[:1].upper() + part[1:] for part in others)
-
-
-def _functions(target: object) -> dict[str, Callable[..., Any]]:
-    """Find the public functions: no leading underscore; only those that a module defines.
-
-    Inspects the class instead of the object, so that no property is executed.
-    """
-    if isinstance(target, Mapping):
-        return {str(name): function for name, function in target.items()}
-    if inspect.isroutine(target):
-        if not target.__name__.isidentifier():
-            raise ValueError(f"{target!r} has no name to serve it under: register {{'name': f}}")
-        return {target.__name__: target}
-    if isinstance(target, ModuleType):
-        own = {k: v for k, v in vars(target).items() if inspect.isfunction(v)}
-        listed = getattr(target, "__all__", None)
-        if listed is None:
-            listed = [k for k, v in own.items() if v.__module__ == target.__name__]
-        return {k: own[k] for k in listed if k in own and not k.startswith("_")}
-    found: dict[str, Callable[..., Any]] = {}
-    for name in dir(target):
-        if name.startswith("_"):
-            continue
-        static = inspect.getattr_static(target, name)
-        if inspect.isfunction(static) or isinstance(static, classmethod | staticmethod):
-            found[name] = getattr(target, name)
-    return found
-
-
-def _seed_method(other: SeedAPI, name: str) -> Method:
-    def execute(params: Raw, /) -> Any:
-        return other.execute(Request(name, bytes(params)))
-
-    signature = Signature((), Any, False, lambda params: (params,), execute)
-    return Method(name, signature, Options(), False, execute)

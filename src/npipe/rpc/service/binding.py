@@ -23,10 +23,10 @@ from npipe.rpc.wire.messages import BAD_DATA, BAD_JSON
 __all__ = ["Parameter", "Signature", "inspect_function"]
 
 Bind = Callable[[Raw], tuple[Any, ...]]
-Complain = Callable[[Sequence["Parameter"], bytes, Exception], str]
-"""``complain(parameters, params, error)`` formats the message for wrong params by position: a JSON
-array that msgspec has rejected with ``error``."""
-_Complain = Callable[[bytes, Exception], str]  # bound to one function
+ErrorFormatter = Callable[[Sequence["Parameter"], bytes, Exception], str]
+"""``format_error(parameters, params, error)`` formats the message for wrong params by position: a
+JSON array that msgspec has rejected with ``error``."""
+_BoundFormatter = Callable[[bytes, Exception], str]  # bound to one function
 JSON_ENCODING = JSON()  # stateless
 
 
@@ -62,13 +62,15 @@ class Signature:
         return self.bind if self.make_bind is None else self.make_bind(encoding)
 
 
-def in_msgspecs_words(parameters: Sequence[Parameter], params: bytes, error: Exception) -> str:
-    """Format the message of -32602 from msgspec's message: the default ``Complain``."""
+def default_error_text(parameters: Sequence[Parameter], params: bytes, error: Exception) -> str:
+    """Format the message of -32602 from msgspec's message: the default ``ErrorFormatter``."""
     return f"invalid params: {error}"
 
 
 def inspect_function(
-    function: Callable[..., Any], context_type: type, complain: Complain = in_msgspecs_words
+    function: Callable[..., Any],
+    context_type: type,
+    format_error: ErrorFormatter = default_error_text,
 ) -> Signature:
     """Inspect a function's signature. Raises TypeError if it cannot be served by JSON-RPC."""
     hints = _type_hints(function)
@@ -86,7 +88,7 @@ def inspect_function(
             default = None if item.default is item.empty else item.default
             rest = item.kind is item.VAR_POSITIONAL
             parameters.append(Parameter(item.name, kind, required, default, rest, keyword_only))
-    make_bind = cache(partial(_make_bind, parameters, partial(complain, parameters)))
+    make_bind = cache(partial(_make_bind, parameters, partial(format_error, parameters)))
     return Signature(
         tuple(parameters),
         hints.get("return", Any),
@@ -138,7 +140,9 @@ def _make_call(
     return call_with_rest if any(p.rest for p in parameters) else call
 
 
-def _make_bind(parameters: list[Parameter], complain: _Complain, encoding: Encoding) -> Bind:
+def _make_bind(
+    parameters: list[Parameter], format_error: _BoundFormatter, encoding: Encoding
+) -> Bind:
     by_name = _struct(encoding, [p for p in parameters if not p.rest], array_like=False)
     by_position: Bind
     if any(p.rest for p in parameters):
@@ -165,7 +169,12 @@ def _make_bind(parameters: list[Parameter], complain: _Complain, encoding: Encod
             return by_position(params or no_params)
         except bad as error:
             return _bind_otherwise(
-                bytes(params), by_position, by_name, error, complain=complain, encoding=encoding
+                bytes(params),
+                by_position,
+                by_name,
+                error,
+                format_error=format_error,
+                encoding=encoding,
             )
 
     return bind
@@ -177,7 +186,7 @@ def _bind_otherwise(
     by_name: Bind,
     error: Exception,
     *,
-    complain: _Complain,
+    format_error: _BoundFormatter,
     encoding: Encoding,
 ) -> tuple[Any, ...]:
     """Bind params that are not a valid array: an object by name, null as no params."""
@@ -190,7 +199,7 @@ def _bind_otherwise(
     except BAD_DATA as fault:
         error = fault
     if kind == "object":
-        raise InvalidParams(in_msgspecs_words((), params, error)) from None
+        raise InvalidParams(default_error_text((), params, error)) from None
     if kind == "other":
         raise InvalidRequest("the params must be an array or an object")
     text = b"[]"
@@ -198,7 +207,7 @@ def _bind_otherwise(
         text = _as_json(params, encoding)
     elif kind == "array":
         text = params
-    raise InvalidParams(complain(text, error)) from None
+    raise InvalidParams(format_error(text, error)) from None
 
 
 def _as_json(params: bytes, encoding: Encoding) -> bytes:

@@ -13,8 +13,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from npipe.errors import InternalError, RPCError
-from npipe.rpc.service.api import API, Method
+from npipe.rpc.service.api import API
 from npipe.rpc.service.context import Context
+from npipe.rpc.service.method import Method
 
 if TYPE_CHECKING:
     pass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from npipe.rpc.service.api import camel_case
+from npipe.rpc.service.method import camel_case
 
 __all__ = ["Namespace"]
 

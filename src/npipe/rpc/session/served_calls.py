@@ -13,9 +13,9 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from npipe.errors import RPCError
-from npipe.rpc.service.api import Method
 from npipe.rpc.service.context import Context
 from npipe.rpc.service.dispatcher import CANCELLED, TOO_LARGE, Dispatcher, ToThread
+from npipe.rpc.service.method import Method
 from npipe.rpc.wire.encoding import Encoding
 
 if TYPE_CHECKING:

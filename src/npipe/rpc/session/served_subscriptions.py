@@ -22,9 +22,9 @@ from msgspec import Raw
 
 from npipe.errors import InvalidParams, MethodNotFound, RPCError
 from npipe.rpc.limits import Limits
-from npipe.rpc.service.api import Method
 from npipe.rpc.service.context import Context
 from npipe.rpc.service.dispatcher import LIMIT_EXCEEDED, TOO_LARGE
+from npipe.rpc.service.method import Method
 from npipe.rpc.session.served_calls import ServedCall, Serving
 from npipe.rpc.wire.encoding import Encoding
 from npipe.rpc.wire.messages import BAD_DATA, Push

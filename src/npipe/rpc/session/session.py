@@ -38,8 +38,8 @@ from npipe.errors import (
     Truncated,
 )
 from npipe.rpc.limits import Limits
-from npipe.rpc.service.api import Method
 from npipe.rpc.service.dispatcher import CANCELLED, TOO_LARGE, Dispatcher, ToThread
+from npipe.rpc.service.method import Method
 from npipe.rpc.session.call_log import log_call
 from npipe.rpc.session.flow_control import FlowControl
 from npipe.rpc.session.outgoing_calls import OutgoingCalls

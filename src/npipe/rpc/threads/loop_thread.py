@@ -17,7 +17,7 @@ from npipe.rpc.handlers.coroutine_feed import run_subscription_async
 if TYPE_CHECKING:
     import asyncio
 
-    from npipe.rpc.service.api import Method
+    from npipe.rpc.service.method import Method
     from npipe.rpc.session.served_calls import ServedCall
     from npipe.rpc.session.served_subscriptions import ServedSubscription
 

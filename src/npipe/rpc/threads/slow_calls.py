@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from npipe.rpc.service.api import Method
+from npipe.rpc.service.method import Method
 
 __all__ = ["PATIENCE", "ConcurrencyLimits", "SlowCallMonitor", "start_thread"]
 

@@ -19,7 +19,7 @@ assert sys.platform != "win32"  # mypy then skips the rest there
 
 from npipe.address import Address, runtime_directory
 from npipe.security import PeerIdentity, peer_is_user
-from npipe.transport import base
+from npipe.transport import checks
 from npipe.transport.connecting import Attempts
 from npipe.transport.posix.connection import PosixConnection, peer_of, prepare_socket
 from npipe.transport.posix.files import (
@@ -70,7 +70,7 @@ def connect(
     accepted and none has an effect.
     """
     check_options(verify_server, impersonation)
-    base.require_mode(mode)
+    checks.require_mode(mode)
     attempts = Attempts(address, timeout, cancel)
     while (sock := try_connect(address, wait=wait)) is None:
         attempts.sleep(NOT_YET)

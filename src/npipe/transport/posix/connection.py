@@ -25,7 +25,7 @@ assert sys.platform != "win32"  # mypy then skips the rest there
 
 from npipe.errors import ClosedError
 from npipe.security import PeerIdentity
-from npipe.transport import base
+from npipe.transport import base, checks
 from npipe.transport.posix.waiting import POLLIN, POLLOUT, Direction, SharedSocket
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class PosixConnection(base.Connection):
                 return self._receive_into(flat)
 
     def wait_readable(self, timeout: float | None = None) -> bool:
-        timeout = base.duration(timeout)
+        timeout = checks.duration(timeout)
         until = None if timeout is None else monotonic() + timeout
         with self._call(self._in) as reading:
             reading.check()
@@ -244,12 +244,12 @@ class PosixConnection(base.Connection):
 
     def set_read_deadline(self, when: float | None) -> None:
         self._require_open()
-        self._in.deadline = base.deadline(when)
+        self._in.deadline = checks.deadline(when)
         self._in.wake()
 
     def set_write_deadline(self, when: float | None) -> None:
         self._require_open()
-        self._out.deadline = base.deadline(when)
+        self._out.deadline = checks.deadline(when)
         self._out.wake()
 
     @property

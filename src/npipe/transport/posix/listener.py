@@ -18,7 +18,7 @@ assert sys.platform != "win32"  # mypy then skips the rest there
 from npipe.address import Address
 from npipe.errors import ClosedError
 from npipe.security import mode_admits, mode_for
-from npipe.transport import base
+from npipe.transport import base, checks
 from npipe.transport.connecting import accept_backoff
 from npipe.transport.posix import files as unix_files
 from npipe.transport.posix.connection import (
@@ -98,7 +98,7 @@ def listen(
 
     ``message_mode``, ``reject_remote`` and ``buffer_size`` have an effect on Windows only.
     """
-    base.require_mode(mode)
+    checks.require_mode(mode)
     check_size(buffer_size)
     del message_mode, reject_remote, buffer_size  # none applies to a Unix socket
     bound = bind(address, access=access, backlog=backlog)
@@ -179,11 +179,11 @@ class PosixListener(base.Listener[PosixConnection]):
     def set_deadline(self, when: float | None) -> None:
         if self._direction.closed:
             raise ClosedError("listener")
-        self._direction.deadline = base.deadline(when)
+        self._direction.deadline = checks.deadline(when)
         self._direction.wake()
 
     def accept(self, timeout: float | None = None) -> PosixConnection:
-        timeout = base.duration(timeout)
+        timeout = checks.duration(timeout)
         until = None if timeout is None else time.monotonic() + timeout
         accepting = self._direction
         patience = -1 if timeout is None else min(timeout, threading.TIMEOUT_MAX)

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from npipe.errors import ClosedError
-from npipe.transport import base
+from npipe.transport import base, checks
 from npipe.transport.smb.channel import Channel
 from npipe.transport.smb.waiter import Waiter
 
@@ -143,13 +143,13 @@ class SmbConnection(base.Connection):
     def set_read_deadline(self, when: float | None) -> None:
         with self._state:
             self._require_open()
-            self._read_deadline = base.deadline(when)
+            self._read_deadline = checks.deadline(when)
             self._wake()
 
     def set_write_deadline(self, when: float | None) -> None:
         with self._state:
             self._require_open()
-            self._write_deadline = base.deadline(when)
+            self._write_deadline = checks.deadline(when)
             self._wake()
 
     @property

@@ -1,10 +1,10 @@
 r"""From an address to an open pipe: TCP, negotiation, log-on, ``IPC$``, opening.
 
-The one file that uses smbprotocol, which also knows Kerberos, NTLM and the derivation of keys, by
-pyspnego. What it gets wrong for this purpose is put right by two subclasses:
+Only this file and ``socket_transport`` use smbprotocol, which also knows Kerberos, NTLM and the
+derivation of keys, by pyspnego. Two classes change what it does otherwise than is needed here:
 
-* ``Link``, in the place of its TCP transport, ends every wait at one deadline and takes no
-  message that is longer than a handshake's can be;
+* ``SocketTransport``, in the place of its TCP transport, ends every wait at one deadline and takes
+  no message that is longer than a handshake's can be;
 * ``StrictConnection`` takes no reply that is not protected as it should be.
 
 Once the pipe is open, the socket and the keys are taken over and smbprotocol's thread ends.
@@ -18,19 +18,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
-import sys
-import threading
-import time
 import uuid
-from collections.abc import Callable, Iterator
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from npipe.address import Address
 from npipe.transport.smb import status
 from npipe.transport.smb.channel import Opened
 from npipe.transport.smb.options import Smb
 from npipe.transport.smb.sealing import CMAC, HMAC, Encryption, Seal, Signing
-from npipe.transport.smb.waiter import Waiter
+from npipe.transport.smb.socket_transport import SocketTransport
 
 try:
     from smbprotocol.connection import Connection, Dialects
@@ -58,8 +55,6 @@ except ModuleNotFoundError as missing:
 
 __all__ = ["Handshake", "Result"]
 
-FRAME_LIMIT: Final = 1 << 18  # bytes: a log-on with a Kerberos ticket has some ten thousand
-
 
 class Result(NamedTuple):
     """An open pipe: its socket, and what goes over it."""
@@ -68,156 +63,24 @@ class Result(NamedTuple):
     opened: Opened
 
 
-class Link:
-    """A TCP connection to an SMB server, as smbprotocol wants its transport to be.
-
-    Every wait ends at ``deadline``, or when another thread calls ``abort``.
-    """
-
-    def __init__(self, deadline: float) -> None:
-        self.connected = False
-        self.broken = ""
-        """What was wrong with a message that has come."""
-        self._deadline = deadline
-        self._guard = threading.Lock()
-        self._sock: socket.socket | None = None
-        self._waiter: Waiter | None = None
-        self._ended = False
-
-    def open(self, host: str, port: int) -> None:
-        """Connect. Raises OSError, socket.gaierror and TimeoutError among it."""
-        sock = socket.create_connection((host, port), timeout=self.left())
-        _set_options(sock)
-        with self._guard:
-            self._sock, self._waiter = sock, Waiter(sock)
-            self.connected = not self._ended
-
-    def left(self) -> float:
-        """Return the seconds that are left. Raises TimeoutError."""
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError(errno.ETIMEDOUT, "the deadline passed")
-        return left
-
-    def connect(self) -> None:
-        """Do nothing: it is connected."""
-
-    def send(self, message: Any) -> None:
-        """Send one message, bytes or a structure of smbprotocol's, with its length."""
-        sock = self._sock
-        if sock is None or not self.connected:
-            raise SMBConnectionClosed("the connection has ended")
-        body: bytes = message if isinstance(message, bytes) else message.pack()
-        data = memoryview(len(body).to_bytes(4, "big") + body)
-        try:
-            while data:
-                data = data[self._when_ready(sock.send, data, to_write=True) :]
-        except OSError as error:
-            self.abort()
-            raise SMBConnectionClosed(str(error)) from error
-
-    def recv(self, timeout: float) -> bytes:
-        """Return the next message, or ``b""`` when there will be none. smbprotocol's thread."""
-        del timeout  # ours is the deadline
-        try:
-            size = int.from_bytes(self._exactly(4), "big")
-            if size > FRAME_LIMIT:
-                self.broken = f"a message of {size} bytes in the handshake"
-                raise OSError(errno.EMSGSIZE, self.broken)
-            return self._exactly(size)
-        except OSError:
-            self.connected = False  # before it returns: smbprotocol looks at it then
-            return b""
-
-    def close(self) -> None:
-        """End the connection. smbprotocol does so when a reply is bad."""
-        self.abort()
-
-    def abort(self) -> None:
-        """End the connection and every wait for it, from any thread."""
-        self.stop()
-        if self._sock is not None:
-            with contextlib.suppress(OSError):
-                self._sock.shutdown(socket.SHUT_RDWR)
-
-    def release(self) -> None:
-        """Close the socket, once no other thread uses it."""
-        if self._waiter is not None:
-            self._waiter.close()
-        if self._sock is not None:
-            self._sock.close()
-
-    def hand_over(self) -> socket.socket:
-        """Return the socket, open, and have smbprotocol's thread end. Raises TimeoutError."""
-        self.left()
-        with self._guard:
-            if self._ended or self._sock is None:
-                raise TimeoutError(errno.ETIMEDOUT, "given up")
-            taken = self._sock.dup()
-        self.stop()
-        taken.setblocking(False)
-        return taken
-
-    def stop(self) -> None:
-        """End every wait. The connection itself goes on, if it was handed over."""
-        with self._guard:
-            self._ended = True
-            self.connected = False
-            if self._waiter is not None:
-                self._waiter.wake()
-
-    def _exactly(self, size: int) -> bytes:
-        sock = self._sock
-        assert sock is not None
-        data = b""
-        while len(data) < size:
-            part: bytes = self._when_ready(sock.recv, size - len(data))
-            if not part:
-                raise ConnectionResetError(errno.ECONNRESET, "the SMB server has hung up")
-            data += part
-        return data
-
-    def _when_ready(self, call: Callable[[Any], Any], data: Any, *, to_write: bool = False) -> Any:
-        """Call until it does not block. Raises OSError."""
-        assert self._waiter is not None
-        while True:
-            if self._ended:
-                raise ConnectionAbortedError(errno.ECONNABORTED, "given up")
-            try:
-                return call(data)
-            except BlockingIOError:
-                self._waiter.wait(self.left(), to_write=to_write)
-
-
-def _set_options(sock: socket.socket) -> None:
-    """Send small messages at once, and have the system notice a server that is not there."""
-    sock.setblocking(False)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    if sys.platform == "linux":
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
-
-
 class StrictConnection(Connection):  # type: ignore[misc,unused-ignore]
-    """An SMB connection over a ``Link`` that takes no reply which is not protected.
+    """An SMB connection over a ``SocketTransport`` that takes no reply which is not protected.
 
     MS-SMB2 asks a client for that (3.2.5.1.1 and 3.2.5.1.3). smbprotocol 1.17 checks a signature
     only where a reply has one, and takes plaintext in an encrypted session.
     """
 
-    def __init__(self, link: Link, host: str, port: int) -> None:
-        self._link = link
+    def __init__(self, transport: SocketTransport, host: str, port: int) -> None:
+        self._socket_transport = transport
         super().__init__(uuid.uuid4(), host, port, require_signing=True)
 
     @property
-    def transport(self) -> Link:
-        return self._link
+    def transport(self) -> SocketTransport:
+        return self._socket_transport
 
     @transport.setter
     def transport(self, value: object) -> None:
-        """Keep the link: smbprotocol sets one of its own, not yet connected, and None."""
+        """Keep ours: smbprotocol sets one of its own, not yet connected, and None."""
 
     def verify_signature(self, header: Any, session_id: int, force: bool = False) -> None:
         """Check a reply that was not encrypted. Raises SMBException."""
@@ -256,16 +119,16 @@ class Handshake:
         self._host = address.host
         self._name = address.path.split("\\", 4)[4]
         self._remote = remote
-        self._link = Link(deadline)
-        self._connection = StrictConnection(self._link, address.host, remote.port)
+        self._transport = SocketTransport(deadline)
+        self._connection = StrictConnection(self._transport, address.host, remote.port)
         self._session: Any = None
         self._tree: Any = None
 
     def log_on(self, **offer: Any) -> None:
         """Connect to the computer and log on. ``offer`` is for tests: what is negotiated."""
-        self._link.open(self._host, self._remote.port)
+        self._transport.open(self._host, self._remote.port)
         with self._errors():
-            self._connection.connect(timeout=self._link.left(), **offer)
+            self._connection.connect(timeout=self._transport.left(), **offer)
             remote = self._remote
             self._session = Session(
                 self._connection,
@@ -296,19 +159,19 @@ class Handshake:
                 CreateOptions.FILE_NON_DIRECTORY_FILE,
             )
         opened = self._take_over(pipe.file_id)
-        return Result(self._link.hand_over(), opened)
+        return Result(self._transport.hand_over(), opened)
 
     def abort(self) -> None:
         """End every wait, from any thread."""
-        self._link.abort()
+        self._transport.abort()
 
     def end(self) -> None:
         """Give everything back but the socket that was taken over."""
-        self._link.stop()
+        self._transport.stop()
         worker = self._connection._t_worker
         if worker is not None:
             worker.join()
-        self._link.release()
+        self._transport.release()
         # The password and the keys do not have to outlive the handshake.
         self._session = self._tree = None
 
@@ -349,11 +212,11 @@ class Handshake:
 
     def _explained(self, error: Exception) -> OSError:
         """Return the error of a handshake that ended without an answer of the server's."""
-        self._link.left()  # raises TimeoutError: the deadline was the reason
+        self._transport.left()  # raises TimeoutError: the deadline was the reason
         if type(error).__module__.partition(".")[0] in ("gssapi", "krb5"):
             return PermissionError(errno.EACCES, f"Kerberos: {error}", self._path)
-        text = self._link.broken or str(error)
-        if isinstance(error, SMBConnectionClosed) and not self._link.broken:
+        text = self._transport.broken or str(error)
+        if isinstance(error, SMBConnectionClosed) and not self._transport.broken:
             text = "the SMB server hung up in the handshake"
             return ConnectionResetError(errno.ECONNRESET, text, self._path)
         if "guest" in text:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Final
 
 from npipe.address import Address
-from npipe.transport.base import require_mode
+from npipe.transport.checks import require_mode
 from npipe.transport.connecting import Attempts
 from npipe.transport.windows import handles
 from npipe.transport.windows.connection import WindowsConnection

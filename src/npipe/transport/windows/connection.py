@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from npipe.address import Address
 from npipe.errors import ClosedError
 from npipe.security import PeerIdentity
-from npipe.transport.base import Connection, duration
+from npipe.transport.base import Connection
+from npipe.transport.checks import duration
 from npipe.transport.windows.handles import pipe_type, prepare_client
 from npipe.transport.windows.identity import peer_of
 from npipe.transport.windows.kernel32 import Kernel32, address_of, load

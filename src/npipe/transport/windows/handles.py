@@ -17,7 +17,7 @@ from typing import Final, Literal
 from npipe.address import Address, require_plain_name
 from npipe.errors import ClosedError
 from npipe.security import descriptor_for
-from npipe.transport.base import require_mode
+from npipe.transport.checks import require_mode
 from npipe.transport.windows.kernel32 import (
     FILE_FLAG_FIRST_PIPE_INSTANCE,
     FILE_FLAG_OVERLAPPED,

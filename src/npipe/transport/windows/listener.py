@@ -15,7 +15,8 @@ from typing import Any, Final
 
 from npipe.address import Address
 from npipe.errors import ClosedError
-from npipe.transport.base import Listener, deadline, duration
+from npipe.transport.base import Listener
+from npipe.transport.checks import deadline, duration
 from npipe.transport.windows.connection import WindowsConnection
 from npipe.transport.windows.handles import NameHeld, PipeMaker, claim_pauses
 from npipe.transport.windows.instance import Instance

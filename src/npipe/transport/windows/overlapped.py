@@ -24,7 +24,7 @@ from enum import Enum, auto
 from typing import Any, Final
 
 from npipe.errors import ClosedError
-from npipe.transport.base import deadline
+from npipe.transport.checks import deadline
 from npipe.transport.windows.kernel32 import (
     INFINITE,
     STATUS_PENDING,

@@ -24,9 +24,9 @@ from npipe.ethereum.values import overrides
 from npipe.ethereum.values import simulate_options as simulation
 from npipe.ethereum.values import trace_options as tracing
 from npipe.ethereum.values import types as formats
-from npipe.rpc.service.binding import Complain, Parameter
+from npipe.rpc.service.binding import ErrorFormatter, Parameter
 
-__all__ = ["complain", "words_for"]
+__all__ = ["error_formatter", "format_error"]
 
 _COUNT = r"(0[xX][0-9a-fA-F]{1,16}|[0-9]{1,19})?"
 _PATH = re.compile(r" - at .*?\$\[(\d+)\].*$")  # where msgspec found its fault
@@ -82,12 +82,12 @@ _LISTS: dict[Any, str] = {
 _PLAIN = {bool: "bool", str: "string", float: "float64", int: "int"}
 
 
-def words_for(part: object) -> Complain:
+def error_formatter(part: object) -> ErrorFormatter:
     """How what is wrong with the params of a part's methods is told."""
-    return partial(complain, at=1) if isinstance(part, EthSubscriptions) else complain
+    return partial(format_error, at=1) if isinstance(part, EthSubscriptions) else format_error
 
 
-def complain(
+def format_error(
     parameters: Sequence[Parameter], params: bytes, error: Exception, *, at: int = 0
 ) -> str:
     """Say what is wrong with ``params``, a JSON array. ``at``: how many arguments come before them

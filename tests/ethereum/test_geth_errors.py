@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from npipe.errors import InvalidParams
-from npipe.ethereum.api.geth_errors import complain
 from npipe.ethereum.chain.logs import LogCriteria
+from npipe.ethereum.geth_errors import format_error
 from npipe.ethereum.values.types import Address, BlockId, Data, Quantity, TransactionRequest
 from npipe.rpc.service.binding import inspect_function
 
@@ -32,7 +32,7 @@ def everything(
     """One parameter of each kind."""
 
 
-SIGNATURE = inspect_function(everything, Nobody, complain)
+SIGNATURE = inspect_function(everything, Nobody, format_error)
 A = "0x" + "11" * 20
 GOOD: list[Any] = [A, "latest", {}, {}, "0x"]
 
@@ -66,9 +66,11 @@ def test_no_params_at_all_lack_the_first() -> None:
 
 def test_what_comes_before_is_counted() -> None:
     error = msgspec.ValidationError("Expected `str`, got `int` - at `$[0]`")
-    assert complain(SIGNATURE.parameters, b'["0x"]', error, at=1).startswith("invalid argument 1: ")
+    assert format_error(SIGNATURE.parameters, b'["0x"]', error, at=1).startswith(
+        "invalid argument 1: "
+    )
     six = [*SIGNATURE.parameters[:1]]
-    assert complain(six, b'["0x' + b"1" * 40 + b'", 2]', error, at=1) == (
+    assert format_error(six, b'["0x' + b"1" * 40 + b'", 2]', error, at=1) == (
         "too many arguments, want at most 2"
     )
 

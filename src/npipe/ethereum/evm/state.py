@@ -1,0 +1,113 @@
+"""The state after a block, mixed into a fork's state: its deadline, and what a call pretends.
+
+Opening a state writes nothing, since a state is opened for every call.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from npipe.ethereum.errors import ChainError
+from npipe.ethereum.evm import gas
+from npipe.ethereum.evm.blobs import PRAGUE, BlobSchedule
+
+__all__ = ["TIMEOUT", "OpenState"]
+
+TIMEOUT = 5.0  # seconds that a call such as ``eth_call`` may run, as in geth; mining has no limit
+
+
+class OpenState:
+    """The state after a block, mixed into a fork's state.
+
+    ``deadline`` is that of what runs on it, by time.monotonic(). ``ancestor_base`` is the number
+    of the block whose ancestors are known, where the number that instructions see is pretended.
+    """
+
+    deadline = math.inf
+    pretended_blob_base_fee: int | None = None
+    ancestor_base: int | None = None
+    blob_schedule: BlobSchedule = PRAGUE
+    rules: gas.Rules
+    execution_context: Any
+    precompiles: Mapping[bytes, Any]
+
+    def tick(self) -> None:
+        """Raise ChainError past the deadline."""
+        if time.monotonic() > self.deadline:
+            raise ChainError(f"execution aborted (timeout = {TIMEOUT:g}s)")
+
+    @property
+    def blob_base_fee(self) -> int:
+        """The price of a unit of blob gas, or what a caller pretends that it is."""
+        if self.pretended_blob_base_fee is not None:
+            return self.pretended_blob_base_fee
+        return self.blob_schedule.base_fee(self.execution_context.excess_blob_gas)
+
+    def get_ancestor_hash(self, block_number: int) -> bytes:
+        """The hash of one of the last 256 blocks before the number that is seen; else nothing."""
+        context = self.execution_context
+        known = context.block_number if self.ancestor_base is None else self.ancestor_base
+        if not max(0, context.block_number - 256) <= block_number < context.block_number:
+            return b""
+        for depth, found in enumerate(context.prev_hashes, 1):
+            if known - depth == block_number:
+                return bytes(found)
+        return b""
+
+    def increment_nonce(self, address: bytes) -> None:
+        """Count a nonce on, beyond 2**64 - 1 from 0, as geth's 64 bits do in a call."""
+        state: Any = self
+        state.set_nonce(address, (state.get_nonce(address) + 1) % 2**64)
+
+    def delta_balance(self, address: bytes, delta: int) -> None:
+        """Change a balance; pretended ones can add up to more than 256 bits, which wraps."""
+        state: Any = self
+        balance = state.get_balance(address) + delta
+        state.set_balance(address, balance if balance < 0 else balance % 2**256)
+
+    def set_system_contracts(self) -> None:
+        """Nothing: py-evm would write them again each time a state is opened."""
+
+    # -- what a call pretends ---------------------------------------------------------------------
+
+    def pretend_block(
+        self,
+        *,
+        number: int | None = None,
+        timestamp: int | None = None,
+        gas_limit: int | None = None,
+        base_fee: int | None = None,
+        coinbase: bytes | None = None,
+        mix_hash: bytes | None = None,
+        blob_base_fee: int | None = None,
+    ) -> None:
+        """Change what the instructions that ask about the block will see."""
+        context = self.execution_context  # py-evm has no other way in
+        if number is not None:
+            self.ancestor_base = context.block_number
+        for name, value in (
+            ("_block_number", number),
+            ("_timestamp", timestamp),
+            ("_gas_limit", gas_limit),
+            ("_base_fee_per_gas", base_fee),
+            ("_coinbase", coinbase),
+            ("_mix_hash", mix_hash),
+        ):
+            if value is not None:
+                setattr(context, name, value)
+        if blob_base_fee is not None:
+            self.pretended_blob_base_fee = blob_base_fee
+
+    def replace_precompile(self, address: bytes, target: bytes | None = None) -> None:
+        """Let a precompile be at another address, or (None) nowhere: code may take its place.
+
+        Raises KeyError where there is none at ``address``.
+        """
+        moved = dict(self.precompiles)
+        precompile = moved.pop(address)
+        if target is not None:
+            moved[target] = precompile
+        self.precompiles = moved

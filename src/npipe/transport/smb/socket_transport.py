@@ -1,0 +1,157 @@
+"""The TCP connection of a handshake, as smbprotocol wants its transport to be."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from npipe.transport.smb.waiter import Waiter
+
+try:
+    from smbprotocol.exceptions import SMBConnectionClosed
+except ModuleNotFoundError as missing:
+    raise ModuleNotFoundError(
+        f'remote pipes need {missing.name}: pip install "npipe[smb]"', name=missing.name
+    ) from None
+
+__all__ = ["SocketTransport"]
+
+FRAME_LIMIT: Final = 1 << 18  # bytes: a log-on with a Kerberos ticket has some ten thousand
+
+
+class SocketTransport:
+    """A TCP connection to an SMB server, as smbprotocol wants its transport to be.
+
+    Every wait ends at ``deadline``, or when another thread calls ``abort``.
+    """
+
+    def __init__(self, deadline: float) -> None:
+        self.connected = False
+        self.broken = ""
+        """What was wrong with a message that has come."""
+        self._deadline = deadline
+        self._guard = threading.Lock()
+        self._sock: socket.socket | None = None
+        self._waiter: Waiter | None = None
+        self._ended = False
+
+    def open(self, host: str, port: int) -> None:
+        """Connect. Raises OSError, socket.gaierror and TimeoutError among it."""
+        sock = socket.create_connection((host, port), timeout=self.left())
+        _set_options(sock)
+        with self._guard:
+            self._sock, self._waiter = sock, Waiter(sock)
+            self.connected = not self._ended
+
+    def left(self) -> float:
+        """Return the seconds that are left. Raises TimeoutError."""
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError(errno.ETIMEDOUT, "the deadline passed")
+        return left
+
+    def connect(self) -> None:
+        """Do nothing: it is connected."""
+
+    def send(self, message: Any) -> None:
+        """Send one message, bytes or a structure of smbprotocol's, with its length."""
+        sock = self._sock
+        if sock is None or not self.connected:
+            raise SMBConnectionClosed("the connection has ended")
+        body: bytes = message if isinstance(message, bytes) else message.pack()
+        data = memoryview(len(body).to_bytes(4, "big") + body)
+        try:
+            while data:
+                data = data[self._when_ready(sock.send, data, to_write=True) :]
+        except OSError as error:
+            self.abort()
+            raise SMBConnectionClosed(str(error)) from error
+
+    def recv(self, timeout: float) -> bytes:
+        """Return the next message, or ``b""`` when there will be none. smbprotocol's thread."""
+        del timeout  # ours is the deadline
+        try:
+            size = int.from_bytes(self._exactly(4), "big")
+            if size > FRAME_LIMIT:
+                self.broken = f"a message of {size} bytes in the handshake"
+                raise OSError(errno.EMSGSIZE, self.broken)
+            return self._exactly(size)
+        except OSError:
+            self.connected = False  # before it returns: smbprotocol looks at it then
+            return b""
+
+    def close(self) -> None:
+        """End the connection. smbprotocol does so when a reply is bad."""
+        self.abort()
+
+    def abort(self) -> None:
+        """End the connection and every wait for it, from any thread."""
+        self.stop()
+        if self._sock is not None:
+            with contextlib.suppress(OSError):
+                self._sock.shutdown(socket.SHUT_RDWR)
+
+    def release(self) -> None:
+        """Close the socket, once no other thread uses it."""
+        if self._waiter is not None:
+            self._waiter.close()
+        if self._sock is not None:
+            self._sock.close()
+
+    def hand_over(self) -> socket.socket:
+        """Return the socket, open, and have smbprotocol's thread end. Raises TimeoutError."""
+        self.left()
+        with self._guard:
+            if self._ended or self._sock is None:
+                raise TimeoutError(errno.ETIMEDOUT, "given up")
+            taken = self._sock.dup()
+        self.stop()
+        taken.setblocking(False)
+        return taken
+
+    def stop(self) -> None:
+        """End every wait. The connection itself goes on, if it was handed over."""
+        with self._guard:
+            self._ended = True
+            self.connected = False
+            if self._waiter is not None:
+                self._waiter.wake()
+
+    def _exactly(self, size: int) -> bytes:
+        sock = self._sock
+        assert sock is not None
+        data = b""
+        while len(data) < size:
+            part: bytes = self._when_ready(sock.recv, size - len(data))
+            if not part:
+                raise ConnectionResetError(errno.ECONNRESET, "the SMB server has hung up")
+            data += part
+        return data
+
+    def _when_ready(self, call: Callable[[Any], Any], data: Any, *, to_write: bool = False) -> Any:
+        """Call until it does not block. Raises OSError."""
+        assert self._waiter is not None
+        while True:
+            if self._ended:
+                raise ConnectionAbortedError(errno.ECONNABORTED, "given up")
+            try:
+                return call(data)
+            except BlockingIOError:
+                self._waiter.wait(self.left(), to_write=to_write)
+
+
+def _set_options(sock: socket.socket) -> None:
+    """Send small messages at once, and have the system notice a server that is not there."""
+    sock.setblocking(False)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if sys.platform == "linux":
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
