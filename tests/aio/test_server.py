@@ -21,7 +21,7 @@ from npipe.aio.server import AcceptRetry
 if sys.platform != "win32":
     import fcntl
 
-    from npipe.transport.posix.files import lock_path
+    from npipe.transport.posix.lock_file import lock_path
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="a Unix socket")
 

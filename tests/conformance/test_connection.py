@@ -53,9 +53,9 @@ def unix() -> Pair:
 
 def unix_portable() -> Pair:
     """What runs on macOS and BSD: no eventfd."""
-    from npipe.transport.posix import waiting
+    from npipe.transport.posix import waiting, waker
 
-    without_eventfd = functools.partial(waiting.Waker, eventfd=False)
+    without_eventfd = functools.partial(waker.Waker, eventfd=False)
     as_elsewhere = mock.patch.object(waiting, "Waker", without_eventfd)
     as_elsewhere.start()
     client, server, stop = unix()

@@ -21,7 +21,7 @@ if sys.platform == "win32":
 import npipe
 from npipe.address import Address
 from npipe.errors import ClosedError
-from npipe.transport.posix.connection import PosixConnection, peer_of
+from npipe.transport.posix.connection import PosixConnection
 from npipe.transport.posix.waiting import Direction
 from transport.conftest import nothing_leaked
 
@@ -337,17 +337,6 @@ def test_an_idle_connection_costs_one_descriptor() -> None:
     theirs.close()
 
 
-def test_b34_the_peer_is_known(pair: Pair) -> None:
-    for end in pair:
-        assert (end.peer.uid, end.peer.gid) == (os.geteuid(), os.getegid())
-        assert end.peer.pid == os.getpid()
-
-
-def test_the_peer_of_an_unconnected_socket_is_unknown() -> None:
-    with socket.socket(socket.AF_INET) as sock:
-        assert peer_of(sock) == npipe.PeerIdentity()
-
-
 def test_forgetting_to_close_is_told_and_mended() -> None:
     ours, theirs = socket_pair()
     with pytest.warns(ResourceWarning, match="unclosed <PosixConnection /nowhere fd="):
@@ -369,27 +358,6 @@ def test_a_large_read_costs_no_large_buffer(pair: Pair) -> None:
     client, server = pair
     client.write(b"little")
     assert server.read(1 << 50) == b"little"
-
-
-def test_adopt(pair: Pair) -> None:
-    mine, theirs = socket.socketpair()
-    with npipe.Connection.adopt(mine.detach(), NOWHERE) as adopted:
-        theirs.send(b"hello")
-        assert adopted.read(5) == b"hello"
-        assert isinstance(io.BufferedReader(adopted), io.BufferedReader)
-    theirs.close()
-
-
-def test_adopt_refuses_what_is_no_connection_and_leaves_it_open() -> None:
-    with (
-        socket.socket(socket.AF_INET) as other,
-        socket.socket(socket.AF_UNIX) as lonely,
-        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams,
-    ):
-        for sock, error in ((other, ValueError), (datagrams, ValueError), (lonely, OSError)):
-            with pytest.raises(error):
-                npipe.Connection.adopt(sock.fileno(), NOWHERE)
-            os.fstat(sock.fileno())
 
 
 def no_descriptor() -> None:
@@ -645,21 +613,3 @@ def test_write_of_nothing_is_nothing_also_when_the_other_end_is_gone(pair: Pair)
     client, server = pair
     server.close()
     assert client.write(b"") == client.write(bytearray()) == 0
-
-
-def test_a_default_timeout_of_the_program_changes_nothing(path: str) -> None:
-    ours, theirs = socket.socketpair()
-    socket.setdefaulttimeout(0.001)
-    try:
-        with (
-            npipe.listen(path) as listener,
-            npipe.connect(path) as client,
-            listener.accept(10) as server,
-            npipe.Connection.adopt(ours.detach(), NOWHERE) as adopted,
-        ):
-            for end in (client, server, adopted):
-                assert os.get_blocking(end.fileno())
-                assert not end.wait_readable(0.01)
-    finally:
-        socket.setdefaulttimeout(None)
-        theirs.close()

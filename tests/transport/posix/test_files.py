@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import signal
@@ -11,7 +10,7 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -19,12 +18,10 @@ import pytest
 if sys.platform == "win32":
     pytest.skip("Unix sockets", allow_module_level=True)
 
-import fcntl
 
 import npipe
-from npipe.address import parse, runtime_directory
-from npipe.transport.posix import connect as posix
 from npipe.transport.posix import files as unix_files
+from npipe.transport.posix import lock_file
 
 LINUX = sys.platform == "linux"
 
@@ -204,7 +201,7 @@ def test_b38_a_reclaimer_that_dawdles_removes_no_live_socket(
     # Held up between "it is stale" and removing it: the other must not get to listen meanwhile.
     make_stale(path)
     judged, other_is_here, go_on = threading.Event(), threading.Event(), threading.Event()
-    probe, locked = unix_files.probe, unix_files._locked
+    probe, locked = unix_files.probe, lock_file._locked
 
     def judge_and_dawdle(path: str) -> int:
         verdict = probe(path)
@@ -219,7 +216,7 @@ def test_b38_a_reclaimer_that_dawdles_removes_no_live_socket(
         return locked(descriptor)
 
     monkeypatch.setattr(unix_files, "probe", judge_and_dawdle)
-    monkeypatch.setattr(unix_files, "_locked", tell_and_lock)
+    monkeypatch.setattr(lock_file, "_locked", tell_and_lock)
     first = threads.submit(npipe.listen, path)
     assert judged.wait(60)
     second = threads.submit(npipe.listen, path)
@@ -229,61 +226,6 @@ def test_b38_a_reclaimer_that_dawdles_removes_no_live_socket(
         error = second.exception(60)
         assert isinstance(error, OSError)
         assert error.errno == errno.EADDRINUSE
-
-
-def test_b38_a_lock_that_lost_its_name_is_no_lock(
-    path: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # The holder removes the file and lets go, between our opening and our locking it.
-    locked = unix_files._locked
-    opened: list[int] = []
-
-    def lock_late(descriptor: int) -> bool:
-        opened.append(descriptor)
-        if len(opened) == 1:
-            os.unlink(unix_files.lock_path(path))
-        return locked(descriptor)
-
-    monkeypatch.setattr(unix_files, "_locked", lock_late)
-    with unix_files._lock(path, 10):
-        assert len(opened) == 2
-        assert os.fstat(opened[1]).st_ino == os.lstat(unix_files.lock_path(path)).st_ino
-
-
-def test_a_lock_file_left_by_a_crash_is_no_obstacle(path: str, directory: str) -> None:
-    with open(unix_files.lock_path(path), "w"):
-        pass
-    with npipe.listen(path):
-        assert os.listdir(directory) == ["s"]
-
-
-def test_a_file_that_only_has_the_name_of_a_lock_is_kept(path: str, directory: str) -> None:
-    with open(unix_files.lock_path(path), "w") as file:
-        file.write("precious")
-    npipe.listen(path).close()
-    with open(unix_files.lock_path(path)) as file:
-        assert file.read() == "precious"
-
-
-def test_a_lock_that_is_never_given_up_is_told(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unix_files, "LOCK_PATIENCE", 0.05)
-    with open(unix_files.lock_path(path), "w") as other:
-        fcntl.flock(other, fcntl.LOCK_EX)
-        with pytest.raises(
-            TimeoutError, match=r"another process has been taking this address.*/s'"
-        ):
-            npipe.listen(path)
-    assert not os.path.lexists(path)
-
-
-def test_a_caller_with_no_patience_is_told_at_once(path: str) -> None:
-    with open(unix_files.lock_path(path), "w") as other:
-        fcntl.flock(other, fcntl.LOCK_EX)
-        with pytest.raises(TimeoutError, match="another process has been taking this address"):
-            posix.bind(parse(path), patience=0)
-    bound = posix.bind(parse(path), patience=0)
-    bound.release()
-    bound.socket.close()
 
 
 @pytest.mark.skipif(not LINUX, reason="how Linux widens a mode")
@@ -310,13 +252,6 @@ def test_b38_no_other_file_is_opened_to_everyone(
         npipe.listen(path, access="everyone")
     monkeypatch.undo()
     assert mode_of(secret) == 0o600
-
-
-def test_a_lock_is_not_taken_through_a_link(path: str, directory: str) -> None:
-    os.symlink("elsewhere", unix_files.lock_path(path))
-    with pytest.raises(OSError):
-        npipe.listen(path)
-    assert os.listdir(directory) == [".s.npipe-lock"]
 
 
 def test_b38_close_removes_only_what_is_still_ours(path: str, directory: str) -> None:
@@ -367,68 +302,3 @@ def test_a_listen_that_fails_leaves_nothing(
 def test_a_directory_that_is_not_there(directory: str) -> None:
     with pytest.raises(FileNotFoundError):
         npipe.listen(directory + "/no/s")
-
-
-class TestRuntimeDirectory:
-    """Bare names stand in a directory of the user's own, or nowhere."""
-
-    @pytest.fixture(autouse=True)
-    def home(self, directory: str, monkeypatch: pytest.MonkeyPatch) -> str:
-        monkeypatch.setenv("XDG_RUNTIME_DIR", directory)
-        return runtime_directory()
-
-    def test_it_is_made_at_the_first_listen_and_shut_to_others(self, home: str) -> None:
-        with pytest.raises(FileNotFoundError):
-            npipe.connect("name")
-        assert not npipe.exists("name")
-        assert npipe.list_pipes() == []
-        assert not os.path.exists(home)
-        with npipe.listen("name") as listener, npipe.connect("name"), listener.accept(10):
-            assert mode_of(home) == 0o700
-            assert npipe.exists("name")
-
-    def test_list_pipes_lists_what_is_served(self, home: str) -> None:
-        with npipe.listen("b"), npipe.listen("a"):
-            make_stale(home + "/stale")
-            with open(home + "/file", "w"):
-                pass
-            assert npipe.list_pipes() == ["a", "b"]
-
-    def test_list_pipes_bears_a_server_that_closes_meanwhile(
-        self, home: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        scan = os.scandir
-
-        @contextlib.contextmanager
-        def scan_and_close(where: str) -> Iterator[list[os.DirEntry[str]]]:
-            with scan(where) as found:
-                entries = sorted(found, key=lambda each: each.name)
-            gone.close()
-            yield entries
-
-        with npipe.listen("a"), npipe.listen("gone") as gone, npipe.listen("z"):
-            monkeypatch.setattr(os, "scandir", scan_and_close)
-            assert npipe.list_pipes() == ["a", "z"]
-
-    @pytest.mark.parametrize(
-        ("spoil", "why"),
-        [
-            (lambda home: os.mkdir(home) or os.chmod(home, 0o755), "mode is 0o755"),
-            (lambda home: os.symlink("/tmp", home), "not a directory"),
-            (lambda home: open(home, "w").close(), "not a directory"),
-        ],
-    )
-    def test_an_unsafe_one_is_refused(self, home: str, spoil, why: str) -> None:  # type: ignore[no-untyped-def]
-        spoil(home)
-        for use in (npipe.listen, npipe.connect, npipe.exists):
-            with pytest.raises(PermissionError, match=why):
-                use("name")
-        with pytest.raises(PermissionError, match=why):
-            npipe.list_pipes()
-
-    @pytest.mark.skipif(not LINUX or os.geteuid() != 0, reason="needs root to give it away")
-    def test_another_users_is_refused(self, home: str) -> None:
-        os.mkdir(home, 0o700)
-        os.chown(home, 65534, 65534)
-        with pytest.raises(PermissionError, match="belongs to uid 65534"):
-            npipe.listen("name")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import random
 import socket
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +15,9 @@ if sys.platform == "win32":
     pytest.skip("Unix sockets", allow_module_level=True)
 
 from npipe.errors import ClosedError
-from npipe.transport.posix.waiting import POLLIN, POLLOUT, Direction, SharedSocket, Waker
+from npipe.transport.posix.shared_socket import SharedSocket
+from npipe.transport.posix.waiting import POLLIN, POLLOUT
+from npipe.transport.posix.waker import Waker
 
 
 class Ends:
@@ -33,20 +33,6 @@ def ends() -> Iterator[Ends]:
     yield made
     made.descriptor.shut()
     made.far.close()
-
-
-@pytest.mark.parametrize("eventfd", [True, False] if sys.platform == "linux" else [False])
-def test_a_waker_is_readable_until_drained(eventfd: bool) -> None:
-    waker = Waker(eventfd=eventfd)
-    waker.drain()  # there is nothing to drain
-    for _ in range(100_000 if not eventfd else 10):
-        waker.wake()  # never blocks
-    waker.drain()
-    waker.wake()
-    os.read(waker.reader, 8)
-    waker.close()
-    with pytest.raises(OSError):
-        os.fstat(waker.reader)
 
 
 def test_wait_returns_when_ready(ends: Ends) -> None:
@@ -97,57 +83,3 @@ def test_pause_keeps_the_deadline(ends: Ends) -> None:
     ends.reading.pause(3600)
     with pytest.raises(TimeoutError):
         ends.reading.pause(3600)
-
-
-def test_shut_closes_at_once_if_no_call_is_in_progress(ends: Ends) -> None:
-    ends.reading.prepare()
-    waker = ends.reading._waker
-    assert waker is not None
-    ends.descriptor.shut()
-    assert ends.descriptor.socket.fileno() == -1
-    with pytest.raises(OSError):
-        os.fstat(waker.reader)
-
-
-@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_the_last_call_to_leave_closes(ends: Ends, order: tuple[int, int]) -> None:
-    directions = ends.descriptor.directions
-    for direction in directions:
-        direction.busy = True  # as in a signal handler, in the middle of both
-    ends.descriptor.shut()
-    for number in order:
-        assert ends.descriptor.socket.fileno() != -1
-        directions[number].busy = False
-        ends.descriptor.release()
-    assert ends.descriptor.socket.fileno() == -1
-    ends.descriptor.release()
-    ends.descriptor.shut()
-
-
-def test_of_many_calls_that_leave_at_once_one_closes(threads: ThreadPoolExecutor) -> None:
-    for _ in range(200):
-        ends = Ends()
-        barrier = threading.Barrier(3)
-
-        def call(direction: Direction, ends: Ends, barrier: threading.Barrier) -> None:
-            try:
-                with direction.lock:
-                    barrier.wait()
-                    direction.wait()
-                    direction.wait()
-            except ClosedError:
-                pass
-            finally:
-                if direction.closed:
-                    ends.descriptor.release()
-
-        calls = [
-            threads.submit(call, direction, ends, barrier)
-            for direction in ends.descriptor.directions
-        ]
-        barrier.wait()
-        ends.descriptor.shut()
-        for each in calls:
-            each.result(60)
-        assert ends.descriptor.socket.fileno() == -1
-        ends.far.close()

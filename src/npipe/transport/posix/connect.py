@@ -21,13 +21,12 @@ from npipe.address import Address, runtime_directory
 from npipe.security import PeerIdentity, peer_is_user
 from npipe.transport import checks
 from npipe.transport.connecting import Attempts
-from npipe.transport.posix.connection import PosixConnection, peer_of, prepare_socket
-from npipe.transport.posix.files import (
-    BoundSocket,
-    check_runtime_directory,
-    is_in_runtime_directory,
-)
+from npipe.transport.posix.adopted import prepare_socket
+from npipe.transport.posix.connection import PosixConnection
+from npipe.transport.posix.files import BoundSocket
 from npipe.transport.posix.listener import PosixListener, admits, bind, check_size, listen
+from npipe.transport.posix.peer import peer_of
+from npipe.transport.posix.runtime_dir import check_runtime_directory, is_in_runtime_directory
 from npipe.transport.posix.served import is_bound_abstract, is_served
 
 __all__ = [

@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import os
 import select
 import socket
-import struct
 import sys
 import warnings
 from collections.abc import Iterator
@@ -26,19 +24,21 @@ assert sys.platform != "win32"  # mypy then skips the rest there
 from npipe.errors import ClosedError
 from npipe.security import PeerIdentity
 from npipe.transport import base, checks
-from npipe.transport.posix.waiting import POLLIN, POLLOUT, Direction, SharedSocket
+from npipe.transport.posix.adopted import adopted_socket
+from npipe.transport.posix.peer import peer_of
+from npipe.transport.posix.shared_socket import SharedSocket
+from npipe.transport.posix.waiting import POLLIN, POLLOUT, Direction
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
     from npipe.address import Address
 
-__all__ = ["PosixConnection", "adopted_socket", "peer_of", "prepare_socket"]
+__all__ = ["PosixConnection"]
 
 _DONTWAIT = socket.MSG_DONTWAIT
 # A write must not end a program that resets SIGPIPE to its default, as programs for `| head` do.
 _SEND_FLAGS = _DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)
-_SO_NOSIGPIPE = 0x1022  # macOS has this socket option instead of MSG_NOSIGNAL
 _CHUNK = 65536  # bytes for each recv() of a read to the end
 # recv() allocates memory for the full size, and the kernel holds less; macOS refuses to transfer
 # more than INT_MAX bytes at once.
@@ -390,109 +390,6 @@ class PosixConnection(base.Connection):
             _warn(f"unclosed {self!r}", ResourceWarning, source=self)
         finally:  # also where warnings are errors
             self.close()
-
-
-def prepare_socket(sock: socket.socket) -> socket.socket:
-    """Set blocking mode, and SO_NOSIGPIPE on macOS, on a socket that this process created."""
-    sock.setblocking(True)
-    if sys.platform == "darwin":
-        sock.setsockopt(socket.SOL_SOCKET, _SO_NOSIGPIPE, 1)
-    return sock
-
-
-def adopted_socket(handle: int, *, listening: bool) -> socket.socket:
-    """Return a socket object for a descriptor without changing its options or flags.
-
-    Args:
-        handle: The descriptor. The caller still owns it if this raises.
-        listening: Whether it must be a listening socket; otherwise it must be connected.
-
-    Raises:
-        ValueError: The descriptor is of another kind.
-        OSError: The socket is not connected.
-    """
-    blocking = os.get_blocking(handle)
-    sock = socket.socket(fileno=handle)
-    try:
-        if socket.getdefaulttimeout() is not None:  # the constructor has then set non-blocking mode
-            sock.setblocking(True)
-            os.set_blocking(handle, blocking)
-        if (sock.family, sock.type) != (socket.AF_UNIX, socket.SOCK_STREAM):
-            raise ValueError(f"descriptor {handle} is no Unix stream socket")
-        if bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)) != listening:
-            wanted = "a listening socket" if listening else "a connection"
-            raise ValueError(f"descriptor {handle} is a Unix socket, but not {wanted}")
-        if not listening:
-            sock.getpeername()  # OSError (ENOTCONN) if it is not connected
-    except BaseException:
-        sock.detach()  # the caller still owns the descriptor
-        raise
-    return sock
-
-
-_NO_PEER = 0xFFFFFFFF  # (uid_t)-1: the uid of a socket without a peer
-_UNMAPPED = 65534  # each uid and gid that is not mapped in this user namespace
-
-
-def peer_of(sock: socket.socket) -> PeerIdentity:
-    """Return the identity of the process that connected, or listens, at the other end.
-
-    Args:
-        sock: A connected socket.
-
-    Returns:
-        The identity. A field that the kernel does not report is None, and so is a uid or gid that
-        may be unmapped: in a user namespace all unmapped ids are reported as 65534 (man page
-        user_namespaces(7)).
-    """
-    try:
-        if sys.platform == "linux":
-            size = struct.calcsize("iII")
-            raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
-            pid, uid, gid = struct.unpack("iII", raw)
-            if uid == _NO_PEER:
-                return PeerIdentity()
-            return PeerIdentity(pid=pid or None, uid=_known(uid, "uid"), gid=_known(gid, "gid"))
-        return _peer_of_bsd(sock)
-    except (OSError, struct.error):
-        return PeerIdentity()
-
-
-def _known(number: int, kind: str) -> int | None:
-    """Return ``number``; None if it may stand for an id without a mapping (Linux)."""
-    if number not in (_UNMAPPED, _overflow(kind)):
-        return number
-    try:
-        with open(f"/proc/self/{kind}_map") as table:
-            lines = [tuple(map(int, line.split())) for line in table]
-    except OSError:
-        return None
-    return number if lines == [(0, 0, _NO_PEER)] else None  # every id is mapped
-
-
-@functools.cache  # a setting of the kernel, read once
-def _overflow(kind: str) -> int:
-    try:
-        with open(f"/proc/sys/kernel/overflow{kind}") as setting:
-            return int(setting.read())
-    except OSError:
-        return _UNMAPPED
-
-
-# <sys/un.h> of macOS and FreeBSD; Python's socket module has no names for these.
-_SOL_LOCAL = 0
-_LOCAL_PEERCRED = 1
-_LOCAL_PEERPID = 2  # macOS only
-_XUCRED = "IIh2xI"  # version, uid, number of groups, (padding,) the first group
-
-
-def _peer_of_bsd(sock: socket.socket) -> PeerIdentity:
-    raw = sock.getsockopt(_SOL_LOCAL, _LOCAL_PEERCRED, 128)
-    _, uid, groups, gid = struct.unpack_from(_XUCRED, raw)
-    pid = None
-    if sys.platform == "darwin":
-        pid = sock.getsockopt(_SOL_LOCAL, _LOCAL_PEERPID) or None
-    return PeerIdentity(pid=pid, uid=uid, gid=gid if groups else None)
 
 
 ErrorT = TypeVar("ErrorT", bound=BaseException)

@@ -5,8 +5,8 @@ Every access to the file system for a socket is in this module. The rules:
 * A socket never has a wider mode than the requested one, not even between two system calls.
 * A socket is stale only if no process has bound it, and only a stale socket is replaced.
 * A lock file in the same directory is held from the check for a stale socket until the new one
-  listens, so that two servers that start at the same time do not remove each other's socket. Its
-  name is hidden and long, so that it does not collide with the name of a socket.
+  listens, so that two servers that start at the same time do not remove each other's socket
+  (``lock_file.py``).
 * At the end only the file that was created at the start is removed, not another of the same name.
 """
 
@@ -14,22 +14,21 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import io
 import os
 import socket
 import stat
 import sys
 import threading
-import time
-from collections.abc import Iterator
 
 assert sys.platform != "win32"  # mypy then skips the rest there
 
 from npipe.address import Address, runtime_directory
+from npipe.transport.posix.lock_file import lock_address
+from npipe.transport.posix.runtime_dir import check_runtime_directory, is_in_runtime_directory
 from npipe.transport.posix.served import probe, server_pid
 
-__all__ = ["BoundSocket", "bind", "check_runtime_directory", "is_in_runtime_directory"]
+__all__ = ["BoundSocket", "bind"]
 
 LOCK_PATIENCE = 10.0  # seconds; a well-behaved process holds the lock for microseconds
 # The umask belongs to the whole process, and so does its lock. In a forked child it must be free.
@@ -122,7 +121,7 @@ def bind(
             return bound
         _check_access(address.path, mode)
         check_runtime_directory(address.path, create=True)
-        with _lock(address.path, LOCK_PATIENCE if patience is None else patience):
+        with lock_address(address.path, LOCK_PATIENCE if patience is None else patience):
             _make_way(address.path)
             bind_file(sock, address.path, mode)
             bound.claim()
@@ -193,65 +192,6 @@ def _widen(path: str, mode: int) -> None:
         os.close(descriptor)
 
 
-def is_in_runtime_directory(path: str) -> bool:
-    """Tell whether ``path`` is in the directory of bare names."""
-    return os.path.dirname(path) == runtime_directory()
-
-
-def check_runtime_directory(path: str, *, create: bool = False) -> None:
-    """Check the directory of bare names if ``path`` is in it.
-
-    Args:
-        path: Path of a socket.
-        create: Whether to create the directory.
-
-    Raises:
-        PermissionError: The directory does not belong to this user or admits other users, who
-            could create sockets in it.
-    """
-    if not is_in_runtime_directory(path):
-        return
-    directory = runtime_directory()
-    if create:
-        _make_runtime_directory(directory)
-    try:
-        found = os.lstat(directory)
-    except FileNotFoundError:
-        return  # the caller then finds no socket either
-    wrong = None
-    if not stat.S_ISDIR(found.st_mode):
-        wrong = "it is not a directory"
-    elif found.st_uid != os.geteuid():
-        wrong = f"it belongs to uid {found.st_uid}"
-    elif found.st_mode & 0o077:
-        wrong = f"its mode is {stat.S_IMODE(found.st_mode):#o}, so others may use it"
-    if wrong:
-        text = f"{directory} must be this user's own, with mode 0700: {wrong}"
-        raise PermissionError(errno.EACCES, text)
-
-
-def _make_runtime_directory(directory: str) -> None:
-    """Create the directory, but not in another user's ``$XDG_RUNTIME_DIR``.
-
-    sudo may keep the variable; a directory of root there would block that user.
-    """
-    parent = os.path.dirname(directory)
-    if os.path.basename(directory) == "npipe":  # else it is below the temporary directory
-        try:
-            owner = os.stat(parent).st_uid
-        except FileNotFoundError:
-            text = f"$XDG_RUNTIME_DIR names {parent}, which does not exist: make it, or unset it"
-            raise FileNotFoundError(errno.ENOENT, text) from None
-        if owner != os.geteuid():
-            text = (
-                f"$XDG_RUNTIME_DIR names {parent}, which belongs to uid {owner}, and this process "
-                f"runs as uid {os.geteuid()}: unset it, or give a path"
-            )
-            raise PermissionError(errno.EACCES, text)
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(directory, 0o700)
-
-
 def _check_access(path: str, mode: int) -> None:
     """Raise ValueError if ``mode`` admits other users to a directory that they cannot enter."""
     if mode & 0o077 and is_in_runtime_directory(path):
@@ -293,91 +233,6 @@ def _bind_abstract(sock: socket.socket, address: Address) -> None:
         if error.errno == errno.EADDRINUSE:
             raise _in_use(str(address)) from None
         raise _named(error, str(address)) from None
-
-
-def lock_path(path: str) -> str:
-    """Return the path of the lock file of the socket at ``path``."""
-    directory, name = os.path.split(path)
-    return os.path.join(directory, f".{name}.npipe-lock")
-
-
-@contextlib.contextmanager
-def _lock(path: str, patience: float) -> Iterator[None]:
-    """Hold the lock of the socket at ``path``; remove the lock file at the end.
-
-    Errors name the socket; they name the lock file only if that file is the obstacle.
-    """
-    lock = lock_path(path)
-    descriptor = _take_lock(path, lock, patience)
-    try:
-        yield
-    finally:
-        _drop_lock(descriptor, lock)
-
-
-def _drop_lock(descriptor: int, lock: str) -> None:
-    # Removed while it is still locked: a waiting process then finds that the name no longer refers
-    # to its file. A file with content was not made by npipe: it serves as a lock and is kept.
-    with contextlib.suppress(OSError):
-        found = os.fstat(descriptor)
-        if stat.S_ISREG(found.st_mode) and not found.st_size:
-            os.unlink(lock)
-    os.close(descriptor)
-
-
-def _take_lock(path: str, lock: str, patience: float) -> int:
-    """Open and lock the lock file; return its descriptor."""
-    give_up = time.monotonic() + patience
-    while True:
-        descriptor = _open_lock(path, lock)
-        try:
-            if _locked(descriptor) and _same_file(descriptor, lock):
-                return descriptor
-        except OSError as error:
-            _drop_lock(descriptor, lock)
-            code = error.errno or errno.EIO
-            text = "this file system has no file locks (flock): choose another directory"
-            raise OSError(code, f"{os.strerror(code)}: {text}", path) from None
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-        if time.monotonic() >= give_up:
-            text = "another process has been taking this address for too long"
-            raise TimeoutError(errno.ETIMEDOUT, text, path)
-        time.sleep(0.005)
-
-
-def _open_lock(path: str, lock: str) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-    try:
-        return os.open(lock, flags, 0o600)
-    except OSError as error:
-        code = error.errno or errno.EIO
-        why = f"{os.strerror(code)}: no lock can be made beside the socket"
-        if os.path.lexists(lock):
-            why = f"{os.strerror(code)}: {lock} is in the way"
-        elif code == errno.ENOENT:
-            why = f"{os.strerror(code)}: the directory does not exist"
-        raise OSError(code, why, path) from None
-
-
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _same_file(descriptor: int, path: str) -> bool:
-    """Tell whether ``path`` still names the file; the previous holder may have removed it."""
-    try:
-        named = os.lstat(path)
-    except FileNotFoundError:
-        return False
-    mine = os.fstat(descriptor)
-    return (named.st_dev, named.st_ino) == (mine.st_dev, mine.st_ino)
 
 
 def _named(error: OSError, path: str) -> Exception:

@@ -21,14 +21,12 @@ from npipe.security import mode_admits, mode_for
 from npipe.transport import base, checks
 from npipe.transport.connecting import accept_backoff
 from npipe.transport.posix import files as unix_files
-from npipe.transport.posix.connection import (
-    PosixConnection,
-    adopted_socket,
-    peer_of,
-    prepare_socket,
-)
+from npipe.transport.posix.adopted import adopted_socket, prepare_socket
+from npipe.transport.posix.connection import PosixConnection
 from npipe.transport.posix.files import BoundSocket
-from npipe.transport.posix.waiting import POLLIN, SHORTAGE, SharedSocket, timed_out
+from npipe.transport.posix.peer import peer_of
+from npipe.transport.posix.shared_socket import SharedSocket
+from npipe.transport.posix.waiting import POLLIN, SHORTAGE, timed_out
 
 __all__ = ["PosixListener", "admits", "bind", "check_size", "listen"]
 

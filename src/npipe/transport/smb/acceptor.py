@@ -16,7 +16,7 @@ from typing import Final
 assert sys.platform != "win32"  # mypy then skips the rest there
 
 from npipe.security import peer_is_user
-from npipe.transport.posix.connection import peer_of
+from npipe.transport.posix.peer import peer_of
 from npipe.transport.smb import npa
 
 __all__ = ["Acceptor"]

@@ -38,7 +38,8 @@ from npipe.errors import ClosedError
 from npipe.security import PeerIdentity, peer_is_user
 from npipe.transport import base
 from npipe.transport.posix import files
-from npipe.transport.posix.connection import PosixConnection, adopted_socket
+from npipe.transport.posix.adopted import adopted_socket
+from npipe.transport.posix.connection import PosixConnection
 from npipe.transport.posix.files import BoundSocket
 from npipe.transport.smb import npa
 from npipe.transport.smb.acceptor import Acceptor

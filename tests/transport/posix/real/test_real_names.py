@@ -22,7 +22,7 @@ import fcntl
 
 import npipe
 from npipe.errors import ClosedError
-from npipe.transport.posix import connection, files
+from npipe.transport.posix import files, lock_file, peer
 from transport.conftest import as_user
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become other users")
@@ -55,10 +55,10 @@ def test_t10_an_unmapped_uid_is_nobodys(
         "builtins.open",
         lambda name, *rest: opened(there if name == "/proc/self/uid_map" else name, *rest),
     )
-    assert connection._known(65534, "uid") == (65534 if known else None)
-    assert connection._known(1000, "uid") == 1000
+    assert peer._known(65534, "uid") == (65534 if known else None)
+    assert peer._known(1000, "uid") == 1000
     monkeypatch.setattr("builtins.open", lambda *_: (_ for _ in ()).throw(OSError()))
-    assert connection._known(65534, "uid") is None
+    assert peer._known(65534, "uid") is None
 
 
 # t14: the runtime directory
@@ -118,7 +118,7 @@ def test_t20_what_else_is_called_lock_is_not_in_the_way(path: str) -> None:
 def test_t20_errors_of_the_lock_are_about_the_socket(path: str, directory: str) -> None:
     with pytest.raises(FileNotFoundError, match=r"the directory does not exist: '.*/gone/s'"):
         npipe.listen(directory + "/gone/s")
-    os.mkdir(files.lock_path(path))
+    os.mkdir(lock_file.lock_path(path))
     with pytest.raises(IsADirectoryError, match=r"npipe-lock is in the way: '.*/s'"):
         npipe.listen(path)
 
@@ -142,7 +142,7 @@ def test_t21_no_locks_is_a_clear_error_and_leaves_nothing(
     def no_locks(*_: object) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr(files.fcntl, "flock", no_locks)
+    monkeypatch.setattr(lock_file.fcntl, "flock", no_locks)
     with pytest.raises(OSError, match=r"no file locks .*: '.*/s'"):
         npipe.listen(path)
     assert os.listdir(directory) == []
