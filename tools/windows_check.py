@@ -33,7 +33,9 @@ sys.path.insert(0, str(ROOT / "src"))
 
 from npipe.address import Address, parse  # noqa: E402
 from npipe.transport.windows import connect as windows  # noqa: E402
-from npipe.transport.windows import kernel32 as k  # noqa: E402
+from npipe.transport.windows.kernel32 import load  # noqa: E402
+from npipe.transport.windows.kernel32.constants import HIGH_LEVEL, MEDIUM_LEVEL  # noqa: E402
+from npipe.transport.windows.kernel32.memory import address_of, overlapped  # noqa: E402
 
 LIMIT: Final = 180.0  # seconds for a step
 TESTS_LIMIT: Final = 1500.0  # seconds for the test suite
@@ -55,7 +57,7 @@ class Pair:
     """A raw server and client handle of one pipe."""
 
     def __init__(self, flags: int, *, listen_first: bool) -> None:
-        self.api = k.load()
+        self.api = load()
         self._kept: list[Any] = []
         name = new_name()
         mode = 3 | OVERLAPPED | FIRST
@@ -71,7 +73,7 @@ class Pair:
 
     def _operation(self) -> Any:
         _, event = self.api.CreateEvent()
-        structure, reference = k.overlapped(event)
+        structure, reference = overlapped(event)
         self._kept.append((structure, reference))
         return reference
 
@@ -83,13 +85,13 @@ class Pair:
         buffer = bytearray(1)
         self._kept.append(buffer)
         self.api.WriteFile(self.client, b"x", 1, self._operation())
-        self.api.ReadFile(self.server, k.address_of(buffer), 1, self._operation())
+        self.api.ReadFile(self.server, address_of(buffer), 1, self._operation())
         time.sleep(0.05)
 
 
 def tracking() -> None:
     """W1, W5: when a client's SID is known, by its quality of service and the order."""
-    _, user, _ = k.load().process_sids()
+    _, user, _ = load().process_sids()
     known, unknown, anonymous = (0, user), (1368, ""), (1347, "")
     for listen_first in (False, True):
         for label, flags, before, after in (
@@ -123,7 +125,7 @@ def held_name() -> None:
         client = windows.connect(parse(name))
         child.stdout.readline()
         child.kill()
-    api = k.load()
+    api = load()
     fact("WaitNamedPipe", 121, api.WaitNamedPipe(name, 1))
     fact("CreateFile", 2, api.CreateFile(name, 0x12019B, OVERLAPPED)[0])
     refused, made = api.CreateNamedPipe(
@@ -139,17 +141,17 @@ def held_name() -> None:
 
 def elevation() -> None:
     """W4: the descriptor, the label and the owner of what this process makes."""
-    api = k.load()
+    api = load()
     print(f"         elevated {api.is_elevated()}, administrator {api.is_administrator()}")
     with windows.listen(parse(new_name())) as listener:
         client = windows.connect(listener.address, verify_server="owner")
         with client, listener.accept(10) as server:
             elevated = api.is_elevated()
-            level = k.HIGH_LEVEL if elevated else k.MEDIUM_LEVEL
+            level = HIGH_LEVEL if elevated else MEDIUM_LEVEL
             fact("integrity level of the pipe", level, api.pipe_level(server.fileno())[1])
             print("         owner", api.pipe_owner(server.fileno()), api.pipe_dacl(server.fileno()))
     pair = Pair(0, listen_first=False)
-    fact("level without a label", k.MEDIUM_LEVEL, api.pipe_level(pair.server)[1])
+    fact("level without a label", MEDIUM_LEVEL, api.pipe_level(pair.server)[1])
 
 
 def remote() -> None:
@@ -158,7 +160,7 @@ def remote() -> None:
         name = f"npipe-check-{uuid.uuid4()}"
         far = Address("pipe", rf"\\{host}\pipe" + "\\" + name, host)
         with windows.listen(parse(r"\\.\pipe" + "\\" + name)):
-            code, _ = k.load().CreateFile(far.path, 0x12019B, OVERLAPPED)
+            code, _ = load().CreateFile(far.path, 0x12019B, OVERLAPPED)
             fact(f"code of a client that is refused at {host}", 5, code)
         here = parse(r"\\.\pipe" + "\\" + name)
         with windows.listen(here, reject_remote=False) as listener:
@@ -175,7 +177,7 @@ def _writes(client: Any, server: Any) -> None:
     drain = threading.Thread(target=lambda: [server.read(65536) for _ in range(40)], daemon=True)
     drain.start()
     for size in (65535, 65536, 1 << 20):
-        code, count = client._writer.transfer(k.load().WriteFile, bytes(size), size)
+        code, count = client._writer.transfer(load().WriteFile, bytes(size), size)
         fact(f"one WriteFile of {size} bytes across the network", size <= 65535, code == 0)
         print(f"         code {code}, {count} bytes")
         if code:
@@ -200,7 +202,7 @@ def flush() -> None:
         client = windows.connect(listener.address)
         server = listener.accept(10)
         client.write(b"unread")
-        fact("has_unread", True, k.load().has_unread(client.fileno()))
+        fact("has_unread", True, load().has_unread(client.fileno()))
         client.set_write_deadline(time.monotonic() + 0.2)
         start = time.monotonic()
         with contextlib.suppress(TimeoutError):
@@ -208,7 +210,7 @@ def flush() -> None:
         fact("a flush ends at its deadline", True, time.monotonic() - start < 1)
         server.read(100)
         time.sleep(0.05)
-        fact("has_unread after the read", False, k.load().has_unread(client.fileno()))
+        fact("has_unread after the read", False, load().has_unread(client.fileno()))
         client.close()
         server.close()
 
@@ -247,7 +249,7 @@ def large() -> None:
 
 def names() -> None:
     """W18: names that Windows changes, and those that npipe passes on."""
-    api = k.load()
+    api = load()
     with windows.listen(parse(new_name())) as listener:
         path = listener.address.path
         for text in (path + ".", path + " ", path.upper(), path.replace("\\\\.\\", "\\\\?\\")):

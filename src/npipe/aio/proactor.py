@@ -32,10 +32,10 @@ from typing import Any
 
 from npipe.address import Address
 from npipe.security import PeerIdentity
-from npipe.transport.windows.connection import LONGEST_REMOTE_WRITE, WRITE_SIZE
 from npipe.transport.windows.identity import peer_of
 from npipe.transport.windows.kernel32 import Kernel32
 from npipe.transport.windows.winerror import error
+from npipe.transport.windows.writer import LONGEST_REMOTE_WRITE, WRITE_SIZE
 
 __all__ = ["Pipe", "proactor_loop"]
 

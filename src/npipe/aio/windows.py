@@ -30,6 +30,7 @@ from npipe.transport.windows.connection import WindowsConnection
 from npipe.transport.windows.identity import require_verify, verify
 from npipe.transport.windows.kernel32 import Kernel32, load
 from npipe.transport.windows.listener import WindowsListener
+from npipe.transport.windows.maker import NameHeld, PipeMaker, claim_pauses
 from npipe.transport.windows.winerror import error
 
 __all__ = ["connect", "listen"]
@@ -176,7 +177,7 @@ async def listen(
         backlog = INSTANCES
     elif not isinstance(backlog, int) or backlog < 0:
         raise ValueError(f"backlog={backlog!r}: give a number of clients that may wait")
-    maker = handles.PipeMaker(
+    maker = PipeMaker(
         address,
         access=access,
         message_mode=message_mode,
@@ -187,14 +188,14 @@ async def listen(
     if not isinstance(loop, asyncio.ProactorEventLoop):
         make = partial(WindowsListener, maker, backlog=backlog)
         return ThreadAcceptor(await loop.run_in_executor(None, make))
-    for pause in handles.claim_pauses():
+    for pause in claim_pauses():
         try:
             return PipeAcceptor(maker, max(backlog, FEWEST_INSTANCES))
-        except handles.NameHeld:
+        except NameHeld:
             await asyncio.sleep(pause)
     try:
         return PipeAcceptor(maker, max(backlog, FEWEST_INSTANCES))
-    except handles.NameHeld:
+    except NameHeld:
         maker.close()
         raise
 
@@ -205,7 +206,7 @@ class PipeAcceptor:
     It creates the next instance before it passes one to a client, so that the name always exists.
     """
 
-    def __init__(self, maker: handles.PipeMaker, instances: int) -> None:
+    def __init__(self, maker: PipeMaker, instances: int) -> None:
         """Take ownership of ``maker`` and create the first instances."""
         self._loop = asyncio.get_running_loop()
         self._maker = maker
@@ -215,7 +216,7 @@ class PipeAcceptor:
         try:
             for _ in range(instances):
                 self._waiting[self._make()] = None
-        except handles.NameHeld:
+        except NameHeld:
             raise  # the first instance could not be made; the maker can be tried again
         except BaseException:
             self.close()

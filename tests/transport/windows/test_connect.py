@@ -10,11 +10,9 @@ import pytest
 from npipe.address import Address
 from npipe.errors import ClosedError
 from npipe.transport.windows import connect as windows
-from npipe.transport.windows.kernel32 import (
-    FILE_FLAG_OVERLAPPED,
-)
+from npipe.transport.windows.kernel32.constants import FILE_FLAG_OVERLAPPED
 from npipe.transport.windows.listener import WindowsListener
-from npipe.transport.windows.overlapped import ThreadCall
+from npipe.transport.windows.thread_call import ThreadCall
 from transport.conftest import no_thread_left
 from transport.windows.fake_kernel32 import FakeKernel32
 from transport.windows.faked import ADDRESS, FAR, HangingNetwork, Spawn, connect, interrupt, listen

@@ -6,9 +6,7 @@ import pytest
 
 from npipe.security import PeerIdentity
 from npipe.transport.windows.connection import WindowsConnection
-from npipe.transport.windows.kernel32 import (
-    FILE_FLAG_OVERLAPPED,
-)
+from npipe.transport.windows.kernel32.constants import FILE_FLAG_OVERLAPPED
 from npipe.transport.windows.listener import WindowsListener
 from transport.windows.fake_kernel32 import (
     OTHER,

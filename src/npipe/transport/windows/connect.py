@@ -1,7 +1,8 @@
 """The Windows backend for threads: ``connect``, ``listen``, ``exists``, ``list_pipes``.
 
-The other modules: ``connection.py`` and ``listener.py`` (the two classes), ``overlapped.py``
-(overlapped operations), ``handles.py`` (handles and their options), ``kernel32.py`` (bindings),
+The other modules: ``connection.py`` and ``listener.py`` (the two classes), ``reader.py`` and
+``writer.py`` (the directions of a connection), ``overlapped.py`` (overlapped operations),
+``handles.py`` and ``maker.py`` (handles and their options), ``kernel32`` (bindings),
 ``winerror.py`` (exceptions for error codes). Each function takes the bindings as ``api``, so that
 a test can replace them; other callers omit it.
 """
@@ -19,17 +20,12 @@ from npipe.transport.checks import require_mode
 from npipe.transport.connecting import Attempts
 from npipe.transport.windows import handles
 from npipe.transport.windows.connection import WindowsConnection
-from npipe.transport.windows.handles import (
-    Impersonation,
-    Mode,
-    PipeMaker,
-    list_pipes,
-    open_client,
-)
+from npipe.transport.windows.handles import Impersonation, Mode, list_pipes, open_client
 from npipe.transport.windows.identity import Verify, require_verify, verify
 from npipe.transport.windows.kernel32 import Kernel32, load
 from npipe.transport.windows.listener import WindowsListener
-from npipe.transport.windows.overlapped import ThreadCall
+from npipe.transport.windows.maker import PipeMaker
+from npipe.transport.windows.thread_call import ThreadCall
 from npipe.transport.windows.winerror import ERROR_OPERATION_ABORTED, ERROR_PIPE_BUSY, error
 
 __all__ = ["connect", "exists", "is_refused", "list_pipes", "listen", "reason", "remote_open"]

@@ -1,57 +1,34 @@
-"""Connection over a Windows pipe, on top of two ``Direction`` objects.
+"""Connection over a Windows pipe: its reader, its writer and its end.
 
-This module decides which results end the stream, keeps the bytes of an interrupted read, and
-reports the length of an incomplete write. Overlapped operations are in ``overlapped.py``, and the
-creation of handles is in ``handles.py``.
+``reader.py`` and ``writer.py`` interpret the results of the operations, and ``handles.py`` and
+``maker.py`` make the handles.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import io
 import threading
 import time
 import warnings
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from npipe.address import Address
 from npipe.errors import ClosedError
 from npipe.security import PeerIdentity
 from npipe.transport.base import Connection
 from npipe.transport.checks import duration
-from npipe.transport.windows.handles import pipe_type, prepare_client
+from npipe.transport.windows.direction import Direction
+from npipe.transport.windows.handles import has_gone, pipe_type, prepare_client
 from npipe.transport.windows.identity import peer_of
-from npipe.transport.windows.kernel32 import Kernel32, address_of, load
-from npipe.transport.windows.overlapped import REFUSED, Direction, new_event
-from npipe.transport.windows.winerror import (
-    ERROR_BROKEN_PIPE,
-    ERROR_MORE_DATA,
-    ERROR_OPERATION_ABORTED,
-    ERROR_PIPE_NOT_CONNECTED,
-    error,
-    transfer_error,
-)
+from npipe.transport.windows.kernel32 import Kernel32, load
+from npipe.transport.windows.overlapped import new_event
+from npipe.transport.windows.reader import Reader
+from npipe.transport.windows.writer import Writer, part_size
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-__all__ = ["LONGEST_REMOTE_WRITE", "WRITE_SIZE", "WindowsConnection"]
-
-_CUT: Final = (REFUSED, ERROR_OPERATION_ABORTED)
-# The other end has closed its handle; or a server has called DisconnectNamedPipe instead.
-_END: Final = (ERROR_BROKEN_PIPE, ERROR_PIPE_NOT_CONNECTED)
-_READ_SIZE: Final = 65536  # bytes
-_LONGEST_READ: Final = 1 << 30  # bytes; ReadFile takes a DWORD
-# The kernel copies the buffer of a WriteFile to non-paged memory: write at most 1 MiB at a time.
-WRITE_SIZE: Final = 1 << 20
-# "Pipe write operations across a network are limited to 65,535 bytes" (Microsoft page
-# "WriteFileEx").
-LONGEST_REMOTE_WRITE: Final = 65535
-_POISON: Final = (
-    "an earlier write was cut while it waited for the other end to read, and Windows does not say "
-    "how much of it arrived: close this connection"
-)
+__all__ = ["WindowsConnection"]
 
 
 class WindowsConnection(Connection):
@@ -101,12 +78,6 @@ class WindowsConnection(Connection):
         self._closed = False
         self._released = False
         self._detached = False
-        self._held = b""  # bytes read but not yet returned to a caller
-        self._spare: bytearray | None = None  # buffer of the last read, for reuse
-        self._read_ended = False
-        self._write_ended = False
-        self._poison: str | None = None
-        self._part = _part_size(address, message_mode)
         reading = event or new_event(api)
         try:
             writing = new_event(api)
@@ -114,8 +85,15 @@ class WindowsConnection(Connection):
             if not event:
                 api.CloseHandle(reading)
             raise
-        self._reader = Direction(api, handle, reading)
-        self._writer = Direction(api, handle, writing)
+        self._reader = Reader(api, handle, reading, readable="r" in mode)
+        self._writer = Writer(
+            api,
+            handle,
+            writing,
+            message_mode=message_mode,
+            part=part_size(address, message_mode),
+            writable="w" in mode,
+        )
 
     @classmethod
     def adopt(cls, handle: int, address: Address, *, api: Kernel32 | None = None) -> Self:
@@ -138,39 +116,22 @@ class WindowsConnection(Connection):
     def read(self, size: int | None = -1, /) -> bytes:
         if size is None or size < 0:
             return self.readall()
-        size = min(size, _READ_SIZE)
         try:
             with self._reader.turn:
-                # Removed from the attribute: a signal handler may call read during this read.
-                buffer, self._spare = self._spare, None
-                if buffer is None or len(buffer) != size:
-                    buffer = bytearray(size)
-                count = self._read(buffer)
-                data = bytes(buffer) if count == size else bytes(memoryview(buffer)[:count])
-                self._spare = buffer
-                return data
+                return self._reader.read(size)
         finally:
             if self._closed:
                 self._release()
 
     def readall(self) -> bytes:
-        parts = []
         with self._turn(self._reader):
-            buffer = bytearray(_READ_SIZE)
-            view = memoryview(buffer)
-            try:
-                while count := self._read(view):
-                    parts.append(bytes(view[:count]))
-            except BaseException:
-                self._held = b"".join(parts) + self._held
-                raise
-        return b"".join(parts)
+            return self._reader.readall()
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         view = memoryview(buffer).cast("B")
         try:
             with self._reader.turn:
-                return self._read(view)
+                return self._reader.readinto(view)
         finally:
             _let_go(view)
             if self._closed:
@@ -180,57 +141,7 @@ class WindowsConnection(Connection):
         timeout = duration(timeout)
         due = None if timeout is None else time.monotonic() + timeout
         with self._turn(self._reader):
-            if reason := self._reader.refusal():
-                raise reason
-            if self._held or self._read_ended:
-                return True
-            buffer = bytearray(_READ_SIZE)
-            try:
-                count = self._read(buffer, due)
-            except TimeoutError:
-                if self._reader.refusal():
-                    raise  # the read deadline has passed, not the timeout of this call
-                return False
-            self._held = bytes(memoryview(buffer)[:count])
-            return True
-
-    def _read(self, view: memoryview | bytearray, due: float | None = None) -> int:
-        """Read into ``view``; return the number of bytes, 0 at the end. Needs ``turn``."""
-        if "r" not in self.mode:
-            raise io.UnsupportedOperation("read: this end of a one-way pipe only writes")
-        direction = self._reader
-        if not view or self._held or self._read_ended:
-            return self._read_held(view)
-        size = min(len(view), _LONGEST_READ)
-        code, count = REFUSED, 0
-        while code in _CUT:
-            pointer = address_of(view)
-            direction.forget()
-            try:
-                code, count = direction.transfer(self._api.ReadFile, pointer, size, due)
-            except BaseException:
-                self._held = bytes(view[: direction.result[1]])
-                raise
-            finally:
-                del pointer  # it pins the buffer
-            if code in _CUT and (reason := direction.refusal(due)):
-                raise reason
-        # The rest of a message longer than the buffer is returned by the next read. On a message
-        # pipe an empty message is the end of the stream.
-        if code in _END or (code == 0 and count == 0):
-            self._read_ended = True
-            return 0
-        if code not in (0, ERROR_MORE_DATA):
-            raise transfer_error(code)
-        return count
-
-    def _read_held(self, view: memoryview | bytearray) -> int:
-        if reason := self._reader.refusal():
-            raise reason
-        count = min(len(view), len(self._held))
-        view[:count] = self._held[:count]
-        self._held = self._held[count:]
-        return count
+            return self._reader.wait_readable(due)
 
     # -- writing
 
@@ -238,110 +149,24 @@ class WindowsConnection(Connection):
         view = data if type(data) is bytes else memoryview(data).cast("B")
         try:
             with self._writer.turn:
-                return self._write(view)
+                return self._writer.write(view)
         finally:
             if type(view) is memoryview:
                 _let_go(view)
             if self._closed:
                 self._release()
 
-    def _write(self, view: memoryview | bytes) -> int:
-        """Write ``view``. The caller holds ``turn``."""
-        self._require_writable()
-        size = len(view)
-        if not size:  # an empty message would mark the end of the stream
-            return 0
-        if self._message_mode and size > self._part:  # one call is one message
-            text = f"a message of {size} bytes: this pipe takes at most {self._part} in one write"
-            raise _counted(OSError(errno.EMSGSIZE, text), 0)
-        if size <= self._part:
-            self._write_part(view, 0)
-        else:
-            for start in range(0, size, self._part):
-                self._write_part(view[start : start + self._part], start)
-        return size
-
-    def _write_part(self, view: memoryview | bytes, before: int) -> None:
-        """Write all of ``view``; ``before`` bytes of the caller's data were written before it."""
-        direction, size = self._writer, len(view)
-        code, count = REFUSED, 0
-        while code == REFUSED:
-            # bytes are passed directly; ctypes takes the address of other memory only if writable.
-            pointer = view if isinstance(view, bytes) else _pointer(view)
-            direction.forget()
-            try:
-                code, count = direction.transfer(self._api.WriteFile, pointer, size)
-            except BaseException:
-                if direction.result not in ((0, size), (REFUSED, 0)):
-                    self._poison = _POISON
-                raise
-            finally:
-                del pointer  # it pins the buffer
-            if code == REFUSED and (reason := direction.refusal()):
-                raise _counted(reason, before)
-        if code in (0, ERROR_OPERATION_ABORTED) and count < size:
-            # The write was cancelled. The kernel reports 0 bytes and drops the rest, also when the
-            # other end has read half of the data.
-            self._poison = _POISON
-            raise _counted(direction.refusal() or error(ERROR_OPERATION_ABORTED), None)
-        if code:
-            raise _counted(transfer_error(code), before)
-
-    def _require_writable(self) -> None:
-        if "w" not in self.mode:
-            raise io.UnsupportedOperation("write: this end of a one-way pipe only reads")
-        if reason := self._writer.refusal():
-            raise _counted(reason, 0)
-        if self._write_ended:
-            raise _counted(ClosedError("write side of the connection"), 0)
-        if self._poison:
-            raise _counted(BrokenPipeError(errno.EPIPE, self._poison), 0)
-
     def close_write(self) -> None:
-        with self._turn(self._writer) as direction:
-            if self._closed:
-                raise ClosedError
-            if not self._message_mode:
-                raise io.UnsupportedOperation(
-                    "close_write: a pipe of the byte type has no such thing; its server must make "
-                    "it with message_mode=True"
-                )
-            if self._write_ended:
-                return
-            self._require_writable()
-            code = REFUSED
-            while code in _CUT:  # an empty message cannot be written in part
-                code, _ = direction.transfer(self._api.WriteFile, b"", 0)
-                if code in _CUT and (reason := direction.refusal()):
-                    raise reason
-            if code:
-                raise transfer_error(code)
-            self._write_ended = True
+        with self._turn(self._writer):
+            self._writer.close_write()
+
+    def flush(self) -> None:
+        with self._turn(self._writer):
+            self._writer.flush()
 
     def has_gone(self) -> bool:
         with self._guard:
-            if self._closed:
-                return True
-            gone, left = self._api.PeekNamedPipe(self._handle)
-            return bool(gone) and not left
-
-    def flush(self) -> None:
-        with self._turn(self._writer) as direction:
-            if reason := direction.refusal():
-                raise reason
-            # The empty message at the end of a message pipe uses no quota, so `has_unread` does not
-            # count it.
-            if not (self._write_ended or self.has_gone() or self._api.has_unread(self._handle)):
-                return
-            code = REFUSED
-            while code in _CUT:
-                code = direction.run_aside(
-                    lambda: self._api.FlushFileBuffers(self._handle), "npipe-flush"
-                )
-                if code in _CUT and (reason := direction.refusal()):
-                    raise reason
-            if code:
-                raise transfer_error(code)
+            return self._closed or has_gone(self._handle, self._api)
 
     # -- deadlines and the end
 
@@ -377,8 +202,8 @@ class WindowsConnection(Connection):
         with self._guard:
             if self._closed:
                 raise ClosedError
-            if self._held:
-                raise ValueError(f"{len(self._held)} bytes were read and not taken: read them")
+            if held := self._reader.held:
+                raise ValueError(f"{len(held)} bytes were read and not taken: read them")
             self._detached = True
         self.close()
         with self._reader.turn, self._writer.turn:  # until the last call has ended
@@ -394,7 +219,6 @@ class WindowsConnection(Connection):
             if self._released or self._reader.begun or self._writer.begun:
                 return
             self._released = True
-            self._spare = None
             # No DisconnectNamedPipe: it would discard the bytes that the other end has not read
             # (Microsoft page "DisconnectNamedPipe").
             if not self._detached:
@@ -464,26 +288,8 @@ class WindowsConnection(Connection):
             self.close()
 
 
-def _part_size(address: Address, message_mode: bool) -> int:
-    """Return the maximum number of bytes for one WriteFile."""
-    if address.host is not None:
-        return LONGEST_REMOTE_WRITE
-    return _LONGEST_READ if message_mode else WRITE_SIZE
-
-
 def _let_go(view: memoryview) -> None:
     """Release the caller's buffer now, and not only when the last traceback is deleted."""
     # After an interrupt the traceback still references the pointer that was in use.
     with contextlib.suppress(BufferError):
         view.release()
-
-
-def _pointer(view: memoryview) -> Any:
-    return bytes(view) if view.readonly else address_of(view)
-
-
-def _counted(exc: Exception, written: int | None) -> Exception:
-    """Set ``characters_written`` of the exception, unless the number of bytes is not known."""
-    if written is not None:
-        exc.characters_written = written  # type: ignore[attr-defined]  # every OSError has it
-    return exc

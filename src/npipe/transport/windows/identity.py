@@ -13,7 +13,8 @@ from typing import Final, Literal
 
 from npipe.address import Address
 from npipe.security import PeerIdentity, owner_is_trusted
-from npipe.transport.windows.kernel32 import HIGH_LEVEL, Kernel32
+from npipe.transport.windows.kernel32 import Kernel32
+from npipe.transport.windows.kernel32.constants import HIGH_LEVEL
 from npipe.transport.windows.winerror import ERROR_CANNOT_IMPERSONATE, ERROR_CANT_OPEN_ANONYMOUS
 
 __all__ = ["Verify", "peer_of", "require_verify", "verify"]

@@ -18,9 +18,9 @@ from npipe.errors import ClosedError
 from npipe.transport.base import Listener
 from npipe.transport.checks import deadline, duration
 from npipe.transport.windows.connection import WindowsConnection
-from npipe.transport.windows.handles import NameHeld, PipeMaker, claim_pauses
 from npipe.transport.windows.instance import Instance
-from npipe.transport.windows.kernel32 import WAIT_TIMEOUT
+from npipe.transport.windows.kernel32.constants import WAIT_TIMEOUT
+from npipe.transport.windows.maker import NameHeld, PipeMaker, claim_pauses
 from npipe.transport.windows.overlapped import milliseconds, new_event
 from npipe.transport.windows.winerror import SHORTAGE
 

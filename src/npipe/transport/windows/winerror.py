@@ -8,7 +8,8 @@ from __future__ import annotations
 import errno
 from typing import Final
 
-from npipe.transport.windows.kernel32 import WAIT_TIMEOUT, format_error
+from npipe.transport.windows.kernel32.constants import WAIT_TIMEOUT
+from npipe.transport.windows.kernel32.functions import format_error
 
 ERROR_FILE_NOT_FOUND: Final = 2
 ERROR_PATH_NOT_FOUND: Final = 3

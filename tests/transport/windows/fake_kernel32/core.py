@@ -14,7 +14,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from npipe.transport.windows.kernel32 import INFINITE, STATUS_PENDING, WAIT_TIMEOUT, Kernel32
+from npipe.transport.windows.kernel32 import Kernel32
+from npipe.transport.windows.kernel32.constants import INFINITE, STATUS_PENDING, WAIT_TIMEOUT
 from npipe.transport.windows.winerror import (
     ERROR_INVALID_HANDLE,
     ERROR_IO_INCOMPLETE,

@@ -6,7 +6,8 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
-from npipe.transport.windows.kernel32 import OVERLAPPED, STATUS_PENDING
+from npipe.transport.windows.kernel32.constants import STATUS_PENDING
+from npipe.transport.windows.kernel32.memory import OVERLAPPED
 from transport.windows.fake_kernel32.tokens import Token
 
 LISTENING, CONNECTED, CLOSING, DISCONNECTED = "listening", "connected", "closing", "disconnected"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from npipe.transport.windows.kernel32 import (
+from npipe.transport.windows.kernel32.constants import (
     FILE_FLAG_FIRST_PIPE_INSTANCE,
     FILE_FLAG_OVERLAPPED,
     PIPE_REJECT_REMOTE_CLIENTS,

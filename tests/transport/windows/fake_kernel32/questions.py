@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from npipe.transport.windows.kernel32 import PIPE_SERVER_END, PIPE_TYPE_MESSAGE
+from npipe.transport.windows.kernel32.constants import PIPE_SERVER_END, PIPE_TYPE_MESSAGE
 from npipe.transport.windows.winerror import (
     ERROR_CANNOT_IMPERSONATE,
     ERROR_CANT_OPEN_ANONYMOUS,

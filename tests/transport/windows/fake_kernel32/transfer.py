@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-from npipe.transport.windows.kernel32 import PIPE_TYPE_MESSAGE, STATUS_PENDING
+from npipe.transport.windows.kernel32.constants import PIPE_TYPE_MESSAGE, STATUS_PENDING
 from npipe.transport.windows.winerror import (
     ERROR_ACCESS_DENIED,
     ERROR_BROKEN_PIPE,

@@ -15,7 +15,7 @@ import npipe
 from npipe.address import Address
 from npipe.security import PeerIdentity
 from npipe.transport.windows import connect as windows
-from npipe.transport.windows.kernel32 import ADMINISTRATORS
+from npipe.transport.windows.kernel32.constants import ADMINISTRATORS
 from npipe.transport.windows.listener import WindowsListener
 from transport.windows.real.ledger import Ledger, Pair, Spawn
 
