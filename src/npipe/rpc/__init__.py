@@ -32,12 +32,12 @@ from npipe.errors import (
     ProtocolError,
     RPCError,
 )
+from npipe.rpc.calling.subscription_queue import GAP, Gap
 from npipe.rpc.limits import Limits
 from npipe.rpc.service.api import API
 from npipe.rpc.service.context import Context
 from npipe.rpc.service.decorators import method, subscription
 from npipe.rpc.session.outgoing_calls import Entry
-from npipe.rpc.session.subscription_queue import GAP, Gap
 from npipe.rpc.threads.caller import Caller
 from npipe.rpc.threads.client import Client, connect
 from npipe.rpc.threads.endpoints import Endpoint

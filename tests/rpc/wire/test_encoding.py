@@ -5,28 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import msgspec
 import pytest
 
 from npipe.errors import MethodNotFound, ProtocolError, RPCError
 from npipe.rpc.wire.encoding import Encoding
-from npipe.rpc.wire.json_encoding import JSON
-from npipe.rpc.wire.messages import InvalidMessage, Message
-from npipe.rpc.wire.msgpack import MessagePack
-
-
-class Plain(Encoding):
-    """JSON by two functions."""
-
-    def encode(self, value: Any) -> bytes:
-        return msgspec.json.encode(value)
-
-    def decode(self, data: bytes, type: Any = Any) -> Any:
-        return msgspec.json.decode(data, type=type)
-
-
-ENCODINGS = [JSON(), Plain(), MessagePack()]
-each = pytest.mark.parametrize("encoding", ENCODINGS, ids=lambda e: type(e).__name__)
+from npipe.rpc.wire.envelopes import InvalidMessage, Message
+from rpc.wire.encodings import each
 
 
 @each
@@ -125,26 +109,3 @@ def test_notes_between_the_ends(encoding: Encoding) -> None:
     taken = encoding.read_push(params(push("result", encoding.encode(5))))
     assert (encoding.decode(taken.subscription), encoding.decode(taken.result)) == ("0x1", 5)
     assert encoding.read_push(params(push("end", encoding.encode(True)))).end
-
-
-@each
-def test_pieces(encoding: Encoding) -> None:
-    one, two = encoding.encode(1), encoding.encode("b")
-    assert encoding.decode(encoding.array([one, two])) == [1, "b"]
-    assert encoding.decode(encoding.object({"x": one})) == {"x": 1}
-    assert [bytes(item) for item in encoding.items(encoding.array([one, two]))] == [one, two]
-    assert {k: bytes(v) for k, v in encoding.members(encoding.object({"x": two})).items()} == {
-        "x": two
-    }
-    kinds = [encoding.kind(encoding.encode(value)) for value in ([], {}, None, 5)]
-    assert [*kinds, encoding.kind(b"")] == ["array", "object", "null", "other", "null"]
-
-
-@each
-def test_depth(encoding: Encoding) -> None:
-    value: Any = 1
-    for _ in range(9):
-        value = [value]
-    encoding.check_depth(encoding.encode(value), 10)
-    with pytest.raises(ProtocolError):
-        encoding.check_depth(encoding.encode([[[value]]]), 10)

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from npipe.errors import RPCError
-from npipe.rpc.wire.messages import InvalidMessage, Message
+from npipe.rpc.wire.envelopes import InvalidMessage, Message
 from npipe.rpc.wire.msgpack_rpc import MessagePackRPC
 
 wire = MessagePackRPC()

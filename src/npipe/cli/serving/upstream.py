@@ -20,6 +20,8 @@ from msgspec import UNSET
 from npipe.cli.common import LoadError
 from npipe.errors import RPCError
 from npipe.rpc.wire import framing, messages
+from npipe.rpc.wire.envelopes import Message
+from npipe.rpc.wire.json_text import error_reply
 from npipe.transport.base import Connection
 from npipe.transport.ssh import is_ssh, ssh_command
 
@@ -184,7 +186,7 @@ def _reply_to(message: bytes, body: bytes, status: str) -> bytes:
     if not id_:
         return b""
     reply = messages.parse(body) if body else None
-    if isinstance(reply, messages.Message) and reply.method is UNSET:
+    if isinstance(reply, Message) and reply.method is UNSET:
         if bytes(reply.id) == id_:
             return body
         if reply.error and bytes(reply.id) in (b"", b"null"):  # it could not tell the id
@@ -267,4 +269,4 @@ def _id(message: bytes) -> bytes:
 def _error(message: bytes, text: str) -> bytes:
     """Return the error reply to ``message``; nothing for a notification."""
     id_ = _id(message)
-    return messages.error_reply(id_, RPCError(text)) if id_ else b""
+    return error_reply(id_, RPCError(text)) if id_ else b""

@@ -13,19 +13,19 @@ from msgspec import Raw
 from npipe.errors import ClosedError, ConnectionLost, RPCError
 from npipe.rpc.aio.driver import Driver
 from npipe.rpc.aio.subscription import ClientSubscription
-from npipe.rpc.session.deadline import Deadline
-from npipe.rpc.session.namespace import Namespace
-from npipe.rpc.session.outgoing_calls import Entry
-from npipe.rpc.session.pending_calls import Outcome, Pending
-from npipe.rpc.session.results import (
+from npipe.rpc.calling.deadline import Deadline
+from npipe.rpc.calling.namespace import Namespace
+from npipe.rpc.calling.results import (
     decode_result,
     decode_results,
     encode_params,
     progress_reader,
 )
-from npipe.rpc.session.retry import Retry
+from npipe.rpc.calling.retry import Retry
+from npipe.rpc.calling.subscription_queue import QUEUE_SIZE
+from npipe.rpc.session.outgoing_calls import Entry
+from npipe.rpc.session.pending_calls import Outcome, Pending
 from npipe.rpc.session.served_subscriptions import Push
-from npipe.rpc.session.subscription_queue import QUEUE_SIZE
 from npipe.rpc.wire.encoding import Encoding
 
 __all__ = ["Caller", "CallerFromThread", "Entry"]

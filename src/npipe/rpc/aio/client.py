@@ -18,12 +18,12 @@ from npipe.rpc.aio.driver import Driver
 from npipe.rpc.aio.endpoints import Endpoint, check_endpoint, open_endpoint
 from npipe.rpc.aio.runtime import Runtime
 from npipe.rpc.aio.subscription import ClientSubscription, ResilientSubscription
+from npipe.rpc.calling.deadline import Deadline, check_timeout
+from npipe.rpc.calling.subscription_queue import QUEUE_SIZE
 from npipe.rpc.limits import Limits
 from npipe.rpc.service.api import API
 from npipe.rpc.service.dispatcher import Dispatcher
-from npipe.rpc.session.deadline import Deadline, check_timeout
 from npipe.rpc.session.outgoing_calls import Members
-from npipe.rpc.session.subscription_queue import QUEUE_SIZE
 from npipe.rpc.wire.codec import Codec
 from npipe.rpc.wire.encoding import Encoding
 from npipe.security import PeerIdentity

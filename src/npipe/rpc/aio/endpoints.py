@@ -18,8 +18,8 @@ from typing import Any, Protocol, TypeGuard
 import npipe.aio
 from npipe.address import Address
 from npipe.rpc.aio.driver import Driver
+from npipe.rpc.calling.endpoint import check_reconnect, is_command, wrong_endpoint
 from npipe.rpc.remote import remote_module
-from npipe.rpc.session.endpoint import check_reconnect, is_command, wrong_endpoint
 from npipe.transport.base import Connection
 from npipe.transport.memory import memory_pair
 from npipe.transport.ssh import is_ssh, ssh_command

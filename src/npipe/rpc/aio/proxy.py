@@ -11,10 +11,10 @@ from npipe.rpc.aio.driver import Driver
 from npipe.rpc.aio.endpoints import Endpoint, open_endpoint
 from npipe.rpc.aio.runtime import Runtime
 from npipe.rpc.aio.server import Server
+from npipe.rpc.forwarding.relay import join_sessions
 from npipe.rpc.limits import Limits
 from npipe.rpc.service.api import API
 from npipe.rpc.service.dispatcher import Dispatcher
-from npipe.rpc.session.forwarding import join_sessions
 from npipe.rpc.wire.codec import Codec
 from npipe.rpc.wire.encoding import Encoding
 

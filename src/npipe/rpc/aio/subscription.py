@@ -10,10 +10,10 @@ from typing import Any, Generic, Self, TypeVar
 from msgspec import Raw
 
 from npipe.errors import ClosedError, ConnectionLost
-from npipe.rpc.session.deadline import Deadline
-from npipe.rpc.session.results import decode_result
+from npipe.rpc.calling.deadline import Deadline
+from npipe.rpc.calling.results import decode_result
+from npipe.rpc.calling.subscription_queue import END, GAP, Gap, SubscriptionQueue
 from npipe.rpc.session.served_subscriptions import Push
-from npipe.rpc.session.subscription_queue import END, GAP, Gap, SubscriptionQueue
 from npipe.rpc.wire.encoding import Encoding
 
 __all__ = ["ClientSubscription", "ResilientSubscription"]

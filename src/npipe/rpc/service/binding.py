@@ -17,8 +17,8 @@ from msgspec import Raw
 
 from npipe.errors import InvalidParams, InvalidRequest
 from npipe.rpc.wire.encoding import Encoding
+from npipe.rpc.wire.envelopes import BAD_DATA, BAD_JSON
 from npipe.rpc.wire.json_encoding import JSON
-from npipe.rpc.wire.messages import BAD_DATA, BAD_JSON
 
 __all__ = ["Parameter", "Signature", "inspect_function"]
 

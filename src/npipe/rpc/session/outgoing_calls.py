@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count, islice
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from msgspec import Raw
@@ -22,18 +22,18 @@ from npipe.rpc.session.pending_calls import (
     PendingBatch,
     PendingCall,
 )
-from npipe.rpc.session.served_subscriptions import Push
 from npipe.rpc.wire.encoding import Encoding, is_nothing
-from npipe.rpc.wire.json_encoding import JSON
-from npipe.rpc.wire.messages import (
+from npipe.rpc.wire.envelopes import (
     ABSENT,
     BAD_JSON,
     MalformedReply,
     Message,
+    Push,
+    ResultReply,
     UndecodableReply,
-    encode_members,
-    request,
 )
+from npipe.rpc.wire.json_encoding import JSON
+from npipe.rpc.wire.json_text import encode_members, request
 
 __all__ = ["Entry", "Members", "OutgoingCalls"]
 
@@ -46,17 +46,7 @@ Members = Callable[[], Mapping[str, str]]
 OnPush = Callable[[Push | Exception], object]
 
 
-class _Result(msgspec.Struct, gc=False):
-    """A reply with a result, in a batch whose replies are complete and in order: the usual case."""
-
-    jsonrpc: Literal["2.0"]
-    id: int
-    result: Raw
-    error: None = None
-    method: None = None
-
-
-_decode_results = msgspec.json.Decoder(list[_Result]).decode
+_decode_results = msgspec.json.Decoder(list[ResultReply]).decode
 
 
 class OutgoingCalls:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from msgspec import UNSET
 
-from npipe.rpc.wire.messages import InvalidMessage, Message, Parsed
+from npipe.rpc.wire.envelopes import InvalidMessage, Message, Parsed
 
 __all__ = ["Parsed", "ReceiveQueue"]
 

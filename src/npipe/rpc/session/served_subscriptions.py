@@ -27,7 +27,7 @@ from npipe.rpc.service.dispatcher import LIMIT_EXCEEDED, TOO_LARGE
 from npipe.rpc.service.method import Method
 from npipe.rpc.session.served_calls import ServedCall, Serving
 from npipe.rpc.wire.encoding import Encoding
-from npipe.rpc.wire.messages import BAD_DATA, Push
+from npipe.rpc.wire.envelopes import BAD_DATA, Push
 
 __all__ = ["Push", "ServedSubscription", "ServedSubscriptions"]
 

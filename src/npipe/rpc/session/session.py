@@ -50,19 +50,12 @@ from npipe.rpc.session.served_calls import ServedBatch, ServedCall
 from npipe.rpc.session.served_subscriptions import ServedSubscription, ServedSubscriptions
 from npipe.rpc.session.timing import BOUNDS, OTHER, Timing
 from npipe.rpc.wire.encoding import Encoding
+from npipe.rpc.wire.envelopes import BAD_DATA, InvalidMessage, Message, Parsed
 from npipe.rpc.wire.framing import Framing
 from npipe.rpc.wire.json_encoding import JSON
 from npipe.rpc.wire.json_stream import JSONStream
-from npipe.rpc.wire.messages import (
-    BAD_DATA,
-    InvalidMessage,
-    Message,
-    Parsed,
-    parse,
-    parse_one,
-    reply,
-    trace_members,
-)
+from npipe.rpc.wire.json_text import reply, trace_members
+from npipe.rpc.wire.messages import parse, parse_one
 from npipe.security import PeerIdentity
 
 __all__ = ["Session"]

@@ -10,17 +10,17 @@ from typing import Any, TypeVar, overload
 from msgspec import Raw
 
 from npipe.errors import ConnectionLost, RPCError
-from npipe.rpc.session.deadline import Deadline
-from npipe.rpc.session.namespace import Namespace
-from npipe.rpc.session.outgoing_calls import Entry
-from npipe.rpc.session.pending_calls import Outcome, Pending
-from npipe.rpc.session.results import (
+from npipe.rpc.calling.deadline import Deadline
+from npipe.rpc.calling.namespace import Namespace
+from npipe.rpc.calling.results import (
     decode_result,
     decode_results,
     encode_params,
     progress_reader,
 )
-from npipe.rpc.session.subscription_queue import QUEUE_SIZE
+from npipe.rpc.calling.subscription_queue import QUEUE_SIZE
+from npipe.rpc.session.outgoing_calls import Entry
+from npipe.rpc.session.pending_calls import Outcome, Pending
 from npipe.rpc.threads.driver import ConnectionDriver
 from npipe.rpc.threads.subscription import ClientSubscription
 from npipe.rpc.threads.waiter import ReplyWaiter

@@ -13,14 +13,14 @@ from itertools import count
 from typing import Any, Literal, Self, TypeVar, overload
 
 from npipe.errors import ClosedError, ConnectionLost
+from npipe.rpc.calling.deadline import Deadline, check_timeout
+from npipe.rpc.calling.retry import Retry
+from npipe.rpc.calling.subscription_queue import QUEUE_SIZE
 from npipe.rpc.limits import Limits
 from npipe.rpc.service.api import API
 from npipe.rpc.service.dispatcher import Dispatcher
-from npipe.rpc.session.deadline import Deadline, check_timeout
 from npipe.rpc.session.outgoing_calls import Members
 from npipe.rpc.session.pending_calls import Outcome
-from npipe.rpc.session.retry import Retry
-from npipe.rpc.session.subscription_queue import QUEUE_SIZE
 from npipe.rpc.threads.caller import Caller
 from npipe.rpc.threads.driver import ConnectionDriver, Driver
 from npipe.rpc.threads.endpoints import Endpoint, check_endpoint, open_endpoint

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from npipe.address import Address
+from npipe.rpc.calling.endpoint import check_reconnect, is_command, wrong_endpoint
 from npipe.rpc.remote import remote_module
-from npipe.rpc.session.endpoint import check_reconnect, is_command, wrong_endpoint
 from npipe.transport import connect as connect_transport
 from npipe.transport.base import Connection
 from npipe.transport.ssh import is_ssh, ssh_command

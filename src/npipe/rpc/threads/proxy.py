@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from npipe.rpc.forwarding.relay import join_sessions
 from npipe.rpc.limits import Limits
 from npipe.rpc.service.api import API
 from npipe.rpc.service.dispatcher import Dispatcher
-from npipe.rpc.session.forwarding import join_sessions
 from npipe.rpc.threads.driver import Driver
 from npipe.rpc.threads.endpoints import Endpoint, open_endpoint
 from npipe.rpc.threads.runtime import Runtime

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Raw
 
 from npipe.errors import InvalidRequest, ParseError, ProtocolError, RPCError
-from npipe.rpc.wire.messages import (
+from npipe.rpc.wire.envelopes import (
     ABSENT,
     BAD_DATA,
     InvalidMessage,
@@ -25,16 +25,16 @@ from npipe.rpc.wire.messages import (
     Push,
     named_error,
 )
+from npipe.rpc.wire.values import ValueEncoding
 
 __all__ = ["Encoding", "is_nothing", "reply_id"]
 
 
-class Encoding:
+class Encoding(ValueEncoding):
     """Encoding of values and messages. Stateless: one object serves every connection.
 
     A subclass defines ``encode`` and ``decode``. Its messages are JSON-RPC objects, each preceded
-    by
-    its length in four bytes, unless ``framing`` names another framing.
+    by its length in four bytes, unless ``framing`` names another framing.
 
     Attributes:
         framing: The default framing: a name that ``rpc.connect(codec=)`` takes, or a class as
@@ -42,137 +42,6 @@ class Encoding:
     """
 
     framing: ClassVar[Any] = "length-prefix"
-
-    # To be defined by a subclass
-
-    def encode(self, value: Any) -> bytes:
-        """Encode one value.
-
-        Args:
-            value: The value.
-
-        Returns:
-            Its bytes.
-
-        Raises:
-            TypeError, ValueError, OverflowError: The value has no form in this encoding.
-        """
-        raise NotImplementedError
-
-    def decode(self, data: bytes, type: Any = Any) -> Any:
-        """Decode one value.
-
-        ``msgspec.convert`` converts the output of another library to a type, and
-        ``msgspec.to_builtins`` converts in the other direction.
-
-        Args:
-            data: The bytes of exactly one value.
-            type: The type to decode to: any that msgspec supports.
-
-        Returns:
-            The value, of type ``type``.
-
-        Raises:
-            ValueError, msgspec.DecodeError: ``data`` is not valid in this encoding, or not of
-                this type.
-        """
-        raise NotImplementedError
-
-    # Values, derived from encode and decode
-
-    def decoder(self, type: Any) -> Callable[[bytes], Any]:
-        """Make a decoder for one type.
-
-        Args:
-            type: The type to decode to.
-
-        Returns:
-            A function from bytes to a value; raises as ``decode``.
-        """
-        return lambda data: self.decode(data, type)
-
-    def array(self, items: Sequence[bytes]) -> bytes:
-        """Join encoded values to an array.
-
-        Args:
-            items: The encoded values.
-
-        Returns:
-            The encoded array.
-        """
-        return self.encode([self.decode(item) for item in items])
-
-    def object(self, members: Mapping[str, bytes]) -> bytes:
-        """Join encoded values to an object.
-
-        Args:
-            members: The encoded values, by member name.
-
-        Returns:
-            The encoded object.
-        """
-        return self.encode({name: self.decode(value) for name, value in members.items()})
-
-    def items(self, data: bytes) -> list[Raw]:
-        """Split an encoded array. Raises as ``decode``.
-
-        Args:
-            data: The encoded array.
-
-        Returns:
-            The encoded items.
-        """
-        return [Raw(self.encode(item)) for item in self.decode(data, list[Any])]
-
-    def members(self, data: bytes) -> dict[str, Raw]:
-        """Split an encoded object. Raises as ``decode``.
-
-        Args:
-            data: The encoded object.
-
-        Returns:
-            The encoded values, by member name.
-        """
-        values = self.decode(data, dict[str, Any])
-        return {name: Raw(self.encode(value)) for name, value in values.items()}
-
-    def kind(self, data: bytes) -> str:
-        """Return the kind of an encoded value. Raises as ``decode``.
-
-        Args:
-            data: The encoded value; may be empty.
-
-        Returns:
-            "array", "object", "null" or "other"; "null" if ``data`` is empty.
-        """
-        if not data:
-            return "null"
-        value = self.decode(data)
-        if isinstance(value, list | tuple):
-            return "array"
-        return "object" if isinstance(value, Mapping) else "null" if value is None else "other"
-
-    def check_depth(self, data: bytes, most: int) -> None:
-        """Check the nesting depth of a message.
-
-        Args:
-            data: The encoded message. Invalid data passes; ``parse`` reports it.
-            most: The largest depth.
-
-        Raises:
-            ProtocolError: The message nests deeper than ``most``.
-        """
-        try:
-            level = [self.decode(data)]
-        except RecursionError:
-            raise ProtocolError(f"a message nests deeper than {most}") from None
-        except BAD_DATA:
-            return  # ``parse`` reports it
-        for _ in range(most + 1):
-            level = [item for value in level for item in _inside(value)]
-            if not level:
-                return
-        raise ProtocolError(f"a message nests deeper than {most}")
 
     # Envelopes, from bytes
 
@@ -184,8 +53,7 @@ class Encoding:
 
         Returns:
             The message, or a list for a batch. An ``InvalidMessage`` stands for each part that is
-            not
-            valid (JSON-RPC 2.0, section 5.1: -32700 and -32600).
+            not valid (JSON-RPC 2.0, section 5.1: -32700 and -32600).
         """
         try:
             value = self.decode(data)
@@ -426,12 +294,6 @@ class Encoding:
         return lambda member, value: self.request(
             method, self.object({"subscription": subscription, member: value})
         )
-
-
-def _inside(value: Any) -> Sequence[Any]:
-    if isinstance(value, Mapping):
-        return list(value.values())
-    return value if isinstance(value, list | tuple) else ()
 
 
 def _member(members: Mapping[str, Raw], name: str) -> Raw:

@@ -1,4 +1,4 @@
-"""JSON encoding, with the fast functions of ``messages``. Sans-I/O."""
+"""JSON encoding, with the fast functions of ``messages`` and ``json_text``. Sans-I/O."""
 
 from __future__ import annotations
 
@@ -6,26 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import msgspec
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import UNSET, Raw
 
 from npipe.errors import ProtocolError, RPCError
-from npipe.rpc.wire import messages
+from npipe.rpc.wire import json_text, messages
 from npipe.rpc.wire.encoding import Encoding, is_nothing
+from npipe.rpc.wire.envelopes import CancelParams, OutgoingRequest, Parsed, Progress, Push
 from npipe.rpc.wire.json_stream import JSONStream, check_json_depth
-from npipe.rpc.wire.messages import Parsed, Progress, Push
 
 __all__ = ["JSON"]
-
-
-class _Request(msgspec.Struct, gc=False):
-    jsonrpc: str
-    id: int
-    method: str
-    params: Any | UnsetType
-
-
-class _Cancel(msgspec.Struct, gc=False):
-    id: Raw
 
 
 _decode = msgspec.json.decode
@@ -33,7 +22,7 @@ _decode_items = msgspec.json.Decoder(list[Raw]).decode
 _decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_progress = msgspec.json.Decoder(Progress).decode
 _decode_push = msgspec.json.Decoder(Push).decode
-_decode_cancel = msgspec.json.Decoder(_Cancel).decode
+_decode_cancel = msgspec.json.Decoder(CancelParams).decode
 _KINDS = {b"[": "array", b"{": "object", b"n": "null", b"": "null"}
 
 
@@ -43,7 +32,7 @@ class JSON(Encoding):
     framing: ClassVar[Any] = JSONStream
 
     def encode(self, value: Any) -> bytes:
-        return messages.encode(value)
+        return json_text.encode(value)
 
     def decode(self, data: bytes, type: Any = Any) -> Any:
         return _decode(data, type=type)
@@ -55,7 +44,7 @@ class JSON(Encoding):
         return b"[" + b",".join(items) + b"]"
 
     def object(self, members: Mapping[str, bytes]) -> bytes:
-        parts = (messages.encode(name) + b":" + value for name, value in members.items())
+        parts = (json_text.encode(name) + b":" + value for name, value in members.items())
         return b"{" + b",".join(parts) + b"}"
 
     def items(self, data: bytes) -> list[Raw]:
@@ -91,37 +80,37 @@ class JSON(Encoding):
     def request(
         self, method: str, params: bytes = b"", id: bytes = b"", members: bytes = b""
     ) -> bytes:
-        return messages.request(method, params, id, members)
+        return json_text.request(method, params, id, members)
 
     def cancel(self, id: bytes) -> bytes:
-        return messages.request("$/cancelRequest", b'{"id":' + id + b"}")
+        return json_text.request("$/cancelRequest", b'{"id":' + id + b"}")
 
     def progress(self, id: bytes, value: bytes) -> bytes:
-        return messages.request("$/progress", b'{"token":' + id + b',"value":' + value + b"}")
+        return json_text.request("$/progress", b'{"token":' + id + b',"value":' + value + b"}")
 
     def reply(self, id: bytes, result: Any) -> bytes:
-        return messages.reply(id, result)
+        return json_text.reply(id, result)
 
     def result_reply(self, id: bytes, result: bytes) -> bytes:
-        return messages.result_reply(id, result)
+        return json_text.result_reply(id, result)
 
     def error_reply(self, id: bytes, error: RPCError) -> bytes:
-        return messages.error_reply(id or b"null", error)
+        return json_text.error_reply(id or b"null", error)
 
     def error_object(self, error: RPCError) -> bytes:
-        return messages.error_object(error)
+        return json_text.error_object(error)
 
     def requests(self, entries: Sequence[tuple[int, str, Any]]) -> bytes:
-        return messages.encode(
+        return json_text.encode(
             [
-                _Request("2.0", number, method, UNSET if is_nothing(params) else params)
+                OutgoingRequest("2.0", number, method, UNSET if is_nothing(params) else params)
                 for number, method, params in entries
             ]
         )
 
     def pusher(self, method: str, id: str) -> Callable[[str, bytes], bytes]:
         head = b'{"jsonrpc":"2.0","method":%b,"params":{"subscription":"%b","' % (
-            messages.encode(method),
+            json_text.encode(method),
             id.encode(),
         )
         return lambda member, value: head + member.encode() + b'":' + value + b"}}"

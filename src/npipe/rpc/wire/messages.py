@@ -1,7 +1,5 @@
-"""Envelopes of JSON-RPC 2.0: decode bytes to records, and encode records to bytes.
+"""Parser of JSON-RPC 2.0 messages: JSON text to the records of ``envelopes``. Sans-I/O.
 
-Sans-I/O. Only the envelope is decoded: id, params, result and error stay the received bytes
-(``msgspec.Raw``), so that an id is echoed byte for byte and a proxy copies nothing twice.
 ``session`` interprets a message, and ``binding`` its params.
 
 One strict decoder handles the common case. Only a message that it rejects is decoded a second time,
@@ -10,54 +8,28 @@ slowly, to distinguish a parse error (-32700) from an invalid request (-32600), 
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import UNSET, Raw
 
-from npipe.errors import (
-    InternalError,
-    InvalidParams,
-    InvalidRequest,
-    MethodNotFound,
-    ParseError,
-    ProtocolError,
-    RPCError,
+from npipe.errors import InvalidRequest, ParseError, ProtocolError, RPCError
+from npipe.rpc.wire.envelopes import (
+    ABSENT,
+    BAD_JSON,
+    ErrorObject,
+    InvalidMessage,
+    MalformedReply,
+    Message,
+    Parsed,
+    named_error,
 )
 from npipe.rpc.wire.malformed import split_array, split_object
 
-__all__ = [
-    "InvalidMessage",
-    "MalformedReply",
-    "Message",
-    "Parsed",
-    "Progress",
-    "Push",
-    "UndecodableReply",
-    "encode",
-    "encode_members",
-    "error_reply",
-    "parse",
-    "read_members",
-    "request",
-    "result_reply",
-    "trace_members",
-]
+__all__ = ["parse", "parse_one", "read_error", "read_members"]
 
-# Exceptions of msgspec for invalid JSON. UnicodeDecodeError is not a DecodeError, and too deep
-# nesting raises RecursionError.
-BAD_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-# Exceptions of any encoding's ``decode`` for invalid data, or for data of another type.
-BAD_DATA = (*BAD_JSON, ValueError, EOFError)
-ABSENT = Raw()
-# The classes of the codes in JSON-RPC 2.0. Not RPCError's subclasses: a program may add its own.
-_NAMED = {
-    kind.code: kind
-    for kind in (ParseError, InvalidRequest, MethodNotFound, InvalidParams, InternalError)
-}
 # msgspec's messages for this error are misleading, so it is detected separately.
 _LONE_SURROGATE = re.compile(
     rb"(?<!\\)(?:\\\\)*(?:\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|"
@@ -69,86 +41,12 @@ _WHOLE_ID = re.compile(
 _NO_ID = frozenset((b"{", b"[", b"t", b"f"))  # first bytes of JSON values that are not ids
 
 
-class Message(msgspec.Struct, gc=False):
-    """A request, a notification or a reply. An absent member is UNSET or an empty Raw."""
-
-    jsonrpc: Literal["2.0"]
-    id: Raw = ABSENT
-    method: str | UnsetType = UNSET
-    params: Raw = ABSENT
-    result: Raw = ABSENT
-    error: Raw = ABSENT
-    traceparent: Raw = ABSENT
-    tracestate: Raw = ABSENT
-
-
-class MalformedReply(Message):
-    """A reply that is not valid JSON, but whose members could be separated."""
-
-    reason: str = ""
-
-
-class InvalidMessage(msgspec.Struct, gc=False):
-    """An invalid message: the error to reply with, and the id if it could be read.
-
-    ``request`` is a call of which only the params are invalid JSON: a proxy forwards it.
-    """
-
-    error: RPCError
-    id: bytes = b"null"
-    request: Message | None = None
-
-
-class UndecodableReply(ProtocolError):
-    """A reply that ends its call although its text cannot be decoded. A proxy forwards it.
-
-    Attributes:
-        result, error: The members as received; empty: absent.
-    """
-
-    def __init__(self, reply: MalformedReply) -> None:
-        id = bytes(reply.id).decode()
-        super().__init__(f"the reply to the call {id} cannot be decoded: {reply.reason}")
-        self.result = bytes(reply.result)
-        self.error = bytes(reply.error)
-
-
-class _Error(msgspec.Struct):
-    code: int
-    message: str = ""
-    data: Raw = ABSENT
-
-
 _decode_message = msgspec.json.Decoder(Message).decode
 _decode_messages = msgspec.json.Decoder(list[Message]).decode
 _decode_items = msgspec.json.Decoder(list[Raw]).decode
 _decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_object_of_any = msgspec.json.Decoder(dict[str, Any]).decode
-_decode_error = msgspec.json.Decoder(_Error).decode
-_encode = msgspec.json.Encoder().encode
-
-
-class Push(msgspec.Struct, gc=False):
-    """The params of a ``<namespace>_subscription`` notification.
-
-    Beyond geth's two members, ``error`` is the error that ended the subscription, and ``end`` marks
-    its regular end.
-    """
-
-    subscription: Raw
-    result: Raw = ABSENT
-    error: Raw = ABSENT
-    end: bool = False
-
-
-class Progress(msgspec.Struct, gc=False):
-    """The params of a ``$/progress`` notification (LSP)."""
-
-    token: Raw
-    value: Raw = ABSENT
-
-
-Parsed = Message | InvalidMessage | list[Message | InvalidMessage]
+_decode_error = msgspec.json.Decoder(ErrorObject).decode
 
 
 def parse(data: bytes) -> Parsed:
@@ -266,10 +164,12 @@ def _second_look(data: bytes) -> Message | InvalidMessage:
             result=members.get("result", ABSENT),
             error=members.get("error", ABSENT),
         )
-    return InvalidMessage(InvalidRequest(_complaint(members, id, is_id)), id if is_id else b"null")
+    return InvalidMessage(
+        InvalidRequest(_why_invalid(members, id, is_id)), id if is_id else b"null"
+    )
 
 
-def _complaint(members: Mapping[str, Raw], id: bytes, is_id: bool) -> str:
+def _why_invalid(members: Mapping[str, Raw], id: bytes, is_id: bool) -> str:
     if id and not is_id:
         return "the id must be a string, a number or null"
     if bytes(members.get("jsonrpc", ABSENT)) != b'"2.0"':
@@ -291,69 +191,6 @@ def _reason(error: Exception, data: bytes) -> str:
     return f"parse error: {error}"
 
 
-# Encoding by concatenation, which is three times as fast as encoding a record. The members have
-# the order that geth uses.
-
-
-def request(method: str, params: bytes = b"", id: bytes = b"", members: bytes = b"") -> bytes:
-    """Encode a call, or without an id a notification. ``params`` is JSON; empty: omitted.
-
-    ``members`` are further members, as returned by ``encode_members``.
-    """
-    head = b'{"jsonrpc":"2.0",' + (b'"id":' + id + b"," if id else b"")
-    tail = b',"params":' + params + members + b"}" if params else members + b"}"
-    return head + b'"method":' + _encode(method) + tail
-
-
-def encode_members(members: Mapping[str, str]) -> bytes:
-    """Encode members for the end of an object: each is preceded by a comma."""
-    return b"".join(b",%b:%b" % (_encode(name), _encode(text)) for name, text in members.items())
-
-
-def trace_members(message: Message) -> bytes:
-    """Return the trace members (W3C Trace Context), in the form of ``encode_members``.
-
-    They are forwarded unchanged; the reader of the trace validates them.
-    """
-    if not message.traceparent:
-        return b""
-    state = b',"tracestate":' + message.tracestate if message.tracestate else b""
-    return b',"traceparent":' + message.traceparent + state
-
-
-def read_members(members: bytes) -> dict[str, str]:
-    """Decode the result of ``trace_members``. Values that are not strings are omitted."""
-    found = _decode_object_of_any(b"{" + members[1:] + b"}")
-    return {name: text for name, text in found.items() if isinstance(text, str)}
-
-
-def result_reply(id: bytes, result: bytes) -> bytes:
-    """Encode the reply to a call that succeeded. ``result`` is JSON."""
-    return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (id, result)
-
-
-def reply(id: bytes, result: Any) -> bytes:
-    """Encode the reply to a call that succeeded, with a result that is not encoded yet."""
-    return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (id, encode(result))
-
-
-def error_reply(id: bytes, error: RPCError) -> bytes:
-    """Encode the reply to a call that failed. Data that cannot be encoded is omitted."""
-    return b'{"jsonrpc":"2.0","id":' + id + b',"error":' + error_object(error) + b"}"
-
-
-def error_object(error: RPCError) -> bytes:
-    """Encode the error object: ``code``, ``message`` and ``data``."""
-    message = error.message.encode(errors="replace").decode()  # replaces lone surrogates
-    body: dict[str, Any] = {"code": error.code, "message": message}
-    if error.data is not None:
-        try:
-            return encode({**body, "data": error.data})
-        except Exception:  # encoding a user's object may raise any exception
-            pass
-    return _encode(body)
-
-
 def read_error(raw: Raw) -> RPCError:
     """Decode the error object of a reply. Raises ProtocolError if it is not one."""
     try:
@@ -364,56 +201,7 @@ def read_error(raw: Raw) -> RPCError:
     return named_error(error.code, error.message, data)
 
 
-def named_error(code: int, message: str, data: Any) -> RPCError:
-    """Return an error of the class for its code."""
-    return _NAMED.get(code, RPCError)(message, code=code, data=data)
-
-
-def encode(value: Any) -> bytes:
-    """Encode a value as compact JSON.
-
-    Raises:
-        ValueError: NaN or infinite, which JSON does not have.
-        TypeError: The value has no JSON form.
-    """
-    data = _encode(value)
-    # msgspec writes NaN as null, so only text with a null is checked. (``find``, because ``in``
-    # takes three times as long.)
-    if type(value) is str or data.find(b"null") < 0 or value is None:
-        return data
-    if _may_hold_nan(value) and _holds_nan(value):
-        raise ValueError("NaN and Infinity have no form in JSON")
-    return data
-
-
-# In MessagePack a float is 0xcb and its eight bytes: NaN and infinities have a fixed exponent. A
-# fast filter without false negatives, before the slower traversal in Python.
-_find_nan = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]").search
-_encode_msgpack = msgspec.msgpack.Encoder().encode
-
-
-def _may_hold_nan(value: Any) -> bool:
-    try:
-        return _find_nan(_encode_msgpack(value)) is not None
-    except Exception:  # big integers and Raw have no MessagePack form: traverse the value
-        return True
-
-
-def _holds_nan(value: Any) -> bool:
-    return any(not math.isfinite(number) for number in _floats(value))
-
-
-def _floats(value: Any) -> Iterator[float]:
-    if isinstance(value, float):
-        yield value
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _floats(key)
-            yield from _floats(item)
-    elif isinstance(value, Sequence | set | frozenset) and not isinstance(value, str | bytes):
-        for item in value:
-            yield from _floats(item)
-    elif not isinstance(value, str | bytes | int | Raw | None):
-        names = getattr(value, "__struct_fields__", getattr(value, "__dataclass_fields__", ()))
-        for name in names or ():
-            yield from _floats(getattr(value, name, None))
+def read_members(members: bytes) -> dict[str, str]:
+    """Decode the result of ``trace_members``. Values that are not strings are omitted."""
+    found = _decode_object_of_any(b"{" + members[1:] + b"}")
+    return {name: text for name, text in found.items() if isinstance(text, str)}

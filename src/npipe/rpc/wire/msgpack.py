@@ -14,7 +14,7 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from npipe.rpc.wire.encoding import Encoding, reply_id
-from npipe.rpc.wire.messages import ABSENT, BAD_DATA, InvalidMessage, Message, Parsed, Push
+from npipe.rpc.wire.envelopes import ABSENT, BAD_DATA, InvalidMessage, Message, Parsed, Push
 from npipe.rpc.wire.msgpack_stream import check_depth, with_bytes
 
 __all__ = ["MessagePack"]
@@ -144,9 +144,10 @@ def _normal(message: Message) -> Message:
     if message.method is UNSET:
         if message.id:
             message.id = reply_id(_decode(message.id))
-        if message.error == NIL:
+        error, result = bytes(message.error), bytes(message.result)  # a Raw equals no bytes
+        if error == NIL:
             message.error = ABSENT
-            message.result = message.result or Raw(NIL)
-        elif message.error and message.result == NIL:
+            message.result = Raw(result or NIL)
+        elif error and result == NIL:
             message.result = ABSENT
     return message

@@ -17,14 +17,7 @@ from msgspec import Raw
 
 from npipe.errors import InvalidRequest, ParseError, ProtocolError, RPCError
 from npipe.rpc.wire.encoding import reply_id
-from npipe.rpc.wire.messages import (
-    ABSENT,
-    BAD_DATA,
-    InvalidMessage,
-    Message,
-    Parsed,
-    named_error,
-)
+from npipe.rpc.wire.envelopes import ABSENT, BAD_DATA, InvalidMessage, Message, Parsed, named_error
 from npipe.rpc.wire.msgpack import MessagePack
 from npipe.rpc.wire.msgpack_stream import MessagePackStream
 

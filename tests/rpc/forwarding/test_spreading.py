@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from npipe.rpc import API, Limits
+from npipe.rpc.forwarding.spreading import Balancer, Spreading, Upstream
 from npipe.rpc.service.dispatcher import Dispatcher
 from npipe.rpc.session.session import Session
-from npipe.rpc.session.spreading import Balancer, Spreading, Upstream
 
 Message = dict[str, Any]
 

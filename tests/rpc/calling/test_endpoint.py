@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from npipe.rpc.session.endpoint import check_reconnect, is_command, wrong_endpoint
+from npipe.rpc.calling.endpoint import check_reconnect, is_command, wrong_endpoint
 
 
 @pytest.mark.parametrize("endpoint", [["prog"], ("prog", "-x")])

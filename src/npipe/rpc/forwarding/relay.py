@@ -14,12 +14,8 @@ from npipe.rpc.session.pending_calls import Outcome, Pending
 from npipe.rpc.session.served_calls import ServedBatch
 from npipe.rpc.session.session import Session
 from npipe.rpc.wire.encoding import Encoding
-from npipe.rpc.wire.messages import (
-    BAD_DATA,
-    Message,
-    UndecodableReply,
-    trace_members,
-)
+from npipe.rpc.wire.envelopes import BAD_DATA, Message, UndecodableReply
+from npipe.rpc.wire.json_text import trace_members
 
 __all__ = ["Relay", "forwarded_reply", "join_sessions", "transcode"]
 

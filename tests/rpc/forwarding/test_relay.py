@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from npipe.rpc import API
+from npipe.rpc.forwarding.relay import join_sessions
 from npipe.rpc.service.dispatcher import Dispatcher
-from npipe.rpc.session.forwarding import join_sessions
 from npipe.rpc.session.session import Session
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from npipe.rpc.session.namespace import Namespace
+from npipe.rpc.calling.namespace import Namespace
 
 
 def test_names_follow_the_rule_of_registering() -> None:

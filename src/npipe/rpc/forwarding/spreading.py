@@ -25,20 +25,13 @@ import msgspec
 from msgspec import Raw
 
 from npipe.errors import ConnectionLost, RPCError
+from npipe.rpc.forwarding.relay import Relay, forwarded_reply
 from npipe.rpc.service.dispatcher import CANCELLED, LIMIT_EXCEEDED
-from npipe.rpc.session.forwarding import Relay, forwarded_reply
 from npipe.rpc.session.pending_calls import Outcome, Pending
 from npipe.rpc.session.served_calls import ServedBatch
 from npipe.rpc.session.session import Session
-from npipe.rpc.wire.messages import (
-    ABSENT,
-    BAD_JSON,
-    Message,
-    encode,
-    error_object,
-    request,
-    trace_members,
-)
+from npipe.rpc.wire.envelopes import ABSENT, BAD_JSON, Message
+from npipe.rpc.wire.json_text import encode, error_object, request, trace_members
 
 __all__ = ["Balancer", "Spreading", "Upstream"]
 

@@ -11,7 +11,7 @@ from msgspec import Raw
 from npipe.errors import ConnectionLost, ProtocolError, RPCError
 from npipe.rpc.session.pending_calls import Outcome
 from npipe.rpc.wire.encoding import Encoding
-from npipe.rpc.wire.messages import BAD_DATA
+from npipe.rpc.wire.envelopes import BAD_DATA
 
 __all__ = ["decode_result", "decode_results", "encode_params", "progress_reader"]
 

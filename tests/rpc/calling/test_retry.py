@@ -8,7 +8,7 @@ import pytest
 from msgspec import Raw
 
 from npipe.errors import ConnectionLost, RPCError
-from npipe.rpc.session.retry import FIRST_PAUSE, LONGEST_PAUSE, Retry
+from npipe.rpc.calling.retry import FIRST_PAUSE, LONGEST_PAUSE, Retry
 
 UNSENT = ConnectionLost("gone", maybe_executed=False)
 SENT = ConnectionLost("gone", maybe_executed=True)

@@ -6,7 +6,7 @@ import pytest
 from msgspec import Raw
 
 from npipe.errors import ConnectionLost, ProtocolError, RPCError
-from npipe.rpc.session.results import (
+from npipe.rpc.calling.results import (
     decode_result,
     decode_results,
     encode_params,

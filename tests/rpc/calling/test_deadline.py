@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from npipe.rpc.session.deadline import MAX_SECONDS, Deadline, check_timeout
+from npipe.rpc.calling.deadline import MAX_SECONDS, Deadline, check_timeout
 
 
 @pytest.mark.parametrize("seconds", [None, 0, 0.0, 1, 2.5, MAX_SECONDS])

@@ -11,8 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from msgspec import Raw
 
 from npipe.errors import ClosedError, ConnectionLost, RPCError
+from npipe.rpc.calling.subscription_queue import END, NOTHING, SubscriptionQueue
 from npipe.rpc.session.served_subscriptions import Push
-from npipe.rpc.session.subscription_queue import END, NOTHING, SubscriptionQueue
 from npipe.rpc.wire.messages import read_error
 
 ID = Raw(b'"0x1"')

@@ -1,0 +1,1 @@
+"""Forwarding of calls from one session to others: proxies, and ``rpc.Spread``. Sans-I/O."""
