@@ -108,7 +108,14 @@ def lint(_arguments: Sequence[str]) -> None:
     module("mypy", *tools, "dev.py", MYPYPATH="tools")
     python("-c", "from importlinter.cli import lint_imports_command as main; main()")
     python("tools/docstrings.py")
+    public_types()
     actionlint()
+
+
+def public_types() -> None:
+    """Require a type for every public name, as a type checker of another project sees them."""
+    path = os.pathsep.join([str(PYTHON.parent), os.environ["PATH"]])  # it asks the first Python
+    module("pyright", "--verifytypes", "npipe", "--ignoreexternal", PATH=path)
 
 
 def actionlint() -> None:

@@ -94,7 +94,7 @@ class RPCError(Exception):
     _default: ClassVar[str] = "server error"
 
     def __init__(self, message: str = "", *, code: int | None = None, data: Any = None) -> None:
-        self.message = message or self._default
+        self.message: str = message or self._default
         self.data = data
         if code is not None:
             self.code = code

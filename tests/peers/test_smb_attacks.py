@@ -2,7 +2,7 @@
 others like them.
 
 Each is tried on the open pipe, which is this project's code, and in the handshake, where it is
-smbprotocol's with ``StrictConnection`` around it.
+smbprotocol's with ``_StrictConnection`` around it.
 """
 
 from __future__ import annotations
@@ -198,12 +198,14 @@ def forged_tree() -> bytes:
 
 
 def test_the_library_alone_would_believe_them(attacked, monkeypatch):
-    """Else ``StrictConnection`` is not needed any more, and these tests show nothing."""
+    """Else ``_StrictConnection`` is not needed any more, and these tests show nothing."""
     from smbprotocol.connection import Connection
 
     from npipe.transport.smb import handshake
 
-    monkeypatch.setattr(handshake.StrictConnection, "verify_signature", Connection.verify_signature)
+    monkeypatch.setattr(
+        handshake._StrictConnection, "verify_signature", Connection.verify_signature
+    )
 
     def change(frame: bytes) -> bytes:
         return unsigned(frame) if command_of(frame) == CREATE else frame

@@ -16,7 +16,7 @@ This module does not use a loop, a socket or a pipe directly.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 __all__ = ["Introducer", "describe"]
@@ -62,9 +62,16 @@ class WritingOnly(asyncio.Protocol):
     """
 
     def __init__(self, protocol: asyncio.BaseProtocol) -> None:
-        self.connection_lost = protocol.connection_lost  # type: ignore[method-assign]
-        self.pause_writing = protocol.pause_writing  # type: ignore[method-assign]
-        self.resume_writing = protocol.resume_writing  # type: ignore[method-assign]
+        self._protocol = protocol
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._protocol.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self._protocol.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._protocol.resume_writing()
 
     def eof_received(self) -> bool:
         return True
@@ -98,7 +105,8 @@ class Described:
         self._transport = transport
         self._info = info
         # Bound here because `write` is called often and __getattr__ would slow it down.
-        self.write = cast("asyncio.Transport", transport).write
+        write = cast("asyncio.Transport", transport).write
+        self.write: Callable[[bytes | bytearray | memoryview], None] = write
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         if name in self._info:

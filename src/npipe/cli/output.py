@@ -36,7 +36,7 @@ class OutputFailure(click.ClickException):
 
     def __init__(self, error: OSError) -> None:
         super().__init__(f"cannot write to standard output: {error.strerror or error}")
-        self.is_quiet = error.errno in (errno.EPIPE, errno.EINVAL)  # Windows says EINVAL
+        self.is_quiet: bool = error.errno in (errno.EPIPE, errno.EINVAL)  # Windows says EINVAL
 
     def show(self, file: IO[Any] | None = None) -> None:
         if not self.is_quiet:

@@ -22,8 +22,8 @@ from npipe.integrations.options import split
 try:
     import aiohttp
     from aiohttp import web
-except ModuleNotFoundError as error:
-    raise missing("aiohttp", error) from None
+except ModuleNotFoundError as _error:
+    raise missing("aiohttp", _error) from None
 
 if TYPE_CHECKING:
     from npipe.address import Address
@@ -42,8 +42,8 @@ class Connector(aiohttp.BaseConnector):
     """
 
     # aiodocker writes its URLs with the last two.
-    allowed_protocol_schema_set = aiohttp.BaseConnector.allowed_protocol_schema_set | frozenset(
-        {"unix", "npipe"}
+    allowed_protocol_schema_set: frozenset[str] = (
+        aiohttp.BaseConnector.allowed_protocol_schema_set | frozenset({"unix", "npipe"})
     )
 
     def __init__(self, address: str | Address, **options: Any) -> None:

@@ -28,8 +28,8 @@ try:
     import anyio.lowlevel
     from anyio import to_thread
     from anyio.abc import ByteStream, SocketAttribute, SocketListener, TaskGroup
-except ModuleNotFoundError as error:
-    raise missing("anyio", error) from None
+except ModuleNotFoundError as _error:
+    raise missing("anyio", _error) from None
 
 if TYPE_CHECKING:
     from npipe.integrations.options import ConnectOptions, ListenOptions

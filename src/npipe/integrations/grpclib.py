@@ -24,8 +24,8 @@ from npipe.integrations.options import split
 try:
     import grpclib.client
     import grpclib.server
-except ModuleNotFoundError as error:
-    raise missing("grpclib", error) from None
+except ModuleNotFoundError as _error:
+    raise missing("grpclib", _error) from None
 
 if TYPE_CHECKING:
     from npipe.address import Address

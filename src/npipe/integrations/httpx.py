@@ -19,8 +19,8 @@ from npipe.integrations.httpcore import AsyncBackend, Backend
 try:
     import httpcore
     import httpx
-except ModuleNotFoundError as error:
-    raise missing("httpx", error) from None
+except ModuleNotFoundError as _error:
+    raise missing("httpx", _error) from None
 
 if TYPE_CHECKING:
     from npipe.address import Address

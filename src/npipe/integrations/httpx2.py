@@ -19,8 +19,8 @@ from npipe.integrations.httpcore import AsyncBackend, Backend
 try:
     import httpcore2
     import httpx2
-except ModuleNotFoundError as error:
-    raise missing("httpx2", error) from None
+except ModuleNotFoundError as _error:
+    raise missing("httpx2", _error) from None
 
 if TYPE_CHECKING:
     from npipe.address import Address

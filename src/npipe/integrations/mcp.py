@@ -28,8 +28,8 @@ try:
     import anyio
     from mcp.shared.message import ServerMessageMetadata, SessionMessage
     from mcp_types import jsonrpc_message_adapter
-except ModuleNotFoundError as error:
-    raise missing("mcp", error) from None
+except ModuleNotFoundError as _error:
+    raise missing("mcp", _error) from None
 
 if TYPE_CHECKING:
     from npipe.address import Address
@@ -40,7 +40,7 @@ __all__ = ["Request", "connect", "serve"]
 
 LIMIT: Final = 1 << 24  # bytes of a message; a longer one ends its session
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,8 @@ try:
     from opentelemetry import trace as otel_trace
     from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, TracerProvider
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-except ModuleNotFoundError as error:
-    raise missing("opentelemetry", error) from None
+except ModuleNotFoundError as _error:
+    raise missing("opentelemetry", _error) from None
 
 if TYPE_CHECKING:
     from npipe.rpc import Context

@@ -18,8 +18,8 @@ from npipe.integrations import missing
 
 try:
     import pygls.cli
-except ModuleNotFoundError as error:
-    raise missing("pygls", error) from None
+except ModuleNotFoundError as _error:
+    raise missing("pygls", _error) from None
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -24,8 +24,8 @@ try:
     from requests.adapters import HTTPAdapter
     from requests.exceptions import InvalidSchema
     from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
-except ModuleNotFoundError as error:
-    raise missing("requests", error) from None
+except ModuleNotFoundError as _error:
+    raise missing("requests", _error) from None
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

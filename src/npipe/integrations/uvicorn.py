@@ -23,8 +23,8 @@ from npipe.integrations import missing
 
 try:
     import uvicorn
-except ModuleNotFoundError as error:
-    raise missing("uvicorn", error) from None
+except ModuleNotFoundError as _error:
+    raise missing("uvicorn", _error) from None
 
 if TYPE_CHECKING:
     from npipe.address import Address
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Server"]
 
 Message = dict[str, Any]
-logger = logging.getLogger("uvicorn.error")
+logger: logging.Logger = logging.getLogger("uvicorn.error")
 
 
 class Server(uvicorn.Server):

@@ -44,8 +44,8 @@ try:
     )
     from web3.providers import JSONBaseProvider
     from web3.providers.persistent import PersistentConnectionProvider
-except ModuleNotFoundError as error:
-    raise missing("web3", error) from None
+except ModuleNotFoundError as _error:
+    raise missing("web3", _error) from None
 
 if TYPE_CHECKING:
     from npipe.address import Address
@@ -167,7 +167,7 @@ class AsyncProvider(PersistentConnectionProvider):
     def __init__(self, address: str | Address, **options: Any) -> None:
         self._options, theirs = split(options)
         super().__init__(**theirs)
-        self.ipc_path = str(address)  # web3 names the provider by it
+        self.ipc_path: str = str(address)  # web3 names the provider by it
         self._address = address
         self._client: aio.Client | None = None
         self._subscribed: dict[str, asyncio.Task[None]] = {}

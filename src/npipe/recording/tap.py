@@ -51,8 +51,8 @@ class Tap:
         address = parse(path)
         if address.kind != "unix":
             raise ValueError(f"{address} has no file that could be renamed: use npipe relay")
-        self.path = os.path.abspath(address.path)
-        self.behind = f"{self.path}.behind"  # the server's socket between enter and leave
+        self.path: str = os.path.abspath(address.path)
+        self.behind: str = f"{self.path}.behind"  # the server's socket between enter and leave
         self._front = f"{self.path}.front"
         self._listener: PosixListener | None = None
         self._made: tuple[int, int] | None = None  # device and inode of the tap's socket

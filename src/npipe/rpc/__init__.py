@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 try:
     from msgspec import Raw
-except ModuleNotFoundError as missing:
+except ModuleNotFoundError as _missing:
     raise ModuleNotFoundError(
-        'npipe.rpc needs msgspec: pip install "npipe[rpc]"', name=missing.name
+        'npipe.rpc needs msgspec: pip install "npipe[rpc]"', name=_missing.name
     ) from None
 
 from npipe.errors import (

@@ -74,7 +74,9 @@ class Attempts:
             ClosedError: ``cancel`` is set already.
         """
         self._timeout = checks.duration(timeout)
-        self.deadline = None if self._timeout is None else time.monotonic() + self._timeout
+        self.deadline: float | None = (
+            None if self._timeout is None else time.monotonic() + self._timeout
+        )
         self._address = address
         self._cancel = cancel
         self._backoff = Backoff(0.001, 0.05)

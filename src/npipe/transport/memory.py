@@ -47,10 +47,10 @@ class _Flow:
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self.data = bytearray()
-        self.changed = threading.Condition()  # guards every attribute
-        self.reader = _Side()
-        self.writer = _Side()
+        self.data: bytearray = bytearray()
+        self.changed: threading.Condition = threading.Condition()  # guards every attribute
+        self.reader: _Side = _Side()
+        self.writer: _Side = _Side()
 
     def wait(self, side: _Side, until: float | None = None) -> None:
         """Wait for a change, until the time ``until`` at most. The caller holds ``changed``."""
@@ -78,7 +78,7 @@ class _Flow:
 
 class _Side:
     def __init__(self) -> None:
-        self.lock = CallLock()  # one read at a time; one write at a time
+        self.lock: CallLock = CallLock()  # one read at a time; one write at a time
         self.deadline: float | None = None
         self.closed = False
         self.shut = False  # nothing more will be written

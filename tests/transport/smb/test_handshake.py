@@ -13,7 +13,7 @@ import pytest
 import npipe
 from npipe.address import parse
 from npipe.transport.smb.connection import SmbConnection
-from npipe.transport.smb.handshake import Handshake, StrictConnection
+from npipe.transport.smb.handshake import Handshake, _StrictConnection
 from npipe.transport.smb.samba import SambaListener
 from npipe.transport.smb.sealing import CCM, GCM, Encryption, Signing
 from npipe.transport.smb.socket_transport import SocketTransport
@@ -209,7 +209,7 @@ def test_the_parts_of_smbprotocol_that_are_used_are_there():
     from smbprotocol.session import Session
 
     transport = SocketTransport(time.monotonic() + 1)
-    connection = StrictConnection(transport, "host", 445)
+    connection = _StrictConnection(transport, "host", 445)
     assert connection.transport is transport
     assert connection._t_worker is None
     assert {"low", "high"} <= set(connection.sequence_window)

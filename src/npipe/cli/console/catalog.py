@@ -32,8 +32,8 @@ class Catalog:
     """The methods of one server, by name."""
 
     def __init__(self, methods: Iterable[Method], modules: Mapping[str, str], exact: bool) -> None:
-        self.methods = {method.name: method for method in methods}
-        self.modules = dict(modules)
+        self.methods: dict[str, Method] = {method.name: method for method in methods}
+        self.modules: dict[str, str] = dict(modules)
         self.exact = exact  # every method is known; otherwise a missing one may exist all the same
 
     def find(self, name: str) -> Method | None:

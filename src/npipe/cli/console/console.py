@@ -68,7 +68,7 @@ class Console:
         self._address = address
         self._catalog = catalog  # asked for when first wanted: a single call needs none
         self._screen = screen
-        self.done = False  # .exit was typed
+        self.done: bool = False  # .exit was typed
 
     def execute(self, line: str) -> bool:
         """Do what ``line`` says and show the outcome; tell whether it succeeded."""

@@ -41,7 +41,7 @@ class BlockRun:
         self._transactions: list[SignedTransactionAPI] = []
         self._receipts: list[ReceiptAPI] = []
         self._created: list[bytes | None] = []
-        self.reason = ""  # why the last transaction was not taken
+        self.reason: str = ""  # why the last transaction was not taken
         vm.block_preprocessing(vm.get_block())
 
     def add(self, transaction: SignedTransactionAPI) -> bool:

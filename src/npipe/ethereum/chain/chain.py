@@ -66,6 +66,8 @@ class Next:
 class Chain:
     """Blocks on a state. One thread at a time."""
 
+    head: MinedBlock
+
     def __init__(
         self,
         balances: Mapping[bytes, int],
@@ -96,16 +98,16 @@ class Chain:
         if not 1 <= chain_id <= 2**53 - 1:  # wallets compute 2 * id + 36 in a double
             raise ValueError(f"chain id {chain_id} is not between 1 and {2**53 - 1}")
         self.chain_id = chain_id
-        self.hub = EventBus() if hub is None else hub
-        self.coinbase = ZERO_ADDRESS
-        self.gas_limit = GAS_LIMIT  # of the blocks to come
-        self.next = Next()
+        self.hub: EventBus = EventBus() if hub is None else hub
+        self.coinbase: bytes = ZERO_ADDRESS
+        self.gas_limit: int = GAS_LIMIT  # of the blocks to come
+        self.next: Next = Next()
         self.store: dict[bytes, bytes] = {}
         self._chaindb = ChainDB(AtomicDB(MemoryDB(self.store)))
         self._context = ChainContext(chain_id)
-        self.forks = given.forks if given else Forks()
+        self.forks: Forks = given.forks if given else Forks()
         self._genesis_file = genesis_file
-        self.clock = Clock(clock)
+        self.clock: Clock = Clock(clock)
         self._snapshots: dict[int, _Snapshot] = {}
         self._last_snapshot = 0
         self._blocks: list[MinedBlock] = []

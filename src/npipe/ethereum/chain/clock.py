@@ -17,7 +17,7 @@ class Clock:
 
     def __init__(self, system: Callable[[], float] = time.time) -> None:
         self._system = system
-        self.offset = 0  # seconds from the system's clock
+        self.offset: int = 0  # seconds from the system's clock
         self.wanted: int | None = None  # the time that the next block was given
         self.interval: int | None = None  # from each block to the next, whatever time it is
 

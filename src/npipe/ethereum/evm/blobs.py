@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,7 +61,7 @@ class BlobSchedule:
 CANCUN = BlobSchedule(3, 6, 3_338_477)
 PRAGUE = BlobSchedule(6, 9, 5_007_716)  # EIP-7691
 MAX_GAS = PRAGUE.max_gas
-base_fee = PRAGUE.base_fee
+base_fee: Callable[[int], int] = PRAGUE.base_fee
 
 
 def gas_of(transaction: Any) -> int:

@@ -26,6 +26,8 @@ class Code(CodeStream):
 
     __slots__ = ("_destinations", "_tick", "last")
 
+    last: int  # the instruction that is executed
+
     def __init__(self, code: bytes, tick: Callable[[], None]) -> None:
         super().__init__(code)
         self._tick = tick

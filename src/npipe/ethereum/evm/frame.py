@@ -32,7 +32,7 @@ class Frame:
     at a depth of 1024 that is more recursion than Python 3.12 has, so it is done by a loop here.
     """
 
-    logger = _Quiet()
+    logger: _Quiet = _Quiet()
     mnemonics: dict[int, str]
     children: list[Any]
     msg: Any
@@ -42,7 +42,7 @@ class Frame:
     def __init__(self, state: Any, message: Any, transaction_context: Any) -> None:
         base: Any = super()
         base.__init__(state, message, transaction_context)
-        self.code = Code(message.code, state.tick)
+        self.code: Code = Code(message.code, state.tick)
 
     @property
     def precompiles(self) -> Mapping[bytes, Any]:

@@ -26,7 +26,7 @@ class OpenState:
     of the block whose ancestors are known, where the number that instructions see is pretended.
     """
 
-    deadline = math.inf
+    deadline: float = math.inf
     pretended_blob_base_fee: int | None = None
     ancestor_base: int | None = None
     blob_schedule: BlobSchedule = PRAGUE

@@ -65,13 +65,13 @@ class Node:
         block_time: float | None = None,
     ) -> None:
         self.chain = chain
-        self.accounts = {account.address: account for account in accounts}
-        self.pool = Pool()
-        self.calls = Calls(chain, lambda wanted: self.place(wanted).header)
+        self.accounts: dict[bytes, Account] = {account.address: account for account in accounts}
+        self.pool: Pool = Pool()
+        self.calls: Calls = Calls(chain, lambda wanted: self.place(wanted).header)
         self.impersonated: set[bytes] = set()
-        self.impersonates_all = False
-        self.worker = worker or Worker()
-        self.automine = block_time is None
+        self.impersonates_all: bool = False
+        self.worker: Worker = worker or Worker()
+        self.automine: bool = block_time is None
         self.interval: float = 0  # seconds from a block to the next; 0: none is mined by itself
         if block_time is not None:
             self.set_interval(block_time)

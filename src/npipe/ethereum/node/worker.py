@@ -28,7 +28,7 @@ from npipe.rpc.service.context import Context
 
 __all__ = ["CooperativeJob", "Trial", "Worker", "on_worker"]
 
-log = logging.getLogger("npipe.ethereum")
+log: logging.Logger = logging.getLogger("npipe.ethereum")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -49,7 +49,7 @@ class Worker:
         self._lock = threading.Lock()  # of the turns and of closing
         self._closed = False
         self._thread = start_deep_thread(self._run, name)
-        self.trials = Trials()
+        self.trials: Trials = Trials()
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``function`` in the worker and return its result or raise its exception.

@@ -26,12 +26,12 @@ try:
     import nats.errors
     from nats.aio.client import Client
     from nats.aio.msg import Msg
-except ModuleNotFoundError as error:
-    raise missing("nats", error) from None
+except ModuleNotFoundError as _error:
+    raise missing("nats", _error) from None
 
 __all__ = ["Broker", "Target"]
 
-log = logging.getLogger("npipe.nats")
+log: logging.Logger = logging.getLogger("npipe.nats")
 
 PING = 1.0  # seconds between two looks at who is alive
 SILENCE = 10.0  # seconds without a sign of life after which an end is given up
@@ -80,7 +80,7 @@ class Broker:
         """Prepare a connection for ``target``; see ``open``."""
         self.target = target
         self.pipes: dict[str, Pipe] = {}
-        self.max_payload = 1 << 20
+        self.max_payload: int = 1 << 20
         self.on_gone: Callable[[str], object] = lambda peer: None  # a subject without a receiver
         self.on_idle: Callable[[], object] = lambda: None  # the last pipe has ended
         self.client: Client

@@ -60,8 +60,10 @@ class Pipe(asyncio.Transport):
         super().__init__()
         self.own = own
         self.peer = peer
-        self.heard = time.monotonic()  # when the other end was last heard of
-        self.quiet = asyncio.Event()  # the other end sends no more calls, as it was asked
+        self.heard: float = time.monotonic()  # when the other end was last heard of
+        self.quiet: asyncio.Event = (
+            asyncio.Event()
+        )  # the other end sends no more calls, as it was asked
         self._broker = broker
         self._protocol = protocol
         self._on_leaving = on_leaving

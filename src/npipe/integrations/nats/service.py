@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Service", "serve"]
 
-log = logging.getLogger("npipe.nats")
+log: logging.Logger = logging.getLogger("npipe.nats")
 
 LEAVE = 1.0  # seconds for the fronts to say that they send no more calls
 

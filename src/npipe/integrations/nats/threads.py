@@ -119,8 +119,8 @@ class Listener:
     def __init__(
         self, address: str, serve_connection: Callable[[Any], object], options: dict[str, Any]
     ) -> None:
-        self.target = Target.parse(address)
-        self.address = Address("nats", str(self.target))
+        self.target: Target = Target.parse(address)
+        self.address: Address = Address("nats", str(self.target))
         self._serve_connection = serve_connection
         self._loop: asyncio.AbstractEventLoop
         self._service: Service

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PROTOCOL", "Workers", "list_workers", "open_link"]
 
-log = logging.getLogger("npipe.nats")
+log: logging.Logger = logging.getLogger("npipe.nats")
 
 PROTOCOL: Final = "1"  # of ``pipe.py``, in a worker's metadata
 PERIOD: Final = 1.0  # seconds between two questions who is there

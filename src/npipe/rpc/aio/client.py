@@ -30,7 +30,7 @@ from npipe.security import PeerIdentity
 
 __all__ = ["Client", "connect"]
 
-log = logging.getLogger("npipe.rpc")
+log: logging.Logger = logging.getLogger("npipe.rpc")
 
 CLOSING = 1.0  # seconds for the server to read the queued bytes, before the connection is aborted
 

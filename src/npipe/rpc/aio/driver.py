@@ -39,7 +39,7 @@ from npipe.rpc.wire.framing import Framing
 
 __all__ = ["Driver"]
 
-log = logging.getLogger("npipe.rpc")
+log: logging.Logger = logging.getLogger("npipe.rpc")
 
 WRITES = 4096  # number of latest writes whose calls are remembered
 MUCH = 16384  # bytes in one write, above which the write timeout is checked
@@ -132,10 +132,11 @@ class Driver(asyncio.Protocol):
             on_close: Called once, afterwards, as ``on_close(driver, reason)``.
             is_client: Whether this end has connected.
         """
-        self.loop = asyncio.get_running_loop()
-        self.limits = limits
-        self.bytes_in = self.bytes_out = 0
-        self.closed = False
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        self.limits: Limits = limits
+        self.bytes_in: int = 0
+        self.bytes_out: int = 0
+        self.closed: bool = False
         self.remote: Any = None  # the ``Caller`` for the peer
         self._gone: asyncio.Future[None] | None = None  # resolved when the transport is closed
         self._is_client = is_client
@@ -151,17 +152,17 @@ class Driver(asyncio.Protocol):
         self._on_close = on_close
         self._thread = threading.get_ident()
         self._reason = ""  # of the end of the connection
-        self.pumping = False  # the loop is in ``pump``, which writes at its end
+        self.pumping: bool = False  # the loop is in ``pump``, which writes at its end
         self._awake = False  # ``pump`` is scheduled
         self._room: asyncio.Future[None] | None = None  # set while the peer does not read
-        self.reading = True
+        self.reading: bool = True
         self._at_end = False  # the peer has closed its direction
         self._draining = False  # close once all calls are answered
         self.on_lost: Callable[[], threading.Thread] | None = None  # closes the files
         self.ending: threading.Thread | None = None  # the thread that does so
         self.peer_driver: Driver | None = None  # in a proxy: the driver that messages go to
         self.feeders: tuple[Driver, ...] = ()  # in a proxy: the drivers with this peer_driver
-        self.held = False  # in a proxy: no server reads the messages read here
+        self.held: bool = False  # in a proxy: no server reads the messages read here
         self._writes: deque[tuple[int, list[Pending]]] | None = None  # offsets and calls
         self.on_crowded: Callable[[], object] | None = None  # called when ``crowded`` changes
 

@@ -20,7 +20,7 @@ from npipe.rpc.wire.encoding import Encoding
 
 __all__ = ["Proxy"]
 
-log = logging.getLogger("npipe.rpc")
+log: logging.Logger = logging.getLogger("npipe.rpc")
 
 
 class Proxy(Server):

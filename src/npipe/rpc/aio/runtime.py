@@ -20,9 +20,9 @@ class Runtime:
     def __init__(
         self, dispatcher: Dispatcher, limits: Limits | None, codec: str | Encoding | Codec
     ) -> None:
-        self.limits = limits or Limits()
+        self.limits: Limits = limits or Limits()
         self._dispatcher = dispatcher
-        self.codec = find_codec(codec)
+        self.codec: Codec = find_codec(codec)
         self._workers = ThreadPool()
         self._concurrency = ConcurrencyLimits()
 

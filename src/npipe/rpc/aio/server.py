@@ -27,7 +27,7 @@ from npipe.transport.stdio import StdioConnection
 
 __all__ = ["Server"]
 
-log = logging.getLogger("npipe.rpc")
+log: logging.Logger = logging.getLogger("npipe.rpc")
 
 CLOSING = 1.0  # seconds in ``stop`` for clients to read the queued bytes, and for tasks to end
 
@@ -72,7 +72,7 @@ class Server:
             log_calls=log_calls,
         )
         self._runtime = Runtime(dispatcher, limits, codec)
-        self.limits = self._runtime.limits
+        self.limits: Limits = self._runtime.limits
         self._listeners: list[npipe.aio.Server] = []
         self._services: list[Any] = []  # services that are not pipes: see ``rpc.remote``
         self._links: set[Driver] = set()

@@ -28,7 +28,7 @@ from npipe.rpc.wire.json_encoding import JSON
 
 __all__ = ["Group", "Spread"]
 
-log = logging.getLogger("npipe.rpc")
+log: logging.Logger = logging.getLogger("npipe.rpc")
 
 RETRY = 1.0  # seconds before a lost server is used again
 OnClose = Callable[[Driver, str], object]

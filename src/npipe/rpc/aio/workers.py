@@ -22,7 +22,7 @@ from npipe.rpc.service.method import Method
 
 __all__ = ["ConcurrencyLimits", "ConnectionWorkers", "ThreadPool"]
 
-log = logging.getLogger("npipe.rpc")
+log: logging.Logger = logging.getLogger("npipe.rpc")
 
 PATIENCE = 0.010  # seconds after which a call is slow; a thread switch takes a hundredth of it
 LINGER = 10.0  # seconds that an idle thread waits for work before it ends

@@ -48,8 +48,8 @@ class Deadline:
     __slots__ = ("end", "seconds")
 
     def __init__(self, seconds: float | None, now: float) -> None:
-        self.seconds = check_timeout(seconds)
-        self.end = None if seconds is None else now + seconds
+        self.seconds: float | None = check_timeout(seconds)
+        self.end: float | None = None if seconds is None else now + seconds
 
     def left(self, now: float) -> float | None:
         """Return the seconds that are left, at least 0; None is no limit."""

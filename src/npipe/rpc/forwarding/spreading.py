@@ -35,7 +35,7 @@ from npipe.rpc.wire.json_text import encode, error_object, request, trace_member
 
 __all__ = ["Balancer", "Spreading", "Upstream"]
 
-log = logging.getLogger("npipe.rpc")
+log: logging.Logger = logging.getLogger("npipe.rpc")
 
 Name = Hashable
 """The key of a server."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CANCELLED", "LIMIT_EXCEEDED", "TOO_LARGE", "Dispatcher", "Middleware", "ToThread"]
 
-log = logging.getLogger("npipe.rpc")
+log: logging.Logger = logging.getLogger("npipe.rpc")
 
 Middleware = Callable[[Context, Callable[[], Any]], Any]
 """``middleware(context, proceed)`` returns ``proceed()`` or another result, or raises. For an
@@ -63,11 +63,11 @@ class Dispatcher:
             log_calls: Log each call; see ``session.call_log``.
         """
         self.api = api
-        self.middleware = tuple(middleware)
+        self.middleware: tuple[Middleware, ...] = tuple(middleware)
         self.show_errors = show_errors
         self.error_code = error_code
         self.log_calls = log_calls
-        self.is_async = any(map(_is_async, self.middleware))  # if so, every call is awaited
+        self.is_async: bool = any(map(_is_async, self.middleware))  # if so, every call is awaited
 
     def invoke(
         self,

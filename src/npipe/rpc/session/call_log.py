@@ -13,7 +13,7 @@ from typing import Any
 
 __all__ = ["log_call"]
 
-log = logging.getLogger("npipe.rpc.calls")
+log: logging.Logger = logging.getLogger("npipe.rpc.calls")
 
 LONGEST = 100  # characters of a name or an id: a client may send any length
 

@@ -68,10 +68,10 @@ class FlowControl:
             queue: The send queue of the session.
         """
         self._queue = queue
-        self.blocked = False
-        self.held = False
-        self.deferred = False
-        self.forwards = False
+        self.blocked: bool = False
+        self.held: bool = False
+        self.deferred: bool = False
+        self.forwards: bool = False
 
     # Properties
 

@@ -61,7 +61,9 @@ class OutgoingCalls:
         """
         self._encoding = encoding
         self._request = request if isinstance(encoding, JSON) else encoding.request
-        self.unmatched = 0  # replies and notifications without a call: late, repeated or invalid
+        self.unmatched: int = (
+            0  # replies and notifications without a call: late, repeated or invalid
+        )
         self.members: Members | None = None  # called in the thread or task that makes the call
         self._send = send
         self._ids = count(1)  # next() is atomic

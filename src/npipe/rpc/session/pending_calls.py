@@ -40,8 +40,8 @@ class PendingCall:
         self, id: bytes, on_reply: OnReply, on_progress: Callable[[Raw], object] | None = None
     ) -> None:
         self.ids: Sequence[bytes] = (id,)
-        self.on_progress = on_progress
-        self.sent = False
+        self.on_progress: Callable[[Raw], object] | None = on_progress
+        self.sent: bool = False
         self._on_reply = on_reply
 
     def settle(self, id: bytes, outcome: Outcome) -> None:
@@ -70,11 +70,11 @@ class PendingBatch:
             numbers: The ids of the calls, in ascending order.
             on_reply: Called once with all outcomes.
         """
-        self.numbers = numbers
-        self.given_up = False
+        self.numbers: list[int] = numbers
+        self.given_up: bool = False
         self._ids: list[bytes] = []
         self.on_progress: Callable[[Raw], object] | None = None
-        self.sent = False
+        self.sent: bool = False
         self._on_reply = on_reply
         self._outcomes: dict[bytes, Outcome] = {}
         self._count = count(1)  # next() is atomic

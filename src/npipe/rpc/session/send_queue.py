@@ -39,11 +39,11 @@ class SendQueue:
             high_water: The high-water mark, in bytes.
         """
         self._wrap = wrap
-        self.high_water = high_water
-        self.closed = False
+        self.high_water: int = high_water
+        self.closed: bool = False
         self.on_put: Callable[[], object] | None = None  # called, from any thread, after ``put``
         self.messages: list[bytes] = []
-        self.size = 0  # their bytes, approximately: a concurrent ``+=`` may lose an addition
+        self.size: int = 0  # their bytes, approximately: a concurrent ``+=`` may lose an addition
         self._pushing: deque[Pushing] = deque()
 
     def put(self, message: bytes) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ServedBatch", "ServedCall", "Serving"]
 
-log = logging.getLogger("npipe.rpc")
+log: logging.Logger = logging.getLogger("npipe.rpc")
 
 
 class ServedBatch:
@@ -133,15 +133,15 @@ class ServedCall:
             batch: The batch and the index of the request in it; None: a single request.
             trace: The result of ``trace_members`` for the request.
         """
-        self.session = session
-        self.method = method
-        self.args = args
-        self.id = id
-        self.batch = batch
-        self.trace = trace
-        self.cancelled = False
-        self.done = False
-        self.code = 0  # error code of the reply
+        self.session: Serving = session
+        self.method: Method = method
+        self.args: tuple[Any, ...] = args
+        self.id: bytes = id
+        self.batch: tuple[ServedBatch, int] | None = batch
+        self.trace: bytes = trace
+        self.cancelled: bool = False
+        self.done: bool = False
+        self.code: int = 0  # error code of the reply
         self._callbacks: list[Callable[[], object]] | None = None
         self._after: list[Callable[[], object]] | None = None
 

@@ -68,17 +68,18 @@ class ServedSubscription:
         args: tuple[Any, ...],
         trace: bytes = b"",
     ) -> None:
-        self.session = session
-        self.call = ServedCall(session, method, args, b"", None, trace=trace)
+        self.session: SubscriptionHost = session
+        self.call: ServedCall = ServedCall(session, method, args, b"", None, trace=trace)
         self.on_room: Callable[[], object] = _nothing  # called when ``full`` may be false again
-        self.taken = self._put = 0  # total bytes taken from and put into the queue
+        self.taken: int = 0
+        self._put = 0  # total bytes taken from and put into the queue
         self._queue: deque[bytes] = deque()
         self._listed = False  # registered with the session as having queued messages
         self._silent = False  # unsubscribed: queued messages are dropped
         # As geth: 16 random bytes in hexadecimal without leading zeros, so it cannot be guessed.
-        self.id = "0x" + os.urandom(16).hex().lstrip("0")
+        self.id: str = "0x" + os.urandom(16).hex().lstrip("0")
         self._write = session.encoding.pusher(f"{namespace}_subscription", self.id)
-        self.is_async = (
+        self.is_async: bool = (
             method.is_async or session.dispatcher.is_async
         )  # if true, ``run_subscription_async`` runs it
         # Called now, so that an exception becomes the reply, and no event is missed.

@@ -60,7 +60,7 @@ from npipe.security import PeerIdentity
 
 __all__ = ["Session"]
 
-log = logging.getLogger("npipe.rpc")
+log: logging.Logger = logging.getLogger("npipe.rpc")
 
 Forward = Callable[[Message, bytes, tuple[ServedBatch, int] | None], None]
 
@@ -139,32 +139,35 @@ class Session:
                 the generator.
             on_pushes: Called, from any thread, when ``has_pushes`` becomes true.
         """
-        self.dispatcher = dispatcher
-        self.limits = limits or Limits()
-        self.connection_id = connection_id
-        self.name = name or f"npipe-{connection_id:06d}"  # prefix of its threads' names
+        self.dispatcher: Dispatcher = dispatcher
+        self.limits: Limits = limits or Limits()
+        self.connection_id: int = connection_id
+        self.name: str = name or f"npipe-{connection_id:06d}"  # prefix of its threads' names
         self.peer = peer
         self.forward: Forward | None = None  # in a proxy: receives all calls and notifications
-        self.is_proxy = False  # messages keep their order and are forwarded
+        self.is_proxy: bool = False  # messages keep their order and are forwarded
         self.forwarded_calls: Sized = ()  # forwarded calls without a reply
-        self.closed = False
-        self.framing = framing or JSONStream(self.limits.message_bytes, self.limits.depth)
-        self.encoding = encoding
-        self.is_json = isinstance(encoding, JSON)
+        self.closed: bool = False
+        self.framing: Framing | JSONStream = framing or JSONStream(
+            self.limits.message_bytes, self.limits.depth
+        )
+        self.encoding: Encoding = encoding
+        self.is_json: bool = isinstance(encoding, JSON)
         self._parse = parse if self.is_json else encoding.parse
         self.write_reply: Callable[[bytes, Any], bytes] = reply if self.is_json else encoding.reply
-        self.send_queue = SendQueue(self.framing.wrap, self.limits.queue_bytes)
-        self.flow = FlowControl(self.send_queue)
-        self.send = self.send_queue.put  # queue a message to be written
-        self.subscriptions = ServedSubscriptions(
+        self.send_queue: SendQueue = SendQueue(self.framing.wrap, self.limits.queue_bytes)
+        self.flow: FlowControl = FlowControl(self.send_queue)
+        self.send: Callable[[bytes], None] = self.send_queue.put  # queue a message to be written
+        self.subscriptions: ServedSubscriptions = ServedSubscriptions(
             self, on_subscription or (lambda subscription: None)
         )
-        self.outgoing_calls = OutgoingCalls(self.send, encoding)
-        self.calls = self.errors = 0
+        self.outgoing_calls: OutgoingCalls = OutgoingCalls(self.send, encoding)
+        self.calls: int = 0
+        self.errors: int = 0
         self.timings: dict[str, Timing] = {}  # by method
         self.in_write: list[Pending] = []  # the calls that ``take`` returned last
-        self.plain = not (dispatcher.middleware or dispatcher.log_calls)
-        self.all_async = dispatcher.is_async
+        self.plain: bool = not (dispatcher.middleware or dispatcher.log_calls)
+        self.all_async: bool = dispatcher.is_async
         self._methods = dispatcher.api.table(peer)
         known = peer is None or peer.uid is not None or peer.sid is not None
         self._ask_peer = None if known else ask_peer

@@ -27,8 +27,8 @@ class Timing:
     __slots__ = ("buckets", "errors", "seconds")
 
     def __init__(self) -> None:
-        self.seconds = 0.0
-        self.buckets = [0] * (len(BOUNDS) + 1)
+        self.seconds: float = 0.0
+        self.buckets: list[int] = [0] * (len(BOUNDS) + 1)
         self.errors: dict[int, int] = {}  # by code
 
     @property

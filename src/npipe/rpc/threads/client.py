@@ -34,7 +34,7 @@ from npipe.transport.base import Connection
 
 __all__ = ["Client", "connect"]
 
-log = logging.getLogger("npipe.rpc")
+log: logging.Logger = logging.getLogger("npipe.rpc")
 
 T = TypeVar("T")
 

@@ -28,7 +28,7 @@ from npipe.transport.base import Connection
 
 __all__ = ["ConnectionDriver", "Driver"]
 
-log = logging.getLogger("npipe.rpc")
+log: logging.Logger = logging.getLogger("npipe.rpc")
 
 READ_SIZE = 65536  # bytes; the default buffer of a Unix socket is about three times as large
 GONE_SECONDS = 0.05  # between two checks whether a half-closed peer has disconnected
@@ -75,9 +75,9 @@ class Driver:
         """
         self.connection = connection
         self.session = session
-        self.progress = 0  # odd while the reading thread runs a call
+        self.progress: int = 0  # odd while the reading thread runs a call
         self.peer_driver: Driver | None = None  # in a proxy: the driver that messages go to
-        self.bytes_in = 0
+        self.bytes_in: int = 0
         self._watch = watch
         self._on_close = on_close
         self._writer = Writer(

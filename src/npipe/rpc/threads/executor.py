@@ -47,7 +47,7 @@ class CallExecutor:
             run_async: Starts an ``async def`` call.
             on_pause: Called when there is no more call to begin.
         """
-        self.room = threading.Event()  # set when a call may have ended, or begun
+        self.room: threading.Event = threading.Event()  # set when a call may have ended, or begun
         self._session = session
         self._writer = writer
         self._concurrency = concurrency

@@ -20,7 +20,7 @@ from npipe.transport.base import Connection
 
 __all__ = ["Proxy"]
 
-log = logging.getLogger("npipe.rpc")
+log: logging.Logger = logging.getLogger("npipe.rpc")
 
 
 class Proxy(Server):

@@ -53,9 +53,9 @@ class Runtime:
         *,
         role: str = "server",
     ) -> None:
-        self.limits = limits or Limits()
+        self.limits: Limits = limits or Limits()
         self._dispatcher = dispatcher
-        self.codec = find_codec(codec)
+        self.codec: Codec = find_codec(codec)
         self._role = role  # in the names of threads
         self._monitor = SlowCallMonitor()
         self._concurrency = ConcurrencyLimits()

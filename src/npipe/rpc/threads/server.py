@@ -29,7 +29,7 @@ from npipe.transport.stdio import StdioConnection
 
 __all__ = ["Server"]
 
-log = logging.getLogger("npipe.rpc")
+log: logging.Logger = logging.getLogger("npipe.rpc")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.005, 1.0  # seconds between attempts after a failed accept
 
@@ -85,7 +85,7 @@ class Server:
             log_calls=log_calls,
         )
         self._runtime = Runtime(dispatcher, limits, codec)
-        self.limits = self._runtime.limits
+        self.limits: Limits = self._runtime.limits
         self._listeners: list[Listener[Connection]] = []
         self._links: set[ServerDriver] = set()
         self._remotes: list[Any] = []  # services that are not pipes: see ``rpc.remote``

@@ -43,8 +43,8 @@ class SlowCallMonitor:
     """
 
     def __init__(self) -> None:
-        self.awake = False
-        self.looking = threading.Lock()  # held by the one connection that polls
+        self.awake: bool = False
+        self.looking: threading.Lock = threading.Lock()  # held by the one connection that polls
         self._running: set[Monitored] = set()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None

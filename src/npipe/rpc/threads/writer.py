@@ -42,13 +42,15 @@ class Writer:
             name: The name of the writing thread.
             on_failure: Called with the reason when a write has failed.
         """
-        self.lock = threading.RLock()  # held while writing; reentrant, as a failed write closes
-        self.writing = False  # taken bytes have not been written yet
-        self.bytes_out = 0
+        self.lock: threading.RLock = (
+            threading.RLock()
+        )  # held while writing; reentrant, as a failed write closes
+        self.writing: bool = False  # taken bytes have not been written yet
+        self.bytes_out: int = 0
         # Whether a write can be ended by a deadline and reports how many bytes were written.
-        self.can_cut = connection.has_deadlines and connection.counts_partial_writes
+        self.can_cut: bool = connection.has_deadlines and connection.counts_partial_writes
         # Without deadlines a write may block for ever, so a caller with a deadline must not write.
-        self.keeps_time = connection.has_deadlines
+        self.keeps_time: bool = connection.has_deadlines
         self._connection = connection
         self._session = session
         self._name = name

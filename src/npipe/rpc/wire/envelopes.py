@@ -94,8 +94,8 @@ class UndecodableReply(ProtocolError):
     def __init__(self, reply: MalformedReply) -> None:
         id = bytes(reply.id).decode()
         super().__init__(f"the reply to the call {id} cannot be decoded: {reply.reason}")
-        self.result = bytes(reply.result)
-        self.error = bytes(reply.error)
+        self.result: bytes = bytes(reply.result)
+        self.error: bytes = bytes(reply.error)
 
 
 class ErrorObject(msgspec.Struct):

@@ -42,9 +42,9 @@ class SharedSocket:
             what: Noun for errors: "connection", "listener".
             unblock: Whether to set blocking mode before the socket is closed or detached.
         """
-        self.socket = sock
+        self.socket: socket.socket = sock
         self._guard = threading.RLock()
-        self.directions = tuple(
+        self.directions: tuple[Direction, ...] = tuple(
             Direction(sock.fileno(), each, self._guard, what) for each in events
         )
         self._done = False

@@ -73,11 +73,11 @@ class Direction:
     )
 
     def __init__(self, fd: int, events: int, guard: threading.RLock, what: str) -> None:
-        self.lock = threading.RLock()
-        self.busy = False
+        self.lock: threading.RLock = threading.RLock()
+        self.busy: bool = False
         self.deadline: float | None = None
-        self.closed = False
-        self.refused = False
+        self.closed: bool = False
+        self.refused: bool = False
         self._fd = fd
         self._events = events
         self._guard = guard  # held while the waker is created, used or closed

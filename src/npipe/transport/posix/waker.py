@@ -18,7 +18,8 @@ class Waker:
 
     def __init__(self, *, eventfd: bool = sys.platform == "linux") -> None:
         if sys.platform == "linux" and eventfd:  # one descriptor instead of two
-            self.reader = self._writer = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            self.reader: int = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            self._writer = self.reader
         else:
             self.reader, self._writer = os.pipe()
             os.set_blocking(self.reader, False)

@@ -24,7 +24,7 @@ __all__ = ["Acceptor"]
 PATIENCE: Final = 5.0  # seconds that smbd has to say who the client is
 PAUSE: Final = 0.1  # seconds, when there is no descriptor for one more client
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 class Acceptor:

@@ -53,11 +53,11 @@ class Channel:
 
     def __init__(self, opened: Opened) -> None:
         self.failed: OSError | None = None
-        self.ended = False
+        self.ended: bool = False
         """Whether the pipe's server has closed its end: no more will come than what has."""
-        self.received = bytearray()
+        self.received: bytearray = bytearray()
         """What has come and was not taken yet."""
-        self.writing = False
+        self.writing: bool = False
         """Whether a write waits for the server's answer."""
         self._opened = opened
         self._seal = opened.seal

@@ -5,7 +5,7 @@ derivation of keys, by pyspnego. Two classes change what it does otherwise than 
 
 * ``SocketTransport``, in the place of its TCP transport, ends every wait at one deadline and takes
   no message that is longer than a handshake's can be;
-* ``StrictConnection`` takes no reply that is not protected as it should be.
+* ``_StrictConnection`` takes no reply that is not protected as it should be.
 
 Once the pipe is open, the socket and the keys are taken over and smbprotocol's thread ends.
 These parts of it are not in its documentation, and ``tests/transport/smb/test_handshake.py`` looks
@@ -48,9 +48,9 @@ try:
     )
     from smbprotocol.session import Session
     from smbprotocol.tree import TreeConnect
-except ModuleNotFoundError as missing:
+except ModuleNotFoundError as _missing:
     raise ModuleNotFoundError(
-        f'remote pipes need {missing.name}: pip install "npipe[smb]"', name=missing.name
+        f'remote pipes need {_missing.name}: pip install "npipe[smb]"', name=_missing.name
     ) from None
 
 __all__ = ["Handshake", "Result"]
@@ -63,7 +63,7 @@ class Result(NamedTuple):
     opened: Opened
 
 
-class StrictConnection(Connection):  # type: ignore[misc,unused-ignore]
+class _StrictConnection(Connection):  # type: ignore[misc,unused-ignore]
     """An SMB connection over a ``SocketTransport`` that takes no reply which is not protected.
 
     MS-SMB2 asks a client for that (3.2.5.1.1 and 3.2.5.1.3). smbprotocol 1.17 checks a signature
@@ -120,7 +120,7 @@ class Handshake:
         self._name = address.path.split("\\", 4)[4]
         self._remote = remote
         self._transport = SocketTransport(deadline)
-        self._connection = StrictConnection(self._transport, address.host, remote.port)
+        self._connection = _StrictConnection(self._transport, address.host, remote.port)
         self._session: Any = None
         self._tree: Any = None
 

@@ -55,7 +55,7 @@ LINGER: Final = 10.0  # seconds that a client has after `close` to read the rest
 PASSING_ON: Final = 0.02  # seconds that smbd needs to forward bytes that it has read
 
 Access = str | Callable[[PeerIdentity], object]
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 class SambaConnection(PosixConnection):

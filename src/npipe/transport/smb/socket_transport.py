@@ -15,9 +15,9 @@ from npipe.transport.smb.waiter import Waiter
 
 try:
     from smbprotocol.exceptions import SMBConnectionClosed
-except ModuleNotFoundError as missing:
+except ModuleNotFoundError as _missing:
     raise ModuleNotFoundError(
-        f'remote pipes need {missing.name}: pip install "npipe[smb]"', name=missing.name
+        f'remote pipes need {_missing.name}: pip install "npipe[smb]"', name=_missing.name
     ) from None
 
 __all__ = ["SocketTransport"]
@@ -32,8 +32,8 @@ class SocketTransport:
     """
 
     def __init__(self, deadline: float) -> None:
-        self.connected = False
-        self.broken = ""
+        self.connected: bool = False
+        self.broken: str = ""
         """What was wrong with a message that has come."""
         self._deadline = deadline
         self._guard = threading.Lock()

@@ -39,11 +39,11 @@ class Direction:
         self._operation = Operation(api, handle, event)
         # Both are re-entrant because a signal handler may close the connection at any point in
         # this thread.
-        self.turn = threading.RLock()  # held by the thread that runs the operation
+        self.turn: threading.RLock = threading.RLock()  # held by the thread that runs the operation
         self._guard = threading.RLock()
         self._deadline: float | None = None
         self._closed = False
-        self.begun = False  # an operation is about to begin or has not been found to end
+        self.begun: bool = False  # an operation is about to begin or has not been found to end
 
     # -- for any thread
 

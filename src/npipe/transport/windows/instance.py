@@ -39,10 +39,10 @@ class Instance:
     def __init__(self, api: Kernel32, handle: int, event: int) -> None:
         """Take ownership of ``handle`` and ``event``; a connection may take them over later."""
         self._api = api
-        self.handle = handle
-        self.event = event
+        self.handle: int = handle
+        self.event: int = event
         self._operation = Operation(api, handle, event)
-        self.taken = False  # a client is connected
+        self.taken: bool = False  # a client is connected
 
     def arm(self) -> None:
         """Begin to wait for a client: the event is set when one connects.

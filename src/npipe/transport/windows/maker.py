@@ -94,7 +94,7 @@ class PipeMaker:
         self.address = address
         self.message_mode = message_mode
         self.mode = mode
-        self.api = load() if api is None else api
+        self.api: Kernel32 = load() if api is None else api
         kind = PIPE_TYPE_MESSAGE | PIPE_READMODE_MESSAGE if message_mode else PIPE_TYPE_BYTE
         self._mode = kind | (PIPE_REJECT_REMOTE_CLIENTS if reject_remote else 0)
         self._buffer_size = buffer_size
@@ -112,7 +112,7 @@ class PipeMaker:
         )
         # Such a descriptor admits only this user, and principals that can act as any user (SYSTEM;
         # the Administrators, if this program is elevated): a connected client is one of them.
-        self.proven_sid = self._user if access == "owner" and reject_remote else None
+        self.proven_sid: str | None = self._user if access == "owner" and reject_remote else None
         code, self._descriptor = self.api.descriptor(sddl)
         if code:
             raise ValueError(f"access={access!r} is no valid security descriptor") from error(code)

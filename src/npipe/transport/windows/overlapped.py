@@ -105,11 +105,14 @@ class Operation:
         """Prepare operations on ``handle`` and ``event``, which the caller still owns."""
         self._api = api
         self._handle = handle
-        self.event = event
+        self.event: int = event
         self._overlapped, self._reference = overlapped(event)
         self._arguments: tuple[Any, ...] = ()  # keeps the buffer alive
-        self.state = State.IDLE
-        self.result = (REFUSED, 0)  # (Windows code, bytes transferred) of the last operation
+        self.state: State = State.IDLE
+        self.result: tuple[int, int] = (
+            REFUSED,
+            0,
+        )  # (Windows code, bytes transferred) of the last operation
 
     def ended(self) -> bool:
         """Tell whether the kernel has written the status."""

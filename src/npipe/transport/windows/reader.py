@@ -44,7 +44,7 @@ class Reader(Direction):
         self._readable = readable
         self._ended = False
         self._spare: bytearray | None = None  # buffer of the last read, for reuse
-        self.held = b""  # bytes read but not yet returned to a caller
+        self.held: bytes = b""  # bytes read but not yet returned to a caller
 
     def read(self, size: int) -> bytes:
         """Read at most ``size`` bytes; return b"" at the end."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LoopDriver"]
 
-log = logging.getLogger("npipe.rpc")
+log: logging.Logger = logging.getLogger("npipe.rpc")
 
 READ_SIZE = 65536  # bytes
 GONE_SECONDS = 0.05  # between two checks whether a half-closed peer has disconnected
@@ -87,10 +87,11 @@ class LoopDriver:
             executor: Runs the calls that the leader does not run.
             on_close: Called once as ``on_close(driver, reason)``.
         """
-        self.connection = connection
-        self.session = session
-        self.fd = connection.fileno()
-        self.bytes_in = self.bytes_out = 0
+        self.connection: Connection = connection
+        self.session: Session = session
+        self.fd: int = connection.fileno()
+        self.bytes_in: int = 0
+        self.bytes_out: int = 0
         self._loop = loop
         self._executor = executor
         self._on_close = on_close

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LoopExecutor"]
 
-log = logging.getLogger("npipe.rpc")
+log: logging.Logger = logging.getLogger("npipe.rpc")
 
 QUICK = 0.001  # seconds; a slow method is no longer marked as slow after a shorter call
 

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ServerLoop"]
 
-log = logging.getLogger("npipe.rpc")
+log: logging.Logger = logging.getLogger("npipe.rpc")
 
 SPIN_SECONDS = 50e-6  # duration of a poll: about the time to wake a sleeping thread
 LONGEST_REST = 63  # waits without polling, after failed polls
@@ -82,7 +82,7 @@ class ServerLoop:
             pool: Provides the threads of the leaders.
             monitor: Calls ``look`` while a call runs.
         """
-        self.progress = 0  # odd: the leader runs a call
+        self.progress: int = 0  # odd: the leader runs a call
         self._pool = pool
         self._monitor = monitor
         self._lock = threading.Lock()
@@ -337,7 +337,7 @@ class Waker:
         self._reader, self._writer = socket.socketpair()
         self._reader.setblocking(False)
         self._writer.setblocking(False)
-        self.fd = self._reader.fileno()
+        self.fd: int = self._reader.fileno()
 
     def wake(self) -> None:
         """Make it readable. May be called from any thread."""

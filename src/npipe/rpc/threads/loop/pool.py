@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 __all__ = ["ThreadPool"]
 
-log = logging.getLogger("npipe.rpc")
+log: logging.Logger = logging.getLogger("npipe.rpc")
 
 COMMON = 32  # threads that are started at once
 MOST = 1024  # largest number of threads
