@@ -16,4 +16,4 @@ def test_nats() -> None:
     pytest.importorskip("nats", reason="nats-py is not installed")
     for endpoint in ("nats://host/a", "tls://host/a", "NATS://host/a"):
         module = remote_module(endpoint)
-        assert all(hasattr(module, name) for name in ("connect", "listen", "open_link", "serve"))
+        assert all(hasattr(module, name) for name in ("connect", "listen", "open_driver", "serve"))

@@ -1,7 +1,7 @@
 """Endpoints that are not pipes, and the modules that implement them.
 
 A module is imported when such an endpoint is used, because each needs an additional library. The
-modules have ``connect`` and ``listen`` for threads, ``open_link`` and ``serve`` for asyncio, and
+modules have ``connect`` and ``listen`` for threads, ``open_driver`` and ``serve`` for asyncio, and
 ``Workers`` for ``rpc.Spread``.
 """
 

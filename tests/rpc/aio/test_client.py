@@ -19,7 +19,7 @@ from rpc.aio_service import Run, Service, entered, on_each_loop, running
 
 async def lose(here: Any, client: aio.Client) -> None:
     """Cut the connection at the server, and wait until the client knows."""
-    for link in tuple(here.server._links):
+    for link in tuple(here.server._drivers):
         link.abort("cut by the test")
     await asyncio.wait_for(client._driver.wait_closed(), 60)
 

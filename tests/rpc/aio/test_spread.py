@@ -37,10 +37,10 @@ class Group:
     def names(self) -> Iterable[str]:
         return sorted(self.there)
 
-    async def open(self, name: str, make_link: Callable[[], Driver]) -> Driver:
+    async def open(self, name: str, make_driver: Callable[[], Driver]) -> Driver:
         if name not in self.servers:
             raise ConnectionRefusedError(f"{name} has left")
-        return await open_endpoint(self.servers[name], make_link, timeout=None)
+        return await open_endpoint(self.servers[name], make_driver, timeout=None)
 
 
 async def names(client: aio.Client, calls: int = 6) -> set[str]:

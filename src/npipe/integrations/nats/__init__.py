@@ -19,7 +19,7 @@ from __future__ import annotations
 from npipe.integrations.nats.broker import Target
 from npipe.integrations.nats.service import Service, serve
 from npipe.integrations.nats.threads import connect, listen
-from npipe.integrations.nats.workers import Workers, list_workers, open_link
+from npipe.integrations.nats.workers import Workers, list_workers, open_driver
 
 __all__ = [
     "Service",
@@ -28,6 +28,6 @@ __all__ = [
     "connect",
     "list_workers",
     "listen",
-    "open_link",
+    "open_driver",
     "serve",
 ]

@@ -15,7 +15,7 @@ from typing import Any, cast
 from npipe.address import Address
 from npipe.integrations.nats.broker import Target
 from npipe.integrations.nats.service import Service, serve
-from npipe.integrations.nats.workers import open_link
+from npipe.integrations.nats.workers import open_driver
 from npipe.rpc.aio.endpoints import adopt_files
 from npipe.security import PeerIdentity
 from npipe.testing import memory_pair
@@ -88,7 +88,7 @@ def connect(address: str, *, timeout: float | None = 10.0, **_: Any) -> Any:
     async def carry() -> None:
         try:
             near, far = _Half(), _Half()
-            await open_link(address, lambda: far, timeout=timeout)
+            await open_driver(address, lambda: far, timeout=timeout)
             await adopt_files(theirs, lambda: near)
             near.join(far)
         except BaseException as error:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
     from nats.aio.msg import Msg
 
-__all__ = ["PROTOCOL", "Workers", "list_workers", "open_link"]
+__all__ = ["PROTOCOL", "Workers", "list_workers", "open_driver"]
 
 log: logging.Logger = logging.getLogger("npipe.nats")
 
@@ -90,16 +90,16 @@ class Workers:
         """Return the ids of the workers; none while the broker is away."""
         return tuple(self._found) if self._broker.client.is_connected else ()
 
-    async def open(self, name: str, make_link: Callable[[], Any]) -> Any:
+    async def open(self, name: str, make_driver: Callable[[], Any]) -> Any:
         """Connect to a worker. Nothing is sent before there is something to be said."""
         if name not in self._found:
             raise ConnectionRefusedError(f"worker {name} of {self._target} has left")
-        link = make_link()
+        driver = make_driver()
         conn = next(self._numbers)
         front = self._inbox.rpartition(".")[2]
         peer = f"{self._target.subject}.{name}.{front}-{conn}"
-        self._broker.add(f"{self._inbox}.{conn}", peer, link)
-        return link
+        self._broker.add(f"{self._inbox}.{conn}", peer, driver)
+        return driver
 
     def close_with_link(self) -> None:
         """Close once the last connection has ended: for a client with one."""
@@ -213,8 +213,8 @@ async def _ask(client: Client, subject: str) -> list[dict[str, Any]]:
     return found
 
 
-async def open_link(
-    address: str, make_link: Callable[[], Any], *, timeout: float | None = 10.0, **_: Any
+async def open_driver(
+    address: str, make_driver: Callable[[], Any], *, timeout: float | None = 10.0, **_: Any
 ) -> Any:
     """Connect a client to one worker of a subject, over a broker connection of its own.
 
@@ -227,6 +227,6 @@ async def open_link(
     if not names:
         await workers.close()
         raise ConnectionRefusedError(f"no worker serves {Target.parse(address)}")
-    link = await workers.open(random.choice(names), make_link)
+    driver = await workers.open(random.choice(names), make_driver)
     workers.close_with_link()
-    return link
+    return driver

@@ -71,7 +71,7 @@ class Client(Caller):
             reconnect: Seconds to wait for the server; None: do not reconnect.
             on_disconnect: Called with the reason each time that the connection ends.
         """
-        self._runtime = Runtime(Dispatcher(api or API()), limits, codec)
+        self._runtime = Runtime(Dispatcher(api or API()), limits, codec, Driver)
         super().__init__(None, self._runtime.codec.encoding, timeout=timeout)
         self._dial = dial
         self._reconnect = check_timeout(reconnect, "reconnect")
@@ -235,7 +235,7 @@ class Client(Caller):
 
     async def _open(self, timeout: float | None) -> Driver:
         def make_driver() -> Driver:
-            return self._runtime.link(next(self._ids), on_close=self._ended, is_client=True)
+            return self._runtime.new_driver(next(self._ids), on_close=self._ended)
 
         driver = await self._dial(make_driver, timeout)
         driver.remote = self

@@ -49,17 +49,17 @@ POLL_SECONDS = 0.1  # between two checks whether a half-closed peer has disconne
 class _Session(Session):
     """A session that notifies its driver when there is work."""
 
-    link: Driver
+    driver: Driver
 
     @property
     def remote(self) -> Any:
         """The caller for the peer: awaitable on the loop, blocking in other threads."""
-        link = self.link
-        return link.remote if link.on_loop else link.remote.from_thread()
+        driver = self.driver
+        return driver.remote if driver.on_loop else driver.remote.from_thread()
 
     def answer(self, call: ServedCall, reply: bytes) -> None:
         super().answer(call, reply)
-        self.link.ended(call)
+        self.driver.ended(call)
 
 
 class Driver(asyncio.Protocol):
@@ -68,7 +68,6 @@ class Driver(asyncio.Protocol):
     __slots__ = (  # a server may have 10,000 idle connections
         "_at_end",
         "_awake",
-        "_clock",
         "_connection_id",
         "_dispatcher",
         "_draining",
@@ -76,25 +75,21 @@ class Driver(asyncio.Protocol):
         "_executor",
         "_framing",
         "_gone",
-        "_is_client",
         "_on_close",
         "_on_open",
         "_reason",
         "_room",
         "_thread",
+        "_timeouts",
         "_workers",
         "_writes",
         "bytes_in",
         "bytes_out",
         "closed",
         "ending",
-        "feeders",
-        "held",
         "limits",
         "loop",
-        "on_crowded",
         "on_lost",
-        "peer_driver",
         "pumping",
         "reading",
         "remote",
@@ -116,7 +111,6 @@ class Driver(asyncio.Protocol):
         concurrency: ConcurrencyLimits,
         on_open: Callable[[Driver], object],
         on_close: Callable[[Driver, str], object],
-        is_client: bool = False,
     ) -> None:
         """Make a driver.
 
@@ -130,7 +124,6 @@ class Driver(asyncio.Protocol):
             concurrency: The concurrency limits of the methods.
             on_open: Called once as ``on_open(driver)``.
             on_close: Called once, afterwards, as ``on_close(driver, reason)``.
-            is_client: Whether this end has connected.
         """
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self.limits: Limits = limits
@@ -139,7 +132,6 @@ class Driver(asyncio.Protocol):
         self.closed: bool = False
         self.remote: Any = None  # the ``Caller`` for the peer
         self._gone: asyncio.Future[None] | None = None  # resolved when the transport is closed
-        self._is_client = is_client
         self._dispatcher = dispatcher
         self._framing = framing
         self._encoding = encoding
@@ -160,11 +152,7 @@ class Driver(asyncio.Protocol):
         self._draining = False  # close once all calls are answered
         self.on_lost: Callable[[], threading.Thread] | None = None  # closes the files
         self.ending: threading.Thread | None = None  # the thread that does so
-        self.peer_driver: Driver | None = None  # in a proxy: the driver that messages go to
-        self.feeders: tuple[Driver, ...] = ()  # in a proxy: the drivers with this peer_driver
-        self.held: bool = False  # in a proxy: no server reads the messages read here
         self._writes: deque[tuple[int, list[Pending]]] | None = None  # offsets and calls
-        self.on_crowded: Callable[[], object] | None = None  # called when ``crowded`` changes
 
     # Callbacks of the transport
 
@@ -181,11 +169,11 @@ class Driver(asyncio.Protocol):
             on_subscription=self._subscribed,
             on_pushes=self.wake,
         )
-        session.link = self
+        session.driver = self
         session.send_queue.on_put = self.wake
         self.transport.set_write_buffer_limits(high=self.limits.queue_bytes)
         session.to_thread = partial(run_in_thread, self._workers.start)
-        self._clock = Timeouts(self)
+        self._timeouts = Timeouts(self)
         if transport.get_extra_info("tells_undelivered"):
             self._writes = deque(maxlen=WRITES)
         self._on_open(self)
@@ -205,7 +193,7 @@ class Driver(asyncio.Protocol):
             queue.on_put = self.wake
             if queue.messages:  # queued meanwhile by another thread
                 self.wake()
-        self._clock.has_read(complete, framing.pending)
+        self._timeouts.has_read(complete, framing.pending)
         if framing.error is not None:
             self._violated(framing.error)
 
@@ -222,7 +210,7 @@ class Driver(asyncio.Protocol):
         self.pump()
         self.session.receive_eof()
         self._at_end = True
-        self._clock.at_end()
+        self._timeouts.at_end()
         self._check_peer()
         return True  # keep the transport open for replies
 
@@ -232,7 +220,7 @@ class Driver(asyncio.Protocol):
         if self._writes is not None:
             self._mark_undelivered(getattr(exc, "undelivered_from", self.bytes_out))
         self.closed = True
-        self._clock.stop()
+        self._timeouts.stop()
         reason = self._reason or "the other end closed it"
         self.session.close(reason)
         self._executor.close()
@@ -254,64 +242,15 @@ class Driver(asyncio.Protocol):
         """Begin no more calls until the peer, which reads slowly, has read the written bytes."""
         self._room = self.loop.create_future()
         self._update_hold()
-        for feeder in self.feeders:  # its messages are written here
-            feeder.hold()
-        if self.on_crowded is not None:
-            self.on_crowded()
-        self._clock.has_written()
+        self._timeouts.has_written()
 
     def resume_writing(self) -> None:
         self._make_room()
-        self._release()
-        for feeder in self.feeders:
-            feeder._release()
-        if self.on_crowded is not None:
-            self.on_crowded()
-
-    def hold(self) -> None:
-        """Begin no calls. Received messages are kept, so that a call can begin as soon as there is
-        room, before subscriptions fill it again; see ``Session.may_read``.
-        """
-        self.session.flow.hold(True)
-
-    def _update_hold(self) -> None:
-        # A proxy does not write upstream messages back upstream: its own writes do not hold it.
-        upstream = self._is_client and self.session.is_proxy
-        peer_driver = self.peer_driver is not None and self.peer_driver.crowded
-        self.session.flow.hold(peer_driver or self.held or (self.crowded and not upstream))
-
-    def _release(self) -> None:
-        """Continue, unless another reason to hold exists."""
         self._update_hold()
         self.wake()
 
-    def join(self, other: Driver) -> None:
-        """Connect two drivers of a proxy: each writes the messages that the other reads.
-
-        A driver on ``hold`` is released.
-        """
-        self.feed(other)
-        other.feed(self)
-
-    def feed(self, other: Driver) -> None:
-        """Write the messages read here to the other driver. No call begins while its peer does not
-        read.
-        """
-        self.peer_driver = other
-        other.feeders += (self,)
-        self._release()
-
-    def unfeed(self) -> None:
-        """Undo ``feed`` after this connection has ended."""
-        if self.peer_driver is not None:
-            others = (feeder for feeder in self.peer_driver.feeders if feeder is not self)
-            self.peer_driver.feeders = tuple(others)
-
-    def hold_while(self, held: bool) -> None:
-        """Begin no calls while ``held``, regardless of other reasons."""
-        if held != self.held:
-            self.held = held
-            self._release()
+    def _update_hold(self) -> None:
+        self.session.flow.hold(self.crowded)
 
     # Work
 
@@ -382,7 +321,7 @@ class Driver(asyncio.Protocol):
             self.bytes_out += len(data)  # before the write: ``Timeouts`` subtracts the buffer size
             self.transport.write(data)
             if len(data) > MUCH and self._room is None:
-                self._clock.has_written()
+                self._timeouts.has_written()
         if self._room is None and self.session.has_pushes:
             self.wake()  # later, so that other callbacks of the loop can run
 
@@ -437,7 +376,7 @@ class Driver(asyncio.Protocol):
         elif self._peer_is_gone():
             self.abort("the other end has gone")
         else:
-            self._clock.after(POLL_SECONDS, self._check_peer)
+            self._timeouts.after(POLL_SECONDS, self._check_peer)
 
     def _peer_is_gone(self) -> bool:
         sock = self.transport.get_extra_info("socket")
@@ -467,7 +406,7 @@ class Driver(asyncio.Protocol):
         if not self.transport.is_closing():
             self._reason = self._reason or reason
             self.transport.close()
-            self._clock.has_written()
+            self._timeouts.has_written()
 
     async def wait_closed(self) -> None:
         """Wait until the transport is closed."""

@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Protocol, TypeGuard
+from typing import Any, Protocol, TypeGuard, TypeVar
 
 import npipe.aio
 from npipe.address import Address
@@ -28,6 +28,8 @@ from npipe.transport.stdio import EXIT_SECONDS, spawn, standard_streams
 __all__ = ["Endpoint", "adopt_files", "check_endpoint", "open_endpoint"]
 
 READ_SIZE = 65536  # bytes; the buffer size of a pipe
+
+DriverT = TypeVar("DriverT", bound=Driver)
 
 
 class InProcess(Protocol):
@@ -66,8 +68,8 @@ def check_endpoint(endpoint: object, reconnect: float | None) -> None:
 
 
 async def open_endpoint(
-    endpoint: Endpoint, make_driver: Callable[[], Driver], *, timeout: float | None, **options: Any
-) -> Driver:
+    endpoint: Endpoint, make_driver: Callable[[], DriverT], *, timeout: float | None, **options: Any
+) -> DriverT:
     """Connect to an endpoint. ``options`` are those of ``npipe.connect``, for addresses only."""
     if is_ssh(endpoint):
         endpoint = ssh_command(endpoint)
@@ -84,20 +86,20 @@ async def open_endpoint(
 
 async def _open_address(
     address: str | os.PathLike[str] | Address,
-    make_driver: Callable[[], Driver],
+    make_driver: Callable[[], DriverT],
     **options: Any,
-) -> Driver:
-    driver: Driver
+) -> DriverT:
+    driver: DriverT
     if str(address) == "stdio:":
         return await _adopt_connection(standard_streams(), make_driver)
     if (module := remote_module(address)) is not None:
-        driver = await module.open_link(address, make_driver, **options)
+        driver = await module.open_driver(address, make_driver, **options)
         return driver
     _, driver = await npipe.aio.create_connection(make_driver, address, **options)
     return driver
 
 
-async def _adopt_server(server: Any, make_driver: Callable[[], Driver]) -> Driver:
+async def _adopt_server(server: Any, make_driver: Callable[[], DriverT]) -> DriverT:
     """Connect to a server in this process."""
     if not hasattr(server, "protocol"):  # one with threads
         here, there = memory_pair()
@@ -106,7 +108,7 @@ async def _adopt_server(server: Any, make_driver: Callable[[], Driver]) -> Drive
     ours, theirs = socket.socketpair()
     try:
         await _adopt(theirs, server.protocol)
-        driver: Driver = await _adopt(ours, make_driver)
+        driver: DriverT = await _adopt(ours, make_driver)
         return driver
     except BaseException:
         ours.close()
@@ -127,17 +129,17 @@ def _is_streams(endpoint: object) -> TypeGuard[Streams]:
     )
 
 
-async def _adopt_connection(connection: Connection, make_driver: Callable[[], Driver]) -> Driver:
+async def _adopt_connection(connection: Connection, make_driver: Callable[[], DriverT]) -> DriverT:
     """Use a connection that only threads can read."""
-    driver: Driver
+    driver: DriverT
     driver, output = await adopt_files(connection, make_driver)
     driver.on_lost = partial(_end, connection, output)
     return driver
 
 
 def _adopt_streams(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, make_driver: Callable[[], Driver]
-) -> Driver:
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, make_driver: Callable[[], DriverT]
+) -> DriverT:
     """Use the transport of two streams, and the bytes that the reader has buffered."""
     driver = make_driver()
     transport = writer.transport

@@ -23,7 +23,15 @@ __all__ = ["CallExecutor"]
 class CallExecutor:
     """Runs calls, and holds references to their tasks."""
 
-    __slots__ = ("_behind", "_concurrency", "_crew", "_loop", "_wake", "_workers", "tasks")
+    __slots__ = (
+        "_behind",
+        "_concurrency",
+        "_loop",
+        "_threads",
+        "_wake",
+        "_workers",
+        "tasks",
+    )
 
     def __init__(
         self,
@@ -47,7 +55,7 @@ class CallExecutor:
         self._loop = loop
         self._wake = wake
         self._behind = behind
-        self._crew: ConnectionWorkers | None = None
+        self._threads: ConnectionWorkers | None = None
         self.tasks: set[asyncio.Task[None]] = set()
 
     def begin(self, call: ServedCall) -> None:
@@ -68,18 +76,18 @@ class CallExecutor:
 
     def settle(self) -> None:
         """Update the count of working threads."""
-        if self._crew is not None:
-            self._crew.settle()
+        if self._threads is not None:
+            self._threads.settle()
 
     def resume(self) -> None:
         """Begin plain calls that had to wait."""
-        if self._crew is not None:
-            self._crew.resume()
+        if self._threads is not None:
+            self._threads.resume()
 
     def close(self) -> None:
         """Begin no more calls in threads: the connection has ended."""
-        if self._crew is not None:
-            self._crew.close()
+        if self._threads is not None:
+            self._threads.close()
 
     def keep(self, task: asyncio.Task[None]) -> None:
         """Hold a reference to a task until it is done."""
@@ -101,9 +109,11 @@ class CallExecutor:
         elif method.options.inline:
             call.run()
         else:
-            if self._crew is None:
-                self._crew = ConnectionWorkers(self._workers, self._loop, self._wake, self._behind)
-            self._crew.add(call)
+            if self._threads is None:
+                self._threads = ConnectionWorkers(
+                    self._workers, self._loop, self._wake, self._behind
+                )
+            self._threads.add(call)
 
     def _new_task(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Make a task.

@@ -9,6 +9,7 @@ from typing import Any
 from npipe.errors import ClosedError
 from npipe.rpc.aio.driver import Driver
 from npipe.rpc.aio.endpoints import Endpoint, open_endpoint
+from npipe.rpc.aio.forwarding_driver import ForwardingDriver, UpstreamDriver
 from npipe.rpc.aio.runtime import Runtime
 from npipe.rpc.aio.server import Server
 from npipe.rpc.forwarding.relay import join_sessions
@@ -29,6 +30,8 @@ class Proxy(Server):
     Calls, batches, notifications, subscriptions, cancellation and progress are forwarded in both
     directions. Only the envelopes are decoded. Each side has its own ids.
     """
+
+    _driver_kind = ForwardingDriver
 
     def __init__(
         self,
@@ -53,7 +56,7 @@ class Proxy(Server):
         super().__init__(API(), limits=limits, codec=codec)
         self._upstream = upstream
         self._options = {"timeout": connect_timeout, **options}
-        self._upstream_shell = Runtime(Dispatcher(API()), limits, upstream_codec)
+        self._upstream_runtime = Runtime(Dispatcher(API()), limits, upstream_codec, UpstreamDriver)
         self._joining: set[asyncio.Task[None]] = set()
 
     async def stop(self, drain: float = 0.0) -> None:
@@ -66,36 +69,37 @@ class Proxy(Server):
             task.cancel()
         await super().stop(drain)
 
-    def _opened(self, link: Driver) -> None:
-        super()._opened(link)
-        if link.transport.is_closing():  # refused
+    def _opened(self, driver: Driver) -> None:
+        assert isinstance(driver, ForwardingDriver)
+        super()._opened(driver)
+        if driver.transport.is_closing():  # refused
             return
-        link.session.become_proxy()
-        link.hold()  # no call begins before the upstream connection exists
-        task = link.loop.create_task(self._join(link))
+        driver.session.become_proxy()
+        driver.hold()  # no call begins before the upstream connection exists
+        task = driver.loop.create_task(self._join(driver))
         self._joining.add(task)
         task.add_done_callback(self._joining.discard)
 
-    async def _join(self, link: Driver) -> None:
-        def make_link() -> Driver:
-            return self._upstream_shell.link(
-                link.session.connection_id,
-                on_close=lambda _, reason: link.close(reason),
-                is_client=True,
+    async def _join(self, driver: ForwardingDriver) -> None:
+        def make_driver() -> UpstreamDriver:
+            return self._upstream_runtime.new_driver(
+                driver.session.connection_id,
+                on_close=lambda _, reason: driver.close(reason),
             )
 
         try:
-            other = await open_endpoint(self._upstream, make_link, **self._options)
+            other = await open_endpoint(self._upstream, make_driver, **self._options)
         except (OSError, ClosedError) as error:
             log.error("a client is turned away: no upstream: %s", error)
-            link.close("no upstream")
+            driver.close("no upstream")
             return
-        join_sessions(link.session, other.session)
-        link.join(other)
-        if link.closed:  # while connecting upstream
+        join_sessions(driver.session, other.session)
+        driver.join(other)
+        if driver.closed:  # while connecting upstream
             other.close("the other end closed it")
 
-    def _closed(self, link: Driver, reason: str) -> None:
-        super()._closed(link, reason)
-        if link.peer_driver is not None:
-            link.peer_driver.close(reason)
+    def _closed(self, driver: Driver, reason: str) -> None:
+        assert isinstance(driver, ForwardingDriver)
+        super()._closed(driver, reason)
+        if driver.peer_driver is not None:
+            driver.peer_driver.close(reason)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from npipe.rpc.aio.driver import Driver
 from npipe.rpc.aio.workers import ConcurrencyLimits, ThreadPool
@@ -13,30 +14,36 @@ from npipe.rpc.wire.encoding import Encoding
 
 __all__ = ["Runtime"]
 
+DriverT = TypeVar("DriverT", bound=Driver)
 
-class Runtime:
-    """Makes the drivers for one dispatcher."""
+
+class Runtime(Generic[DriverT]):
+    """Makes the drivers for one dispatcher, all of one class."""
 
     def __init__(
-        self, dispatcher: Dispatcher, limits: Limits | None, codec: str | Encoding | Codec
+        self,
+        dispatcher: Dispatcher,
+        limits: Limits | None,
+        codec: str | Encoding | Codec,
+        kind: type[DriverT],
     ) -> None:
         self.limits: Limits = limits or Limits()
         self._dispatcher = dispatcher
         self.codec: Codec = find_codec(codec)
+        self._kind = kind
         self._workers = ThreadPool()
         self._concurrency = ConcurrencyLimits()
 
-    def link(
+    def new_driver(
         self,
         id: int,
         *,
-        on_open: Callable[[Driver], object] = lambda link: None,
+        on_open: Callable[[Driver], object] = lambda driver: None,
         on_close: Callable[[Driver, str], object],
-        is_client: bool = False,
-    ) -> Driver:
+    ) -> DriverT:
         """Make a driver: the protocol for one transport."""
         limits = self.limits
-        return Driver(
+        return self._kind(
             self._dispatcher,
             limits,
             self.codec.frame(max_bytes=limits.message_bytes, max_depth=limits.depth),
@@ -46,5 +53,4 @@ class Runtime:
             concurrency=self._concurrency,
             on_open=on_open,
             on_close=on_close,
-            is_client=is_client,
         )

@@ -42,6 +42,8 @@ class Server:
             await server.serve_forever()
     """
 
+    _driver_kind: type[Driver] = Driver
+
     def __init__(
         self,
         api: API,
@@ -71,11 +73,11 @@ class Server:
             error_code=error_code,
             log_calls=log_calls,
         )
-        self._runtime = Runtime(dispatcher, limits, codec)
+        self._runtime = Runtime(dispatcher, limits, codec, self._driver_kind)
         self.limits: Limits = self._runtime.limits
         self._listeners: list[npipe.aio.Server] = []
         self._services: list[Any] = []  # services that are not pipes: see ``rpc.remote``
-        self._links: set[Driver] = set()
+        self._drivers: set[Driver] = set()
         self._ids = count(1)
         self._stats = Stats()
         self._stopped = asyncio.Event()
@@ -117,7 +119,9 @@ class Server:
         Returns:
             The protocol, to be passed to ``loop.create_server`` or a transport.
         """
-        return self._runtime.link(next(self._ids), on_open=self._opened, on_close=self._closed)
+        return self._runtime.new_driver(
+            next(self._ids), on_open=self._opened, on_close=self._closed
+        )
 
     async def serve_stdio(self) -> None:
         """Serve the parent process over standard input and output, until the end of input.
@@ -152,18 +156,21 @@ class Server:
             listener.close()
             log.info("JSON-RPC service stopped (%s)", listener.address)
         self._stopped.set()
-        links = tuple(self._links)
-        for link in links:
-            link.drain("server stopped")
-        await self._wait_for_links(drain)
-        for link in tuple(self._links):
-            link.stop("server stopped with calls in flight")
-        await self._wait_for_links(CLOSING)
-        for link in tuple(self._links):
-            link.abort("server stopped")
-        await self._wait_for_links(CLOSING)
+        drivers = tuple(self._drivers)
+        for driver in drivers:
+            driver.drain("server stopped")
+        await self._wait_for_drivers(drain)
+        for driver in tuple(self._drivers):
+            driver.stop("server stopped with calls in flight")
+        await self._wait_for_drivers(CLOSING)
+        for driver in tuple(self._drivers):
+            driver.abort("server stopped")
+        await self._wait_for_drivers(CLOSING)
         tasks = [
-            task for link in links for task in link.tasks if task is not asyncio.current_task()
+            task
+            for driver in drivers
+            for task in driver.tasks
+            if task is not asyncio.current_task()
         ]
         if tasks:
             await asyncio.wait(tasks, timeout=CLOSING)
@@ -179,7 +186,7 @@ class Server:
             of ``npipe.rpc.prometheus.BOUNDS`` seconds, and above), and ``errors`` by code. Requests
             without a known method are counted under ``_OTHER``.
         """
-        return self._stats.report(tuple(self._links))
+        return self._stats.report(tuple(self._drivers))
 
     async def __aenter__(self) -> Self:
         return self
@@ -187,29 +194,29 @@ class Server:
     async def __aexit__(self, *exc: object) -> None:
         await self.stop()
 
-    async def _wait_for_links(self, seconds: float) -> None:
+    async def _wait_for_drivers(self, seconds: float) -> None:
         try:
             async with asyncio.timeout(seconds):
-                while self._links:
+                while self._drivers:
                     self._change.clear()
                     await self._change.wait()
         except TimeoutError:
             pass
 
-    def _opened(self, link: Driver) -> None:
+    def _opened(self, driver: Driver) -> None:
         if self._stopped.is_set():
-            link.abort("server stopped")
-        elif len(self._links) >= self.limits.connections:
-            log.warning("refused a client: %d connections are open", len(self._links))
-            link.abort("too many connections")
-        session = link.session
-        link.remote = Caller(link, self._runtime.codec.encoding)
-        self._links.add(link)
+            driver.abort("server stopped")
+        elif len(self._drivers) >= self.limits.connections:
+            log.warning("refused a client: %d connections are open", len(self._drivers))
+            driver.abort("too many connections")
+        session = driver.session
+        driver.remote = Caller(driver, self._runtime.codec.encoding)
+        self._drivers.add(driver)
         self._stats.connections += 1
         log.debug("connection %06d opened by %s", session.connection_id, session.peer)
 
-    def _closed(self, link: Driver, reason: str) -> None:
-        log.debug("connection %06d closed (%s)", link.session.connection_id, reason)
-        self._links.discard(link)
-        self._stats.add(link)
+    def _closed(self, driver: Driver, reason: str) -> None:
+        log.debug("connection %06d closed (%s)", driver.session.connection_id, reason)
+        self._drivers.discard(driver)
+        self._stats.add(driver)
         self._change.set()

@@ -9,11 +9,12 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from functools import partial
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from npipe.errors import ClosedError
 from npipe.rpc.aio.driver import Driver
 from npipe.rpc.aio.endpoints import Endpoint, open_endpoint
+from npipe.rpc.aio.forwarding_driver import ForwardingDriver, UpstreamDriver
 from npipe.rpc.aio.runtime import Runtime
 from npipe.rpc.aio.server import Server
 from npipe.rpc.forwarding.relay import join_sessions
@@ -30,6 +31,7 @@ __all__ = ["Group", "Spread"]
 
 log: logging.Logger = logging.getLogger("npipe.rpc")
 
+DriverT = TypeVar("DriverT", bound=Driver)
 RETRY = 1.0  # seconds before a lost server is used again
 OnClose = Callable[[Driver, str], object]
 Name = tuple[int, str]  # the index of the group, and the name of the server in it
@@ -48,7 +50,7 @@ class Group(Protocol):
     def names(self) -> Iterable[str]:
         """Return the names of the servers that accept calls now. A name is never reused."""
 
-    async def open(self, name: str, make_link: Callable[[], Driver]) -> Driver:
+    async def open(self, name: str, make_driver: Callable[[], DriverT]) -> DriverT:
         """Connect to one of the servers. Raises OSError."""
 
 
@@ -66,6 +68,8 @@ class Spread(Server):
     error; otherwise the client's connection is closed. Calls that had not been sent go to another
     server.
     """
+
+    _driver_kind = ForwardingDriver
 
     def __init__(
         self,
@@ -106,7 +110,7 @@ class Spread(Server):
         self._fixed: tuple[Name, ...] = ()  # the names, if the set of servers is fixed
         self._fixed = tuple(self._names()) if fixed else ()
         self._balancer = Balancer(self._names)
-        self._upstream_runtime = Runtime(Dispatcher(API()), limits, upstream_codec)
+        self._upstream_runtime = Runtime(Dispatcher(API()), limits, upstream_codec, UpstreamDriver)
         self._spreading: dict[Driver, Spreading] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -132,30 +136,32 @@ class Spread(Server):
             return self._fixed
         return ((at, name) for at, group in enumerate(self._groups) for name in group.names())
 
-    def _opened(self, link: Driver) -> None:
-        super()._opened(link)
-        if link.transport.is_closing():  # refused
+    def _opened(self, driver: Driver) -> None:
+        assert isinstance(driver, ForwardingDriver)
+        super()._opened(driver)
+        if driver.transport.is_closing():  # refused
             return
         if self._spreads_calls():
-            dial = partial(self._dial, link)
-            self._spreading[link] = Spreading(link.session, self._balancer, dial)
+            dial = partial(self._dial, driver)
+            self._spreading[driver] = Spreading(driver.session, self._balancer, dial)
             return
-        link.session.become_proxy()
-        link.hold()  # no call begins before the upstream connection exists
-        self._run(self._bind(link))
+        driver.session.become_proxy()
+        driver.hold()  # no call begins before the upstream connection exists
+        self._run(self._bind(driver))
 
     def _spreads_calls(self) -> bool:
         if self.stateless is not None:
             return self.stateless
         return all(getattr(group, "stateless", False) for group in self._groups)
 
-    def _closed(self, link: Driver, reason: str) -> None:
-        super()._closed(link, reason)
-        spreading = self._spreading.pop(link, None)
+    def _closed(self, driver: Driver, reason: str) -> None:
+        assert isinstance(driver, ForwardingDriver)
+        super()._closed(driver, reason)
+        spreading = self._spreading.pop(driver, None)
         if spreading is not None:
             spreading.close()
-        if link.peer_driver is not None:
-            link.peer_driver.close(reason)
+        if driver.peer_driver is not None:
+            driver.peer_driver.close(reason)
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -166,16 +172,16 @@ class Spread(Server):
         self._balancer.mark_down(name)
         asyncio.get_running_loop().call_later(RETRY, self._balancer.mark_up, name)
 
-    async def _open(self, name: Name, client: Driver, on_close: OnClose) -> Driver:
+    async def _open(self, name: Name, client: Driver, on_close: OnClose) -> UpstreamDriver:
         """Connect to a server. On failure, mark it as down and raise OSError."""
 
-        def make_link() -> Driver:
-            return self._upstream_runtime.link(
-                client.session.connection_id, on_close=on_close, is_client=True
+        def make_driver() -> UpstreamDriver:
+            return self._upstream_runtime.new_driver(
+                client.session.connection_id, on_close=on_close
             )
 
         try:
-            return await self._groups[name[0]].open(name[1], make_link)
+            return await self._groups[name[0]].open(name[1], make_driver)
         except (OSError, ClosedError) as error:
             self._mark_down(name)
             log.warning("server %s cannot be reached: %s", name[1], error)
@@ -183,7 +189,7 @@ class Spread(Server):
 
     # Clients that are assigned to one server
 
-    async def _bind(self, link: Driver) -> None:
+    async def _bind(self, driver: ForwardingDriver) -> None:
         tried: set[Name] = set()
         while names := self._balancer.up(tried=tried):
             name: Name = names[0]  # type: ignore[assignment]
@@ -192,52 +198,55 @@ class Spread(Server):
 
             def closed(other: Driver, reason: str, name: Name = name) -> None:
                 self._balancer.load[name] -= 1
-                if not link.closed:
+                if not driver.closed:
                     self._mark_down(name)
-                    link.close(reason)
+                    driver.close(reason)
 
             try:
-                other = await self._open(name, link, closed)
+                other = await self._open(name, driver, closed)
             except OSError:
                 self._balancer.load[name] -= 1
                 continue
-            join_sessions(link.session, other.session)
-            link.join(other)
-            if link.closed:  # while connecting upstream
+            join_sessions(driver.session, other.session)
+            driver.join(other)
+            if driver.closed:  # while connecting upstream
                 other.close("the other end closed it")
             return
         log.error("a client is turned away: no server is there")
-        link.close("no server is there")
+        driver.close("no server is there")
 
     # Clients whose calls are distributed
 
-    def _dial(self, link: Driver, upstream: Upstream) -> None:
-        self._run(self._connect(link, self._spreading[link], upstream))
+    def _dial(self, driver: ForwardingDriver, upstream: Upstream) -> None:
+        self._run(self._connect(driver, self._spreading[driver], upstream))
 
-    async def _connect(self, link: Driver, spreading: Spreading, upstream: Upstream) -> None:
+    async def _connect(
+        self, driver: ForwardingDriver, spreading: Spreading, upstream: Upstream
+    ) -> None:
         name: Name = upstream.name  # type: ignore[assignment]
 
         def closed(other: Driver, reason: str) -> None:
+            assert isinstance(other, UpstreamDriver)
             other.unfeed()
-            if not link.closed:
+            if not driver.closed:
                 self._mark_down(name)
             spreading.lost(upstream, reason)
-            link.hold_while(spreading.crowded)
+            driver.hold_while(spreading.crowded)
 
         try:
-            other = await self._open(name, link, closed)
+            other = await self._open(name, driver, closed)
         except OSError as error:
             spreading.lost(upstream, str(error))
             return
         if upstream.closed:  # lost while connecting
             return
-        if link.closed:
+        if driver.closed:
             other.close("the client has gone")
             return
         upstream.crowded = lambda: other.crowded
         upstream.close = partial(other.close, "the client has gone")
-        other.on_crowded = lambda: link.hold_while(spreading.crowded)
-        other.feed(link)
+        other.on_crowded = lambda: driver.hold_while(spreading.crowded)
+        other.feed(driver)
         spreading.opened(upstream, other.session)
 
 
@@ -266,5 +275,5 @@ class _One:
     def names(self) -> Iterable[str]:
         return (self._label,)
 
-    async def open(self, name: str, make_link: Callable[[], Driver]) -> Driver:
-        return await open_endpoint(self._endpoint, make_link, **self._options)
+    async def open(self, name: str, make_driver: Callable[[], DriverT]) -> DriverT:
+        return await open_endpoint(self._endpoint, make_driver, **self._options)

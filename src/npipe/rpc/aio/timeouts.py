@@ -34,10 +34,10 @@ class TimedDriver(Protocol):
 class Timeouts:
     """Enforces ``message_timeout``, ``idle_timeout`` and ``write_timeout``."""
 
-    __slots__ = ("_last_read", "_link", "_partial_since", "_timers", "_written")
+    __slots__ = ("_driver", "_last_read", "_partial_since", "_timers", "_written")
 
-    def __init__(self, link: TimedDriver) -> None:
-        self._link = link
+    def __init__(self, driver: TimedDriver) -> None:
+        self._driver = driver
         self._partial_since = 0.0  # 0: no message is incomplete
         self._last_read = 0.0
         self._timers: dict[Callable[..., object], asyncio.TimerHandle] = {}
@@ -52,7 +52,7 @@ class Timeouts:
     def after(self, seconds: float, callback: Callable[..., object], *args: Any) -> None:
         """Call ``callback(*args)`` once after some seconds; replaces an earlier timer of it."""
         self._cancel(callback)
-        self._timers[callback] = self._link.loop.call_later(seconds, self._fire, callback, args)
+        self._timers[callback] = self._driver.loop.call_later(seconds, self._fire, callback, args)
 
     def _fire(self, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
         del self._timers[callback]
@@ -74,7 +74,7 @@ class Timeouts:
         """
         if pending or self._partial_since:
             self._note_partial(completed, pending)
-        if self._link.limits.idle_timeout is not None and (completed or pending):
+        if self._driver.limits.idle_timeout is not None and (completed or pending):
             self._touch()
 
     def at_end(self) -> None:
@@ -82,7 +82,7 @@ class Timeouts:
         self._partial_since = 0.0
 
     def _note_partial(self, completed: bool, pending: int) -> None:
-        seconds = self._link.limits.message_timeout
+        seconds = self._driver.limits.message_timeout
         if not pending:
             self._partial_since = 0.0
         elif seconds is not None and (completed or not self._partial_since):
@@ -93,25 +93,25 @@ class Timeouts:
     def _check_partial(self, seconds: float) -> None:
         if not self._partial_since:
             return
-        if not self._link.reading:  # the message cannot be completed: restart its timeout
+        if not self._driver.reading:  # the message cannot be completed: restart its timeout
             self._partial_since = time.monotonic()
         left = self._partial_since + seconds - time.monotonic()
         if left > 0:
             self.after(left, self._check_partial, seconds)
         else:
-            self._link.abort("no complete message in time")
+            self._driver.abort("no complete message in time")
 
     def _touch(self) -> None:
         self._last_read = time.monotonic()
-        self._written = self._link.bytes_out
-        seconds = self._link.limits.idle_timeout
+        self._written = self._driver.bytes_out
+        seconds = self._driver.limits.idle_timeout
         if seconds is not None and self._check_idle not in self._timers:
             self.after(seconds, self._check_idle, seconds)
 
     def _check_idle(self, seconds: float) -> None:
-        session = self._link.session
+        session = self._driver.session
         # Not ``in_flight``: the reply of an ended call may not have been written yet.
-        busy = not session.idle or self._written != self._link.bytes_out
+        busy = not session.idle or self._written != self._driver.bytes_out
         if busy or session.subscriptions or self._partial_since:
             self._touch()
             return
@@ -119,7 +119,7 @@ class Timeouts:
         if left > 0:
             self.after(left, self._check_idle, seconds)
         else:
-            self._link.close("idle for too long")
+            self._driver.close("idle for too long")
 
     # Writing
 
@@ -132,12 +132,12 @@ class Timeouts:
             self._await_progress(-1)
 
     def _await_progress(self, before: int) -> None:
-        seconds = self._link.limits.write_timeout
-        waiting = self._link.transport.get_write_buffer_size()
-        left = self._link.bytes_out - waiting
+        seconds = self._driver.limits.write_timeout
+        waiting = self._driver.transport.get_write_buffer_size()
+        left = self._driver.bytes_out - waiting
         if not waiting or seconds is None:
             return
         if left == before:
-            self._link.abort("the other end reads too slowly")
+            self._driver.abort("the other end reads too slowly")
         else:
             self.after(seconds, self._await_progress, left)

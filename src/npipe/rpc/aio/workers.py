@@ -25,8 +25,10 @@ __all__ = ["ConcurrencyLimits", "ConnectionWorkers", "ThreadPool"]
 log: logging.Logger = logging.getLogger("npipe.rpc")
 
 PATIENCE = 0.010  # seconds after which a call is slow; a thread switch takes a hundredth of it
-LINGER = 10.0  # seconds that an idle thread waits for work before it ends
-SHARED = 64  # busy threads, above which a connection gets no second one; it always gets its first
+IDLE_SECONDS = 10.0  # seconds that an idle thread waits for work before it ends
+MAX_THREADS = (
+    64  # busy threads, above which a connection gets no second one; it always gets its first
+)
 
 Job = Callable[[], object]
 
@@ -54,7 +56,7 @@ class ThreadPool:
             job()
             self._idle.append(jobs)
             try:
-                job = jobs.get(timeout=LINGER)
+                job = jobs.get(timeout=IDLE_SECONDS)
             except Empty:
                 try:
                     self._idle.remove(jobs)
@@ -113,7 +115,7 @@ class ConnectionWorkers:
     def resume(self) -> None:
         """Start a thread if calls wait and no thread is working."""
         if self._todo and self._count == 0 and not self._behind():
-            self._hire()
+            self._add_worker()
 
     def close(self) -> None:
         """Fail the calls that have not begun; until then they count for the concurrency limits."""
@@ -126,7 +128,7 @@ class ConnectionWorkers:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _hire(self) -> None:
+    def _add_worker(self) -> None:
         self._count += 1
         self._workers.busy += 1
         self._workers.start(self._work)
@@ -154,8 +156,12 @@ class ConnectionWorkers:
         """Start one more thread if calls wait for a slow one."""
         self._timer = None
         if self._todo:
-            if self._seen == self._begun and self._workers.busy < SHARED and not self._behind():
-                self._hire()
+            if (
+                self._seen == self._begun
+                and self._workers.busy < MAX_THREADS
+                and not self._behind()
+            ):
+                self._add_worker()
             self._set_timer()
 
 

@@ -55,7 +55,7 @@ class Proxy(Server):
         super().__init__(API(), limits=limits, codec=codec)
         self._upstream = upstream
         self._options = {"timeout": connect_timeout, **options}
-        self._upstream_shell = Runtime(Dispatcher(API()), limits, upstream_codec, role="upstream")
+        self._upstream_runtime = Runtime(Dispatcher(API()), limits, upstream_codec, role="upstream")
 
     def serve_connection(self, connection: Connection) -> None:
         """Serve one open connection; return at once.
@@ -73,7 +73,7 @@ class Proxy(Server):
             drain: Seconds to wait for the calls in flight.
         """
         super().stop(drain)
-        self._upstream_shell.stop()
+        self._upstream_runtime.stop()
 
     def _join(self, connection: Connection) -> None:
         try:
@@ -82,16 +82,16 @@ class Proxy(Server):
             log.error("a client is turned away: no upstream: %s", error)
             connection.close()
             return
-        link = self._open(connection)
-        other = self._upstream_shell.open(
-            upstream, link.session.connection_id, lambda _, reason: link.close(reason)
+        driver = self._open(connection)
+        other = self._upstream_runtime.open(
+            upstream, driver.session.connection_id, lambda _, reason: driver.close(reason)
         )
-        join_sessions(link.session, other.session)
-        link.join(other)
+        join_sessions(driver.session, other.session)
+        driver.join(other)
         other.start()
-        link.start()
+        driver.start()
 
-    def _closed(self, link: ServerDriver, reason: str) -> None:
-        super()._closed(link, reason)
-        if isinstance(link, Driver) and link.peer_driver is not None:
-            link.peer_driver.close(reason)
+    def _closed(self, driver: ServerDriver, reason: str) -> None:
+        super()._closed(driver, reason)
+        if isinstance(driver, Driver) and driver.peer_driver is not None:
+            driver.peer_driver.close(reason)

@@ -87,7 +87,7 @@ class Server:
         self._runtime = Runtime(dispatcher, limits, codec)
         self.limits: Limits = self._runtime.limits
         self._listeners: list[Listener[Connection]] = []
-        self._links: set[ServerDriver] = set()
+        self._drivers: set[ServerDriver] = set()
         self._remotes: list[Any] = []  # services that are not pipes: see ``rpc.remote``
         self._ids = count(1)
         self._lock = threading.Lock()
@@ -153,8 +153,8 @@ class Server:
         driver.start()
 
     def _serve_remote(self, connection: Connection) -> None:
-        if len(self._links) >= self.limits.connections:
-            log.warning("refused a client: %d connections are open", len(self._links))
+        if len(self._drivers) >= self.limits.connections:
+            log.warning("refused a client: %d connections are open", len(self._drivers))
             connection.close()
         else:
             self.serve_connection(connection)
@@ -200,8 +200,8 @@ class Server:
             while (busy := self._busy()) and (left := deadline - time.monotonic()) > 0:
                 # the end of a call sets no event: poll
                 self._change.wait(min(left, 0.02))
-        for link in tuple(self._links):
-            link.close("server stopped with calls in flight" if busy else "server stopped")
+        for driver in tuple(self._drivers):
+            driver.close("server stopped with calls in flight" if busy else "server stopped")
         for remote in remotes:
             remote.close()
         self._runtime.stop()
@@ -216,7 +216,7 @@ class Server:
             of ``npipe.rpc.prometheus.BOUNDS`` seconds, and above), and ``errors`` by code. Requests
             without a known method are counted under ``_OTHER``.
         """
-        return self._stats.report(tuple(self._links))
+        return self._stats.report(tuple(self._drivers))
 
     def __enter__(self) -> Self:
         return self
@@ -225,12 +225,12 @@ class Server:
         self.stop()
 
     def _busy(self) -> bool:
-        return any(not link.idle for link in self._links)
+        return any(not driver.idle for driver in self._drivers)
 
     def _accept(self, listener: Listener[Connection]) -> None:
         pause = FIRST_PAUSE
         while True:
-            if len(self._links) >= self._allowed and not self._await_descriptor(listener):
+            if len(self._drivers) >= self._allowed and not self._await_descriptor(listener):
                 return
             try:
                 connection = listener.accept()
@@ -243,8 +243,8 @@ class Server:
                 pause = min(2 * pause, LONGEST_PAUSE)
                 continue
             pause = FIRST_PAUSE
-            if len(self._links) >= self.limits.connections:
-                log.warning("refused a client: %d connections are open", len(self._links))
+            if len(self._drivers) >= self.limits.connections:
+                log.warning("refused a client: %d connections are open", len(self._drivers))
                 connection.close()
                 continue
             try:
@@ -265,7 +265,7 @@ class Server:
                 self._allowed,
             )
         with self._change:
-            while len(self._links) >= self._allowed and listener in self._listeners:
+            while len(self._drivers) >= self._allowed and listener in self._listeners:
                 self._change.wait()
             return listener in self._listeners
 
@@ -277,16 +277,16 @@ class Server:
 
     def _enter(self, driver: ServerDriver) -> None:
         with self._lock:
-            self._links.add(driver)
+            self._drivers.add(driver)
         self._stats.connections += 1
         session = driver.session
         log.debug("connection %06d opened by %s", session.connection_id, session.peer)
         if self._stopped.is_set():
             driver.close("server stopped")
 
-    def _closed(self, link: ServerDriver, reason: str) -> None:
-        log.debug("connection %06d closed (%s)", link.session.connection_id, reason)
+    def _closed(self, driver: ServerDriver, reason: str) -> None:
+        log.debug("connection %06d closed (%s)", driver.session.connection_id, reason)
         with self._change:
-            self._links.discard(link)
-            self._stats.add(link)
+            self._drivers.discard(driver)
+            self._stats.add(driver)
             self._change.notify_all()
