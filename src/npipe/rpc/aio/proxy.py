@@ -31,7 +31,7 @@ class Proxy(Server):
     directions. Only the envelopes are decoded. Each side has its own ids.
     """
 
-    _driver_kind = ForwardingDriver
+    _driver_kind: type[Driver] = ForwardingDriver
 
     def __init__(
         self,

@@ -69,7 +69,7 @@ class Spread(Server):
     server.
     """
 
-    _driver_kind = ForwardingDriver
+    _driver_kind: type[Driver] = ForwardingDriver
 
     def __init__(
         self,
