@@ -1,7 +1,8 @@
 """The other end of the transport benchmarks: ``python -m bench.peer KIND ADDRESS``.
 
 Commands come as ``<cII``: ``e`` echoes COUNT blocks of SIZE bytes, ``s`` swallows them and answers
-one byte. A connection may send several commands. Prints a line when it listens.
+one byte, ``r`` sends them (streams only). A connection may send several commands. Prints a line
+when it listens.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ def serve_stream(receive: Callable[[int], bytes], send: Callable[[bytes], object
             while left and (data := receive(min(left, max(size, 1)))):
                 send(data)
                 left -= len(data)
+        elif command == b"r":
+            block = bytes(size)
+            for _ in range(count):
+                send(block)
         else:
             left = size * count
             while left and (data := receive(min(left, 65536))):

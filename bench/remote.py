@@ -7,6 +7,7 @@ what that server would be without Samba and SMB.
 from __future__ import annotations
 
 import asyncio
+import functools
 import shutil
 import struct
 import subprocess
@@ -50,14 +51,28 @@ def behind_samba(directory: str) -> Iterator[None]:
 Ends = tuple[Callable[[bytes], object], Callable[[int], bytes], Callable[[], object]]
 
 
-def stream(send: Callable[[bytes], object], receive: Callable[[int], bytes]) -> float:
-    """Megabytes a second, one way, in blocks of 1 MiB."""
-    send(struct.pack("<cII", b"s", len(BLOCK), BLOCKS))
+def to_server(
+    send: Callable[[bytes], object], receive: Callable[[int], bytes], blocks: int = BLOCKS
+) -> float:
+    """Megabytes a second that the server takes, in blocks of 1 MiB."""
+    send(struct.pack("<cII", b"s", len(BLOCK), blocks))
     start = time.perf_counter()
-    for _ in range(BLOCKS):
+    for _ in range(blocks):
         send(BLOCK)
     receive(1)
-    return BLOCKS * len(BLOCK) / (time.perf_counter() - start) / 1e6
+    return blocks * len(BLOCK) / (time.perf_counter() - start) / 1e6
+
+
+def from_server(
+    send: Callable[[bytes], object], receive: Callable[[int], bytes], blocks: int = BLOCKS
+) -> float:
+    """Megabytes a second that come from the server."""
+    start = time.perf_counter()
+    send(struct.pack("<cII", b"r", len(BLOCK), blocks))
+    left = blocks * len(BLOCK)
+    while left:
+        left -= len(receive(1 << 16))
+    return blocks * len(BLOCK) / (time.perf_counter() - start) / 1e6
 
 
 def ping(send: Callable[[bytes], object], receive: Callable[[int], bytes]) -> float:
@@ -130,24 +145,26 @@ def impacket_file(port: int, user: str, password: str) -> Ends:
     return send, receive, client.close
 
 
-async def on_asyncio(remote: npipe.Smb, *, pings: bool) -> float:
+async def on_asyncio(remote: npipe.Smb, command: bytes) -> float:
+    """As ``ping``, ``to_server`` or ``from_server``: the command is ``e``, ``s`` or ``r``."""
     address = rf"\\127.0.0.1\pipe\{NAME}"
     reader, writer = await npipe.aio.open_connection(address, remote=remote, limit=1 << 20)
-    count, block = (PINGS, b"p" * 64) if pings else (BLOCKS, BLOCK)
-    writer.write(struct.pack("<cII", b"e" if pings else b"s", len(block), count))
+    count, block = (PINGS, b"p" * 64) if command == b"e" else (BLOCKS, BLOCK)
+    writer.write(struct.pack("<cII", command, len(block), count))
     await writer.drain()
     start = time.perf_counter()
     for _ in range(count):
-        writer.write(block)
-        await writer.drain()
-        if pings:
+        if command != b"r":
+            writer.write(block)
+            await writer.drain()
+        if command != b"s":
             await reader.readexactly(len(block))
-    if not pings:
+    if command == b"s":
         await reader.readexactly(1)
     took = time.perf_counter() - start
     writer.close()
     await writer.wait_closed()
-    return took / count * 1e6 if pings else count * len(block) / took / 1e6
+    return took / count * 1e6 if command == b"e" else count * len(block) / took / 1e6
 
 
 def tables(rounds: int) -> Iterator[Table]:
@@ -170,32 +187,29 @@ def tables(rounds: int) -> Iterator[Table]:
             "smbprotocol, encrypted": lambda: smbprotocol_file(*who),
             "impacket, signed": lambda: impacket_file(*who),
         }
-        for title, unit, work, pings, goal in (
+        rate, at_least = "MB/s (more is better)", "at least 150 MB/s"
+        for title, unit, work, command, goal in (
             (
                 "Remote pipe: ping-pong of 64 bytes",
                 "us a round trip (less is better)",
                 ping,
-                True,
+                b"e",
                 "at most 15 times a Unix socket",
             ),
-            (
-                "Remote pipe: one-way stream of 1 MiB blocks",
-                "MB/s (more is better)",
-                stream,
-                False,
-                "at least 150 MB/s",
-            ),
+            ("Remote pipe: stream to the server in 1 MiB blocks", rate, to_server, b"s", at_least),
+            ("Remote pipe: stream from the server", rate, from_server, b"r", at_least),
         ):
-            # impacket signs in pure Python: a stream would take it a minute.
-            contestants: list[tuple[str, Callable[[], float]]] = [
-                (name, lambda connect=connect, work=work: run(connect, work))
-                for name, connect in connects.items()
-                if pings or not name.startswith("impacket")
-            ]
+            contestants: list[tuple[str, Callable[[], float]]] = []
+            for name, connect in connects.items():
+                # impacket signs in pure Python: as much as for the others would take it a minute.
+                few = {"blocks": 1} if name.startswith("impacket") and work is not ping else {}
+                each = functools.partial(run, connect, functools.partial(work, **few))
+                contestants.append((name, each))
             contestants.append(
                 (
                     "npipe.aio, encrypted",
-                    lambda pings=pings: asyncio.run(on_asyncio(encrypted, pings=pings)),
+                    lambda command=command: asyncio.run(on_asyncio(encrypted, command)),
                 )
             )
-            yield measure(title, unit, contestants, reference=SOCKET, rounds=rounds, goal=goal)
+            reference = SOCKET if work is ping else "smbprotocol, encrypted"
+            yield measure(title, unit, contestants, reference=reference, rounds=rounds, goal=goal)

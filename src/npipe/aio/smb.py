@@ -267,9 +267,9 @@ class SmbTransport(asyncio.Transport):
             self._protocol.resume_writing()
 
     def _flush(self) -> None:
-        data = self._channel.outgoing()
-        if data and self._network is not None:
-            self._network.write(data)
+        for frame in self._channel.outgoing():
+            if self._network is not None:
+                self._network.write(frame)
 
     def _tick(self) -> None:
         self._timer = self._loop.call_later(self._keepalive, self._tick)

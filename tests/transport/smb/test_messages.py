@@ -28,7 +28,7 @@ def test_a_request_is_what_smbprotocol_makes_of_it():
     assert ours[:2] + ours[3:] == theirs[:2] + theirs[3:]  # where the data is to stand: any will do
     write = SMB2WriteRequest()
     write["file_id"], write["buffer"] = file_id, b"data"
-    assert messages.write_body(file_id, b"data") == write.pack()
+    assert messages.write_body(file_id, 4) + b"data" == write.pack()
     close = SMB2CloseRequest()
     close["file_id"] = file_id
     assert messages.close_body(file_id) == close.pack()

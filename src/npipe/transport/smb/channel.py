@@ -25,8 +25,11 @@ from npipe.transport.smb.status import OVERFLOW, PENDING, SUCCESS, is_end, strea
 __all__ = ["CREDIT_SIZE", "READ_SIZE", "Channel", "Opened"]
 
 CREDIT_SIZE: Final = 65536  # bytes that one credit pays for (MS-SMB2, 3.1.5.2)
+# One READ and one WRITE at a time: a server may process requests of one connection in any order
+# (Samba does not, Windows has several threads). A READ sent before its data is wanted gains
+# nothing: the stream costs processor time, not round trips.
 READ_SIZE: Final = 65536  # bytes of one READ: Samba returns less at once, whatever is asked for
-WRITE_SIZE: Final = 4 * CREDIT_SIZE  # bytes of one WRITE, at most
+WRITE_SIZE: Final = 16 * CREDIT_SIZE  # bytes of one WRITE, at most
 RESERVE: Final = 2  # credits kept for a CLOSE and an ECHO
 CREDITS: Final = 32  # how many a client asks to have
 FRAME_LIMIT: Final = READ_SIZE + 4096  # bytes; more than any answer to what is asked here
@@ -63,7 +66,7 @@ class Channel:
         self._seal = opened.seal
         self._next_id = opened.message_id
         self._credits = opened.credits
-        self._out: list[bytes] = []
+        self._out: list[memoryview] = []
         self._in = bytearray()
         self._asked: dict[int, int] = {}  # message id: command, of requests without an answer
         self._reading = False
@@ -80,11 +83,10 @@ class Channel:
         """Whether the server owes an answer."""
         return bool(self._asked)
 
-    def outgoing(self) -> bytes:
-        """Return what is to be sent, and forget it."""
-        data = b"".join(self._out)
-        self._out.clear()
-        return data
+    def outgoing(self) -> list[memoryview]:
+        """Return what is to be sent, in this order, and forget it."""
+        frames, self._out = self._out, []
+        return frames
 
     def receive(self, data: bytes) -> None:
         """Take what has arrived; ``b""`` is the end of the network connection."""
@@ -93,17 +95,18 @@ class Channel:
         if not data:
             self.fail(ConnectionResetError(errno.ECONNRESET, "the SMB server has hung up"))
             return
-        self._in += data
         try:
-            while len(self._in) >= 4:
-                size = int.from_bytes(self._in[:4], "big")
-                if size > FRAME_LIMIT:
-                    raise ValueError(f"a reply of {size} bytes to a question for fewer")
-                if len(self._in) < 4 + size:
+            if self._in:
+                self._in += data
+                if len(self._in) < 4 + _size(self._in):
                     return
-                frame = bytes(self._in[4 : 4 + size])
-                del self._in[: 4 + size]
-                self._frame(memoryview(frame))
+                data = bytes(self._in)
+                self._in.clear()
+            rest = memoryview(data)
+            while len(rest) >= 4 + (size := _size(rest)):
+                self._frame(rest[4 : 4 + size])
+                rest = rest[4 + size :]
+            self._in += rest
         except (ValueError, struct.error) as error:
             text = f"the connection was tampered with, or the server is at fault: {error}"
             self.fail(ConnectionAbortedError(errno.ECONNABORTED, text))
@@ -142,7 +145,7 @@ class Channel:
         if size:
             self.writing = True
             self._wrote = None
-            self._ask(WRITE, messages.write_body(self._opened.file_id, data[:size]), size)
+            self._ask(WRITE, messages.write_body(self._opened.file_id, size), data[:size])
         return size
 
     def finish_write(self) -> int:
@@ -184,9 +187,10 @@ class Channel:
         """Return whether nothing is under way that could bring more credits than there are."""
         return not self._asked and self._credits > 0
 
-    def _ask(self, command: int, body: bytes, size: int = 1) -> None:
+    def _ask(self, command: int, body: bytes, data: bytes | memoryview = b"") -> None:
+        """Have a request sent; ``data`` is the rest of it, which several credits pay for."""
         opened = self._opened
-        cost = (size - 1) // CREDIT_SIZE + 1
+        cost = max(0, len(data) - 1) // CREDIT_SIZE + 1
         head = messages.header(
             command,
             self._next_id,
@@ -199,8 +203,7 @@ class Channel:
         self._asked[self._next_id] = command
         self._next_id += cost
         self._credits -= cost
-        message = self._seal.close(head + body)
-        self._out += len(message).to_bytes(4, "big"), message
+        self._out.append(self._seal.close(head + body, data))
 
     def _frame(self, frame: memoryview) -> None:
         """Take the responses, mostly one, in what stood between two lengths."""
@@ -246,3 +249,11 @@ class Channel:
             self.received += data
             # A message of no bytes is how a pipe of the message type says the end.
             self.ended = not data
+
+
+def _size(data: bytearray | memoryview) -> int:
+    """Return the size of the frame at the start of ``data``; 0 while its length is not there."""
+    size = int.from_bytes(data[:4], "big") if len(data) >= 4 else 0
+    if size > FRAME_LIMIT:
+        raise ValueError(f"a reply of {size} bytes to a question for fewer")
+    return size

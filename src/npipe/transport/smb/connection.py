@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from npipe.errors import ClosedError
 from npipe.transport import base, checks
-from npipe.transport.smb.channel import Channel
+from npipe.transport.smb.channel import READ_SIZE, Channel
 from npipe.transport.smb.waiter import Waiter
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SmbConnection"]
 
-RECEIVE_SIZE: Final = 1 << 16  # bytes of one recv(): for more, malloc asks the system each time
+# Bytes of one recv(): the whole answer to a READ. From 128 KiB, malloc asks the system each time.
+RECEIVE_SIZE: Final = READ_SIZE + 1024
 
 
 class SmbConnection(base.Connection):
@@ -52,7 +53,7 @@ class SmbConnection(base.Connection):
         self._peer = peer
         self._keepalive = keepalive
         self._next_tick = 0.0
-        self._unsent = b""
+        self._unsent: list[memoryview] = []
         # Reentrant: a signal handler may call close() in the middle of the call that it ends.
         self._state = threading.Condition(threading.RLock())
         self._leading = False
@@ -81,7 +82,7 @@ class SmbConnection(base.Connection):
                     self._await_data()
                     if not self._channel.received:
                         return b"".join(parts)
-                    parts.append(self._channel.take(RECEIVE_SIZE))
+                    parts.append(self._channel.take(READ_SIZE))
             except BaseException:
                 self._channel.received[:0] = b"".join(parts)
                 raise
@@ -129,7 +130,8 @@ class SmbConnection(base.Connection):
             # only sooner, and nothing is waited for.
             self._channel.request_close()
             with contextlib.suppress(OSError):
-                self._sock.send(self._unsent + self._channel.outgoing())
+                self._unsent += self._channel.outgoing()
+                self._send()
                 self._sock.shutdown(socket.SHUT_RDWR)
             self._waiter.wake()
             self._state.notify_all()
@@ -252,15 +254,23 @@ class SmbConnection(base.Connection):
 
     def _flush(self) -> None:
         """Send what the channel wants to be sent, as far as that does not block."""
-        data = self._unsent + self._channel.outgoing()
-        if not data:
-            return
+        self._unsent += self._channel.outgoing()
         try:
-            self._unsent = data[self._sock.send(data) :]
+            self._send()
         except BlockingIOError:
-            self._unsent = data
+            pass
         except OSError as error:
             self._channel.fail(ConnectionResetError(errno.ECONNRESET, str(error)))
+
+    def _send(self) -> None:
+        """Send what is unsent until that would block, and raise BlockingIOError then."""
+        while self._unsent:
+            first = self._unsent[0]
+            sent = self._sock.send(first)
+            if sent < len(first):
+                self._unsent[0] = first[sent:]
+            else:
+                del self._unsent[0]
 
     def _release(self) -> None:
         """Give the descriptors back. Only when closed, and no thread leads."""

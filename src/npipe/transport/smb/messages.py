@@ -120,10 +120,10 @@ def parse_read(message: bytes | memoryview) -> bytes:
     return bytes(message[start : start + length])
 
 
-def write_body(file_id: bytes, data: bytes | memoryview) -> bytes:
-    """Return a request to write ``data``."""
+def write_body(file_id: bytes, length: int) -> bytes:
+    """Return a request to write ``length`` bytes, which follow it."""
     offset = HEADER_SIZE + _WRITE.size
-    return _WRITE.pack(49, offset, len(data), 0, file_id, 0, 0, 0, 0, 0) + data
+    return _WRITE.pack(49, offset, length, 0, file_id, 0, 0, 0, 0, 0)
 
 
 def parse_write(message: bytes | memoryview) -> int:

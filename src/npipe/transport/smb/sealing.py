@@ -28,6 +28,7 @@ GMAC: Final = 2
 
 _TRANSFORM: Final = struct.Struct("<4s16s16sIHHQ")  # magic, tag, nonce, size, 0, flags, session
 _TAG: Final = 16
+_LENGTH: Final = 4  # bytes before each message on the network
 _ASYNC: Final = 0x2
 
 
@@ -37,8 +38,8 @@ class Seal(Protocol):
     flags: int
     """The flags that a request's header has because of it."""
 
-    def close(self, message: bytes) -> bytes:
-        """Return a request as it is sent."""
+    def close(self, head: bytes, data: bytes | memoryview = b"") -> memoryview:
+        """Return a request of ``head`` and then ``data`` as it is sent, behind its length."""
 
     def open(self, frame: memoryview) -> memoryview | bytes:
         """Return the response in a frame. Raises ValueError where it is not the server's."""
@@ -59,7 +60,7 @@ class Encryption:
 
         mode = AESGCM if cipher in GCM else AESCCM
         nonce_size = 12 if cipher in GCM else 11
-        self._encrypt = mode(sending).encrypt
+        self._encrypt = mode(sending).encrypt_into
         self._decrypt = mode(receiving).decrypt
         self._invalid = InvalidTag
         self._nonce_size = nonce_size
@@ -69,12 +70,18 @@ class Encryption:
         self._sent = 0
         self._session_id = session_id
 
-    def close(self, message: bytes) -> bytes:
+    def close(self, head: bytes, data: bytes | memoryview = b"") -> memoryview:
         self._sent += 1
         nonce = self._prefix + self._sent.to_bytes(8, "little")
-        head = _TRANSFORM.pack(b"\xfdSMB", b"", nonce, len(message), 0, 1, self._session_id)
-        sealed = self._encrypt(nonce, message, head[20:])
-        return b"".join((head[:4], sealed[-_TAG:], head[20:], sealed[:-_TAG]))
+        size = len(head) + len(data)
+        transform = _TRANSFORM.pack(b"\xfdSMB", b"", nonce, size, 0, 1, self._session_id)
+        length = (len(transform) + size).to_bytes(_LENGTH, "big")
+        # Encrypted where it lies: each further copy of a MiB costs as much as the encryption.
+        whole = memoryview(bytearray().join((length, transform, head, data, bytes(_TAG))))
+        message = whole[_LENGTH + len(transform) :]
+        self._encrypt(nonce, message[:-_TAG], transform[20:], message)
+        whole[8:24] = whole[-_TAG:]  # the tag stands before the message
+        return whole[:-_TAG]
 
     def open(self, frame: memoryview) -> bytes:
         if len(frame) < _TRANSFORM.size or bytes(frame[:4]) != b"\xfdSMB":
@@ -100,9 +107,12 @@ class Signing:
     def __init__(self, algorithm: int, key: bytes) -> None:
         self._sign = _signer(algorithm, key)
 
-    def close(self, message: bytes) -> bytes:
-        blank = memoryview(message)
-        return b"".join((blank[:48], self._sign(message, False), blank[HEADER_SIZE:]))
+    def close(self, head: bytes, data: bytes | memoryview = b"") -> memoryview:
+        size = (len(head) + len(data)).to_bytes(_LENGTH, "big")
+        frame = memoryview(bytearray().join((size, head, data)))
+        message = frame[_LENGTH:]
+        message[48:HEADER_SIZE] = self._sign(message, False)
+        return frame
 
     def open(self, frame: memoryview) -> memoryview:
         return frame
@@ -119,15 +129,16 @@ class Signing:
             raise ValueError("a signed reply that was changed on its way")
 
 
-def _signer(algorithm: int, key: bytes) -> Callable[[bytes, bool], bytes]:
+def _signer(algorithm: int, key: bytes) -> Callable[[memoryview | bytes, bool], bytes]:
     """Return what signs a message whose signature is blank, a response's or a request's."""
     if algorithm == GMAC:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
         encrypt = AESGCM(key).encrypt
 
-        def gmac(message: bytes, response: bool) -> bytes:
-            nonce = message[24:32] + bytes((response, 0, 0, 0))  # the message id, and whose it is
+        def gmac(message: memoryview | bytes, response: bool) -> bytes:
+            # The message id, and whose it is.
+            nonce = bytes(message[24:32]) + bytes((response, 0, 0, 0))
             return encrypt(nonce, b"", message)
 
         return gmac
@@ -135,9 +146,9 @@ def _signer(algorithm: int, key: bytes) -> Callable[[bytes, bool], bytes]:
         from cryptography.hazmat.primitives import cmac
         from cryptography.hazmat.primitives.ciphers.algorithms import AES
 
-        def sign(message: bytes, response: bool) -> bytes:
+        def sign(message: memoryview | bytes, response: bool) -> bytes:
             state = cmac.CMAC(AES(key))
-            state.update(message)
+            state.update(message)  # type: ignore[arg-type]  # any buffer will do
             return state.finalize()
 
         return sign
