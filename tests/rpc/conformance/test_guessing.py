@@ -64,7 +64,7 @@ def play(session: Session, chunks: list[bytes], writes: list[bool]) -> tuple[lis
         if not (data := session.take()):
             break
         sent.append(data)
-    outcome = end or str(session.framing.error), session.calls, session.errors
+    outcome = end or str(session.framing.error), session.statistics.calls, session.statistics.errors
     counts = session.outgoing_calls.unmatched, len(session.outgoing_calls), session.idle
     return sorted(b"".join(sent).splitlines()), (*outcome, *counts, session.framing.pending)
 

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from npipe.rpc import API, Limits
-from npipe.rpc.forwarding.spreading import Balancer, Spreading, Upstream
+from npipe.rpc.forwarding.balancer import Balancer
+from npipe.rpc.forwarding.spreading import Spreading
+from npipe.rpc.forwarding.upstream import Upstream
 from npipe.rpc.service.dispatcher import Dispatcher
 from npipe.rpc.session.session import Session
 

@@ -204,8 +204,7 @@ def test_what_the_shell_could_not_write_counts_too(session: Session, counter: Co
 
 def test_a_proxy_keeps_the_order_and_looks_at_nothing_before_its_turn(session: Session) -> None:
     seen: list[object] = []
-    session.become_proxy()
-    session.forward = lambda message, _, __: seen.append(message.method)
+    session.become_proxy(lambda message, _, __: seen.append(message.method))
     session.flow.hold(True)
     session.receive([request(1, "a"), b'{"jsonrpc":"2.0","method":"$/progress"}'])
     work(session)

@@ -25,7 +25,9 @@ def call(method: str, *params: object) -> str:
 
 
 def counts(wire: Wire) -> dict[str, tuple[int, dict[int, int]]]:
-    return {name: (each.calls, each.errors) for name, each in wire.session.timings.items()}
+    return {
+        name: (each.calls, each.errors) for name, each in wire.session.statistics.timings.items()
+    }
 
 
 def test_errors_are_counted_by_method_and_code_whoever_found_them() -> None:

@@ -17,8 +17,10 @@ from npipe.rpc.aio.endpoints import Endpoint, open_endpoint
 from npipe.rpc.aio.forwarding_driver import ForwardingDriver, UpstreamDriver
 from npipe.rpc.aio.runtime import Runtime
 from npipe.rpc.aio.server import Server
+from npipe.rpc.forwarding.balancer import Balancer
 from npipe.rpc.forwarding.relay import join_sessions
-from npipe.rpc.forwarding.spreading import Balancer, Spreading, Upstream
+from npipe.rpc.forwarding.spreading import Spreading
+from npipe.rpc.forwarding.upstream import Upstream
 from npipe.rpc.limits import Limits
 from npipe.rpc.remote import remote_module
 from npipe.rpc.service.api import API

@@ -11,7 +11,7 @@ from msgspec import Raw
 from npipe.errors import ConnectionLost, InvalidParams, RPCError
 from npipe.rpc.service.dispatcher import LIMIT_EXCEEDED
 from npipe.rpc.session.pending_calls import Outcome, Pending
-from npipe.rpc.session.served_calls import ServedBatch
+from npipe.rpc.session.served_calls import BatchItem
 from npipe.rpc.session.session import Session
 from npipe.rpc.wire.encoding import Encoding
 from npipe.rpc.wire.envelopes import BAD_DATA, Message, UndecodableReply
@@ -22,10 +22,8 @@ __all__ = ["Relay", "forwarded_reply", "join_sessions", "transcode"]
 
 def join_sessions(one: Session, other: Session) -> None:
     """Forward the calls and notifications of each session to the other."""
-    one.become_proxy()
-    other.become_proxy()
-    one.forward = Relay(one, other)
-    other.forward = Relay(other, one)
+    Relay(one, other).start()
+    Relay(other, one).start()
 
 
 class Relay:
@@ -35,9 +33,12 @@ class Relay:
         self._source = source
         self._target = target
         self._pending: dict[bytes, Pending] = {}  # calls of the source, by the source's ids
-        source.forwarded_calls = self._pending
 
-    def __call__(self, message: Message, id: bytes, batch: tuple[ServedBatch, int] | None) -> None:
+    def start(self) -> None:
+        """Receive the calls and notifications of the source from now on."""
+        self._source.become_proxy(self, self._pending)
+
+    def __call__(self, message: Message, id: bytes, batch: BatchItem | None) -> None:
         """Forward a message. Raises RPCError if it cannot be forwarded."""
         method = str(message.method)
         if id:
@@ -56,9 +57,7 @@ class Relay:
             self._source.outgoing_calls.unmatched += 1
         self._source.deliver(id, batch, b"")
 
-    def _pass_call(
-        self, message: Message, id: bytes, batch: tuple[ServedBatch, int] | None
-    ) -> None:
+    def _pass_call(self, message: Message, id: bytes, batch: BatchItem | None) -> None:
         if len(self._pending) >= self._source.limits.calls:
             most = self._source.limits.calls
             raise RPCError(f"more than {most} calls in flight", code=LIMIT_EXCEEDED)

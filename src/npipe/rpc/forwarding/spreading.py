@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Iterable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
@@ -25,20 +24,19 @@ import msgspec
 from msgspec import Raw
 
 from npipe.errors import ConnectionLost, RPCError
+from npipe.rpc.forwarding.balancer import Balancer, Name
 from npipe.rpc.forwarding.relay import Relay, forwarded_reply
+from npipe.rpc.forwarding.upstream import ForwardedCall, Upstream
 from npipe.rpc.service.dispatcher import CANCELLED, LIMIT_EXCEEDED
-from npipe.rpc.session.pending_calls import Outcome, Pending
-from npipe.rpc.session.served_calls import ServedBatch
+from npipe.rpc.session.pending_calls import Outcome
+from npipe.rpc.session.served_calls import BatchItem
 from npipe.rpc.session.session import Session
 from npipe.rpc.wire.envelopes import ABSENT, BAD_JSON, Message
 from npipe.rpc.wire.json_text import encode, error_object, request, trace_members
 
-__all__ = ["Balancer", "Spreading", "Upstream"]
+__all__ = ["Spreading"]
 
 log: logging.Logger = logging.getLogger("npipe.rpc")
-
-Name = Hashable
-"""The key of a server."""
 
 
 class _Push(msgspec.Struct, gc=False):
@@ -50,82 +48,6 @@ class _Push(msgspec.Struct, gc=False):
 
 _decode_push = msgspec.json.Decoder(_Push).decode
 _decode_one = msgspec.json.Decoder(tuple[Raw]).decode
-
-
-class Balancer:
-    """The servers, with the number of calls in progress at each, over all clients."""
-
-    def __init__(self, names: Callable[[], Iterable[Name]]) -> None:
-        """Make a balancer.
-
-        Args:
-            names: Returns the servers that exist now.
-        """
-        self.names = names
-        self.down: set[Name] = set()  # servers that could not be reached or were lost
-        self.load: Counter[Name] = Counter()  # calls and subscriptions, or assigned clients
-        self.lost: Counter[str] = Counter()  # lost calls, by whether they may have been executed
-
-    def up(self, *, tried: Collection[Name] = ()) -> list[Name]:
-        """Return the servers to try, the least loaded first; servers that are down only if there is
-        no other.
-        """
-        names = [name for name in self.names() if name not in tried]
-        usable = [name for name in names if name not in self.down] or names
-        return sorted(usable, key=self.load.__getitem__)
-
-    def mark_down(self, name: Name) -> None:
-        """Pick a server last: it could not be reached, or was lost."""
-        self.down.add(name)
-
-    def mark_up(self, name: Name) -> None:
-        """Pick a server as any other again."""
-        self.down.discard(name)
-
-
-class Upstream:
-    """A connection to one server for one client. The runtime dials, and sets the callables."""
-
-    def __init__(self, name: Name) -> None:
-        self.name = name
-        self.session: Session | None = None  # once it is connected
-        self.closed = False
-        self.crowded: Callable[[], bool] = lambda: False  # the server does not read
-        self.close: Callable[[], object] = lambda: None
-        self.waiting: list[_Call] = []  # calls to send once it is connected
-        self.renamed: dict[bytes, bytes] = {}  # new ids, where two servers used the same one
-
-    @property
-    def usable(self) -> bool:
-        """True while it is connected or being connected."""
-        return not (self.closed or (self.session is not None and self.session.closed))
-
-
-class _Call:
-    """A call of the client; without an id, a notification."""
-
-    __slots__ = (
-        "batch",
-        "cancelled",
-        "id",
-        "is_subscribing",
-        "message",
-        "pending",
-        "tried",
-        "unsubscribes",
-        "upstream",
-    )
-
-    def __init__(self, message: Message, id: bytes, batch: tuple[ServedBatch, int] | None) -> None:
-        self.message = message
-        self.id = id
-        self.is_subscribing = str(message.method).endswith("subscribe")  # or unsubscribing
-        self.batch = batch
-        self.cancelled = False
-        self.upstream: Upstream | None = None
-        self.pending: Pending | None = None  # once it is sent
-        self.tried: tuple[Name, ...] = ()
-        self.unsubscribes = b""  # the client's id of the subscription that it ends
 
 
 class _Subscription(NamedTuple):
@@ -153,13 +75,11 @@ class Spreading:
         self._balancer = balancer
         self._dial = dial
         self._upstreams: dict[Name, Upstream] = {}
-        self._calls: dict[bytes, _Call] = {}  # by the client's id
+        self._calls: dict[bytes, ForwardedCall] = {}  # by the client's id
         self._subscriptions: dict[bytes, _Subscription] = {}  # by the client's id
         self._count = 0  # calls without a reply; two of them may have the same id
         self._closed = False
-        source.become_proxy()
-        source.forward = self
-        source.forwarded_calls = self
+        source.become_proxy(self, self)
 
     def __len__(self) -> int:
         return self._count
@@ -174,13 +94,13 @@ class Spreading:
         ]
         return bool(upstreams) and all(upstream.crowded() for upstream in upstreams)
 
-    def __call__(self, message: Message, id: bytes, batch: tuple[ServedBatch, int] | None) -> None:
+    def __call__(self, message: Message, id: bytes, batch: BatchItem | None) -> None:
         """Process a message of the client. Raises RPCError if it cannot be forwarded."""
         if id:
             most = self._source.limits.calls
             if self._count >= most:
                 raise RPCError(f"more than {most} calls in flight", code=LIMIT_EXCEEDED)
-            call = _Call(message, id, batch)
+            call = ForwardedCall(message, id, batch)
             self._count += 1
             self._calls[id] = call
             found = self._upstream_of_subscription(call) if call.is_subscribing else None
@@ -192,7 +112,7 @@ class Spreading:
             elif message.method == "$/progress":  # of a call that a server made
                 self._source.outgoing_calls.take_progress(message.params)
             else:
-                self._place(_Call(message, id, batch), None)
+                self._place(ForwardedCall(message, id, batch), None)
         except BAD_JSON:
             self._source.outgoing_calls.unmatched += 1
         self._source.deliver(id, batch, b"")
@@ -201,8 +121,7 @@ class Spreading:
 
     def opened(self, upstream: Upstream, session: Session) -> None:
         """Handle the connection of an upstream: send the calls that waited for it."""
-        session.become_proxy()
-        session.forward = _FromServer(self, upstream, session, self._source)
+        _FromServer(self, upstream, session, self._source).start()
         upstream.session = session
         waiting, upstream.waiting = upstream.waiting, []
         for call in waiting:
@@ -256,7 +175,7 @@ class Spreading:
 
     # Calls
 
-    def _place(self, call: _Call, upstream: Upstream | None) -> None:
+    def _place(self, call: ForwardedCall, upstream: Upstream | None) -> None:
         """Send a call over ``upstream``, or else to the least loaded server."""
         if upstream is None or not upstream.usable:
             upstream = self._pick(call.tried)
@@ -272,7 +191,7 @@ class Spreading:
         else:
             self._send(call, upstream)
 
-    def _send(self, call: _Call, upstream: Upstream) -> None:
+    def _send(self, call: ForwardedCall, upstream: Upstream) -> None:
         assert upstream.session is not None
         outgoing = upstream.session.outgoing_calls
         method, params = str(call.message.method), bytes(call.message.params)
@@ -287,11 +206,11 @@ class Spreading:
         except ConnectionLost as error:  # the upstream has ended
             self._end(call, error)
 
-    def _progress(self, call: _Call, value: Raw) -> None:
+    def _progress(self, call: ForwardedCall, value: Raw) -> None:
         text = b'{"token":%b,"value":%b}' % (call.id, bytes(value) or b"null")
         self._source.send(request("$/progress", text))
 
-    def _end(self, call: _Call, outcome: Outcome) -> None:
+    def _end(self, call: ForwardedCall, outcome: Outcome) -> None:
         """Handle the outcome of a call: reply, or send it to another server."""
         assert call.upstream is not None
         if call.id:
@@ -308,10 +227,10 @@ class Spreading:
             else:
                 outcome = RPCError("the call was cancelled", code=CANCELLED)
         elif not isinstance(outcome, Exception) and call.is_subscribing:
-            outcome = self._watch_subscription(call, outcome)
+            outcome = self._note_subscription(call, outcome)
         self._answer(call, outcome)
 
-    def _answer(self, call: _Call, outcome: Outcome) -> None:
+    def _answer(self, call: ForwardedCall, outcome: Outcome) -> None:
         if not call.id:
             return
         self._count -= 1
@@ -335,7 +254,7 @@ class Spreading:
 
     # Subscriptions
 
-    def _watch_subscription(self, call: _Call, outcome: Raw) -> Raw:
+    def _note_subscription(self, call: ForwardedCall, outcome: Raw) -> Raw:
         """Record a new or an ended subscription; return the result to send to the client."""
         method, upstream = str(call.message.method), call.upstream
         assert upstream is not None
@@ -351,7 +270,7 @@ class Spreading:
             self._forget_subscription(call.unsubscribes)
         return outcome
 
-    def _upstream_of_subscription(self, call: _Call) -> Upstream | None:
+    def _upstream_of_subscription(self, call: ForwardedCall) -> Upstream | None:
         """Return the upstream of the subscription that a call ends; None if it ends none."""
         message = call.message
         if not str(message.method).endswith("_unsubscribe"):
@@ -397,7 +316,7 @@ class _FromServer(Relay):
         self._owner = owner
         self._upstream = upstream
 
-    def __call__(self, message: Message, id: bytes, batch: tuple[ServedBatch, int] | None) -> None:
+    def __call__(self, message: Message, id: bytes, batch: BatchItem | None) -> None:
         if not id and str(message.method).endswith("_subscription"):
             with suppress(*BAD_JSON):  # otherwise it is an unrelated notification
                 message.params = Raw(self._owner.pushed(self._upstream, message.params))

@@ -22,13 +22,13 @@ from npipe.rpc.session.pending_calls import (
     PendingBatch,
     PendingCall,
 )
+from npipe.rpc.session.subscribers import OnPush, Subscribers
 from npipe.rpc.wire.encoding import Encoding, is_nothing
 from npipe.rpc.wire.envelopes import (
     ABSENT,
     BAD_JSON,
     MalformedReply,
     Message,
-    Push,
     ResultReply,
     UndecodableReply,
 )
@@ -42,9 +42,6 @@ Entry = tuple[str, Sequence[Any] | Mapping[str, Any] | Raw]
 
 Members = Callable[[], Mapping[str, str]]
 """Returns further members of a request, such as the context of a trace."""
-
-OnPush = Callable[[Push | Exception], object]
-
 
 _decode_results = msgspec.json.Decoder(list[ResultReply]).decode
 
@@ -72,7 +69,7 @@ class OutgoingCalls:
         # are not in ``_pending``: a batch is in exactly one of the two tables.
         self._batches: dict[int, PendingBatch] = {}
         self.unsent: list[Pending] = []  # queued, but not taken yet
-        self._subscribers: dict[bytes, OnPush] = {}
+        self.subscribers = Subscribers()  # of this end
         self._ended = ""  # the reason that no more replies will arrive
         self.violation: ProtocolError | None = None  # the peer's framing error, if that is it
 
@@ -83,12 +80,12 @@ class OutgoingCalls:
     @property
     def awaiting(self) -> bool:
         """True while the peer has replies or subscription notifications to send."""
-        return bool(self._pending or self._batches or self._subscribers)
+        return bool(self._pending or self._batches or self.subscribers.receivers)
 
     @property
     def subscribed(self) -> bool:
         """True while the peer may send subscription notifications."""
-        return bool(self._subscribers)
+        return bool(self.subscribers.receivers)
 
     def call(
         self,
@@ -183,21 +180,15 @@ class OutgoingCalls:
 
         def subscribed(outcome: Outcome) -> None:
             if not isinstance(outcome, Exception):
-                self._subscribers[bytes(outcome)] = on_push
-                if self._ended:  # by another thread, meanwhile
-                    self._end_subscriptions()
+                self.subscribers.add(bytes(outcome), on_push)
             on_reply(outcome)
 
         return self.call(f"{namespace}_subscribe", params, subscribed)
 
-    def forget_subscription(self, id: bytes) -> None:
-        """Drop further notifications of a subscription. ``id`` is encoded."""
-        self._subscribers.pop(id, None)
-
     def cancel(self, pending: Pending) -> None:
         """Cancel a call: notify the peer and drop a late reply."""
         if type(pending) is PendingBatch:
-            pending.given_up = True  # set first: the thread that splits the batch checks it later
+            pending.cancelled = True  # set first: the thread that splits the batch checks it later
             self._split(pending)
         for id in pending.ids:
             if self._pending.pop(id, None) is not None:
@@ -221,7 +212,7 @@ class OutgoingCalls:
         Calls in flight during a framing error of the peer end with that ``violation`` instead.
         """
         self._ended = self._ended or reason
-        self._end_subscriptions()
+        self.subscribers.end(self.violation or ConnectionLost(self._ended, maybe_executed=True))
         for batch in tuple(self._batches.values()):
             self._split(batch)
         while self._pending:
@@ -231,14 +222,6 @@ class OutgoingCalls:
                 return
             lost = ConnectionLost(reason, maybe_executed=pending.sent)
             pending.settle(id, self.violation or lost)
-
-    def _end_subscriptions(self) -> None:
-        while self._subscribers:
-            try:
-                _, on_push = self._subscribers.popitem()
-            except KeyError:
-                return
-            on_push(self.violation or ConnectionLost(self._ended, maybe_executed=True))
 
     def settle_whole(self, data: bytes) -> bool:
         """Process a reply to a batch if every call succeeded and all replies are in order.
@@ -273,7 +256,7 @@ class OutgoingCalls:
         # Another thread may have searched ``_pending`` just before the calls were added.
         if self._ended:
             self.fail_all(self._ended)
-        elif batch.given_up:
+        elif batch.cancelled:
             self.cancel(batch)
 
     def _find(self, id: bytes) -> Pending | None:
@@ -336,18 +319,6 @@ class OutgoingCalls:
             else:
                 self.unmatched += 1
         return True
-
-    def take_push(self, params: Raw) -> None:
-        """Process a ``<namespace>_subscription`` notification. Raises one of ``BAD_DATA``."""
-        push = self._encoding.read_push(params)
-        key = bytes(push.subscription)
-        on_push = self._subscribers.get(key)
-        if push.error or push.end:
-            self._subscribers.pop(key, None)
-        if on_push is None:
-            self.unmatched += 1
-        else:
-            on_push(push)
 
     def take_progress(self, params: Raw) -> None:
         """Process a ``$/progress`` notification. Raises one of ``BAD_DATA``."""

@@ -57,7 +57,7 @@ class PendingBatch:
         "_ids",
         "_on_reply",
         "_outcomes",
-        "given_up",
+        "cancelled",
         "numbers",
         "on_progress",
         "sent",
@@ -71,7 +71,7 @@ class PendingBatch:
             on_reply: Called once with all outcomes.
         """
         self.numbers: list[int] = numbers
-        self.given_up: bool = False
+        self.cancelled: bool = False
         self._ids: list[bytes] = []
         self.on_progress: Callable[[Raw], object] | None = None
         self.sent: bool = False

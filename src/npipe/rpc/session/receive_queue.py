@@ -22,7 +22,7 @@ EACH_BYTES = 64  # memory of an unparsed message, without its text: it may be as
 class ReceiveQueue:
     """Two queues of messages, new ones and those moved aside. Used by any thread."""
 
-    __slots__ = ("_later_bytes", "_most", "_parse", "given_up", "later", "new")
+    __slots__ = ("_later_bytes", "_most", "_parse", "cancelled", "later", "new")
 
     def __init__(self, most: int, parse: Callable[[bytes], Parsed]) -> None:
         """Make empty queues.
@@ -36,7 +36,7 @@ class ReceiveQueue:
         self.new: deque[bytes | Message] = deque()
         # Moved aside; they precede the new ones.
         self.later: deque[bytes | Message] = deque()
-        self.given_up: set[bytes] = set()  # ids of calls in ``later`` that were cancelled
+        self.cancelled: set[bytes] = set()  # ids of calls in ``later`` that were cancelled
         self._later_bytes = 0
         self._most = most
 
@@ -45,7 +45,7 @@ class ReceiveQueue:
         new, later = self.new, self.later
         if not later:
             self._later_bytes = 0
-            self.given_up.clear()
+            self.cancelled.clear()
         while new and self._later_bytes < self._most:
             try:
                 data = new.popleft()
@@ -58,10 +58,10 @@ class ReceiveQueue:
                 later.append(data)
                 self._later_bytes += _memory(data)
 
-    def give_up(self, id: bytes) -> None:
+    def cancel_later(self, id: bytes) -> None:
         """Record that the call with this id was cancelled; it may be one of those moved aside."""
         if self.later:
-            self.given_up.add(id)
+            self.cancelled.add(id)
             self._later_bytes += len(id) + EACH_BYTES
 
     def clear(self) -> None:

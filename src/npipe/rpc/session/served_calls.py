@@ -16,12 +16,13 @@ from npipe.errors import RPCError
 from npipe.rpc.service.context import Context
 from npipe.rpc.service.dispatcher import CANCELLED, TOO_LARGE, Dispatcher, ToThread
 from npipe.rpc.service.method import Method
+from npipe.rpc.session.statistics import Statistics
 from npipe.rpc.wire.encoding import Encoding
 
 if TYPE_CHECKING:
     from npipe.security import PeerIdentity
 
-__all__ = ["ServedBatch", "ServedCall", "Serving"]
+__all__ = ["BatchItem", "ServedBatch", "ServedCall", "Serving"]
 
 log: logging.Logger = logging.getLogger("npipe.rpc")
 
@@ -76,6 +77,10 @@ class ServedBatch:
                 callback()
 
 
+BatchItem = tuple[ServedBatch, int]
+"""The batch of a request, and its index there."""
+
+
 class Serving(Protocol):
     """The attributes and methods of a session that a served call uses."""
 
@@ -86,14 +91,12 @@ class Serving(Protocol):
     remote: Any
     plain: bool
     to_thread: ToThread | None
-    errors: int
+    statistics: Statistics
     encoding: Encoding
     write_reply: Callable[[bytes, Any], bytes]
 
     def send(self, message: bytes) -> None: ...
     def answer(self, call: ServedCall, reply: bytes) -> None: ...
-    def measure(self, method: Method, seconds: float, call: ServedCall | None = None) -> None: ...
-    def count_error(self, name: str, code: int) -> None: ...
 
 
 class ServedCall:
@@ -119,7 +122,7 @@ class ServedCall:
         method: Method,
         args: tuple[Any, ...],
         id: bytes,
-        batch: tuple[ServedBatch, int] | None,
+        batch: BatchItem | None,
         *,
         trace: bytes = b"",
     ) -> None:
@@ -137,7 +140,7 @@ class ServedCall:
         self.method: Method = method
         self.args: tuple[Any, ...] = args
         self.id: bytes = id
-        self.batch: tuple[ServedBatch, int] | None = batch
+        self.batch: BatchItem | None = batch
         self.trace: bytes = trace
         self.cancelled: bool = False
         self.done: bool = False
@@ -148,11 +151,10 @@ class ServedCall:
     def run(self) -> None:
         """Call a plain function in this thread, and reply.
 
-        Raises only a BaseException that is not an
-        Exception.
+        Raises only a BaseException that is not an Exception.
         """
         if self.cancelled:  # before it began
-            self.session.measure(self.method, 0.0)
+            self.session.statistics.measure(self.method.name, 0.0)
             self.fail(RPCError("cancelled"))
             return
         session, signature = self.session, self.method.signature
@@ -168,7 +170,7 @@ class ServedCall:
             if not isinstance(error, Exception):
                 raise
         finally:
-            session.measure(self.method, perf_counter() - started, self)
+            session.statistics.measure(self.method.name, perf_counter() - started, self)
 
     async def run_async(self) -> None:
         """Await an async function, and reply. A cancellation is answered, then raised."""
@@ -182,7 +184,7 @@ class ServedCall:
             if not isinstance(error, Exception):
                 raise
         finally:
-            self.session.measure(self.method, perf_counter() - started, self)
+            self.session.statistics.measure(self.method.name, perf_counter() - started, self)
 
     def finish(self, result: Any) -> None:
         """Reply with a result."""
@@ -200,8 +202,8 @@ class ServedCall:
                 name, self.session.connection_id, error
             )
         self.code = rpc_error.code
-        self.session.errors += 1
-        self.session.count_error(self.method.name, rpc_error.code)
+        self.session.statistics.errors += 1
+        self.session.statistics.count_error(self.method.name, rpc_error.code)
         self._answer(self.session.encoding.error_reply(self.id, rpc_error) if self.id else b"")
 
     def _answer(self, reply: bytes) -> None:

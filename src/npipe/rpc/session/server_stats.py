@@ -32,22 +32,22 @@ class Stats:
         self._sums: dict[str, int] = {"calls": 0, "errors": 0, "bytes_in": 0, "bytes_out": 0}
         self._methods: dict[str, Timing] = {}
 
-    def add(self, link: Counted) -> None:
+    def add(self, connection: Counted) -> None:
         """Add the counters of a connection that has ended."""
-        _add(self._sums, self._methods, link)
+        _add(self._sums, self._methods, connection)
 
-    def report(self, open_links: Iterable[Counted]) -> dict[str, Any]:
+    def report(self, open_connections: Iterable[Counted]) -> dict[str, Any]:
         """Return all counters by name; durations in ``methods`` are in seconds."""
-        sums, links = dict(self._sums), tuple(open_links)
+        sums, connections = dict(self._sums), tuple(open_connections)
         methods: dict[str, Timing] = {}
         _add_timings(methods, self._methods)
-        for link in links:
-            _add(sums, methods, link)
+        for one in connections:
+            _add(sums, methods, one)
         return {
-            "connections": {"open": len(links), "total": self.connections},
+            "connections": {"open": len(connections), "total": self.connections},
             **sums,
-            "in_flight": sum(link.session.in_flight for link in links),
-            "subscriptions": sum(len(link.session.subscriptions) for link in links),
+            "in_flight": sum(one.session.in_flight for one in connections),
+            "subscriptions": sum(len(one.session.subscriptions) for one in connections),
             "methods": {name: timing.record() for name, timing in sorted(methods.items())},
         }
 
@@ -78,12 +78,12 @@ def _timing(record: Mapping[str, Any]) -> Timing:
     return timing
 
 
-def _add(sums: dict[str, int], methods: dict[str, Timing], link: Counted) -> None:
-    sums["calls"] += link.session.calls
-    sums["errors"] += link.session.errors
-    sums["bytes_in"] += link.bytes_in
-    sums["bytes_out"] += link.bytes_out
-    _add_timings(methods, link.session.timings)
+def _add(sums: dict[str, int], methods: dict[str, Timing], connection: Counted) -> None:
+    sums["calls"] += connection.session.statistics.calls
+    sums["errors"] += connection.session.statistics.errors
+    sums["bytes_in"] += connection.bytes_in
+    sums["bytes_out"] += connection.bytes_out
+    _add_timings(methods, connection.session.statistics.timings)
 
 
 def _add_timings(methods: dict[str, Timing], more: Mapping[str, Timing]) -> None:

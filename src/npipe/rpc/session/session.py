@@ -21,17 +21,11 @@ deques are changed by atomic operations.
 from __future__ import annotations
 
 import logging
-from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Sized
-from time import perf_counter
 from typing import Any
 
-from msgspec import UNSET, Raw
-
 from npipe.errors import (
-    InvalidRequest,
-    MethodNotFound,
     ParseError,
     ProtocolError,
     RPCError,
@@ -39,31 +33,27 @@ from npipe.errors import (
 )
 from npipe.rpc.limits import Limits
 from npipe.rpc.service.dispatcher import CANCELLED, TOO_LARGE, Dispatcher, ToThread
-from npipe.rpc.service.method import Method
-from npipe.rpc.session.call_log import log_call
 from npipe.rpc.session.flow_control import FlowControl
 from npipe.rpc.session.outgoing_calls import OutgoingCalls
 from npipe.rpc.session.pending_calls import Pending
+from npipe.rpc.session.processor import Forward, MessageProcessor
 from npipe.rpc.session.receive_queue import ReceiveQueue
 from npipe.rpc.session.send_queue import SendQueue
-from npipe.rpc.session.served_calls import ServedBatch, ServedCall
+from npipe.rpc.session.served_calls import BatchItem, ServedCall
 from npipe.rpc.session.served_subscriptions import ServedSubscription, ServedSubscriptions
-from npipe.rpc.session.timing import BOUNDS, OTHER, Timing
+from npipe.rpc.session.statistics import Statistics
 from npipe.rpc.wire.encoding import Encoding
-from npipe.rpc.wire.envelopes import BAD_DATA, InvalidMessage, Message, Parsed
+from npipe.rpc.wire.envelopes import Message
 from npipe.rpc.wire.framing import Framing
 from npipe.rpc.wire.json_encoding import JSON
 from npipe.rpc.wire.json_stream import JSONStream
-from npipe.rpc.wire.json_text import reply, trace_members
+from npipe.rpc.wire.json_text import reply
 from npipe.rpc.wire.messages import parse, parse_one
 from npipe.security import PeerIdentity
 
 __all__ = ["Session"]
 
 log: logging.Logger = logging.getLogger("npipe.rpc")
-
-Forward = Callable[[Message, bytes, tuple[ServedBatch, int] | None], None]
-
 
 JSON_ENCODING = JSON()  # stateless
 
@@ -75,20 +65,18 @@ class Session:
         "__dict__",
         "_active",
         "_ask_peer",
-        "_methods",
         "_most",
         "_on_pushes",
         "_parse",
+        "_processor",
         "_ready",
         "_receive_queue",
         "all_async",
-        "calls",
         "closed",
         "connection_id",
         "dispatcher",
         "encoding",
         "flow",
-        "forward",
         "forwarded_calls",
         "framing",
         "in_write",
@@ -101,8 +89,8 @@ class Session:
         "plain",
         "send",
         "send_queue",
+        "statistics",
         "subscriptions",
-        "timings",
         "write_reply",
     )
     remote: Any = None  # the driver's ``Caller`` for the peer
@@ -144,7 +132,6 @@ class Session:
         self.connection_id: int = connection_id
         self.name: str = name or f"npipe-{connection_id:06d}"  # prefix of its threads' names
         self.peer = peer
-        self.forward: Forward | None = None  # in a proxy: receives all calls and notifications
         self.is_proxy: bool = False  # messages keep their order and are forwarded
         self.forwarded_calls: Sized = ()  # forwarded calls without a reply
         self.closed: bool = False
@@ -162,13 +149,11 @@ class Session:
             self, on_subscription or (lambda subscription: None)
         )
         self.outgoing_calls: OutgoingCalls = OutgoingCalls(self.send, encoding)
-        self.calls: int = 0
-        self.errors: int = 0
-        self.timings: dict[str, Timing] = {}  # by method
+        self.statistics: Statistics = Statistics(connection_id, log_calls=dispatcher.log_calls)
         self.in_write: list[Pending] = []  # the calls that ``take`` returned last
         self.plain: bool = not (dispatcher.middleware or dispatcher.log_calls)
         self.all_async: bool = dispatcher.is_async
-        self._methods = dispatcher.api.table(peer)
+        self._processor = MessageProcessor(self, peer)
         known = peer is None or peer.uid is not None or peer.sid is not None
         self._ask_peer = None if known else ask_peer
         self._most = self.limits.reply_bytes
@@ -199,7 +184,7 @@ class Session:
         waiting = queue.new or queue.later or self._ready
         if self.is_json and not waiting and data.isascii():
             lines = self.framing.guess(data)
-            taken = self._take_guesses(lines)
+            taken = self._process_lines(lines)
             if taken:
                 if taken < len(lines):
                     data = b"\n".join(lines[taken:]) + b"\n"
@@ -217,13 +202,13 @@ class Session:
         """
         self._receive_queue.new.extend(self.framing.eof())
 
-    def _take_guesses(self, lines: list[bytes]) -> int:
+    def _process_lines(self, lines: list[bytes]) -> int:
         """Process messages up to the first that needs a call to be run; queue those after it.
 
         Returns:
             The number of lines that are messages, before the first that is not.
         """
-        taken, flow, queue = 0, self.flow, self.send_queue
+        taken, flow, queue, take = 0, self.flow, self.send_queue, self._processor.take
         put_aside = self._receive_queue.new.append
         waits = False
         for line in lines:
@@ -235,7 +220,7 @@ class Session:
                 waits = True
                 put_aside(message)
                 continue
-            call = self._take(message, None)
+            call = take(message, None)
             if call is not None:
                 self._ready.append(call)
                 waits = True
@@ -250,7 +235,7 @@ class Session:
     def _identify(self, ask: Callable[[], PeerIdentity | None]) -> None:
         self._ask_peer = None
         self.peer = ask() or self.peer
-        self._methods = self.dispatcher.api.table(self.peer)
+        self._processor.identify(self.peer)
 
     def next_call(self) -> ServedCall | None:
         """Answer the messages that can be answered at once; return the next call to run.
@@ -259,10 +244,10 @@ class Session:
         calls: ask again when a call has ended, or when queued bytes have been written.
         """
         limit = self.limits.calls
-        new, later, given_up = (
+        new, later, cancelled = (
             self._receive_queue.new,
             self._receive_queue.later,
-            self._receive_queue.given_up,
+            self._receive_queue.cancelled,
         )
         ready, active = self._ready, self._active
         send_queue, flow = self.send_queue, self.flow
@@ -275,18 +260,18 @@ class Session:
                 if ready and len(active) < limit:
                     call = ready.popleft()
                 elif ready and len(ready) >= limit:
-                    self._receive_queue.look_ahead(self._take_other)
+                    self._receive_queue.look_ahead(self._processor.take_other)
                     return None
                 elif new or later:
-                    call = self._take_data(later.popleft() if later else new.popleft())
+                    call = self._process_one(later.popleft() if later else new.popleft())
                     if call is None:  # answered: the common case
                         continue
                 else:
                     return None
             except IndexError:  # another thread took the last message
                 continue
-            if call.cancelled or (given_up and call.id in given_up):
-                self.measure(call.method, 0.0)
+            if call.cancelled or (cancelled and call.id in cancelled):
+                self.statistics.measure(call.method.name, 0.0)
                 call.fail(RPCError("cancelled", code=CANCELLED))
             elif len(active) >= limit:
                 ready.append(call)
@@ -294,19 +279,19 @@ class Session:
                 return self._begin(call)
         flow.defer(bool(new or later or ready))
         if not self.is_proxy:
-            self._receive_queue.look_ahead(self._take_other)
+            self._receive_queue.look_ahead(self._processor.take_other)
         return None
 
-    def _take_data(self, data: bytes | Message) -> ServedCall | None:
+    def _process_one(self, data: bytes | Message) -> ServedCall | None:
         """Process a message, or return its call to be run."""
         if isinstance(data, Message):
-            return self._take(data, None)
+            return self._processor.take(data, None)
         if data[:1] == b"[" and self.outgoing_calls.settle_whole(data):
             return None
         message = self._parse(data)
         if type(message) is Message:
-            return self._take(message, None)
-        self._take_other(message)
+            return self._processor.take(message, None)
+        self._processor.take_other(message)
         return None
 
     def _begin(self, call: ServedCall) -> ServedCall:
@@ -347,160 +332,17 @@ class Session:
         waiting = len(self._ready) + len(self._receive_queue.later)
         return len(self._active) + waiting + len(self.forwarded_calls)
 
-    def _take_other(self, message: Parsed) -> None:
-        """Process a message that begins no call or, as a batch, several."""
-        if type(message) is InvalidMessage:
-            if self.forward is not None and message.request is not None:
-                self._take(message.request, None)
-                return
-            self._refuse(message.error.code)
-            self.send(self.encoding.error_reply(message.id, message.error))
-        elif isinstance(message, Message):
-            self._take(message, None)
-        elif isinstance(message, list):
-            self._take_batch(message)
+    def queue_call(self, call: ServedCall) -> None:
+        """Queue a bound call, for ``next_call``."""
+        self._ready.append(call)
 
-    def _take(self, message: Message, batch: tuple[ServedBatch, int] | None) -> ServedCall | None:
-        """Process one message, or return its call to be run."""
-        if message.method is UNSET:
-            self.outgoing_calls.settle(message)
-            return None
-        id = bytes(message.id)
-        self.calls += 1
-        started = 0.0
-        try:
-            if self.forward is not None:
-                self.forward(message, id, batch)
-                return None
-            method = self._methods.get(message.method)
-            if method is None or method.kind != "method":
-                self._take_special(method, message, id, batch)
-                return None
-            signature = method.signature
-            bind = signature.bind if self.is_json else signature.bind_by(self.encoding)
-            args = bind(message.params)
-            if not (method.fast and self.plain):
-                trace = trace_members(message) if message.traceparent else b""
-                return ServedCall(self, method, args, id, batch, trace=trace)
-            started = perf_counter()
-            try:
-                reply = self.write_reply(id, signature.call(*args))
-            finally:
-                self.measure(method, perf_counter() - started)
-            if not id:
-                reply = b""
-        except Exception as error:
-            reply = self._to_error_reply(message, id, error, has_run=started > 0)
-        if not 0 < len(reply) <= self._most:
-            if not self.deliver(id, batch, reply):
-                self.count_error(str(message.method), TOO_LARGE)
-        elif batch is None:
-            self.send(reply)
-        else:
-            batch[0].put(batch[1], id, reply)
-        return None
-
-    def _to_error_reply(
-        self, message: Message, id: bytes, error: Exception, *, has_run: bool
-    ) -> bytes:
-        rpc_error = self.dispatcher.to_rpc_error(str(message.method), self.connection_id, error)
-        if has_run:
-            self.errors += 1
-            self.count_error(str(message.method), rpc_error.code)
-        else:
-            self._refuse(rpc_error.code, str(message.method), id, trace_members(message))
-        # An InvalidRequest has params of a wrong kind, so it does not count as a notification.
-        if id or isinstance(error, InvalidRequest):
-            return self.encoding.error_reply(id, rpc_error)
-        return b""
-
-    def deliver(self, id: bytes, batch: tuple[ServedBatch, int] | None, reply: bytes) -> bool:
-        """Send a reply, or add it to its batch; empty: there is none.
-
-        Returns False if the reply was too large and was replaced by an error.
-        """
-        fits = len(reply) <= self._most
-        if not fits:
-            self.errors += 1
-            error = RPCError("the reply is too large", code=TOO_LARGE)
-            reply = self.encoding.error_reply(id, error)
-        if batch is not None:
-            batch[0].put(batch[1], id, reply)
-        elif reply:
-            self.send(reply)
-        return fits
-
-    def _take_special(
-        self,
-        method: Method | None,
-        message: Message,
-        id: bytes,
-        batch: tuple[ServedBatch, int] | None,
-    ) -> None:
-        name, params = str(message.method), message.params
-        if method is not None and method.kind == "subscribe":
-            self._subscribe(name.removesuffix("_subscribe"), message, id, batch)
-            return
-        if method is not None:
-            result = self.subscriptions.unsubscribe(params)
-        elif not id:
-            self._take_notification(name, params)
-            result = True
-        else:
-            raise MethodNotFound(f"the method {name} does not exist/is not available")
-        self.deliver(id, batch, self.write_reply(id, result) if id else b"")
-
-    def _take_notification(self, name: str, params: Raw) -> None:
-        """Process a notification of the protocol. Unknown ones are ignored."""
-        try:
-            if name.endswith("_subscription"):
-                self.outgoing_calls.take_push(params)
-            elif name == "$/progress":
-                self.outgoing_calls.take_progress(params)
-            elif name == "$/cancelRequest":
-                self._cancel_served(self.encoding.read_cancelled(params))
-        except BAD_DATA:
-            self.outgoing_calls.unmatched += 1
-
-    def _cancel_served(self, id: bytes) -> None:
+    def cancel_served(self, id: bytes) -> None:
+        """Cancel the calls of the peer with this id, also one that was not processed yet."""
         known = [c for c in (*tuple(self._active), *tuple(self._ready)) if c.id == id]
         for call in known:
             call.cancel()
         if not known:
-            self._receive_queue.give_up(id)
-
-    def _take_batch(self, items: list[Message | InvalidMessage]) -> None:
-        if not items:
-            self._refuse(InvalidRequest.code)
-            self.send(self.encoding.error_reply(b"", InvalidRequest("empty batch")))
-            return
-        if all(isinstance(item, Message) and item.method is UNSET for item in items):
-            self.outgoing_calls.settle_batch(items)  # type: ignore[arg-type]
-            return
-        if len(items) > self.limits.batch_items:
-            self._refuse(InvalidRequest.code)
-            ids = (bytes(i.id) for i in items if type(i) is Message and i.id)
-            most = self.limits.batch_items
-            error = InvalidRequest(f"batch too large: at most {most} calls in one")
-            self.send(self.encoding.batch([self.encoding.error_reply(next(ids, b""), error)]))
-            return
-        batch = ServedBatch(len(items), self.limits.reply_bytes, self.encoding, self._batch_done)
-        for at, item in enumerate(items):
-            if type(item) is Message:
-                if item.method is UNSET:
-                    batch.put(at, b"", b"")
-                call = self._take(item, (batch, at))
-                if call is not None:
-                    self._ready.append(call)
-            elif type(item) is InvalidMessage:
-                self._refuse(item.error.code)
-                batch.put(at, item.id, self.encoding.error_reply(item.id, item.error))
-
-    def _batch_done(self, batch: ServedBatch, reply: bytes) -> None:
-        if reply:
-            self.send(reply)
-        for at, subscription in batch.subscriptions:
-            self.subscriptions.begin(subscription, told=at not in batch.refused)
+            self._receive_queue.cancel_later(id)
 
     # Replies
 
@@ -510,8 +352,12 @@ class Session:
             if reply:
                 self.send_queue.put(reply)
         elif not self.deliver(call.id, call.batch, reply):
-            self.count_error(call.method.name, TOO_LARGE)
+            self.statistics.count_error(call.method.name, TOO_LARGE)
         self._active.discard(call)  # last: the session is not idle until the reply is queued
+
+    def deliver(self, id: bytes, batch: BatchItem | None, reply: bytes) -> bool:
+        """Send a reply, or add it to its batch; see ``MessageProcessor.deliver``."""
+        return self._processor.deliver(id, batch, reply)
 
     def take(self, *, pushes: bool = False) -> bytes:
         """Return all bytes to be written, framed; with ``pushes`` also some notifications.
@@ -536,50 +382,19 @@ class Session:
         for pending in self.in_write:
             pending.sent = False
 
-    def become_proxy(self) -> None:
-        """Preserve the order of all messages, because they are forwarded to another connection."""
+    def become_proxy(self, forward: Forward | None = None, forwarded_calls: Sized = ()) -> None:
+        """Preserve the order of all messages, because they are forwarded to another connection.
+
+        Args:
+            forward: Receives all calls and notifications from now on. None: messages are kept until
+                a later call of this method passes it.
+            forwarded_calls: The forwarded calls without a reply.
+        """
         self.is_proxy = True
         self.flow.forward()
-
-    def measure(self, method: Method, seconds: float, call: ServedCall | None = None) -> None:
-        """Add one call to the statistics. One of two concurrent additions may be lost."""
-        timing = self.timings.get(method.name)
-        if timing is None:
-            timing = self.timings.setdefault(method.name, Timing())
-        timing.seconds += seconds
-        timing.buckets[bisect_left(BOUNDS, seconds)] += 1
-        if call is not None and self.dispatcher.log_calls:
-            name, id = method.name, call.id
-            log_call(name, id, self.connection_id, seconds, code=call.code, trace=call.trace)
-
-    def count_error(self, name: str, code: int) -> None:
-        """Add the error code of a reply to the statistics of the method ``name``."""
-        self.timings.setdefault(name, Timing()).count_error(code)
-
-    def _refuse(self, code: int, name: str = OTHER, id: bytes = b"", trace: bytes = b"") -> None:
-        """Count a message that was answered with an error before any function was called."""
-        self.errors += 1
-        timing = self.timings.setdefault(name if name in self._methods else OTHER, Timing())
-        timing.count(0.0)
-        timing.count_error(code)
-        if self.dispatcher.log_calls:
-            log_call(name, id, self.connection_id, 0.0, code=code, trace=trace)
-
-    # Served subscriptions
-
-    def _subscribe(
-        self, namespace: str, message: Message, id: bytes, batch: tuple[ServedBatch, int] | None
-    ) -> None:
-        if not id:
-            self.deliver(id, batch, b"")  # a notification: no reply could carry the id
-            return
-        subscription = self.subscriptions.open(namespace, message.params, trace_members(message))
-        reply = self.write_reply(id, subscription.id)
-        if batch is not None:  # the id is sent in the reply to the batch, the items after it
-            batch[0].subscriptions.append((batch[1], subscription))
-        fits = self.deliver(id, batch, reply)
-        if batch is None:
-            self.subscriptions.begin(subscription, told=fits)
+        if forward is not None:
+            self._processor.forward = forward
+            self.forwarded_calls = forwarded_calls
 
     def pushes_from(self, subscription: ServedSubscription) -> None:
         """Register a subscription whose queue was empty and now has notifications."""

@@ -273,7 +273,7 @@ class Caller:
         outgoing_calls = driver.session.outgoing_calls
 
         def unsubscribe(id: bytes) -> None:
-            outgoing_calls.forget_subscription(id)
+            outgoing_calls.subscribers.discard(id)
             with contextlib.suppress(ConnectionLost):
                 outgoing_calls.call(f"{namespace}_unsubscribe", self._encoding.array([id]), _ignore)
                 driver.flush_aside()

@@ -96,7 +96,8 @@ class LeaderFollowerDriver(Driver):
         if self._closed:
             return False
         session = self.session
-        taken = session.calls + session.errors
+        statistics = session.statistics
+        taken = statistics.calls + statistics.errors
         if not self._read_once():
             self._finish(None)
             return False
@@ -104,7 +105,9 @@ class LeaderFollowerDriver(Driver):
         if session.flow.deferred:
             session.flow.resume()
             self._executor.hold()
-        if taken != session.calls + session.errors:  # a reply may have been queued
+        if (
+            taken != session.statistics.calls + session.statistics.errors
+        ):  # a reply may have been queued
             self.flush_aside()
         return True
 

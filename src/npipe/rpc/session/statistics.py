@@ -1,0 +1,100 @@
+"""Counters of the calls of one connection, and its call log. No I/O."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import Protocol
+
+from npipe.rpc.session.call_log import log_call
+from npipe.rpc.session.timing import BOUNDS, OTHER, Timing
+
+__all__ = ["Statistics"]
+
+
+class LoggedCall(Protocol):
+    """The attributes of a call that are logged."""
+
+    @property
+    def id(self) -> bytes: ...
+    @property
+    def code(self) -> int: ...
+    @property
+    def trace(self) -> bytes: ...
+
+
+class Statistics:
+    """Counts calls and errors, in total and by method.
+
+    Used by any thread without a lock: one of two concurrent additions may be lost.
+
+    Attributes:
+        calls: The number of requests and notifications received.
+        errors: The number of error replies.
+        timings: The durations and error codes, by method.
+    """
+
+    __slots__ = ("_connection_id", "_log_calls", "calls", "errors", "timings")
+
+    def __init__(self, connection_id: int, *, log_calls: bool) -> None:
+        """Begin at zero.
+
+        Args:
+            connection_id: The number of the connection in the log.
+            log_calls: Log each call.
+        """
+        self.calls = 0
+        self.errors = 0
+        self.timings: dict[str, Timing] = {}
+        self._connection_id = connection_id
+        self._log_calls = log_calls
+
+    def measure(self, name: str, seconds: float, call: LoggedCall | None = None) -> None:
+        """Count one call, and log it if ``call`` is given and calls are logged.
+
+        Args:
+            name: The name of its method.
+            seconds: The duration of the function; 0 if none was called.
+            call: The call.
+        """
+        timing = self.timings.get(name)
+        if timing is None:
+            timing = self.timings.setdefault(name, Timing())
+        timing.seconds += seconds
+        timing.buckets[bisect_left(BOUNDS, seconds)] += 1
+        if call is not None and self._log_calls:
+            id, code, trace = call.id, call.code, call.trace
+            log_call(name, id, self._connection_id, seconds, code=code, trace=trace)
+
+    def count_error(self, name: str, code: int) -> None:
+        """Count an error reply by method and code; not in ``errors``.
+
+        Args:
+            name: The name of the method.
+            code: The error code of the reply.
+        """
+        self.timings.setdefault(name, Timing()).count_error(code)
+
+    def refuse(
+        self,
+        code: int,
+        name: str = OTHER,
+        id: bytes = b"",
+        trace: bytes = b"",
+        *,
+        is_method: bool = False,
+    ) -> None:
+        """Count a message that was answered with an error before any function was called.
+
+        Args:
+            code: The error code of the reply.
+            name: The name of the method, as the client sent it.
+            id: The id as JSON.
+            trace: The result of ``trace_members`` for the request.
+            is_method: Whether ``name`` is a registered method.
+        """
+        self.errors += 1
+        key = name if is_method else OTHER
+        self.timings.setdefault(key, Timing()).count(0.0)
+        self.count_error(key, code)
+        if self._log_calls:
+            log_call(name, id, self._connection_id, 0.0, code=code, trace=trace)
