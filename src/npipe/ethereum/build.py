@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from npipe.ethereum.api.admin import Admin
@@ -19,9 +20,9 @@ from npipe.ethereum.api.evm import Ganache
 from npipe.ethereum.api.miner import Miner
 from npipe.ethereum.api.personal import Personal
 from npipe.ethereum.api.txpool import TxPool
-from npipe.ethereum.chain import state_file as files
 from npipe.ethereum.chain.accounts import derive
 from npipe.ethereum.chain.chain import Chain
+from npipe.ethereum.chain.state_file import StateFile
 from npipe.ethereum.node.node import Node
 
 if TYPE_CHECKING:
@@ -56,21 +57,26 @@ def build(
         )
     accounts = derive(mnemonic, count)
     balances = {account.address: balance for account in accounts}
-    saved = None if state_file is None else files.load(state_file)
-    if saved is not None and genesis_file and saved.genesis_file != genesis_file:
-        raise ValueError(f"{state_file} holds a chain of another genesis file")
-    chain = Chain(balances, chain_id=service.chain_id, saved=saved, genesis_file=genesis_file)
-    if saved is None and blocks:
-        chain.import_blocks(blocks)
-    service.chain_id = chain.chain_id
-    node = Node(chain, accounts, block_time=block_time)
-    if saved is not None:
-        node.restore_pool(saved)
+    with ExitStack() as closing:  # undone in reverse order
+        file = None if state_file is None else StateFile(state_file)
+        if file is not None:
+            closing.callback(file.close)
+        saved = None if file is None else file.load()
+        if saved is not None and genesis_file and saved.genesis_file != genesis_file:
+            raise ValueError(f"{state_file} holds a chain of another genesis file")
+        chain = Chain(balances, chain_id=service.chain_id, saved=saved, genesis_file=genesis_file)
+        if saved is None and blocks:
+            chain.import_blocks(blocks)
+        node = Node(chain, accounts, block_time=block_time)
+        closing.callback(node.worker.trials.close)
+        if saved is not None:
+            node.restore_pool(saved)
+        if file is not None:
+            closing.callback(_save, file, node)
+        closing.callback(node.worker.stop)  # the first to be done: the state is saved soon
+        service._closing = closing.pop_all()
+    service.chain_id, service.node = chain.chain_id, node
     service.accounts, service.balance, service.mnemonic = accounts, balance, mnemonic
-    service.node = node
-    if state_file is not None:
-        service._on_close.append(lambda: files.save(state_file, node.dump()))
-    service._on_close.append(node.worker.close)  # the last in is the first to be done
     return {
         "eth": [
             EthBlocks(node),
@@ -90,3 +96,7 @@ def build(
         "personal": [Personal(node)],
         "miner": [Miner(node)],
     }
+
+
+def _save(file: StateFile, node: Node) -> None:
+    file.save(node.dump())

@@ -14,6 +14,7 @@ __all__ = [
     "FilterNotFound",
     "NotRunnable",
     "Reverted",
+    "Stopped",
     "UnknownAccount",
     "UnknownBlock",
 ]
@@ -52,6 +53,12 @@ class UnknownAccount(ChainError):
     """The address is none whose key this server holds."""
 
     _default = "unknown account"
+
+
+class Stopped(ChainError):
+    """The chain is being stopped: what it is asked is not done, or was interrupted."""
+
+    _default = "the chain has been stopped"
 
 
 class FilterNotFound(ChainError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -25,15 +25,18 @@ class Service:
     mnemonic: str = field(default="", repr=False)  # the user's own may be a secret
     note: str = ""  # one line to show the user when there is no chain, else ""
     node: Node | None = field(default=None, repr=False)
-    _on_close: list[Callable[[], object]] = field(default_factory=list, repr=False)
+    _closing: ExitStack = field(default_factory=ExitStack, repr=False)
 
     def close(self) -> None:
-        """Stop the chain, after what it is doing, and save its state if that was asked for.
+        """Stop the chain and save its state if that was asked for. Again does nothing.
 
-        Stop the servers first. Again is nothing. Raises OSError where the state cannot be saved.
+        Calls that run or wait have half a second to finish. Then they are interrupted or refused,
+        as are those that come later.
+
+        Raises:
+            OSError: The state could not be saved.
         """
-        while self._on_close:
-            self._on_close.pop(0)()
+        self._closing.close()
 
     def __enter__(self) -> Service:
         return self

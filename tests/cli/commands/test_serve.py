@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -269,6 +270,63 @@ def test_a_state_is_saved_whole_or_not_at_all(
     assert process.returncode == 1
     assert file.read_bytes() == saved
     assert [each.name for each in directory.iterdir() if "chain" in each.name] == ["chain"]
+
+
+@posix
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, getattr(signal, "SIGHUP", 0)])
+def test_a_signal_interrupts_the_chain_and_saves_it(
+    address: str, serve: Serve, run: Run, directory: Path, number: int
+) -> None:
+    """A transaction that would run for seconds ends with an error, and is in no saved block."""
+    pytest.importorskip("eth", reason='the chain needs the extra "ethereum"')
+    from ethereum.contracts import LOOP, init
+
+    arguments = (address, "--state", str(directory / "chain"))
+    process, _ = serve(*arguments)
+    with rpc.connect(address, timeout=60) as client, rpc.connect(address, timeout=60) as other:
+        sender = client.call("eth_accounts")[0]
+        made = client.call("eth_sendTransaction", {"from": sender, "data": "0x" + init(LOOP).hex()})
+        loop = client.call("eth_getTransactionReceipt", made)["contractAddress"]
+        begun = other.subscribe("eth", "newPendingTransactions")
+        request = {"from": sender, "to": loop, "gas": hex(30_000_000)}
+        told: list[str] = []
+
+        def send() -> None:
+            with pytest.raises(rpc.RPCError) as caught:
+                client.call("eth_sendTransaction", request)
+            told.append(caught.value.message)
+
+        sending = threading.Thread(target=send)
+        sending.start()
+        next(begun)
+        process.send_signal(number)
+        sending.join(60)
+        assert told == ["the chain has been stopped"]
+        with pytest.raises((rpc.RPCError, ConnectionError)):
+            other.call("eth_getBlockByNumber", "latest", False)
+    assert process.communicate(timeout=60)[1] == ""
+    assert process.returncode == 0
+    serve(*arguments)
+    assert run("call", address, "eth_blockNumber").stdout == '"0x1"\n'
+    assert run("call", address, "txpool_status").stdout == '{"pending":"0x0","queued":"0x0"}\n'
+
+
+def test_a_second_server_on_a_state_and_a_damaged_one_are_refused(
+    address: str, serve: Serve, run: Run, directory: Path
+) -> None:
+    pytest.importorskip("eth", reason='the chain needs the extra "ethereum"')
+    file = directory / "chain"
+    serve(address, "--state", str(file))
+    other = address + "2"
+    done = run("serve", other, "--state", str(file))
+    text = f"npipe: another server uses {file}: stop that one, or name another file\n"
+    assert (done.returncode, done.stderr, done.stdout) == (1, text, "")
+    damaged = directory / "damaged"
+    damaged.write_bytes(b"npipe chain 2\n" + bytes(100))
+    done = run("serve", other, "--state", str(damaged))
+    text = f"npipe: {damaged} is damaged: it was cut or changed after it was saved\n"
+    assert (done.returncode, done.stderr) == (1, text)
+    assert damaged.read_bytes() == b"npipe chain 2\n" + bytes(100)
 
 
 def test_metrics_and_the_log_of_calls(directory: Path, address: str, serve: Serve) -> None:

@@ -16,14 +16,19 @@ if sys.platform == "win32":
     pytest.skip("signals between processes are POSIX's", allow_module_level=True)
 
 CODE = """
+import signal, sys
 from npipe.cli.serving.signals import Stop
 stop = Stop()
 print("ready", flush=True)
 stop.wait()
+if len(sys.argv) > 1:
+    sys.stdin.readline()
+    print("not interrupted", flush=True)
+stop.release()
 try:
     print("asked", flush=True)
     while True:
-        __import__("signal").pause()
+        signal.pause()
 except KeyboardInterrupt:
     print("interrupted", flush=True)
 """
@@ -42,6 +47,27 @@ def test_the_first_signal_asks_and_the_second_interrupts(number: int) -> None:
             process.send_signal(number)
             assert process.stdout.readline() == "interrupted\n"
             assert process.wait(timeout=30) == 0
+        finally:
+            process.kill()
+
+
+def test_before_the_release_no_signal_interrupts() -> None:
+    env = {**os.environ, "PYTHONPATH": str(Path(npipe.__file__).parents[1])}
+    command = [sys.executable, "-c", CODE, "save"]
+    with subprocess.Popen(
+        command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None and process.stdin is not None
+        try:
+            assert process.stdout.readline() == "ready\n"
+            process.send_signal(signal.SIGTERM)
+            process.send_signal(signal.SIGINT)
+            process.stdin.write("\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == "not interrupted\n"
+            assert process.stdout.readline() == "asked\n"
+            process.send_signal(signal.SIGINT)
+            assert process.stdout.readline() == "interrupted\n"
         finally:
             process.kill()
 

@@ -209,6 +209,13 @@ NULLS = [
     *each("eth_uninstallFilter", [None], [True]),
     *each("debug_traceBlockByNumber", [None], [{}], ["latest", 5]),
     *each("debug_traceCall", [None, "latest"], [{"to": A}, None], [{"to": A}, "latest", None]),
+    *each(
+        "debug_traceCall",
+        *(
+            [{"to": A}, "latest", {"timeout": text}]
+            for text in ("", "abc", "5", "5x", "--5s", "5s3", "10s", "1m0.5s")
+        ),
+    ),
     *each("debug_getRawBlock", [None]),
     *each("debug_getRawHeader", [None]),
     *each("debug_getRawReceipts", [None]),

@@ -28,7 +28,9 @@ class Line:
 
     def run(self, count: int) -> list[str]:
         for _ in range(count):
-            self.turns.take()()
+            job = self.turns.take()
+            assert job is not None
+            job()
         return self.done[-count:]
 
 
@@ -72,8 +74,7 @@ def test_without_a_writer_it_is_first_come_first_served() -> None:
     line.put("b", caller=2)
     line.put("c")
     assert line.run(3) == ["a", "b", "c"]
-    with pytest.raises(IndexError):
-        line.run(1)
+    assert line.turns.take() is None
 
 
 def test_at_each_turn_of_a_long_job_reads_pass_and_writers_do_not() -> None:
@@ -88,6 +89,26 @@ def test_at_each_turn_of_a_long_job_reads_pass_and_writers_do_not() -> None:
     assert line.run(3) == ["r1", "r2", "long"]
     line.turns.finish()
     assert line.run(2) == ["own", "w"]
+
+
+def test_while_a_long_job_pauses_only_reads_are_taken() -> None:
+    line = Line()
+    job: Callable[[], None] = partial(line.done.append, "long")
+    line.turns.put(job, caller=1, many=True)
+    line.put("own", caller=1)
+    line.put("w", caller=2, writes=True)
+    line.run(1)
+    line.turns.pause()
+    assert line.turns.take() is None
+    line.put("r1", "r2", caller=3)
+    assert line.run(2) == ["r1", "r2"]
+    assert line.turns.take() is None
+    assert len(line.turns) == 3
+    line.turns.resume()
+    assert line.run(1) == ["long"]
+    line.turns.finish()
+    assert line.run(2) == ["own", "w"]
+    assert len(line.turns) == 0
 
 
 def test_a_failing_job_is_no_obstacle() -> None:

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from npipe.ethereum.errors import ChainError
-from npipe.ethereum.node.worker import CooperativeJob, Worker
+from npipe.ethereum.errors import ChainError, Stopped
+from npipe.ethereum.node.worker import CooperativeJob, Trial, Worker
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_what_is_queued_is_done_before_the_end() -> None:
     late.start()
     while worker._arrivals.qsize() == 0:  # until it is behind the first
         threading.Event().wait(0.001)
-    closing = threading.Thread(target=worker.close)
+    closing = threading.Thread(target=worker.close, args=(60,))
     closing.start()
     go.set()
     for thread in (*threads, late, closing):
@@ -96,7 +96,7 @@ def test_a_job_in_steps_is_finished_before_the_end() -> None:
     running = threading.Thread(target=worker.run_steps, args=(steps(),))
     running.start()
     assert begun.wait(20)
-    closing = threading.Thread(target=worker.close)
+    closing = threading.Thread(target=worker.close, args=(60,))
     closing.start()
     while not worker._closed:
         threading.Event().wait(0.001)
@@ -104,6 +104,109 @@ def test_a_job_in_steps_is_finished_before_the_end() -> None:
     running.join(60)
     closing.join(60)
     assert done == list(range(100))
+
+
+def test_what_a_job_in_steps_yields_runs_elsewhere_and_only_reads_pass(worker: Worker) -> None:
+    begun, go, order = threading.Event(), threading.Event(), list[str]()
+
+    def tried() -> int:
+        begun.set()
+        assert go.wait(60)
+        return threading.get_ident()
+
+    def steps() -> CooperativeJob[bool]:
+        elsewhere = yield tried
+        with pytest.raises(ZeroDivisionError):
+            yield lambda: 1 // 0
+        order.append("steps")
+        return elsewhere != threading.get_ident()
+
+    answers: list[bool] = []
+    first = threading.Thread(target=lambda: answers.append(worker.run_steps(steps(), caller=1)))
+    first.start()
+    assert begun.wait(60)
+    write = threading.Thread(
+        target=worker.run, args=(lambda: order.append("write"),), kwargs={"writes": True}
+    )
+    write.start()
+    while worker._arrivals.qsize() == 0 and len(worker._turns) < 2:
+        threading.Event().wait(0.001)  # until it waits, which nothing announces
+    assert worker.run(lambda: order.append("read") or 5, caller=2) == 5
+    assert order == ["read"]
+    go.set()
+    first.join(60)
+    write.join(60)
+    assert answers == [True]
+    assert order == ["read", "steps", "write"]
+    assert worker.call(lambda: worker.run_steps(steps())) is False  # from within: here
+
+
+def test_at_the_end_what_runs_is_told_to_stop_and_what_waits_is_refused() -> None:
+    stopping, begun = threading.Event(), threading.Event()
+    worker, outcomes = Worker(stopping=stopping), dict[str, object]()
+
+    def run(name: str, job: Trial[object]) -> None:
+        try:
+            outcomes[name] = worker.run(job)
+        except Stopped as error:
+            outcomes[name] = error.message
+
+    def job() -> bool:
+        begun.set()
+        return stopping.wait(60)
+
+    threads = [threading.Thread(target=run, args=("runs", job))]
+    threads[0].start()
+    assert begun.wait(60)
+    threads.append(threading.Thread(target=run, args=("waits", int)))
+    threads[-1].start()
+    while len(worker._turns) == 0:
+        threading.Event().wait(0.001)  # until it waits, which nothing announces
+    worker.close(grace=0)
+    for thread in threads:
+        thread.join(60)
+    assert outcomes == {"runs": True, "waits": "the chain has been stopped"}
+
+
+def test_a_job_in_steps_is_interrupted_at_the_end(worker: Worker) -> None:
+    begun, closed = threading.Event(), list[bool]()
+
+    def steps() -> CooperativeJob[None]:
+        try:
+            while True:
+                begun.set()
+                yield None
+        except GeneratorExit:
+            closed.append(True)
+            raise
+
+    outcome: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            worker.run_steps(steps())
+        except Stopped as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert begun.wait(60)
+    worker.close(grace=0)
+    thread.join(60)
+    assert len(outcome) == 1
+    assert closed == [True]
+
+
+def test_what_a_caller_asked_before_it_went_is_not_begun(worker: Worker) -> None:
+    done: list[str] = []
+    with pytest.raises(Stopped):
+        worker.run(lambda: done.append("read"), gone=lambda: True)
+    worker.run(lambda: done.append("write"), writes=True, gone=lambda: True)
+    assert done == ["write"]  # it may have been sent by a program that ended right after
+    worker._closed = True
+    with pytest.raises(Stopped):
+        worker.trials.run(lambda: done.append("trial"), gone=lambda: True)
+    assert done == ["write"]
 
 
 def test_it_ticks_until_told_not_to(worker: Worker) -> None:

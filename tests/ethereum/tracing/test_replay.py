@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from ethereum.contracts import COUNTER, LOOP, REVERT, STORE, assemble
 from npipe.errors import RPCError
+from npipe.ethereum.tracing import replay
 
 Call = Callable[..., Any]
 Deploy = Callable[[bytes], str]
@@ -151,3 +153,47 @@ def test_an_access_list_names_what_is_touched(call: Call, alice: str, deploy: De
     assert "error" not in made
     failing = call("eth_createAccessList", {"from": alice, "to": deploy(REVERT)})
     assert failing["error"] == "execution reverted"
+
+
+@pytest.fixture
+def looped(call: Call, alice: str, deploy: Deploy) -> str:
+    """A transaction that runs out of gas in a loop."""
+    return str(
+        call("eth_sendTransaction", {"from": alice, "to": deploy(LOOP), "gas": hex(100_000)})
+    )
+
+
+@pytest.mark.parametrize("tracer", ["", "callTracer", "prestateTracer", "4byteTracer"])
+def test_every_trace_ends_in_time(call: Call, looped: str, tracer: str) -> None:
+    transaction = call("eth_getTransactionByHash", looped)
+    request = {"to": transaction["to"], "gas": hex(100_000)}
+    number, block = transaction["blockNumber"], transaction["blockHash"]
+    for seconds, match in (("1ns", r"^execution timeout \(code"), ("5", "time: missing unit")):
+        config = {"tracer": tracer, "timeout": seconds}
+        for method, params in (
+            ("debug_traceTransaction", (looped,)),
+            ("debug_traceBlockByNumber", (number,)),
+            ("debug_traceBlockByHash", (block,)),
+            ("debug_traceCall", (request, "latest")),
+        ):
+            with pytest.raises(RPCError, match=match):
+                call(method, *params, config)
+    config = {"tracer": tracer, "timeout": "1m"}
+    assert call("debug_traceTransaction", looped, config) is not None
+
+
+def test_a_trace_does_not_run_in_the_worker_of_the_chain(
+    call: Call, looped: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other clients are served meanwhile."""
+    plain, threads = replay.traced, []
+
+    def traced(*args: Any) -> Any:
+        threads.append(threading.current_thread().name)
+        return plain(*args)
+
+    monkeypatch.setattr(replay, "traced", traced)
+    call("debug_traceTransaction", looped)
+    call("debug_traceBlockByNumber", "latest")
+    call("debug_traceCall", {"to": "0x" + "12" * 20}, "latest")
+    assert [name.rstrip("0123456789") for name in threads] == ["npipe-trial-"] * 3

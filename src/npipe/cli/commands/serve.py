@@ -13,6 +13,8 @@ from npipe.cli.serving.offer import Front, Offer, make_offer
 from npipe.cli.serving.options import ETHER, access_of, ether, is_remote, names
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from npipe.cli.serving.banner import Ready
     from npipe.transport.base import Connection, Listener
 
@@ -228,7 +230,7 @@ def serve(
 
             listen = {"stateless": stateless} if remote else {"access": access}
             how = (offer.server, address, listen, ready)
-            _run(workers, *how, metrics=metrics, samba=behind)
+            _run(workers, *how, metrics=metrics, samba=behind, save=offer.close)
     except OSError as error:
         told = error.strerror if error.filename is None and error.strerror else str(error)
         raise Failure(told) from error
@@ -254,7 +256,13 @@ def _check_workers(apis: tuple[str, ...], remote: bool) -> None:
         raise click.UsageError("--workers goes with --api only: a chain is in one process")
 
 
-def _run(workers: int, *how: Any, metrics: str | None, samba: Listener[Connection] | None) -> None:
+def _run(
+    workers: int,
+    *how: Any,
+    metrics: str | None,
+    samba: Listener[Connection] | None,
+    save: Callable[[], object],
+) -> None:
     if workers > 1 and sys.platform != "win32":
         from npipe.cli.serving.workers import run_workers
 
@@ -262,7 +270,7 @@ def _run(workers: int, *how: Any, metrics: str | None, samba: Listener[Connectio
         return
     from npipe.cli.serving.run import run
 
-    run(*how, metrics=metrics, samba=samba)
+    run(*how, metrics=metrics, samba=samba, save=save)
 
 
 def _ready(given: str, address: str, access: str | int, offer: Offer, metrics: str) -> Ready:

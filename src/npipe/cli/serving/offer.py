@@ -26,6 +26,14 @@ class Offer:
     chain: Service | None = None
     notes: tuple[str, ...] = ()
 
+    def close(self) -> None:
+        """Stop the chain, where there is one, and save it. Raises Failure."""
+        if self.chain is not None:
+            try:
+                self.chain.close()
+            except OSError as error:  # not the pipe's
+                raise Failure(error.strerror or str(error)) from error
+
 
 class Front(NamedTuple):
     """Servers that this one stands in front of."""

@@ -36,6 +36,7 @@ def run(
     *,
     metrics: str | None = None,
     samba: Listener[Connection] | None = None,
+    save: Callable[[], object] = lambda: None,
 ) -> None:
     """Serve; call ``ready`` once clients can connect; return when stopped.
 
@@ -46,6 +47,7 @@ def run(
         ready: See ``Ready``.
         metrics: Where to serve the counters; see ``serve_metrics``.
         samba: Serve the clients of this listener, too.
+        save: Called at the first signal, before anything else. No signal interrupts it.
     """
     stop = Stop()
     try:
@@ -59,6 +61,10 @@ def run(
                 server.serve_listener(samba)
             ready(served_at, at)
             stop.wait()
+            try:
+                save()
+            finally:
+                stop.release()
     finally:
         try:
             server.stop(drain=DRAIN)

@@ -1,7 +1,7 @@
 """Run until a signal asks the process to end: Ctrl-C, SIGTERM, SIGHUP, or Ctrl-Break.
 
-The first signal asks to end; a second one raises KeyboardInterrupt. SIGHUP counts, since a terminal
-that is closed sends it: what a server keeps in memory is saved then, too.
+The first signal asks to end; after ``release`` a second one raises KeyboardInterrupt. SIGHUP
+counts, since a terminal that is closed sends it: what a server keeps in memory is saved then, too.
 
 The waiting is done on a socket that the signal itself writes to. A ``threading.Event`` would do
 until the signal comes in the moment in which the event holds its own lock: then setting it hangs
@@ -30,6 +30,9 @@ class Stop:
     def wait(self) -> None:
         """Return when the first signal has come, or at once if it came before."""
         self._receiver.recv(1)
+
+    def release(self) -> None:
+        """Let the next signal raise KeyboardInterrupt; until then it is ignored."""
         _handle(_interrupt)
         signal.set_wakeup_fd(-1)
         self._receiver.close()

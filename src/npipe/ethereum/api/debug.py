@@ -64,7 +64,7 @@ class Debug:
         return []
 
     @on_worker
-    def trace_transaction(self, transaction: Hash, config: TraceConfig | None = None) -> Any:
+    def trace_transaction(self, transaction: Hash, config: TraceConfig | None = None) -> Trial[Any]:
         """Run a transaction again and return a trace, by instruction or by the tracer given."""
         found = self._node.chain.transaction(to_bytes(transaction))
         if found is None:
@@ -72,12 +72,16 @@ class Debug:
         return trace_transaction(self._node.chain, *found, config or TraceConfig())
 
     @on_worker
-    def trace_block_by_number(self, block: BlockNumber, config: TraceConfig | None = None) -> Any:
+    def trace_block_by_number(
+        self, block: BlockNumber, config: TraceConfig | None = None
+    ) -> Trial[list[dict[str, Any]]]:
         """Run the transactions of a block again and return a trace of each."""
         return trace_block(self._node.chain, self._block(block), config or TraceConfig())
 
     @on_worker
-    def trace_block_by_hash(self, block: Hash, config: TraceConfig | None = None) -> Any:
+    def trace_block_by_hash(
+        self, block: Hash, config: TraceConfig | None = None
+    ) -> Trial[list[dict[str, Any]]]:
         """Run the transactions of a block again and return a trace of each."""
         mined = self._node.chain.by_hash(to_bytes(block))
         if mined is None:

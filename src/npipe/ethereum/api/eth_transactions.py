@@ -34,9 +34,7 @@ class EthTransactions:
     ) -> CooperativeJob[str]:
         """Sign with the sender's key, which must be held here, and send. Returns the hash."""
         with self._node.hub.caused_by(context):
-            return data(
-                (yield from self._node.submit(self._node.sign(transaction or TransactionRequest())))
-            )
+            return data((yield from self._node.send(transaction)))
 
     @on_worker
     def send_raw_transaction(self, context: Context, raw: Data) -> CooperativeJob[str]:
@@ -50,17 +48,21 @@ class EthTransactions:
     ) -> CooperativeJob[str]:
         """Send as an account whose key nobody needs to have, as anvil does."""
         with self._node.hub.caused_by(context):
-            return data((yield from self._node.submit(self._node.sign(transaction, pretend=True))))
+            return data((yield from self._node.send(transaction, pretend=True)))
 
     @on_worker
-    def fill_transaction(self, transaction: TransactionRequest | None) -> dict[str, Any]:
+    def fill_transaction(
+        self, transaction: TransactionRequest | None
+    ) -> CooperativeJob[dict[str, Any]]:
         """Fill in what a transaction leaves out; nothing is signed or sent."""
-        filled = self._node.fill(transaction or TransactionRequest())
+        filled = yield from self._node.fill(transaction or TransactionRequest())
         raw = transactions.without_signature(filled)
         return {"raw": data(raw), "tx": shapes.unsigned(filled, keccak(raw))}
 
     @on_worker
-    def sign_transaction(self, transaction: TransactionRequest | None) -> dict[str, Any]:
+    def sign_transaction(
+        self, transaction: TransactionRequest | None
+    ) -> CooperativeJob[dict[str, Any]]:
         """Sign and do not send: the bytes to send, and the transaction as it was understood.
 
         As with geth, gas, nonce and a price must be given: what is signed is no guess of ours.
@@ -72,7 +74,7 @@ class EthTransactions:
             raise ChainError("missing gasPrice or maxFeePerGas/maxPriorityFeePerGas")
         if transaction.nonce is None:
             raise ChainError("nonce not specified")
-        signed = self._node.sign(transaction)
+        signed = yield from self._node.sign(transaction)
         return {"raw": data(signed.encode()), "tx": shapes.transaction(signed)}
 
     @on_worker
@@ -112,7 +114,7 @@ class EthTransactions:
         transaction.gas_price = gas_price or transaction.gas_price
         transaction.gas = gas or transaction.gas
         with self._node.hub.caused_by(context):
-            return data((yield from self._node.submit(self._node.sign(transaction))))
+            return data((yield from self._node.send(transaction)))
 
     @on_worker
     def pending_transactions(self) -> list[dict[str, Any]]:

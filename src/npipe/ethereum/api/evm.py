@@ -92,7 +92,7 @@ class Evm:
     ) -> CooperativeJob[None]:
         with self._node.hub.caused_by(context):
             for _ in self._node.mine_many(blocks, interval):
-                yield
+                yield None
                 if context.cancelled:  # nobody waits for the others
                     break
 

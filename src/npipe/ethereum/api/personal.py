@@ -65,4 +65,4 @@ class Personal:
     ) -> CooperativeJob[str]:
         """Sign and send a transaction, as eth_sendTransaction does. Returns its hash."""
         with self._node.hub.caused_by(context):
-            return data((yield from self._node.submit(self._node.sign(transaction))))
+            return data((yield from self._node.send(transaction)))

@@ -13,6 +13,7 @@ block whose state was not altered by hand.
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
@@ -102,6 +103,7 @@ class Chain:
         self.coinbase: bytes = ZERO_ADDRESS
         self.gas_limit: int = GAS_LIMIT  # of the blocks to come
         self.next: Next = Next()
+        self.stopping: threading.Event = threading.Event()  # once set, interrupts what runs code
         self.store: dict[bytes, bytes] = {}
         self._chaindb = ChainDB(AtomicDB(MemoryDB(self.store)))
         self._context = ChainContext(chain_id)
@@ -169,7 +171,7 @@ class Chain:
         def open_state(deadline: float = math.inf) -> Any:
             context = machine.create_execution_context(header, ancestors(), self._context)
             state = machine.get_state_class()(self._chaindb.db, context, root)
-            state.deadline = deadline
+            state.deadline, state.stopping = deadline, self.stopping
             return state
 
         return open_state
@@ -295,8 +297,9 @@ class Chain:
         chaindb = self._chaindb
         if scratch is not None:
             chaindb = ChainDB(AtomicDB(MemoryDB(scratch)))
-        machine = self.machine(header)
-        return machine(header, chaindb, self._context, ConsensusContext(chaindb.db))
+        vm = self.machine(header)(header, chaindb, self._context, ConsensusContext(chaindb.db))
+        vm.state.stopping = self.stopping
+        return vm
 
     def set_next_timestamp(self, timestamp: int) -> None:
         """Give the next block this time, and let the clock go on from there."""

@@ -1,20 +1,36 @@
-"""The chain in a file: saved whole or not at all, and believed only as far as it fits together.
+"""The chain in a file: replaced whole or not at all, used by one server, and verified when read.
 
-The format is MessagePack of ``SavedChain``. It holds no keys: accounts come from the mnemonic.
+The file is a line with the format's name, the SHA-256 of what follows, and the MessagePack of
+``SavedChain``. It holds no keys: accounts come from the mnemonic. While a ``StateFile`` is open, a
+lock on a hidden file beside it keeps other servers out. Symbolic links are followed at the start,
+so that they stay and what they point to is replaced.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import os
+import stat
+import sys
 import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
 
-__all__ = ["SavedChain", "load", "save"]
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
 
-_FORMAT = "npipe chain 1"
+__all__ = ["SavedChain", "StateFile"]
+
+_NAME = b"npipe chain "
+_HEAD = _NAME + b"2\n"
+_DIGEST_BYTES = hashlib.sha256().digest_size
+_HELD = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}  # what a lock says that another one holds
 
 
 class SavedBlock(msgspec.Struct, array_like=True):
@@ -28,7 +44,6 @@ class SavedBlock(msgspec.Struct, array_like=True):
 class SavedChain(msgspec.Struct, kw_only=True):
     """What a chain is made of again. ``nodes`` is the state's key-value store."""
 
-    format: str = _FORMAT
     chain_id: int
     offset: int
     blocks: list[SavedBlock]
@@ -38,54 +53,161 @@ class SavedChain(msgspec.Struct, kw_only=True):
     genesis_file: bytes = b""  # what the forks of a chain that was imported come from
 
 
-def load(path: str | os.PathLike[str]) -> SavedChain | None:
-    """Read a saved chain; None where there is no file yet.
+class StateFile:
+    """The file of one chain, from the start of a server to its end."""
 
-    Raises ValueError for a file that is none of ours, OSError where it cannot be read. A directory
-    that does not exist is a FileNotFoundError now, not when the work is done.
-    """
-    file = Path(path)
-    if not file.parent.is_dir():
-        raise FileNotFoundError(f"there is no directory {file.parent} to keep the state in")
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Claim a file, which need not exist yet.
+
+        Args:
+            path: The file, or a symbolic link to it.
+
+        Raises:
+            OSError: Another server has claimed it, or it could not be written at the end: this
+                fails now, and not when the work is done.
+        """
+        self.path = Path(os.path.realpath(path))
+        self._check_target()
+        self._lock_path = self.path.with_name(f".{self.path.name}.lock")
+        self._lock = self._locked()
+        try:
+            with self._told(), tempfile.TemporaryFile(dir=self.path.parent):
+                pass
+        except OSError:
+            self.close()
+            raise
+
+    def load(self) -> SavedChain | None:
+        """Read the chain; None where there is no file yet.
+
+        Raises:
+            ValueError: The file is no saved chain, or was cut or changed since it was saved.
+            OSError: It cannot be read.
+        """
+        try:
+            octets = self.path.read_bytes()
+        except FileNotFoundError:
+            return None
+        if not octets.startswith(_NAME):
+            raise ValueError(f"{self.path} is not a saved chain")
+        if not octets.startswith(_HEAD):
+            raise ValueError(f"{self.path} is not a saved chain that this version can read")
+        start = len(_HEAD) + _DIGEST_BYTES
+        body = memoryview(octets)[start:]
+        if hashlib.sha256(body).digest() != octets[len(_HEAD) : start]:
+            raise ValueError(f"{self.path} is damaged: it was cut or changed after it was saved")
+        try:
+            saved = msgspec.msgpack.decode(body, type=SavedChain)
+        except msgspec.DecodeError as error:
+            raise ValueError(f"{self.path} is not a saved chain: {error}") from None
+        if not saved.blocks:
+            raise ValueError(f"{self.path} is not a saved chain: it has no block")
+        return saved
+
+    def save(self, saved: SavedChain) -> None:
+        """Replace the file, readable by its owner only. If that fails, it stays as it was.
+
+        Raises:
+            OSError: The chain could not be saved there. The message says where it was saved
+                instead: among the temporary files, unless that failed, too.
+        """
+        body = msgspec.msgpack.encode(saved)
+        pieces = (_HEAD, hashlib.sha256(body).digest(), body)
+        try:
+            written = _write(self.path.parent, f".{self.path.name}.", pieces)
+            try:
+                os.replace(written, self.path)
+            except OSError:
+                os.unlink(written)
+                raise
+        except OSError as error:
+            why = f"the chain could not be saved, and {self.path} is as it was: {error.strerror}"
+            with contextlib.suppress(OSError):
+                elsewhere = _write(tempfile.gettempdir(), f"{self.path.name}.", pieces)
+                why += f". It was saved as {elsewhere} instead"
+            raise OSError(error.errno, why) from error
+        _sync_directory(self.path.parent)
+
+    def close(self) -> None:
+        """Release the file to other servers. Again does nothing."""
+        lock, self._lock = self._lock, -1
+        if lock < 0:
+            return
+        if sys.platform == "win32":  # where an open file cannot be removed
+            os.close(lock)
+        with contextlib.suppress(OSError):
+            os.unlink(self._lock_path)
+        if sys.platform != "win32":
+            os.close(lock)
+
+    def _check_target(self) -> None:
+        directory = self.path.parent
+        with self._told():
+            found = directory.is_dir()
+        if not found:
+            raise FileNotFoundError(f"there is no directory {directory} to keep the state in")
+        with self._told(), contextlib.suppress(FileNotFoundError):
+            mode = os.stat(self.path).st_mode
+            if not stat.S_ISREG(mode):
+                raise OSError(errno.EINVAL, "not a regular file")
+            if not os.access(self.path, os.R_OK | os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    def _locked(self) -> int:
+        """Return the descriptor of the lock file, locked; it is the one that the path names."""
+        while True:
+            with self._told():
+                descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                _lock(descriptor)
+                if _is_at(descriptor, self._lock_path):
+                    return descriptor
+            except OSError as error:
+                os.close(descriptor)
+                if error.errno in _HELD:
+                    text = f"another server uses {self.path}: stop that one, or name another file"
+                    raise BlockingIOError(errno.EAGAIN, text) from None
+                raise
+            os.close(descriptor)  # its owner removed it before it was locked
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Name the file in the errors of what is inside."""
+        try:
+            yield
+        except OSError as error:
+            text = f"the state cannot be kept in {self.path}: {error.strerror}"
+            raise OSError(error.errno, text) from error
+
+
+def _lock(descriptor: int) -> None:
+    """Lock an open file for this process. Raises OSError where another holds it."""
+    if sys.platform == "win32":
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+    else:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
     try:
-        octets = file.read_bytes()
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
     except FileNotFoundError:
-        return None
-    try:
-        saved = msgspec.msgpack.decode(octets, type=SavedChain)
-    except msgspec.DecodeError as error:
-        raise ValueError(f"{file} is not a saved chain: {error}") from None
-    if saved.format != _FORMAT or not saved.blocks:
-        raise ValueError(f"{file} is not a saved chain that this version can read")
-    return saved
+        return False
 
 
-def save(path: str | os.PathLike[str], saved: SavedChain) -> None:
-    """Write a chain, readable by its owner only. Whatever fails, the old file stays as it was.
-
-    Raises OSError, which says so.
-    """
-    file = Path(path)
-    try:
-        _replace(file, saved)
-    except OSError as error:
-        why = f"the chain could not be saved, and {file} is as it was: {error.strerror}"
-        raise OSError(error.errno, why) from error
-    _sync_directory(file.parent)
-
-
-def _replace(file: Path, saved: SavedChain) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+def _write(directory: str | Path, prefix: str, pieces: Iterable[bytes]) -> str:
+    """Write a new file, which is on the disk afterwards, and return its path."""
+    descriptor, path = tempfile.mkstemp(dir=directory, prefix=prefix)
     try:
         with os.fdopen(descriptor, "wb") as stream:
-            stream.write(msgspec.msgpack.encode(saved))
+            stream.writelines(pieces)
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(temporary, file)
     except BaseException:
         with contextlib.suppress(OSError):
-            os.unlink(temporary)
+            os.unlink(path)
         raise
+    return path
 
 
 def _sync_directory(directory: Path) -> None:

@@ -6,11 +6,12 @@ Opening a state writes nothing, since a state is opened for every call.
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any
 
-from npipe.ethereum.errors import ChainError
+from npipe.ethereum.errors import ChainError, Stopped
 from npipe.ethereum.evm import gas
 from npipe.ethereum.evm.blobs import PRAGUE, BlobSchedule
 
@@ -22,11 +23,14 @@ TIMEOUT = 5.0  # seconds that a call such as ``eth_call`` may run, as in geth; m
 class OpenState:
     """The state after a block, mixed into a fork's state.
 
-    ``deadline`` is that of what runs on it, by time.monotonic(). ``ancestor_base`` is the number
-    of the block whose ancestors are known, where the number that instructions see is pretended.
+    ``deadline`` is that of what runs on it, by time.monotonic(); ``stopping``, once it is set,
+    interrupts that too. ``ancestor_base`` is the number of the block whose ancestors are known,
+    where the number that instructions see is pretended.
     """
 
     deadline: float = math.inf
+    late: str = f"execution aborted (timeout = {TIMEOUT:g}s)"  # the error past it
+    stopping: threading.Event | None = None
     pretended_blob_base_fee: int | None = None
     ancestor_base: int | None = None
     blob_schedule: BlobSchedule = PRAGUE
@@ -35,9 +39,11 @@ class OpenState:
     precompiles: Mapping[bytes, Any]
 
     def tick(self) -> None:
-        """Raise ChainError past the deadline."""
+        """Raise ChainError past the deadline, Stopped once the chain is being stopped."""
+        if self.stopping is not None and self.stopping.is_set():
+            raise Stopped
         if time.monotonic() > self.deadline:
-            raise ChainError(f"execution aborted (timeout = {TIMEOUT:g}s)")
+            raise ChainError(self.late)
 
     @property
     def blob_base_fee(self) -> int:

@@ -25,7 +25,7 @@ from npipe.ethereum.node.worker import Trial
 from npipe.ethereum.tracing import replay
 from npipe.ethereum.values.defaults import call_fees, check_chain
 from npipe.ethereum.values.overrides import Overrides
-from npipe.ethereum.values.trace_options import TraceConfig
+from npipe.ethereum.values.trace_options import TraceConfig, timeout_of
 from npipe.ethereum.values.types import BlockId, TransactionRequest, to_bytes, to_int
 
 __all__ = ["GAS_CAP", "Calls"]
@@ -125,10 +125,10 @@ class Calls:
         config: TraceConfig,
     ) -> Trial[Any]:
         """Run a request and say what it did."""
-        opened = self._trial(wanted, overrides)
+        opened, seconds = self._trial(wanted, overrides), timeout_of(config)
 
         def trial() -> Any:
-            fresh = opened.begin()
+            fresh = opened.begin(seconds, late=replay.TOO_LATE)
             return replay.trace_message(fresh, self.message(request, fresh()), config)
 
         return trial
@@ -143,12 +143,16 @@ class _Opened:
     def __init__(self, opener: Callable[[float], Any], overrides: Overrides) -> None:
         self._opener, self._overrides = opener, overrides
 
-    def begin(self) -> Callable[[], Any]:
-        """What opens a state for an attempt. All attempts together must end in time, from now."""
-        deadline = time.monotonic() + TIMEOUT
+    def begin(self, seconds: float | None = None, *, late: str = "") -> Callable[[], Any]:
+        """Return what opens a state for an attempt.
+
+        All attempts together have so many seconds from now; ``late`` is the error after that.
+        """
+        deadline = time.monotonic() + (TIMEOUT if seconds is None else seconds)
 
         def fresh() -> Any:
             state = self._opener(deadline)
+            state.late = late or state.late
             pretend(state, self._overrides)
             return state
 

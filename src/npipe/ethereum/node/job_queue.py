@@ -6,7 +6,8 @@ whoever sends and then looks wants to see what came of it. And reads cannot keep
 each transaction, only those that were there by then go first.
 
 A job that would be long (ten thousand blocks) has many turns. It keeps its place among those in
-order until it is finished, so nobody else writes in between, but reads pass after each turn.
+order until it is finished, so no other job writes in between, but reads pass after each turn. It
+may pause between two turns: then only reads are taken until it resumes.
 
 Not safe by itself: the worker holds its lock.
 """
@@ -30,6 +31,10 @@ class JobQueue:
         self._in_order: deque[tuple[Hashable, Job, bool]] = deque()
         self._callers: Counter[Hashable] = Counter()  # of the jobs in order
         self._first = 0  # so many reads go before the next of the jobs in order
+        self._paused = False  # the first in order waits for something else
+
+    def __len__(self) -> int:
+        return len(self._reads) + len(self._in_order)
 
     def put(
         self, job: Job, *, caller: Hashable = None, writes: bool = False, many: bool = False
@@ -44,11 +49,14 @@ class JobQueue:
         else:
             self._reads.append(job)
 
-    def take(self) -> Job:
-        """The next job. Raises IndexError where none waits."""
-        if self._reads and (self._first or not self._in_order):
+    def take(self) -> Job | None:
+        """Return the next job; None where none can run now."""
+        held = self._paused or not self._in_order
+        if self._reads and (self._first or held):
             self._first = max(0, self._first - 1)
             return self._reads.popleft()
+        if held:
+            return None
         _, job, many = self._in_order[0]
         if not many:
             self._drop_first()
@@ -60,6 +68,14 @@ class JobQueue:
                 self._first = len(self._reads)
 
         return run
+
+    def pause(self) -> None:
+        """Keep the job of many turns, which is the first in order, from having its next one."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Let the job that paused have its turns again."""
+        self._paused = False
 
     def finish(self) -> None:
         """The job of many turns, which is the first in order, has had its last."""

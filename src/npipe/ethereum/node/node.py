@@ -20,7 +20,7 @@ from npipe.ethereum.chain.chain import Chain
 from npipe.ethereum.chain.events import EventBus
 from npipe.ethereum.chain.pool import Pool
 from npipe.ethereum.chain.state_file import SavedChain
-from npipe.ethereum.errors import ChainError, UnknownAccount, UnknownBlock
+from npipe.ethereum.errors import ChainError, Stopped, UnknownAccount, UnknownBlock
 from npipe.ethereum.evm.impersonation import impersonate
 from npipe.ethereum.node.calls import Calls
 from npipe.ethereum.node.worker import CooperativeJob, Worker
@@ -70,7 +70,7 @@ class Node:
         self.calls: Calls = Calls(chain, lambda wanted: self.place(wanted).header)
         self.impersonated: set[bytes] = set()
         self.impersonates_all: bool = False
-        self.worker: Worker = worker or Worker()
+        self.worker: Worker = worker or Worker(stopping=chain.stopping)
         self.automine: bool = block_time is None
         self.interval: float = 0  # seconds from a block to the next; 0: none is mined by itself
         if block_time is not None:
@@ -137,34 +137,46 @@ class Node:
 
     # -- transactions ---------------------------------------------------------------------------
 
-    def sign(self, request: TransactionRequest, *, pretend: bool = False) -> SignedTransactionAPI:
+    def send(
+        self, request: TransactionRequest | None, *, pretend: bool = False
+    ) -> CooperativeJob[bytes]:
+        """Sign a request and submit it; see ``sign`` and ``submit``. Returns the hash."""
+        signed = yield from self.sign(request or TransactionRequest(), pretend=pretend)
+        return (yield from self.submit(signed))
+
+    def sign(
+        self, request: TransactionRequest, *, pretend: bool = False
+    ) -> CooperativeJob[SignedTransactionAPI]:
         """Fill in what a request leaves out, as geth does, and sign it with the sender's key.
 
-        A sender who is impersonated needs none, nor any with ``pretend``.
+        An impersonated sender needs none, nor any with ``pretend``.
         """
         if request.from_ is None:
             raise UnknownAccount
         sender = to_bytes(request.from_)
         pretended = pretend or self.impersonates_all or sender in self.impersonated
         account = None if pretended and sender not in self.accounts else self.account(sender)
-        unsigned = self.fill(request, typed=account is None)
+        unsigned = yield from self.fill(request, typed=account is None)
         if account is None:
             return impersonate(unsigned, sender)
         return transactions.sign(unsigned, account.key, self.chain.chain_id)
 
-    def fill(self, request: TransactionRequest, *, typed: bool = False) -> Any:
-        """What a request asks to be signed, complete. ``typed``: of a new kind in any case."""
+    def fill(self, request: TransactionRequest, *, typed: bool = False) -> CooperativeJob[Any]:
+        """Return what a request asks to be signed, complete. ``typed``: of a new kind in any case.
+
+        Gas is estimated in a thread for trials, with the fees that it will have, as geth does.
+        """
         sender = to_bytes(request.from_ or NOBODY)
         check_request(request, self.chain.chain_id)
         cap, tip = fees(request, self.chain.next_base_fee())
+        if request.gas is not None:
+            gas = to_int(request.gas)
+        else:
+            gas = yield self.calls.estimate(with_fees(request, (cap, tip)), "pending")
         if request.nonce is not None:
             nonce = to_int(request.nonce)
         else:
             nonce = self.pool.next_nonce(sender, self.chain.state())
-        if request.gas is not None:
-            gas = to_int(request.gas)
-        else:  # with the fees that it will have, as geth does
-            gas = self.calls.estimate(with_fees(request, (cap, tip)), "pending")()
         return transactions.unsigned(
             request,
             chain_id=self.chain.chain_id,
@@ -202,7 +214,11 @@ class Node:
         self.pool.add(transaction)
         self.hub.new_pending(transaction)
         if self.automine:
-            yield from self._mine_each(transaction.sender)
+            try:
+                yield from self._mine_each(transaction.sender)
+            except Stopped:
+                self.pool.discard(transaction)  # its caller is told that it failed
+                raise
         return bytes(transaction.hash)
 
     def mine(self) -> MinedBlock:
@@ -218,7 +234,7 @@ class Node:
             raise ChainError(f"{count} blocks are too many at once: {_MAX_MINED_AT_ONCE} at most")
         for number in range(count):
             if number:
-                yield
+                yield None
             if number and interval is not None:
                 self.chain.set_next_timestamp(self.head.header.timestamp + interval)
             self.mine()
@@ -287,12 +303,16 @@ class Node:
         first = True
         while waiting := self._waiting(sender):
             if not first:
-                yield
+                yield None
             first = False
             try:
                 mined = self._mine(waiting[:1])
-            finally:  # in a block or not, it must not stand in the way of the next one
+            except Stopped:  # it goes on waiting, in the state that is saved
+                raise
+            except BaseException:
                 self.pool.discard(waiting[0])
+                raise
+            self.pool.discard(waiting[0])  # in a block or not, the next one must not wait for it
             if not mined.block.transactions:
                 raise ChainError("the transaction does not fit into a block")
 

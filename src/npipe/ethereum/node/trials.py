@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from typing import TypeVar
 
-from npipe.ethereum.errors import ChainError
+from npipe.ethereum.errors import Stopped
 from npipe.ethereum.node.deep_thread import settle, start_deep_thread
 
 __all__ = ["Trials"]
@@ -26,8 +26,13 @@ _THREADS = 8
 class Trials:
     """A few threads with deep stacks, begun when they are needed."""
 
-    def __init__(self, threads: int = _THREADS) -> None:
+    def __init__(self, threads: int = _THREADS, *, stopping: threading.Event | None = None) -> None:
+        """Start no thread yet. Once ``stopping`` is set, what waits is refused when its turn comes.
+
+        What runs then is interrupted by the states that it runs on.
+        """
         self._most = threads
+        self._stopping = stopping or threading.Event()
         self._changed = threading.Condition()  # guards all that follows
         self._ready: deque[Hashable] = deque()  # callers with a job waiting and none running
         self._jobs: dict[Hashable, deque[Callable[[], None]]] = {}  # of each caller, in order
@@ -35,19 +40,40 @@ class Trials:
         self._idle = 0
         self._closed = False
 
-    def run(self, function: Callable[[], T], *, caller: Hashable = None) -> T:
+    def run(
+        self,
+        function: Callable[[], T],
+        *,
+        caller: Hashable = None,
+        gone: Callable[[], bool] = lambda: False,
+    ) -> T:
         """Run ``function`` in one of the threads; return its result or raise its exception.
 
-        Raises ChainError once this is closed.
+        Raises Stopped once this is closed, or where the caller is ``gone`` when its turn comes.
         """
+        return self.start(function, caller=caller, gone=gone).result()
+
+    def start(
+        self,
+        function: Callable[[], T],
+        *,
+        caller: Hashable = None,
+        gone: Callable[[], bool] = lambda: False,
+    ) -> Future[T]:
+        """As ``run``, without waiting: the outcome is the future's."""
         future: Future[T] = Future()
 
+        def tried() -> T:
+            if self._stopping.is_set() or gone():
+                raise Stopped
+            return function()
+
         def job() -> None:
-            settle(future, function)
+            settle(future, tried)
 
         with self._changed:
             if self._closed:
-                raise ChainError("the chain has been stopped")
+                raise Stopped
             waiting = self._jobs.get(caller)
             if waiting is None:
                 self._jobs[caller] = deque([job])
@@ -58,7 +84,7 @@ class Trials:
                 name = f"npipe-trial-{len(self._threads) + 1}"
                 self._threads.append(start_deep_thread(self._work, name))
             self._changed.notify()
-        return future.result()
+        return future
 
     def close(self) -> None:
         """Finish what is running and what waits, then end the threads. Again does nothing."""

@@ -1,9 +1,13 @@
 """The one thread that the chain runs in.
 
 The EVM is neither quick nor safe to share, so every use of it is a job for this thread; callers
-wait for the result in their own. In which order is for ``turns``. A generator is a job that lets
-others read at each ``yield``. With a period, the thread also does one thing again and again,
-between jobs (a block every so many seconds).
+wait for the result in their own. The order is that of ``job_queue``. A generator is a job that lets
+others read at each ``yield``; what it yields is run in a thread for trials meanwhile, where it is
+a Trial. With a period, the thread also does one thing again and again, between jobs (a block every
+so many seconds).
+
+At the end, jobs have a moment to finish. Then ``stopping`` is set, which whatever runs code looks
+at: that is interrupted, and the jobs that wait are refused.
 
 Imports no py-evm and knows nothing of chains.
 """
@@ -20,7 +24,7 @@ from collections.abc import Callable, Generator, Hashable
 from concurrent.futures import Future
 from typing import Any, ParamSpec, TypeVar
 
-from npipe.ethereum.errors import ChainError
+from npipe.ethereum.errors import Stopped
 from npipe.ethereum.node.deep_thread import settle, start_deep_thread
 from npipe.ethereum.node.job_queue import JobQueue
 from npipe.ethereum.node.trials import Trials
@@ -32,56 +36,99 @@ log: logging.Logger = logging.getLogger("npipe.ethereum")
 
 P = ParamSpec("P")
 T = TypeVar("T")
-CooperativeJob = Generator[None, None, T]
-"""A job in turns: those who read go first at each ``yield``. What it returns is its result."""
 Trial = Callable[[], T]
 """What a job returns that is to go on outside of the worker, in one of the threads for trials."""
+CooperativeJob = Generator[Trial[Any] | None, Any, T]
+"""A job in turns: reads go first at each ``yield``. What it returns is its result.
+
+A Trial that it yields runs in a thread for trials; ``yield`` then gives or raises its outcome.
+"""
+GRACE = 0.5  # seconds that jobs get at the end
 
 
 class Worker:
     """A thread and what it is to do. Jobs run one at a time."""
 
-    def __init__(self, *, name: str = "npipe-chain") -> None:
+    def __init__(
+        self, *, name: str = "npipe-chain", stopping: threading.Event | None = None
+    ) -> None:
+        """Start the thread. ``stopping`` is set at the end, for what runs to see."""
         self._turns = JobQueue()
         self._arrivals: queue.SimpleQueue[bool] = queue.SimpleQueue()  # of jobs; False: of the end
         self._tick: Callable[[], object] | None = None
         self._period = 0.0
         self._lock = threading.Lock()  # of the turns and of closing
         self._closed = False
+        self._stopping = stopping or threading.Event()
+        self.trials: Trials = Trials(stopping=self._stopping)
         self._thread = start_deep_thread(self._run, name)
-        self.trials: Trials = Trials()
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``function`` in the worker and return its result or raise its exception.
 
-        From within the worker it simply runs. Raises ChainError once the worker is closed.
+        From within the worker it simply runs. Raises Stopped once the worker is closed.
         """
         return self.run(functools.partial(function, *args, **kwargs))
 
-    def run(self, function: Callable[[], T], *, caller: Hashable = None, writes: bool = False) -> T:
-        """As ``call``, for a caller whose jobs stay in order; see ``JobQueue.put``."""
+    def run(
+        self,
+        function: Callable[[], T],
+        *,
+        caller: Hashable = None,
+        writes: bool = False,
+        gone: Callable[[], bool] = lambda: False,
+    ) -> T:
+        """As ``call``, for a caller whose jobs stay in order; see ``JobQueue.put``.
+
+        Raises Stopped where the caller is ``gone`` when its turn comes: what reads is of no use
+        then, and what writes is not begun while the worker is being closed.
+        """
         if threading.current_thread() is self._thread:
             return function()
         future: Future[T] = Future()
-        self._put(functools.partial(settle, future, function), caller=caller, writes=writes)
+
+        def job() -> T:
+            if self._stopping.is_set() or ((self._closed or not writes) and gone()):
+                raise Stopped
+            return function()
+
+        self._put(functools.partial(settle, future, job), caller=caller, writes=writes)
         return future.result()
 
-    def run_steps(self, steps: CooperativeJob[T], *, caller: Hashable = None) -> T:
-        """As ``run``, for what writes and is long. Nobody else writes before it has ended."""
+    def run_steps(
+        self,
+        steps: CooperativeJob[T],
+        *,
+        caller: Hashable = None,
+        gone: Callable[[], bool] = lambda: False,
+    ) -> T:
+        """As ``run``, for what writes and is long. No other job writes before it has ended."""
         if threading.current_thread() is self._thread:
             return _exhaust(steps)
         future: Future[T] = Future()
+        tried: Future[Any] = Future()  # the outcome of what the job yielded last
+        tried.set_result(None)
 
         def turn() -> None:
-            _advance(future, steps)
+            nonlocal tried
+            trial = None
+            try:
+                if self._stopping.is_set() or (self._closed and gone()):
+                    steps.close()
+                    raise Stopped
+                trial = _advance(steps, tried)
+            except StopIteration as end:
+                future.set_result(end.value)
+            except BaseException as error:
+                future.set_exception(error)
             with self._lock:
-                if not future.done() and not self._closed:
-                    self._arrivals.put(True)
-                    return
-            if not future.done():  # there will be no other turn
-                settle(future, functools.partial(_exhaust, steps))
-            with self._lock:
-                self._turns.finish()
+                if future.done():
+                    self._turns.finish()
+                elif trial is not None:
+                    self._turns.pause()
+            if trial is not None:
+                tried = self._try(trial, caller)
+                tried.add_done_callback(self._resume)
 
         self._put(turn, caller=caller, many=True)
         return future.result()
@@ -89,8 +136,21 @@ class Worker:
     def _put(self, job: Callable[[], None], **how: Any) -> None:
         with self._lock:  # nothing may arrive after the end
             if self._closed:
-                raise ChainError("the chain has been stopped")
+                raise Stopped
             self._turns.put(job, **how)
+            self._arrivals.put(True)
+
+    def _try(self, trial: Trial[Any], caller: Hashable) -> Future[Any]:
+        try:
+            return self.trials.start(trial, caller=caller)
+        except Stopped as error:
+            refused: Future[Any] = Future()
+            refused.set_exception(error)
+            return refused
+
+    def _resume(self, _: Future[Any]) -> None:
+        with self._lock:
+            self._turns.resume()
             self._arrivals.put(True)
 
     def every(self, seconds: float, function: Callable[[], object]) -> None:
@@ -101,31 +161,41 @@ class Worker:
 
         self.call(change)
 
-    def close(self) -> None:
-        """Finish what is queued, then end the threads. Again does nothing."""
-        with self._lock:
-            if not self._closed:
-                self._closed = True
-                self._arrivals.put(False)
-        if threading.current_thread() is not self._thread:
-            self._thread.join()
+    def close(self, grace: float = GRACE) -> None:
+        """End all threads; see ``stop``. Again does nothing."""
+        self.stop(grace)
         self.trials.close()
+
+    def stop(self, grace: float = GRACE) -> None:
+        """End the chain's thread, after what is queued: nothing changes the chain from then on.
+
+        Args:
+            grace: After so many seconds, what runs is interrupted and what waits is refused.
+        """
+        with self._lock:
+            self._closed = True
+            self._arrivals.put(True)
+        if threading.current_thread() is not self._thread:
+            self._thread.join(grace)
+            self._stopping.set()
+            self._thread.join()
 
     def _run(self) -> None:
         due = time.monotonic()
         while True:
             period = self._period
-            try:
-                timeout = max(0.0, due - time.monotonic()) if self._tick else None
-                arrived = self._arrivals.get(timeout=timeout)
-            except queue.Empty:
-                due = time.monotonic() + period
-                self._run_tick()
-                continue
-            if not arrived:
-                return
             with self._lock:
                 job = self._turns.take()
+                if job is None and self._closed and not self._turns:
+                    return
+            if job is None:
+                try:
+                    timeout = max(0.0, due - time.monotonic()) if self._tick else None
+                    self._arrivals.get(timeout=timeout)
+                except queue.Empty:
+                    due = time.monotonic() + period
+                    self._run_tick()
+                continue
             job()
             if self._period != period:
                 due = time.monotonic() + self._period
@@ -135,9 +205,11 @@ class Worker:
 
     def _run_tick(self) -> None:
         try:
-            if self._tick is not None:
+            if self._tick is not None and not self._closed:
                 self._tick()
-        except Exception:  # there is nobody to raise it to, and the next one may go well
+        except Stopped:
+            pass
+        except Exception:  # there is no caller to raise it to, and the next one may go well
             log.exception("what is done every %g s", self._period)
 
 
@@ -167,10 +239,14 @@ def on_worker(
         args = (self, context, *args) if wanted else (self, *args)
         job = functools.partial(method, *args, **kwargs)
         worker: Worker = self._worker
+        caller: dict[str, Any] = {
+            "caller": context.connection_id,
+            "gone": lambda: context.cancelled,
+        }
         if in_steps:
-            return worker.run_steps(job(), caller=context.connection_id)
-        result = worker.run(job, caller=context.connection_id, writes=writes)
-        return worker.trials.run(result, caller=context.connection_id) if tries else result
+            return worker.run_steps(job(), **caller)
+        result = worker.run(job, writes=writes, **caller)
+        return worker.trials.run(result, **caller) if tries else result
 
     if not wanted:
         own, *others = signature.parameters.values()
@@ -185,19 +261,24 @@ def on_worker(
     return run
 
 
-def _advance(future: Future[T], steps: CooperativeJob[T]) -> None:
-    """Run a job to its next ``yield``, or hand over its outcome."""
-    try:
-        next(steps)
-    except StopIteration as end:
-        future.set_result(end.value)
-    except BaseException as error:
-        future.set_exception(error)
+def _advance(steps: CooperativeJob[T], tried: Future[Any]) -> Trial[Any] | None:
+    """Run a job to its next ``yield`` with the outcome of what it yielded last.
+
+    Returns what it yields. Raises StopIteration with its result, or what it raises.
+    """
+    if error := tried.exception():
+        return steps.throw(error)
+    return steps.send(tried.result())
 
 
 def _exhaust(steps: CooperativeJob[T]) -> T:
+    """Run a job to its end in this thread, trials included."""
+    tried: Future[Any] = Future()
+    tried.set_result(None)
     while True:
         try:
-            next(steps)
+            trial = _advance(steps, tried)
         except StopIteration as end:
             return end.value
+        tried = Future()
+        settle(tried, trial or (lambda: None))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections import ChainMap
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,33 +26,50 @@ from npipe.ethereum.tracing.touched import (
     accounts_changed,
 )
 from npipe.ethereum.tracing.watching import Tracer, traced
-from npipe.ethereum.values.trace_options import TRACERS, TraceConfig, TracerConfig
+from npipe.ethereum.values.trace_options import TRACERS, TraceConfig, TracerConfig, timeout_of
 from npipe.ethereum.values.types import data, quantity, word
 
-__all__ = ["access_list", "trace_block", "trace_message", "trace_transaction"]
+__all__ = ["TOO_LATE", "access_list", "trace_block", "trace_message", "trace_transaction"]
 
+TOO_LATE = "execution timeout"  # what geth answers for a trace that takes too long
 _MAX_ROUNDS = 16  # of looking for an access list: each adds to the last, most need two
 
 
-def trace_transaction(chain: Chain, mined: MinedBlock, index: int, config: TraceConfig) -> Any:
-    """One transaction of a block, run as it was, on the state as it was before it."""
-    return _replay(chain, mined, {index}, config)[index]
+def trace_transaction(
+    chain: Chain, mined: MinedBlock, index: int, config: TraceConfig
+) -> Callable[[], Any]:
+    """Return what runs a transaction of a block again, on the state as it was before it.
+
+    What is returned may run in any thread, and raises ChainError where it takes too long.
+    """
+    replay = _replay(chain, mined, {index}, config)
+    return lambda: replay()[index]
 
 
-def trace_block(chain: Chain, mined: MinedBlock, config: TraceConfig) -> list[dict[str, Any]]:
-    """All transactions of a block. Raises ChainError for the first block, which ran nothing."""
+def trace_block(
+    chain: Chain, mined: MinedBlock, config: TraceConfig
+) -> Callable[[], list[dict[str, Any]]]:
+    """Return what runs all transactions of a block again; see ``trace_transaction``.
+
+    Raises ChainError for the first block, which ran nothing.
+    """
     if mined.number == 0:
         raise ChainError("genesis is not traceable")
     transactions = mined.block.transactions
-    results = _replay(chain, mined, set(range(len(transactions))), config)
-    return [
-        {"txHash": data(item.hash), "result": results[index]}
-        for index, item in enumerate(transactions)
-    ]
+    replay = _replay(chain, mined, set(range(len(transactions))), config)
+
+    def trial() -> list[dict[str, Any]]:
+        results = replay()
+        return [
+            {"txHash": data(item.hash), "result": results[index]}
+            for index, item in enumerate(transactions)
+        ]
+
+    return trial
 
 
 def trace_message(state_at: Callable[[], Any], message: Message, config: TraceConfig) -> Any:
-    """A call that is in no block. ``state_at`` opens the state that it runs on."""
+    """Trace a call that is in no block. ``state_at`` opens the state that it runs on."""
     state = state_at()
     tracer = _tracer(config, message, state)
     state.computation_class = traced(tracer, state.computation_class)
@@ -89,12 +108,31 @@ def access_list(
 
 def _replay(
     chain: Chain, mined: MinedBlock, wanted: set[int], config: TraceConfig
-) -> dict[int, Any]:
-    """Run a block's transactions up to the last one wanted, those wanted with a tracer.
+) -> Callable[[], dict[int, Any]]:
+    """Return what runs a block's transactions up to the last one wanted, those with a tracer."""
+    header = begun(mined.header, chain.state_root(chain.blocks[mined.number - 1].header))
+    seconds = timeout_of(config)
 
-    For prestateTracer two machines run them, the second a transaction behind the first.
+    def machine(deadline: float) -> Any:
+        vm = chain.vm(header, ChainMap({}, chain.store))
+        vm.state.deadline, vm.state.late = deadline, TOO_LATE
+        vm.block_preprocessing(vm.get_block())
+        return vm
+
+    def trial() -> dict[int, Any]:
+        deadline = time.monotonic() + seconds
+        return _traces(mined, wanted, config, machine(deadline), machine(deadline))
+
+    return trial
+
+
+def _traces(
+    mined: MinedBlock, wanted: set[int], config: TraceConfig, vm: Any, behind: Any
+) -> dict[int, Any]:
+    """Run the transactions on machines that are on the state before the first of them.
+
+    For prestateTracer both run them, ``behind`` a transaction later.
     """
-    vm, behind = _machine_before(chain, mined), _machine_before(chain, mined)
     plain = vm.state.computation_class
     results: dict[int, Any] = {}
     for index, transaction in enumerate(mined.block.transactions[: max(wanted, default=-1) + 1]):
@@ -107,14 +145,6 @@ def _replay(
         if config.tracer == "prestateTracer":
             behind.apply_transaction(behind.get_header(), transaction)
     return results
-
-
-def _machine_before(chain: Chain, mined: MinedBlock) -> Any:
-    """A machine on the state in which a block's first transaction found it."""
-    before = chain.state_root(chain.blocks[mined.number - 1].header)
-    vm = chain.vm(begun(mined.header, before))
-    vm.block_preprocessing(vm.get_block())
-    return vm
 
 
 @dataclass(frozen=True, slots=True)
