@@ -3,7 +3,7 @@
 Thread rules:
 
 * Only the leader of the loop reads, feeds the session and runs timers: ``on_event``, ``pump``,
-  ``on_timer``, and the attributes ``_eof`` and those of the time limits.
+  ``on_timer``, and the attribute ``_eof`` and the time limits.
 * Any thread may write. The thread that acquires ``_write_lock`` writes all queued bytes; another
   thread leaves its bytes to the holder, which checks the queue again after the release. A write
   never blocks: bytes that the system does not accept stay in ``_unsent``, and the leader continues
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from npipe.errors import ClosedError, ProtocolError
 from npipe.rpc.threads.loop.poller import READ, WRITE
+from npipe.rpc.threads.loop.timeouts import Timeouts
 
 if TYPE_CHECKING:
     from npipe.rpc.session.session import Session
@@ -36,15 +37,12 @@ __all__ = ["LoopDriver"]
 log: logging.Logger = logging.getLogger("npipe.rpc")
 
 READ_SIZE = 65536  # bytes
-GONE_SECONDS = 0.05  # between two checks whether a half-closed peer has disconnected
 
 
 class LoopDriver:
     """Moves bytes between a connection and its session, and begins the session's calls."""
 
     __slots__ = (  # a server may have 10,000 idle connections
-        "_active_at",
-        "_at_end",
         "_close_reason",
         "_closed",
         "_eof",
@@ -52,15 +50,13 @@ class LoopDriver:
         "_interest",
         "_interest_lock",
         "_loop",
-        "_message_end",
         "_on_close",
-        "_resumed_at",
-        "_scheduled",
+        "_timeouts",
         "_unsent",
         "_waiting_for_room",
-        "_write_end",
         "_write_lock",
         "_writing",
+        "at_end",
         "bytes_in",
         "bytes_out",
         "connection",
@@ -97,7 +93,7 @@ class LoopDriver:
         self._on_close = on_close
         self._closed = False
         self._eof = False  # the peer has closed its direction
-        self._at_end = False  # ... and the session was told
+        self.at_end = False  # ... and the session was told
         self._close_reason = ""  # close once everything has been written
         self._write_lock = threading.Lock()
         self._writing = False  # taken bytes have not been written yet
@@ -105,20 +101,12 @@ class LoopDriver:
         self._waiting_for_room: list[threading.Event] = []
         self._interest_lock = threading.Lock()
         self._interest = 0
-        # Time limits, by time.monotonic()
-        self._message_end: float | None = None  # for the rest of a message
-        self._write_end = 0.0  # for the peer to read some bytes
-        self._active_at = 0.0  # time of the last read or write
-        self._resumed_at = 0.0  # time at which reading was last resumed
-        self._scheduled: float | None = None  # the next call of ``on_timer``
+        self._timeouts = Timeouts(self, loop)
 
     def start(self) -> None:
         """Serve the connection from now on."""
         self._loop.add(self)
-        limits = self.session.limits
-        if limits.idle_timeout is not None:
-            self._active_at = time.monotonic()
-            self._schedule(self._active_at + limits.idle_timeout)
+        self._timeouts.start()
         self._update_interest()
 
     # Reading: only by the leader
@@ -155,7 +143,7 @@ class LoopDriver:
         session = self.session
         if data:
             self.bytes_in += len(data)
-            self._note_read(session.feed(data))
+            self._timeouts.has_read(session.feed(data))
         else:
             self._eof = True
             try:
@@ -163,18 +151,6 @@ class LoopDriver:
             except ProtocolError as error:
                 session.refuse(error)
         return True
-
-    def _note_read(self, complete: bool) -> None:
-        """Update the time limits; ``complete`` tells whether a message was completed."""
-        limits = self.session.limits
-        partial = self.session.framing.pending > 0
-        if not partial:
-            self._message_end = None
-        elif limits.message_timeout is not None and (complete or self._message_end is None):
-            self._message_end = time.monotonic() + limits.message_timeout
-            self._schedule(self._message_end)
-        if limits.idle_timeout is not None and (complete or partial):
-            self._active_at = time.monotonic()
 
     def _fail(self, error: Exception) -> None:
         """Close the connection after an error of reading."""
@@ -211,7 +187,7 @@ class LoopDriver:
                 return False
             if self.session.framing.error is not None and not (self._close_reason or self._eof):
                 self._violated(self.session.framing.error)
-            if self._eof and not self._at_end:
+            if self._eof and not self.at_end:
                 self._finish()
             self._settle()
         except Exception as error:  # an internal error closes this connection only
@@ -308,23 +284,17 @@ class LoopDriver:
             return str(error)
         if sent == len(data):
             self._unsent = b""
-            self._wrote(sent)
+            self.bytes_out += sent
+            self._timeouts.has_written()
             session.flow.write_ends()
             self._writing = False
             self._make_room()
         else:
             self._unsent = memoryview(data)[sent:]
             if sent or not begun:
-                self._wrote(sent)
-                if session.limits.write_timeout is not None:
-                    self._write_end = time.monotonic() + session.limits.write_timeout
-                    self._schedule(self._write_end)
+                self.bytes_out += sent
+                self._timeouts.has_written(stalled=True)
         return ""
-
-    def _wrote(self, sent: int) -> None:
-        self.bytes_out += sent
-        if self.session.limits.idle_timeout is not None:
-            self._active_at = time.monotonic()
 
     def _make_room(self) -> None:
         for room in tuple(self._waiting_for_room):
@@ -366,54 +336,30 @@ class LoopDriver:
     def interrupted(self) -> None:
         """Handle an exception (KeyboardInterrupt) that ended ``wait``. Nothing to do."""
 
-    # Time limits: only by the leader
-
-    def _schedule(self, when: float) -> None:
-        if self._scheduled is None or when < self._scheduled:
-            self._scheduled = when
-            self._loop.schedule(self, when)
-
     def on_timer(self, now: float) -> None:
-        """Enforce the time limits. All events before ``now`` were handled.
+        """Enforce the time limits. Only the leader calls it; it has handled all earlier events.
 
         Args:
             now: The time, by ``time.monotonic()``.
         """
-        self._scheduled = None
-        reason, ends = self._check_time(now) if not self._closed else ("", [])
-        if reason:
-            self.close(reason)
-        elif ends:
-            self._schedule(min(ends))
+        if not self._closed:
+            self._timeouts.on_timer(now)
 
-    def _check_time(self, now: float) -> tuple[str, list[float]]:
-        """Return the reason to close, or the times of the next checks."""
-        limits = self.session.limits
-        ends: list[float] = []
-        if self._at_end:
-            if _has_gone(self.connection):
-                return "the other end has gone", ends
-            ends.append(now + GONE_SECONDS)
-        if self._unsent and limits.write_timeout is not None:
-            if now >= self._write_end:
-                self._flush(unsent=True)  # free space below the kernel's threshold is not reported
-            if self._unsent and now >= self._write_end:
-                return "the other end reads too slowly", ends
-            ends.append(self._write_end)
-        if self._message_end is not None and limits.message_timeout is not None:
-            end = max(self._message_end, self._resumed_at + limits.message_timeout)
-            if not self._interest & READ:  # reading is paused: its timeout restarts afterwards
-                end = now + limits.message_timeout
-            if now >= end:
-                return "no complete message in time", ends
-            ends.append(end)
-        elif limits.idle_timeout is not None and not self._at_end:
-            busy = not self.idle or bool(self.session.subscriptions)
-            end = (now if busy else self._active_at) + limits.idle_timeout
-            if now >= end:
-                return "idle for too long", ends
-            ends.append(end)
-        return "", ends
+    def write_unsent(self) -> bool:
+        """Write bytes that were not accepted before. Return whether some remain."""
+        if self._unsent:
+            self._flush(unsent=True)
+        return bool(self._unsent)
+
+    @property
+    def stalled(self) -> bool:
+        """True while the connection accepts no more bytes."""
+        return bool(self._unsent)
+
+    @property
+    def reading(self) -> bool:
+        """True while bytes that arrive are read."""
+        return bool(self._interest & READ)
 
     # Events to wait for, and closing
 
@@ -421,7 +367,7 @@ class LoopDriver:
         """Close, or update the events to wait for, after a change of state. From any thread."""
         if self._close_reason and not self._writing and not self.session.has_output:
             self.close(self._close_reason)
-        elif self._at_end and self.idle:
+        elif self.at_end and self.idle:
             self.close("the other end closed it")
         else:
             self._update_interest()
@@ -435,7 +381,7 @@ class LoopDriver:
             before, self._interest = self._interest, interest
             if interest != before:
                 if interest & ~before & READ:
-                    self._resumed_at = time.monotonic()
+                    self._timeouts.has_resumed()
                 self._loop.change(self.fd, before, interest)
 
     def _wanted(self) -> int:
@@ -449,10 +395,10 @@ class LoopDriver:
     def _finish(self) -> None:
         """Tell the session about the end of the peer's stream. Its calls still get replies."""
         with self._write_lock:  # a write in progress first determines whether it wrote any byte
-            self._at_end = True
+            self.at_end = True
             self.session.receive_eof()
         self._flush()
-        self._schedule(time.monotonic() + GONE_SECONDS)
+        self._timeouts.has_ended()
 
     def close(self, reason: str) -> None:
         """Close the connection and end all its calls. Idempotent; may be called from any thread."""
@@ -480,10 +426,4 @@ class LoopDriver:
     @property
     def closed(self) -> bool:
         """True once no call can be sent any more."""
-        return self._closed or self._at_end
-
-
-def _has_gone(connection: Connection) -> bool:
-    with contextlib.suppress(OSError):
-        return connection.has_gone()
-    return True
+        return self._closed or self.at_end

@@ -21,21 +21,19 @@ level-triggered: one that is not handled when the leader changes is reported aga
 
 from __future__ import annotations
 
-import contextlib
 import heapq
 import logging
-import os
-import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
 from npipe.rpc.threads.loop.poller import READ, Poller, make_poller
 from npipe.rpc.threads.loop.pool import ThreadPool
+from npipe.rpc.threads.loop.spin_wait import SpinWait
+from npipe.rpc.threads.loop.waker import Waker
 from npipe.rpc.threads.slow_calls import SlowCallMonitor
 from npipe.rpc.threads.spin_read import cores
 
@@ -48,7 +46,6 @@ __all__ = ["ServerLoop"]
 log: logging.Logger = logging.getLogger("npipe.rpc")
 
 SPIN_SECONDS = 50e-6  # duration of a poll: about the time to wake a sleeping thread
-LONGEST_REST = 63  # waits without polling, after failed polls
 
 Token = object
 """Identifies a leader; compared by identity."""
@@ -251,7 +248,7 @@ class ServerLoop:
             for fd, event in events:
                 driver = drivers.get(fd)
                 if driver is None:
-                    self._rest_of(fd)
+                    self._drain_waker(fd)
                 elif not driver.on_event(event, token):
                     return
             if self._deadlines:
@@ -274,7 +271,7 @@ class ServerLoop:
             timeout = 0.0
         return asked, self._spin.poll(poller, timeout) or poller.wait(timeout)
 
-    def _rest_of(self, fd: int) -> None:
+    def _drain_waker(self, fd: int) -> None:
         waker = self._waker
         if waker is not None and fd == waker.fd:
             waker.drain()
@@ -294,62 +291,3 @@ class ServerLoop:
             poller.close()
         if waker is not None:
             waker.close()
-
-
-class SpinWait:
-    """Polls for a moment before the leader sleeps, as long as polling succeeds.
-
-    In a dialogue the next message arrives within some ten microseconds, and a thread that sleeps on
-    an idle core takes longer than that to wake. After a failed poll the next wait does not poll,
-    then the next 3, 7 and so on: an idle server costs nothing.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        """Make a poller.
-
-        Args:
-            seconds: The duration of a poll; 0: never poll.
-        """
-        self._seconds = seconds
-        self._failures = self._rest = 0
-
-    def poll(self, poller: Poller, timeout: float | None) -> list[tuple[int, int]]:
-        """Return the events that arrive at once; empty: wait for them."""
-        if not self._seconds or timeout == 0:
-            return []
-        if self._rest:
-            self._rest -= 1
-            return []
-        until = time.perf_counter() + self._seconds
-        while not (events := poller.wait(0)) and time.perf_counter() < until:
-            yield_processor()  # the peer may be scheduled on this core
-        self._failures = self._rest = 0 if events else min(2 * self._failures + 1, LONGEST_REST)
-        return events
-
-
-yield_processor: Callable[[], object] = getattr(os, "sched_yield", lambda: time.sleep(0))
-
-
-class Waker:
-    """A pair of sockets, one of which is readable after ``wake`` until ``drain``."""
-
-    def __init__(self) -> None:
-        self._reader, self._writer = socket.socketpair()
-        self._reader.setblocking(False)
-        self._writer.setblocking(False)
-        self.fd: int = self._reader.fileno()
-
-    def wake(self) -> None:
-        """Make it readable. May be called from any thread."""
-        with contextlib.suppress(OSError):  # full, so already readable; or closed
-            self._writer.send(b"\1")
-
-    def drain(self) -> None:
-        """Make it unreadable. Check the reasons for ``wake`` afterwards."""
-        with contextlib.suppress(BlockingIOError):
-            self._reader.recv(4096)
-
-    def close(self) -> None:
-        """Close both ends."""
-        self._reader.close()
-        self._writer.close()
