@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import re
 
+import msgspec
 import pytest
 
 from npipe.ethereum.errors import ChainError
-from npipe.ethereum.values.trace_options import TraceConfig, timeout_of
+from npipe.ethereum.values.trace_options import (
+    TraceCallConfig,
+    TraceConfig,
+    TracerConfig,
+    timeout_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -35,3 +41,23 @@ def test_durations(text: str | None, seconds: float) -> None:
 def test_what_is_no_duration(text: str, why: str) -> None:
     with pytest.raises(ChainError, match=f'time: {why} "{re.escape(text)}"'):
         timeout_of(TraceConfig(timeout=text))
+
+
+def test_the_names_are_those_of_geth_and_unknown_ones_are_passed_over() -> None:
+    config = msgspec.convert(
+        {
+            "tracer": "callTracer",
+            "tracerConfig": {"withLog": True, "diffMode": True, "unknown": 1},
+            "disableStack": True,
+            "stateOverrides": {"0x" + "11" * 20: {"balance": "0x1"}},
+        },
+        TraceCallConfig,
+    )
+    assert config.tracer_config == TracerConfig(with_log=True, diff_mode=True)
+    assert (config.tracer, config.disable_stack, config.enable_memory) == (
+        "callTracer",
+        True,
+        False,
+    )
+    assert config.state_overrides is not None
+    assert config.state_overrides["0x" + "11" * 20].balance == "0x1"

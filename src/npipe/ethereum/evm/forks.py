@@ -89,6 +89,7 @@ class Fork:
 
 _BY_BLOCK = (
     ("homestead", "homesteadBlock", HomesteadVM),
+    ("dao", "daoForkBlock", HomesteadVM),  # no rules of its own, but a part of the identifiers
     ("tangerineWhistle", "eip150Block", TangerineWhistleVM),
     ("spuriousDragon", "eip158Block", SpuriousDragonVM),
     ("byzantium", "byzantiumBlock", ByzantiumVM),

@@ -102,7 +102,7 @@ def traced(tracer: Tracer, plain: Any) -> Any:
 
 
 class _Watch:
-    """JobQueue what py-evm does into what a tracer is notified of."""
+    """Translate what py-evm does into what a tracer is notified of."""
 
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
