@@ -1,4 +1,4 @@
-"""What ``register`` returns: ended once, in order."""
+"""What ``register`` returns: ended once, what was begun last first."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ def test_after_the_end_calls_are_refused_and_closing_again_is_nothing(api: API) 
         Direct(api).call("eth_gasPrice")
 
 
-def test_everything_is_ended_once_and_in_order() -> None:
+def test_everything_is_ended_once_in_reverse_order() -> None:
     ended: list[str] = []
     with Service(1, ()) as service:
-        service._on_close += [lambda: ended.append("worker"), lambda: ended.append("state")]
+        for name in ("state", "worker"):
+            service._closing.callback(ended.append, name)
     service.close()
     assert ended == ["worker", "state"]

@@ -95,7 +95,7 @@ def test_a_call_sees_the_block_that_it_asks_for(call: Call, deploy: Deploy) -> N
     assert int(call("eth_call", {"to": number}, "pending"), 16) == 5
 
 
-@pytest.mark.parametrize("method", ["eth_call", "eth_estimateGas", "debug_traceCall"])
+@pytest.mark.parametrize("method", ["eth_call", "eth_estimateGas"])
 def test_an_endless_call_is_ended(
     call: Call, deploy: Deploy, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
