@@ -15,8 +15,11 @@ import npipe
 if sys.platform == "win32":
     pytest.skip("signals between processes are POSIX's", allow_module_level=True)
 
+# The tests may run under nohup, so SIGHUP is set back first. pause() would miss a signal that comes
+# just before it.
 CODE = """
-import signal, sys
+import signal, sys, time
+{}
 from npipe.cli.serving.signals import Stop
 stop = Stop()
 print("ready", flush=True)
@@ -28,7 +31,7 @@ stop.release()
 try:
     print("asked", flush=True)
     while True:
-        signal.pause()
+        time.sleep(0.01)
 except KeyboardInterrupt:
     print("interrupted", flush=True)
 """
@@ -37,7 +40,7 @@ except KeyboardInterrupt:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_first_signal_asks_and_the_second_interrupts(number: int) -> None:
     env = {**os.environ, "PYTHONPATH": str(Path(npipe.__file__).parents[1])}
-    command = [sys.executable, "-c", CODE]
+    command = [sys.executable, "-c", CODE.format("signal.signal(signal.SIGHUP, signal.SIG_DFL)")]
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -53,7 +56,8 @@ def test_the_first_signal_asks_and_the_second_interrupts(number: int) -> None:
 
 def test_before_the_release_no_signal_interrupts() -> None:
     env = {**os.environ, "PYTHONPATH": str(Path(npipe.__file__).parents[1])}
-    command = [sys.executable, "-c", CODE, "save"]
+    code = CODE.format("")
+    command = [sys.executable, "-c", code, "save"]
     with subprocess.Popen(
         command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -73,7 +77,7 @@ def test_before_the_release_no_signal_interrupts() -> None:
 
 
 def test_under_nohup_a_hang_up_stays_ignored() -> None:
-    code = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n" + CODE
+    code = CODE.format("signal.signal(signal.SIGHUP, signal.SIG_IGN)")
     env = {**os.environ, "PYTHONPATH": str(Path(npipe.__file__).parents[1])}
     command = [sys.executable, "-c", code]
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as process:

@@ -1,0 +1,108 @@
+"""What every run of the tests is held to: it leaves no thread, descriptor, process or file behind.
+
+What is there when the first test starts is compared with what is there after the last, when the
+fixtures of the session are finished. A run that leaves something fails, and names it.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+GRACE = 10.0  # seconds until what is about to end has ended
+
+_FILES = pytest.StashKey[Path]()
+_BEFORE = pytest.StashKey["Counter[str]"]()
+_LEFT = pytest.StashKey["Counter[str]"]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have the tests make their temporary files where none else does."""
+    config.stash[_BEFORE] = Counter()
+    if sys.platform == "win32":  # its programs look at TEMP and TMP
+        return
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())  # tmp_path stays there
+    config.stash[_FILES] = Path(tempfile.mkdtemp(prefix="np"))  # a socket's path must be short
+    config.stash[_FILES].chmod(0o1777)  # as /tmp: some tests act as another user
+    os.environ["TMPDIR"] = tempfile.tempdir = str(config.stash[_FILES])
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _FILES in config.stash:
+        shutil.rmtree(config.stash[_FILES], ignore_errors=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    session.config.stash[_BEFORE] = census(session.config)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    before = session.config.stash[_BEFORE]
+    end = time.monotonic() + GRACE
+    left = census(session.config) - before
+    while left and time.monotonic() < end:
+        time.sleep(0.05)
+        left = census(session.config) - before
+    session.config.stash[_LEFT] = left
+    if left and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    left = terminalreporter.config.stash.get(_LEFT, Counter())
+    if left:
+        terminalreporter.section("left behind by the tests", red=True)
+    for what, number in sorted(left.items()):
+        terminalreporter.line(f"{number} {what}")
+
+
+def census(config: pytest.Config) -> Counter[str]:
+    """Count what there is, by what it is."""
+    gc.collect()
+    counts = Counter(f"thread {thread.name}" for thread in threading.enumerate())
+    if sys.platform == "linux":
+        counts.update(descriptors())
+        counts.update(children())
+    if _FILES in config.stash:
+        counts.update(f"file {path.name}" for path in config.stash[_FILES].iterdir())
+    return counts
+
+
+def descriptors() -> list[str]:
+    """Return what each descriptor of this process is of; the number of a socket does not count."""
+    found = []
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            target = os.readlink(f"/proc/self/fd/{number}")
+        except FileNotFoundError:  # the one that lists
+            continue
+        found.append(f"descriptor of {target.partition(':[')[0]}")
+    return found
+
+
+def children() -> list[str]:
+    """Return the command of each process that a thread of this process has started."""
+    found = []
+    for task in Path("/proc/self/task").iterdir():
+        try:
+            pids = (task / "children").read_text().split()
+        except FileNotFoundError:  # the thread has ended
+            continue
+        for pid in pids:
+            try:
+                command = Path("/proc", pid, "cmdline").read_bytes().replace(b"\0", b" ")
+            except FileNotFoundError:
+                continue
+            found.append(f"process {command.decode(errors='replace')[:100].strip() or '(zombie)'}")
+    return found
