@@ -1,10 +1,9 @@
-"""Each block of Python in the documents, and each example, is a program that runs."""
+"""Each block of Python in the documents is a program that runs, each console block a session."""
 
 from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 import sys
 import tempfile
@@ -13,16 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from npipe import rpc
-
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def programs() -> Iterator[object]:
-    for path in sorted((ROOT / "examples").glob("*.py")):
-        yield pytest.param(path.read_text(encoding="utf-8"), id=path.name)
     for path in DOCUMENTS:
         if path.name == "integrations.md":  # its programs need servers: integrations/test_guide.py
             continue
@@ -79,35 +74,6 @@ def test_links_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", document.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (document.parent / target).exists(), target
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="socket activation is systemd's")
-def test_the_activated_example_serves_the_socket_it_is_given() -> None:
-    with (
-        tempfile.TemporaryDirectory(prefix="np") as directory,
-        socket.socket(socket.AF_UNIX) as sock,
-    ):
-        address = os.path.join(directory, "s")
-        sock.bind(address)
-        sock.listen()
-        # As systemd does: the socket is descriptor 3, and the variable names the process.
-        program = str(ROOT / "examples" / "activated.py")
-        code = (
-            f"import os, sys; os.dup2({sock.fileno()}, 3)\n"
-            "os.environ['LISTEN_PID'] = str(os.getpid())\n"
-            f"os.execv(sys.executable, [sys.executable, {program!r}])"
-        )
-        process = subprocess.Popen(
-            [sys.executable, "-c", code],
-            env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
-            pass_fds=[sock.fileno()],
-        )
-        try:
-            with rpc.connect(address, connect_timeout=20) as client:
-                assert client.call("app_greet", "you", timeout=60) == "hello you"
-        finally:
-            process.kill()
-            process.wait()
 
 
 @pytest.mark.skipif(
