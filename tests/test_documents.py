@@ -1,4 +1,4 @@
-"""Each block of Python in the documents is a program that runs, each console block a session."""
+"""Each block of Python in the documents is a program that runs, and each link leads somewhere."""
 
 from __future__ import annotations
 
@@ -40,33 +40,6 @@ def test_it_runs_and_prints_what_it_says(program: str) -> None:
     for said in re.findall(r"print\(.*\)\s+# (.*)", program):
         for word in re.split(r", |\.\.\.", said):
             assert word.strip() in done.stdout
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="the tutorial's console is a POSIX shell")
-def test_the_console_of_the_tutorial_prints_what_it_says() -> None:
-    """The block of the last step, in one shell, beside the program that is saved as shop.py."""
-    text = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
-    (shop,) = (found[1] for found in BLOCK.finditer(text) if found[1].startswith("# shop.py"))
-    console = re.findall(r"^```console\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)[-1]
-    lines = console.splitlines()
-    commands = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
-    expected = [line for line in lines if not line.startswith("$ ")]
-    with tempfile.TemporaryDirectory(prefix="np") as directory:
-        Path(directory, "shop.py").write_text(shop, encoding="utf-8")
-        Path(directory, "npipe").write_text(f'#!/bin/sh\nexec {sys.executable} -m npipe "$@"\n')
-        Path(directory, "npipe").chmod(0o700)
-        path = os.pathsep.join([directory, os.environ["PATH"]])
-        env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PATH": path}
-        done = subprocess.run(
-            ["bash", "-c", "\n".join(["set -e", *commands, "wait || true"])],
-            env=env,
-            cwd=directory,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-    assert (done.stdout.splitlines(), done.stderr) == (expected, "")
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

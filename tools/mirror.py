@@ -16,8 +16,11 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCE, TESTS = ROOT / "src" / "npipe", ROOT / "tests"
 ACROSS_MODULES = {"conformance", "peers", "fuzz", "real", "tools"}
 
-# Test files about the project as a whole: its documents, its list of bugs.
-WITHOUT_A_MODULE = {"test_documents.py", "test_guide.py", "test_bugs_of_the_seed.py"}
+# Test files about the project as a whole: its documents, its examples, its list of bugs.
+WITHOUT_A_MODULE = {
+    *("test_documents.py", "test_consoles.py", "test_examples.py", "test_guide.py"),
+    "test_bugs_of_the_seed.py",
+}
 
 WITHOUT_A_TEST_FILE: dict[str, str] = {}
 """The modules that have no test file of their own, each with the reason."""
