@@ -20,6 +20,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -84,7 +85,7 @@ def served_address(command: str) -> str | None:
     words = shlex.split(command, comments=True)
     if words[:2] not in (["npipe", "serve"], ["npipe", "relay"]):
         return None
-    pairs = zip(words[1:], words[2:], strict=False)
+    pairs = pairwise(words[1:])
     paths = [word for before, word in pairs if word[:2] == "./" and before[:2] != "--"]
     return paths[0] if paths else "npipe"
 
