@@ -126,6 +126,17 @@ def test_relay_gives_a_remote_pipe_a_local_address(shop, options, environment, d
         process.communicate(timeout=30)
 
 
+def test_bench_on_several_connections(shop, options, environment):
+    loads = ["--seconds", "0.05", "--connections", "3", "--json"]
+    done = run("bench", *options, *loads, ADDRESS, "shop_price", "tea", env=environment)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    assert [row["connections"] for row in rows] == [1, 1, 1, 3]
+    assert all(row["calls"] for row in rows)
+    done = run("bench", ADDRESS, "shop_price", "tea", env=environment)
+    assert (done.returncode, "--user" in done.stderr) == (2, True)
+
+
 def test_impacket_finds_a_pipe(smbd):
     from impacket.smbconnection import SMBConnection
 

@@ -18,7 +18,7 @@ import msgspec
 from npipe.errors import ProtocolError
 from npipe.transport.base import Connection
 
-__all__ = ["LOADS", "Load", "Result", "run"]
+__all__ = ["LOADS", "Connect", "Load", "Result", "run"]
 
 _CHUNK = 1 << 18
 _BATCH = 100

@@ -1,4 +1,4 @@
-"""``npipe bench``: how fast an endpoint answers. The loads are in ``_measure.py``."""
+"""``npipe bench``: how fast an endpoint answers. The loads are in ``npipe.cli.measure``."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import msgspec
 
 import npipe
 from npipe.cli.common import Failure, dump, failures
-from npipe.cli.measure import LOADS, Result, run
+from npipe.cli.measure import LOADS, Connect, Result, run
 from npipe.cli.params import parse_params
+from npipe.cli.remote import Remote, remote_options
 from npipe.rpc import connect as rpc_connect
 
 __all__ = ["bench"]
@@ -43,6 +44,7 @@ __all__ = ["bench"]
     type=click.Path(dir_okay=False, path_type=Path),
     help="Draw the latencies to this file; needs matplotlib.",
 )
+@remote_options
 def bench(
     *,
     address: str,
@@ -52,6 +54,7 @@ def bench(
     connections: int,
     as_json: bool,
     plot: Path | None,
+    remote: Remote,
 ) -> None:
     """Measure how fast the server at ADDRESS answers METHOD.
 
@@ -62,6 +65,7 @@ def bench(
     Examples:
       npipe bench npipe
       npipe bench ./node.ipc eth_getBalance 0x0000000000000000000000000000000000000000 latest
+      npipe bench --user me '\\\\host\\pipe\\app' app_status
     """
     if plot is not None:
         _require_matplotlib()
@@ -70,9 +74,15 @@ def bench(
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     with failures(address):
-        with rpc_connect(address) as client:  # an error now, not a table of how fast it says no
+        options = remote.options(address)  # once: they may ask for the password
+        # An error now, not a table of how fast it says no.
+        with rpc_connect(address, **options) as client:
             client.call(method, *arguments, timeout=60)
-        results = _measure(address, _request(method, arguments), seconds, connections, as_json)
+
+        def connect() -> npipe.Connection:
+            return npipe.connect(address, timeout=30, **options)
+
+        results = _measure(connect, _request(method, arguments), seconds, connections, as_json)
     if plot is not None:
         _draw(results, plot)
     click.echo(_as_json(results) if as_json else _table(results))
@@ -84,7 +94,7 @@ def _request(method: str, arguments: list[Any]) -> bytes:
 
 
 def _measure(
-    address: str, request: bytes, seconds: float, connections: int, quiet: bool
+    connect: Connect, request: bytes, seconds: float, connections: int, quiet: bool
 ) -> list[Result]:
     work = [(load, 1) for load in LOADS] + [(LOADS[0], connections)]
     bar = click.progressbar(
@@ -95,10 +105,7 @@ def _measure(
         hidden=quiet or not sys.stderr.isatty(),
     )
     with bar:
-        return [
-            run(load, lambda: npipe.connect(address, timeout=10), request, seconds, count)
-            for load, count in bar
-        ]
+        return [run(load, connect, request, seconds, count) for load, count in bar]
 
 
 def _title(load: Any, connections: int) -> str:
