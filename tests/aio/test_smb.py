@@ -97,10 +97,13 @@ async def test_4_mib_both_ways_at_once(address, remote_pair):
 
 
 async def test_there_is_no_half_close(address, remote_pair):
-    async with remote_pair(address) as ((_, writer), _):
-        assert not writer.can_write_eof()
-        with pytest.raises(NotImplementedError):
-            writer.write_eof()
+    async with remote_pair(address) as ((reader, writer), (_, at_server)):
+        for each in (writer, at_server):
+            assert not each.can_write_eof()
+            with pytest.raises(NotImplementedError):
+                each.write_eof()
+        at_server.write(b"still open")
+        assert await reader.readexactly(10) == b"still open"
         assert writer.get_extra_info("peer").host == "127.0.0.1"
         assert str(writer.get_extra_info("peername")).endswith(address)
 

@@ -33,7 +33,12 @@ class Introducer(asyncio.Protocol):
     transport: asyncio.Transport  # the transport that the protocol got
 
     def __init__(
-        self, protocol: asyncio.BaseProtocol, info: Mapping[str, Any], *, reads: bool = True
+        self,
+        protocol: asyncio.BaseProtocol,
+        info: Mapping[str, Any],
+        *,
+        reads: bool = True,
+        half_close: bool = True,
     ) -> None:
         """Prepare to install ``protocol``.
 
@@ -42,14 +47,20 @@ class Introducer(asyncio.Protocol):
             info: The extra info to add.
             reads: Whether the protocol gets the data that arrives. False hides data and the end
                 of the stream from it.
+            half_close: Whether the other end can still write after ``write_eof``. False makes the
+                transport refuse that method.
         """
         self.protocol = protocol
+        self._half_close = half_close
         self._info = info
         self._reads = reads
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.original = transport
-        self.transport = describe(transport, self._info)
+        if self._half_close:
+            self.transport = describe(transport, self._info)
+        else:
+            self.transport = cast("asyncio.Transport", WithoutEof(transport, self._info))
         transport.set_protocol(self.protocol if self._reads else WritingOnly(self.protocol))
         self.protocol.connection_made(self.transport)
 
@@ -118,3 +129,13 @@ class Described:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._transport!r}>"
+
+
+class WithoutEof(Described):
+    """Wrapper of a transport whose other end takes the end of the stream for the end of it all."""
+
+    def can_write_eof(self) -> bool:
+        return False
+
+    def write_eof(self) -> None:
+        raise NotImplementedError("this pipe has no half-close")

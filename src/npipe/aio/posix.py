@@ -65,7 +65,12 @@ async def connect(
 
 
 async def introduce(
-    sock: socket.socket, protocol: asyncio.BaseProtocol, info: dict[str, Any], mode: str = "rw"
+    sock: socket.socket,
+    protocol: asyncio.BaseProtocol,
+    info: dict[str, Any],
+    mode: str = "rw",
+    *,
+    half_close: bool = True,
 ) -> Introducer:
     """Make a transport for ``sock`` and connect it to ``protocol``.
 
@@ -80,6 +85,7 @@ async def introduce(
         protocol: The protocol.
         info: The extra info of the transport.
         mode: "r", "w" or "rw".
+        half_close: Whether the transport has ``write_eof``.
 
     Returns:
         The introducer, which holds the transport.
@@ -87,7 +93,7 @@ async def introduce(
     if mode != "rw":
         with contextlib.suppress(OSError):  # macOS: ENOTCONN after the peer has closed
             sock.shutdown(socket.SHUT_WR if mode == "r" else socket.SHUT_RD)
-    introducer = Introducer(protocol, info, reads="r" in mode)
+    introducer = Introducer(protocol, info, reads="r" in mode, half_close=half_close)
     await asyncio.get_running_loop().connect_accepted_socket(lambda: introducer, sock)
     return introducer
 

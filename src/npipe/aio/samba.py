@@ -13,7 +13,7 @@ import threading
 from asyncio import trsock
 from collections.abc import Callable
 
-from npipe.aio.posix import AcceptedSocket
+from npipe.aio.posix import AcceptedSocket, introduce
 from npipe.aio.server import Client
 from npipe.transport.smb.samba import SambaConnection, SambaListener, linger
 
@@ -80,6 +80,9 @@ class SambaSocket(AcceptedSocket):
         return client
 
     _kept: socket.socket | None
+
+    async def open(self, protocol: asyncio.BaseProtocol) -> asyncio.BaseTransport:
+        return (await introduce(self, protocol, self.info, half_close=False)).original
 
     def _tell(self) -> None:
         kept, self._kept = self._kept, None
