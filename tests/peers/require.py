@@ -43,6 +43,7 @@ _COMES_WITH = {
     "smbclient": "samba",
     "smbprotocol": "samba",
     "smbd": "samba",
+    "systemd-socket-activate": "systemd",
     "gssapi": "krb5kdc",
     "ssh": "sshd",
     "uid_wrapper": "samba",

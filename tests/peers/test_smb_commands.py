@@ -137,6 +137,27 @@ def test_bench_on_several_connections(shop, options, environment):
     assert (done.returncode, "--user" in done.stderr) == (2, True)
 
 
+def test_replay_to_a_remote_pipe(shop, options, environment, directory):
+    tape = str(directory / "tape.jsonl")
+    relay = subprocess.Popen(
+        [*COMMAND, "relay", str(directory / "front"), shop, "--record", tape],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert relay.stdout is not None
+    try:
+        relay.stdout.readline()
+        done = run("call", str(directory / "front"), "shop_price", "tea", env=environment)
+        assert done.returncode == 0, done.stderr
+    finally:
+        relay.terminate()
+        relay.communicate(timeout=30)
+    done = run("replay", *options, tape, ADDRESS, "--json", env=environment)
+    assert done.returncode == 0, done.stderr
+    assert (json.loads(done.stdout)["sent"], json.loads(done.stdout)["compared"]) == (1, 1)
+
+
 def test_impacket_finds_a_pipe(smbd):
     from impacket.smbconnection import SMBConnection
 

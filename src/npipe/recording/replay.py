@@ -75,6 +75,7 @@ def replay(
     ignore: Sequence[str] = (),
     timeout: float = 10.0,
     connect_timeout: float | None = 5.0,
+    **options: Any,
 ) -> Report:
     """Replay the clients of a tape against the server at ``address``.
 
@@ -84,6 +85,7 @@ def replay(
         ignore: Endings of paths; differences whose path ends in one of them are dropped.
         timeout: Seconds to wait for a reply; a missing reply is a difference.
         connect_timeout: Seconds for connecting to the server; None is no limit.
+        options: Options of ``npipe.connect``: ``remote``, ``verify_server``.
 
     Returns:
         The counts and the differences.
@@ -99,7 +101,7 @@ def replay(
             message = _message(event)
             if event.open is not None or (message is not None and event.c not in players):
                 connection = stack.enter_context(
-                    transport.connect(address, timeout=connect_timeout)
+                    transport.connect(address, timeout=connect_timeout, **options)
                 )
                 players[event.c] = _Player(connection, report, tuple(ignore), timeout)
             if message is None:

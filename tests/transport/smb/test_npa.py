@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import socket
 import struct
 import threading
+import zlib
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,11 +17,25 @@ import npipe
 from npipe.transport.smb import npa
 from peers.smbd import USER
 
+#: The message of Samba 4.22.6 (Debian's backport) about the same client, of level 8.
+SAMBA_4_22 = zlib.decompress(
+    base64.b85decode(
+        "c-muNV3zj_aP;M1U|;}YMg|aIVqgJcld~W(CI%iL=HA4>AONJ986W^em*p}ra6$PX+R(^c&j1Jwq4LD269JkD0un%428"
+        "b1aSOqF30L1)jat_}Ssqt?7vEpP(p~HHR_{Zy(&srZ|b=eU-x#cs@=U9*!CloWXg0-@W0*QwUHz?fAXPUo3tp4B&X54a"
+        "&K<gMGR*Eq}-N^_E2u36}D-#l%n*pJR5vGR)!Z&vG4Hjf(0Q-UoNu5gT%1Q<@03$qJu*)F>4F)DSTL;QE0L3K`TL7^Q5"
+        "IX>|3zEA35Ks@J8RqH6%GKXxgwb$uXq+ejEoF!51<}cwrNya5sB!EU;2Gc=;u;)+<VIYyG!h*X1J@Y?F*l~5C_gPTCzX"
+        "Lg7^+Sft2#_`ak<9>=yx9=#^whsVgN9fXwm"
+    )
+)
 
-@pytest.fixture(scope="module")
-def message(smbd) -> bytes:
-    """A message of the real smbd, taken from its socket before a listener sees it."""
+
+@pytest.fixture(scope="module", params=["here", "4.22"])
+def message(request, smbd) -> bytes:
+    """A message of a real smbd: this system's, taken from its socket before a listener sees it."""
     from peers.smbd import PASSWORD
+
+    if request.param == "4.22":
+        return SAMBA_4_22
 
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(f"{smbd.sockets}/recorded")

@@ -7,6 +7,7 @@ import dataclasses
 import click
 
 from npipe.cli.common import Failure, dump, failures, one_line
+from npipe.cli.remote import Remote, remote_options
 
 __all__ = ["replay"]
 
@@ -29,7 +30,16 @@ __all__ = ["replay"]
     help="Give up waiting for an answer after this long.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one line of JSON.")
-def replay(tape: str, address: str, ignore: tuple[str, ...], timeout: float, as_json: bool) -> None:
+@remote_options
+def replay(
+    *,
+    tape: str,
+    address: str,
+    ignore: tuple[str, ...],
+    timeout: float,
+    as_json: bool,
+    remote: Remote,
+) -> None:
     """Play the clients on TAPE against the server at ADDRESS and compare its answers.
 
     A message is sent once the answers that stood before it on the tape have come: no timing is
@@ -44,7 +54,7 @@ def replay(tape: str, address: str, ignore: tuple[str, ...], timeout: float, as_
 
     with failures(address):
         try:
-            report = play(tape, address, ignore=ignore, timeout=timeout)
+            report = play(tape, address, ignore=ignore, timeout=timeout, **remote.options(address))
         except FileNotFoundError as error:
             if error.filename != tape:
                 raise
