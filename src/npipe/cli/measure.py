@@ -139,8 +139,10 @@ def _one_by_one(connection: Connection, request: bytes, seconds: float) -> list[
 
 
 def _in_flight(connection: Connection, request: bytes, seconds: float) -> list[float]:
-    """Keep a window of calls unanswered. Which reply is whose is not looked at: first in, first
-    out is assumed, which is right on average."""
+    """Keep a window of calls in flight, and return the latency of each in seconds.
+
+    Replies are matched to calls in order (first in, first out), which is right on average.
+    """
     latencies: list[float] = []
     now = time.perf_counter
     before = now()

@@ -37,8 +37,11 @@ def parse_param(word: str) -> Any:
 
 
 def _check_depth(word: str) -> None:
-    """Raise ValueError for what no server would take. Python's own limit is no help: py-evm raises
-    it to where the JSON decoder overflows the C stack first."""
+    """Raise ValueError if a parameter is nested deeper than any server accepts.
+
+    Python's recursion limit does not help: py-evm raises it so far that the JSON decoder overflows
+    the C stack first.
+    """
     if max(word.count("["), word.count("{")) > framing.MAX_DEPTH:
         framing.make("ndjson").feed(word.encode(errors="replace") + b"\n")
 

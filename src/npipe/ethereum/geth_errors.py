@@ -83,15 +83,17 @@ _PLAIN = {bool: "bool", str: "string", float: "float64", int: "int"}
 
 
 def error_formatter(part: object) -> ErrorFormatter:
-    """How what is wrong with the params of a part's methods is told."""
+    """Return the function that formats the message of -32602 for the methods of ``part``."""
     return partial(format_error, at=1) if isinstance(part, EthSubscriptions) else format_error
 
 
 def format_error(
     parameters: Sequence[Parameter], params: bytes, error: Exception, *, at: int = 0
 ) -> str:
-    """Say what is wrong with ``params``, a JSON array. ``at``: how many arguments come before them
-    (the name of a subscription)."""
+    """Return geth's message for ``params``, a JSON array that does not fit ``parameters``.
+
+    ``at`` is the number of arguments before them: 1 for the name of a subscription.
+    """
     try:
         values = msgspec.json.decode(params)
     except (msgspec.DecodeError, RecursionError):

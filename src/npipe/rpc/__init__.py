@@ -1,4 +1,6 @@
-"""JSON-RPC 2.0 over connections, for threads; ``npipe.rpc.aio`` is the same for asyncio::
+"""JSON-RPC 2.0 over connections, for threads. ``npipe.rpc.aio`` is the same for asyncio.
+
+::
 
     api = rpc.API()
     api.register("calc", Calculator())         with rpc.connect("calculator") as client:

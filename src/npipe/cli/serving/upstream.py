@@ -165,8 +165,10 @@ class _TooLong(Exception):
 
 
 def _read(response: BaseHTTPResponse) -> bytes:
-    """Read a whole body. Raises _TooLong, TimeoutError, or urllib3's errors: also for one that
-    ends early."""
+    """Read a whole body.
+
+    Raises _TooLong, TimeoutError, or an error of urllib3, also if the body ends early.
+    """
     parts: list[bytes] = []
     size, end = 0, time.monotonic() + TIMEOUT
     for part in response.stream(READ_SIZE):
@@ -180,8 +182,10 @@ def _read(response: BaseHTTPResponse) -> bytes:
 
 
 def _reply_to(message: bytes, body: bytes, status: str) -> bytes:
-    """Return ``body`` if it is the reply to ``message``, and an error reply if it is none: the
-    caller must not wait for what will not come."""
+    """Return ``body`` if it is the reply to ``message``, and otherwise an error reply.
+
+    Without the error reply, the caller would wait for its timeout.
+    """
     id_ = _id(message)
     if not id_:
         return b""
@@ -189,7 +193,7 @@ def _reply_to(message: bytes, body: bytes, status: str) -> bytes:
     if isinstance(reply, Message) and reply.method is UNSET:
         if bytes(reply.id) == id_:
             return body
-        if reply.error and bytes(reply.id) in (b"", b"null"):  # it could not tell the id
+        if reply.error and bytes(reply.id) in (b"", b"null"):  # the node could not read the id
             return b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (id_, reply.error)
     text = "not a JSON-RPC reply" if status.startswith("200") else status
     return _error(message, f"upstream: {text}")

@@ -39,8 +39,11 @@ class JobQueue:
     def put(
         self, job: Job, *, caller: Hashable = None, writes: bool = False, many: bool = False
     ) -> None:
-        """Let a job wait. ``writes``: reads of other callers may pass it. ``many``: it writes and
-        has turn after turn, until ``finish``."""
+        """Add a job.
+
+        With ``writes``, reads of other callers may run before it. With ``many`` it writes, and gets
+        one turn after the other until ``finish``.
+        """
         if writes or many or caller in self._callers:
             if not self._in_order:  # what was asked before it is answered before it
                 self._first = len(self._reads)

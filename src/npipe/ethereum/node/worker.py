@@ -224,6 +224,7 @@ def on_worker(
     method does.
 
     Args:
+        method: The method. Omitted where the decorator is used with arguments.
         writes: The method may run transactions; methods that only read may pass it.
     """
     if method is None:

@@ -180,7 +180,7 @@ def quantity(number: int) -> str:
 
 
 def data(octets: bytes) -> str:
-    """``b"\\x00\\xff"`` as ``"0x00ff"``."""
+    r"""``b"\x00\xff"`` as ``"0x00ff"``."""
     return "0x" + octets.hex()
 
 

@@ -82,8 +82,10 @@ class Workers:
 
     @property
     def stateless(self) -> bool:
-        """True if all workers say, or the last ones said, that the calls of one client may go to
-        several of them."""
+        """True if every worker allows the calls of one client to go to several workers.
+
+        If no worker is known, the answer of the last ones counts.
+        """
         return self._stateless
 
     def names(self) -> Iterable[str]:

@@ -1,4 +1,6 @@
-"""JSON-RPC 2.0 over connections, for asyncio: the names of ``npipe.rpc``, awaitable::
+"""JSON-RPC 2.0 over connections, for asyncio: the names of ``npipe.rpc``, awaitable.
+
+::
 
     async with Server(api) as server:          async with connect("calculator") as client:
         await server.serve("calculator")           await client.call("calc_add", 1, 2)

@@ -104,8 +104,9 @@ class Client(Caller):
 
     @property
     def closed(self) -> bool:
-        """True if no more calls can be made: after ``close``, or after the connection was lost if
-        the client does not reconnect.
+        """True if no more calls can be made.
+
+        That is after ``close``, or after the connection was lost if the client does not reconnect.
         """
         return self._closed or (self._reconnect is None and not self.connected)
 
@@ -287,7 +288,7 @@ def connect(
     on_disconnect: Callable[[str], object] | None = None,
     **options: Any,
 ) -> Opening[Client]:
-    """Connect to a server: ``await connect(...)``, or ``async with connect(...) as client``.
+    """Connect to a server; await the result, or use it in ``async with``.
 
     Args:
         endpoint: An address (str, ``Address`` or path); ``"ssh://user@host/path"`` for a Unix

@@ -41,8 +41,9 @@ class ForwardingDriver(Driver):
         other.feed(self)
 
     def feed(self, other: ForwardingDriver) -> None:
-        """Write the messages read here to the other driver. No call begins while its peer does not
-        read.
+        """Write the messages read here to the other driver.
+
+        No call begins while the other driver's peer does not read.
         """
         self.peer_driver = other
         other._feeders += (self,)
@@ -55,8 +56,10 @@ class ForwardingDriver(Driver):
             self.peer_driver._feeders = tuple(others)
 
     def hold(self) -> None:
-        """Begin no calls. Received messages are kept, so that a call can begin as soon as there is
-        room, before subscriptions fill it again; see ``Session.may_read``.
+        """Begin no calls.
+
+        Received messages are kept, so that a call can begin as soon as there is room, before
+        subscriptions fill it again; see ``Session.may_read``.
         """
         self.session.flow.hold(True)
 

@@ -26,8 +26,9 @@ class Balancer:
         self.lost: Counter[str] = Counter()  # lost calls, by whether they may have been executed
 
     def up(self, *, tried: Collection[Name] = ()) -> list[Name]:
-        """Return the servers to try, the least loaded first; servers that are down only if there is
-        no other.
+        """Return the servers to try, the least loaded first.
+
+        Servers that are down are returned only if there is no other.
         """
         names = [name for name in self.names() if name not in tried]
         usable = [name for name in names if name not in self.down] or names

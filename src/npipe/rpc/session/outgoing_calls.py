@@ -296,8 +296,9 @@ class OutgoingCalls:
             self._settle_all(group, ProtocolError("the reply to the batch lacks this call"))
 
     def _settle_in_order(self, replies: list[Message]) -> bool:
-        """Process a reply that answers a whole batch in order, all at once. Return False if it does
-        not; nothing was done.
+        """Process a reply that answers a whole batch in order, all at once.
+
+        Return False, and do nothing, if the reply does not answer the batch in order.
         """
         ids = [bytes(reply.id) for reply in replies]
         group = self._pending.get(ids[0])

@@ -68,8 +68,9 @@ class SendQueue:
 
     @property
     def above_high_water(self) -> bool:
-        """True while more than ``high_water`` bytes of messages are queued. Subscriptions do not
-        count; each has a limit of its own.
+        """True while more than ``high_water`` bytes of messages are queued.
+
+        Subscriptions do not count; each has a limit of its own.
         """
         if self.size > self.high_water:  # rare: compute the exact size
             self.size = sum(map(len, self.messages[:]))

@@ -302,9 +302,10 @@ class Session:
 
     @property
     def awaiting(self) -> bool:
-        """True while the peer has replies or notifications to send. The driver must then read, even
-        from a peer that reads slowly, because that peer may be waiting for it to read. False for a
-        proxy, whose two sides ensure this.
+        """True while the peer has replies or notifications to send.
+
+        The driver must then read, even from a peer that reads slowly, because that peer may be
+        waiting for it to read. False for a proxy, whose two sides ensure this.
         """
         return self.outgoing_calls.awaiting and not self.is_proxy
 

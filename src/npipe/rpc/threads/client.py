@@ -93,8 +93,9 @@ class Client(Caller):
 
     @property
     def closed(self) -> bool:
-        """True if no more calls can be made: after ``close``, or after the connection was lost if
-        the client does not reconnect.
+        """True if no more calls can be made.
+
+        That is after ``close``, or after the connection was lost if the client does not reconnect.
         """
         return self._closed or (self._reconnect is None and not self.connected)
 

@@ -133,8 +133,9 @@ class CallExecutor:
         return not session.closed
 
     def hold(self) -> bool:
-        """Have ``resume`` called after the next complete write. Return False if no thread could be
-        started.
+        """Have ``resume`` called after the next complete write.
+
+        Return False if no thread could be started.
         """
         self._held = True  # set first: it is checked after the last write
         return self._writer.flush_soon()

@@ -47,7 +47,6 @@ class LoopThread:
 
     def run_call(self, owner: Owner, call: ServedCall) -> None:
         """Start a call; its reply is written when it ends. Cancelling the call cancels its task."""
-
         import asyncio
 
         async def run() -> None:

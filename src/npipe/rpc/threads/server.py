@@ -254,8 +254,9 @@ class Server:
                 connection.close()
 
     def _await_descriptor(self, listener: Listener[Connection]) -> bool:
-        """Wait until a connection has ended; new clients wait in the system's backlog. Return False
-        when the server is stopping.
+        """Wait until a connection has ended; new clients wait in the system's backlog.
+
+        Return False when the server is stopping.
         """
         if not self._was_short:  # log once: at the limit this may recur with each client
             self._was_short = True

@@ -99,6 +99,8 @@ class UndecodableReply(ProtocolError):
 
 
 class ErrorObject(msgspec.Struct):
+    """The error object of a reply (JSON-RPC 2.0, section 5.1)."""
+
     code: int
     message: str = ""
     data: Raw = ABSENT

@@ -62,8 +62,9 @@ def connect(
 
 
 def exists(address: Address, remote: Smb, *, timeout: float | None = None) -> bool:
-    """Return whether the pipe can be opened. Its server sees a client that comes and goes: SMB
-    has no other way to ask.
+    """Return whether the pipe can be opened.
+
+    SMB has no other way to test for a pipe: the server gets a client that disconnects at once.
     """
     try:
         connect(address, remote, timeout=timeout).close()

@@ -114,8 +114,9 @@ def _addresses(ndr: _Ndr) -> str | None:
 
 
 def _session(ndr: _Ndr) -> tuple[int, int, int] | None:
-    """Skip what a client's key and tickets are in; return which parts follow: the token, the Unix
-    token, the user. Two more come last and are not read.
+    """Skip the client's session key and tickets; return whether each further part is present.
+
+    The parts are the token, the Unix token and the user. Two more follow and are not read.
     """
     present = ndr.u32()
     ndr.blob()  # exported GSSAPI credentials

@@ -31,8 +31,9 @@ class Waiter:
         self._selector.register(self._bell, selectors.EVENT_READ)
 
     def wait(self, timeout: float | None, *, to_write: bool = False) -> None:
-        """Return when the socket can be read (or written, if asked), at a ``wake``, or after
-        ``timeout`` seconds. One thread at a time.
+        """Wait until the socket can be read (or written), ``wake`` is called, or the time is up.
+
+        Only one thread at a time may wait. ``timeout`` is in seconds.
         """
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if to_write else 0)
         if events != self._events:

@@ -93,6 +93,7 @@ def open_client(
 
 
 def require_impersonation(level: str) -> None:
+    """Raise ValueError if ``level`` is not the name of an impersonation level."""
     if level not in _LEVELS:
         levels = ", ".join(map(repr, _LEVELS))
         raise ValueError(f"impersonation={level!r}: give one of {levels}")

@@ -25,6 +25,7 @@ _log: Final = logging.getLogger("npipe.transport")
 
 
 def require_verify(check: Verify) -> None:
+    """Raise ValueError if ``check`` is not a value that ``verify_server`` may have."""
     if check is not None and check != "owner" and not callable(check):
         raise ValueError(f'verify_server={check!r}: give "owner", a function or None')
 

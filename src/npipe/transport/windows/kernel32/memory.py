@@ -25,6 +25,8 @@ class OVERLAPPED(Structure):
 
 
 class SECURITY_ATTRIBUTES(Structure):
+    """The structure of the same name in minwinbase.h."""
+
     _fields_ = (
         ("nLength", wintypes.DWORD),
         ("lpSecurityDescriptor", c_void_p),
