@@ -9,9 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from npipe.cli import main
 from npipe.cli.app import COMMANDS, cli
-from npipe.cli.serving.options import ether
 
 
 @pytest.mark.parametrize("command", list(COMMANDS))
@@ -62,21 +60,6 @@ def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
     assert "Traceback" not in done.output
 
 
-@pytest.mark.parametrize("mode", ["9999", "7777", "77", "08"])
-def test_a_mode_that_is_none_is_explained_in_one_line(mode: str) -> None:
-    done = CliRunner().invoke(cli, ["serve", "--access", mode])
-    assert f"Invalid value for '--access': {mode}: a mode has three octal digits" in done.output
-
-
-def test_no_argument_is_looked_for_among_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On Windows, where click does that unless told not to, it would connect to the pipe."""
-    seen: list[dict[str, object]] = []
-    monkeypatch.setattr("npipe.cli.app.cli", lambda **options: seen.append(options))
-    monkeypatch.setattr("npipe.cli.output.prepare", lambda: None)  # the streams are pytest's here
-    main()
-    assert seen[0]["windows_expand_args"] is False
-
-
 def test_version() -> None:
     assert CliRunner().invoke(cli, ["--version"]).output.startswith("npipe ")
 
@@ -84,14 +67,6 @@ def test_version() -> None:
 def python(code: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", code]
     return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
-
-
-@pytest.mark.parametrize("missing", ["click", "msgspec"])
-def test_a_missing_extra_is_one_line(env: dict[str, str], missing: str) -> None:
-    code = f"import sys; sys.modules[{missing!r}] = None; from npipe.cli import main; main()"
-    done = python(code, env)
-    assert done.returncode == 1
-    assert done.stderr == (f'npipe: the command line needs {missing}: pip install "npipe[cli]"\n')
 
 
 def test_help_imports_nothing_slow(env: dict[str, str]) -> None:
@@ -107,13 +82,6 @@ print(sorted(slow & set(sys.modules)))
 """
     done = python(code, env)
     assert (done.stdout, done.stderr) == ("[]\n", "")
-
-
-def test_an_amount_of_ether_is_exact() -> None:
-    assert ether("0.1") == 10**17
-    assert ether("10000") == 10**22
-    with pytest.raises(ValueError, match="no amount"):
-        ether("x")
 
 
 def test_the_group_is_a_click_group() -> None:

@@ -38,3 +38,14 @@ def test_a_pair_holds_as_much_as_it_is_told_to() -> None:
     assert theirs.read(100) == bytes(10)
     ours.close()
     theirs.close()
+
+
+def test_the_pair_is_bounded() -> None:
+    c1, c2 = memory_pair(capacity=10)
+    c1.set_write_deadline(time.monotonic() + 0.01)
+    with pytest.raises(TimeoutError) as caught:
+        c1.write(bytes(11))
+    assert caught.value.characters_written == 10  # type: ignore[attr-defined]
+    assert len(c2.read(100)) == 10
+    c1.close()
+    c2.close()

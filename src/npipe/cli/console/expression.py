@@ -20,7 +20,16 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["Command", "Invocation", "Request", "is_complete", "parse", "pick", "split_expressions"]
+__all__ = [
+    "Command",
+    "Invocation",
+    "Request",
+    "is_complete",
+    "is_in_string",
+    "parse",
+    "pick",
+    "split_expressions",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +302,11 @@ def is_complete(text: str) -> bool:
         if found["bracket"]:
             depth += 1 if found[0] in "([{" else -1
     return depth <= 0
+
+
+def is_in_string(text: str) -> bool:
+    """Tell whether ``text`` ends inside a string that is still open."""
+    return any(found["broken"] for found in _LEXEME.finditer(text))
 
 
 def split_expressions(text: str) -> list[str]:

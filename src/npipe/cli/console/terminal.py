@@ -26,7 +26,7 @@ from rich.text import Text
 from npipe.cli.common import dump
 from npipe.cli.console.catalog import Catalog
 from npipe.cli.console.console import COMMANDS
-from npipe.cli.console.expression import is_complete
+from npipe.cli.console.expression import is_complete, is_in_string
 
 __all__ = ["RichScreen", "Terminal", "history_path"]
 
@@ -80,15 +80,11 @@ class _Completer(Completer):
                 if name.startswith(before[1:]):
                     yield Completion("." + name, -len(before))
             return
-        if _inside_string(before) or not word:
+        if is_in_string(before) or not word:
             return
         for name in self._catalog.complete(word):
             method = self._catalog.describe(name)
             yield Completion(name, -len(word), display_meta=method.summary if method else "")
-
-
-def _inside_string(text: str) -> bool:
-    return not is_complete(text) and text.count('"') % 2 == 1
 
 
 class Terminal:
