@@ -167,7 +167,7 @@ def test_node_s_client(address: str) -> None:
 
 
 def test_aiodocker_against_a_fake_engine(address: str) -> None:
-    """Debian has no engine that starts without root, so this one answers in Docker's form."""
+    """For Windows, too, where no engine starts; the real one is in peers/test_podman.py."""
     aiodocker = pytest.importorskip("aiodocker")
 
     async def version(request: web.Request) -> web.Response:

@@ -92,7 +92,7 @@ def http_service(home: Path) -> Iterator[None]:
 
 
 class Engine(App):
-    """Docker's form of answers: no engine of Debian's starts without root."""
+    """Docker's form of answers, for Windows, too; the real engine is in peers/test_podman.py."""
 
     async def http(self, scope: Any, receive: Any, send: Any) -> None:
         await body(receive)

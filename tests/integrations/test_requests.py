@@ -117,7 +117,8 @@ def test_the_private_name_that_is_used_exists() -> None:
     assert callable(requests.adapters.HTTPAdapter.get_connection_with_tls_context)
 
 
-# The Docker and Podman SDKs, against a fake engine: no engine of Debian's starts without root.
+# The Docker and Podman SDKs, against a fake engine: for Windows, too, where no engine starts. The
+# real one, Podman's, is in peers/test_podman.py.
 
 
 class Engine(App):

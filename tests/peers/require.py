@@ -52,6 +52,7 @@ _COMES_WITH = {
 }
 #: What is installed on the system itself only, not for Windows under Wine.
 _POSIX_ONLY = {
+    "podman",
     "smbd",
     "gonet",
     "geth",
