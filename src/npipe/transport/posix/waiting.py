@@ -135,7 +135,10 @@ class Direction:
         self._waiting = True
         try:
             while True:
-                left = self._left(until)
+                if until is None and self.deadline is None and not self.closed:
+                    left = None
+                else:
+                    left = self._left(until)
                 poll = self._poll or self._poll_for_wait()
                 if self._waker is None:
                     left = _SLICE * 1000 if left is None else min(left, _SLICE * 1000)

@@ -222,18 +222,18 @@ def test_t09_a_write_of_which_it_is_unknown_how_much_went_is_the_last(
 ) -> None:
     # The moment between the system call and the addition, which no timer hits on demand.
     client, server = pair
-    send = client._send
+    send = client._sender._send
 
     def send_and_ring(*args: object) -> int:
         send(*args)
         raise error
 
-    client._send = send_and_ring
+    client._sender._send = send_and_ring
     with pytest.raises(error) as cut:
         client.write(b"half a message")
     if not isinstance(cut.value, OSError):
         assert not hasattr(cut.value, "characters_written")
-    client._send = send
+    client._sender._send = send
     for call in (lambda: client.write(b"more"), lambda: client.write_now(b"more")):
         with pytest.raises(BrokenPipeError, match="an earlier write was interrupted"):
             call()
@@ -387,9 +387,9 @@ def test_t12_draining_what_a_read_kept_copies_nothing_else(pair: Pair) -> None:
         with pytest.raises(TimeoutError):
             client.read()
     client.set_read_deadline(None)
-    kept = client._unread
+    kept = client._receiver.unread
     got = b"".join(client.read(100) for _ in range(1000))
-    assert client._unread is kept
+    assert client._receiver.unread is kept
     assert got == sent
 
 
