@@ -107,7 +107,7 @@ def connect_pywin32(address: str) -> Win32Pipe:
 def _npipe(address: str) -> Any:
     import npipe
 
-    conn = npipe.connect(address, timeout=20)
+    conn = npipe.connect(address, connect_timeout=20)
     return conn.write, conn.read, conn.close
 
 

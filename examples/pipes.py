@@ -18,7 +18,7 @@ def echo(listener: npipe.Listener) -> None:
 
 with npipe.listen(ADDRESS) as listener:
     threading.Thread(target=echo, args=(listener,), daemon=True).start()
-    with npipe.connect(ADDRESS, timeout=5) as connection:
+    with npipe.connect(ADDRESS, connect_timeout=5) as connection:
         connection.write(b"hello\n")
         print(connection.read(1024).decode(), end="")  # HELLO
         print("served by process", connection.peer.pid)

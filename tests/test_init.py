@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
+import math
 import subprocess
 import sys
+import uuid
+from functools import partial
+from typing import Any
 
 import pytest
 
 import npipe
+import npipe.aio
+import npipe.rpc.aio
 
 
 def modules_after(code: str) -> set[str]:
@@ -42,3 +50,33 @@ def test_every_name_is_there_and_documented() -> None:
     for name in npipe.__all__:
         assert getattr(npipe, name).__doc__, name
     assert sorted(npipe.__all__) == npipe.__all__
+
+
+CONNECTS = {
+    "npipe.connect": npipe.connect,
+    "npipe.aio.open_connection": npipe.aio.open_connection,
+    "npipe.aio.create_connection": partial(npipe.aio.create_connection, asyncio.Protocol),
+    "npipe.rpc.connect": npipe.rpc.connect,
+    "npipe.rpc.aio.connect": npipe.rpc.aio.connect,
+}
+
+
+@pytest.mark.parametrize("name", CONNECTS)
+def test_connect_timeout_means_the_same_in_every_connect(name: str) -> None:
+    """The seconds for connecting, waiting for a server included."""
+    address = "npipe-" + uuid.uuid4().hex  # a name that is not served
+    connect = CONNECTS[name]
+    wrong = {"wait": True, "connect_timeout": math.nan}
+
+    async def awaited(**options: Any) -> None:
+        result = connect(address, **options)
+        if inspect.isawaitable(result):
+            await result
+
+    with pytest.raises(TimeoutError, match=r"within 0\.05"):
+        asyncio.run(awaited(wait=True, connect_timeout=0.05))
+    with pytest.raises(ValueError, match="timeout"):
+        asyncio.run(awaited(**wrong))
+    if ".rpc." not in name:  # there it is the seconds for a call
+        with pytest.raises(TypeError, match="'timeout'"):
+            asyncio.run(awaited(timeout=1))

@@ -41,12 +41,12 @@ async def test_wrong_options_are_refused_though_nobody_serves(address, wrong):
 async def test_waiting_for_a_server_ends_at_the_deadline(address):
     start = time.monotonic()
     with pytest.raises(TimeoutError):
-        await npipe.aio.open_connection(address, wait=True, timeout=0.1)
+        await npipe.aio.open_connection(address, wait=True, connect_timeout=0.1)
     assert 0.09 < time.monotonic() - start < 5
 
 
 async def test_waiting_for_a_server_finds_the_one_that_comes(address):
-    waiting = asyncio.ensure_future(greeting(address, wait=True, timeout=60))
+    waiting = asyncio.ensure_future(greeting(address, wait=True, connect_timeout=60))
     await asyncio.sleep(0.01)
     async with await npipe.aio.start_server(greet, address):
         assert await waiting == b"hello\n"
@@ -54,7 +54,7 @@ async def test_waiting_for_a_server_finds_the_one_that_comes(address):
 
 async def test_b28_a_timeout_of_zero_tries_once(address):
     async with await npipe.aio.start_server(greet, address):
-        assert await greeting(address, timeout=0) == b"hello\n"
+        assert await greeting(address, connect_timeout=0) == b"hello\n"
 
 
 async def test_bad_address_is_a_value_error():
@@ -156,7 +156,7 @@ async def test_server_that_fails_verification_gets_no_byte(address):
 async def test_t19_a_timeout_is_a_number_of_seconds(address):
     for timeout in (float("nan"), float("inf")):
         with pytest.raises(ValueError, match="or None to wait for ever"):
-            await npipe.aio.open_connection(address, wait=True, timeout=timeout)
+            await npipe.aio.open_connection(address, wait=True, connect_timeout=timeout)
     for call in (npipe.aio.open_connection, lambda a, **o: npipe.aio.start_server(print, a, **o)):
         with pytest.raises(ValueError, match='"r", "w" or "rw"'):
             await call(address, mode="rb")

@@ -53,7 +53,9 @@ async def test_full_backlog_is_waited_for(address):
 async def test_full_backlog_is_waited_for_until_the_deadline(address):
     server = await npipe.aio.start_server(greet, address, backlog=0, start_serving=False)
     async with server:
-        clients = [asyncio.ensure_future(greeting(address, timeout=0.05)) for _ in range(20)]
+        clients = [
+            asyncio.ensure_future(greeting(address, connect_timeout=0.05)) for _ in range(20)
+        ]
         results = await asyncio.gather(*clients[5:], return_exceptions=True)
         assert {type(result) for result in results} == {TimeoutError}
         for client in clients[:5]:

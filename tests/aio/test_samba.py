@@ -34,7 +34,7 @@ async def test_no_tail_is_lost_when_the_server_closes_at_once(smbd, remote):
     async with await npipe.aio.start_server(serve, listener):
         for _ in range(3):
             reader, writer = await npipe.aio.open_connection(
-                pipe_address(listener), remote=remote, timeout=30
+                pipe_address(listener), remote=remote, connect_timeout=30
             )
             assert await reader.read() == sent
             writer.close()
@@ -51,7 +51,9 @@ async def test_closing_the_server_gives_the_name_free(smbd, remote):
         server.close()
         await server.wait_closed()
     with pytest.raises(FileNotFoundError):
-        await npipe.aio.open_connection(rf"\\127.0.0.1\pipe\{name}", remote=remote, timeout=30)
+        await npipe.aio.open_connection(
+            rf"\\127.0.0.1\pipe\{name}", remote=remote, connect_timeout=30
+        )
 
 
 async def test_only_a_listener_or_an_address_is_served(smbd):

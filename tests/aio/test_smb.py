@@ -52,7 +52,7 @@ def remote_pair(smbd, remote, monkeypatch):
         )
         async with server:
             client = await npipe.aio.open_connection(
-                pipe_address(listener), remote=remote, timeout=30
+                pipe_address(listener), remote=remote, connect_timeout=30
             )
             ends = client, await accepted
             try:
@@ -123,7 +123,7 @@ def silent_port():
 async def test_a_silent_server_is_given_up_at_the_deadline(silent_port):
     silent = npipe.Smb(USER, PASSWORD, port=silent_port)
     with pytest.raises(TimeoutError, match="did not answer"):
-        await npipe.aio.open_connection(r"\\127.0.0.1\pipe\x", remote=silent, timeout=0.2)
+        await npipe.aio.open_connection(r"\\127.0.0.1\pipe\x", remote=silent, connect_timeout=0.2)
 
 
 async def test_a_cancelled_dial_leaves_nothing(silent_port):
@@ -139,10 +139,14 @@ async def test_a_cancelled_dial_leaves_nothing(silent_port):
 
 async def test_errors_are_those_of_connect(remote, smbd):
     with pytest.raises(FileNotFoundError):
-        await npipe.aio.open_connection(r"\\127.0.0.1\pipe\missing", remote=remote, timeout=30)
+        await npipe.aio.open_connection(
+            r"\\127.0.0.1\pipe\missing", remote=remote, connect_timeout=30
+        )
     with pytest.raises(PermissionError):
         await npipe.aio.open_connection(
-            r"\\127.0.0.1\pipe\x", remote=npipe.Smb(USER, "guessed", port=smbd.port), timeout=30
+            r"\\127.0.0.1\pipe\x",
+            remote=npipe.Smb(USER, "guessed", port=smbd.port),
+            connect_timeout=30,
         )
     with pytest.raises(ValueError, match="remote= is for"):
         await npipe.aio.open_connection("./here", remote=remote)
@@ -187,7 +191,7 @@ async def test_a_buffered_protocol(smbd, address, remote):
 
     async with await npipe.aio.start_server(serve, listener):
         transport, protocol = await npipe.aio.create_connection(
-            Buffered, pipe_address(listener), remote=remote, timeout=30
+            Buffered, pipe_address(listener), remote=remote, connect_timeout=30
         )
         await protocol.ended.wait()
         assert protocol.got == bytes(100_000)

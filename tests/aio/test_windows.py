@@ -50,7 +50,7 @@ async def test_b23_several_instances_wait_and_the_name_never_vanishes(address):
     async with await npipe.aio.start_server(keep, address, backlog=2, start_serving=False):
         writers = [(await npipe.aio.open_connection(address))[1] for _ in range(2)]
         with pytest.raises(TimeoutError):
-            await npipe.aio.open_connection(address, timeout=0.05)
+            await npipe.aio.open_connection(address, connect_timeout=0.05)
         for writer in writers:
             writer.close()
 
@@ -86,7 +86,7 @@ async def test_b30_w13_slow_computer_can_be_given_up(monkeypatch, end):
     monkeypatch.setattr(api, "CloseHandle", close, raising=False)
     remote = r"\\slow-computer\pipe\x"
     connecting = asyncio.ensure_future(
-        npipe.aio.open_connection(remote, timeout=0.05 if end == "timeout" else None)
+        npipe.aio.open_connection(remote, connect_timeout=0.05 if end == "timeout" else None)
     )
     await opening.wait()
     if end == "cancel":

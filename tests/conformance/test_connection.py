@@ -21,7 +21,7 @@ Pair = tuple[npipe.Connection, npipe.Connection, Callable[[], None]]
 
 def connected(address: npipe.Address | str, **options: bool) -> Pair:
     listener = npipe.listen(address, **options)
-    client = npipe.connect(address, timeout=60)
+    client = npipe.connect(address, connect_timeout=60)
     server = listener.accept(timeout=60)
 
     def stop() -> None:

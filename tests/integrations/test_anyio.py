@@ -55,7 +55,7 @@ def with_echo(address: str, test: Callable[[PipeStream], Any]) -> Callable[[], A
     async def main() -> None:
         async with await listen(address) as listener, anyio.create_task_group() as tasks:
             tasks.start_soon(listener.serve, echo)
-            async with await connect(address, timeout=PATIENCE) as stream:
+            async with await connect(address, connect_timeout=PATIENCE) as stream:
                 await test(stream)
             tasks.cancel_scope.cancel()
 
@@ -80,7 +80,7 @@ def test_bytes_come_and_go(address: str, run: Run, both: tuple[str, str]) -> Non
 def test_the_end(address: str, run: Run) -> None:
     async def main() -> None:
         async with await listen(address) as listener:
-            stream = await connect(address, timeout=PATIENCE)
+            stream = await connect(address, connect_timeout=PATIENCE)
             async with await listener.accept() as server:
                 await server.send(b"last")
             assert await stream.receive(2) == b"la"
@@ -140,7 +140,7 @@ def test_two_receives_at_a_time_are_refused(address: str, run: Run) -> None:
 def test_a_cancelled_send(address: str, run: Run) -> None:
     async def main() -> None:
         async with await listen(address) as listener:
-            stream = await connect(address, timeout=PATIENCE)
+            stream = await connect(address, connect_timeout=PATIENCE)
             async with stream, await listener.accept():
                 with anyio.move_on_after(0.1) as scope:
                     await stream.send(b"x" * 10_000_000)
@@ -165,7 +165,7 @@ def test_the_peer_goes(address: str, run: Run) -> None:
     async def main() -> None:
         async with (
             await listen(address) as listener,
-            await connect(address, timeout=PATIENCE) as stream,
+            await connect(address, connect_timeout=PATIENCE) as stream,
         ):
             await (await listener.accept()).aclose()
             with pytest.raises((anyio.BrokenResourceError, anyio.EndOfStream)):
@@ -180,9 +180,9 @@ def test_connecting(address: str, run: Run) -> None:
         with pytest.raises(FileNotFoundError):
             await connect(address)
         with pytest.raises(TimeoutError):
-            await connect(address, wait=True, timeout=0.05)
+            await connect(address, wait=True, connect_timeout=0.05)
         with anyio.move_on_after(0.05) as scope:
-            await connect(address, wait=True, timeout=math.inf)
+            await connect(address, wait=True, connect_timeout=math.inf)
         assert scope.cancelled_caught
         with npipe.listen(address), pytest.raises(OSError):
             await listen(address)
@@ -197,7 +197,7 @@ def test_a_cancelled_accept(address: str, run: Run) -> None:
                 with anyio.move_on_after(0.005) as scope:
                     await listener.accept()
                 assert scope.cancelled_caught
-            async with await connect(address, timeout=PATIENCE) as stream:
+            async with await connect(address, connect_timeout=PATIENCE) as stream:
                 server = await listener.accept()
                 await stream.send(b"x")
                 assert await server.receive() == b"x"
@@ -212,7 +212,7 @@ def test_more_streams_than_worker_threads(address: str, run: Run) -> None:
     async def main() -> None:
         async with await listen(address) as listener, anyio.create_task_group() as tasks:
             tasks.start_soon(listener.serve, echo)
-            streams = [await connect(address, timeout=PATIENCE) for _ in range(50)]
+            streams = [await connect(address, connect_timeout=PATIENCE) for _ in range(50)]
             async with anyio.create_task_group() as receiving:
                 for stream in streams:
                     receiving.start_soon(stream.receive)

@@ -95,7 +95,7 @@ def test_no_server(address: str) -> None:
         async with Channel(address, codec=Raw()) as channel:
             with pytest.raises(FileNotFoundError):
                 await grpclib.client.UnaryUnaryMethod(channel, UNARY, bytes, bytes)(b"")
-        async with Channel(address, codec=Raw(), wait=True, timeout=0.05) as channel:
+        async with Channel(address, codec=Raw(), wait=True, connect_timeout=0.05) as channel:
             with pytest.raises(TimeoutError):
                 await grpclib.client.UnaryUnaryMethod(channel, UNARY, bytes, bytes)(b"")
         with pytest.raises(ValueError, match="TLS"):
@@ -139,7 +139,7 @@ def test_grpcio_as_the_server(address: str) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     async def main() -> None:
-        async with Channel(address, codec=Raw(), wait=True, timeout=PATIENCE) as channel:
+        async with Channel(address, codec=Raw(), wait=True, connect_timeout=PATIENCE) as channel:
             unary = grpclib.client.UnaryUnaryMethod(channel, UNARY, bytes, bytes)
             assert await unary(b"hello") == b"HELLO"
             assert len(await unary(LARGE)) == len(LARGE)

@@ -76,7 +76,7 @@ def nothing(home: Path) -> Iterator[None]:
 @contextmanager
 def asgi(name: str, app: Any) -> Iterator[None]:
     with serving(app, name):
-        npipe.connect(name, wait=True, timeout=PATIENCE).close()
+        npipe.connect(name, wait=True, connect_timeout=PATIENCE).close()
         yield
 
 
@@ -135,7 +135,7 @@ def running(name: str, *command: str) -> Iterator[None]:
     quiet: Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
     with subprocess.Popen([str(require(program)), *arguments], **quiet) as process:
         try:
-            npipe.connect(name, wait=True, timeout=PATIENCE).close()
+            npipe.connect(name, wait=True, connect_timeout=PATIENCE).close()
             yield
         finally:
             process.kill()
@@ -246,7 +246,7 @@ def language_server(home: Path) -> Iterator[None]:
 @server
 def mcp_server(home: Path) -> Iterator[None]:
     with program_running(next(program for kind, program in found() if kind == "mcp_client")):
-        npipe.connect("demo", wait=True, timeout=PATIENCE).close()
+        npipe.connect("demo", wait=True, connect_timeout=PATIENCE).close()
         yield
 
 
@@ -268,7 +268,7 @@ def program_running(program: str, *arguments: str) -> Iterator[subprocess.Popen[
 
 @client
 def get_hello() -> None:
-    with npipe.connect("shop", wait=True, timeout=PATIENCE) as connection:
+    with npipe.connect("shop", wait=True, connect_timeout=PATIENCE) as connection:
         connection.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         response = io.BufferedReader(connection).read()
     assert f"hello, process {os.getpid()}".encode() in response
@@ -281,7 +281,7 @@ def mcp_client() -> None:
     from npipe.integrations.mcp import connect
 
     async def main() -> None:
-        async with mcp.Client(connect("demo", wait=True, timeout=PATIENCE)) as client:
+        async with mcp.Client(connect("demo", wait=True, connect_timeout=PATIENCE)) as client:
             result = await client.call_tool("add", {"a": 1, "b": 2})
             assert result.structured_content == {"result": 3}
 

@@ -67,7 +67,7 @@ def run(address: str, test: Callable[[], Any]) -> None:
 
 
 def client_of(address: str) -> Any:
-    return mcp.Client(connect(address, wait=True, timeout=PATIENCE))
+    return mcp.Client(connect(address, wait=True, connect_timeout=PATIENCE))
 
 
 def test_tools(address: str, me: str) -> None:
@@ -147,7 +147,7 @@ def test_the_server_goes_during_a_call(address: str) -> None:
 @pytest.mark.parametrize("line", [b"nonsense\n", b"[1]\n", b"\xff\n", b"{}\n"])
 def test_a_line_that_is_no_mcp_hurts_nobody(address: str, line: bytes) -> None:
     async def test() -> None:
-        _, writer = await npipe.aio.open_connection(address, wait=True, timeout=PATIENCE)
+        _, writer = await npipe.aio.open_connection(address, wait=True, connect_timeout=PATIENCE)
         writer.write(line)
         async with client_of(address) as client:
             result = await client.call_tool("add", {"a": 1, "b": 2})
@@ -163,7 +163,9 @@ def test_a_line_that_is_too_long_ends_its_session(
     monkeypatch.setattr("npipe.integrations.mcp.LIMIT", 1000)
 
     async def test() -> None:
-        reader, writer = await npipe.aio.open_connection(address, wait=True, timeout=PATIENCE)
+        reader, writer = await npipe.aio.open_connection(
+            address, wait=True, connect_timeout=PATIENCE
+        )
         writer.write(b"x" * 5000)
         assert await reader.read() == b""
         writer.close()

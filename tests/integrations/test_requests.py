@@ -157,7 +157,7 @@ def engine(address: str) -> Iterator[str]:
     from integrations.conftest import serving
 
     with serving(Engine(), address):
-        with npipe.connect(address, wait=True, timeout=PATIENCE):
+        with npipe.connect(address, wait=True, connect_timeout=PATIENCE):
             pass
         yield address
 

@@ -25,7 +25,7 @@ Serve = Callable[..., Any]
 
 def request(address: str, text: bytes) -> bytes:
     """Send a request by hand, on a connection of its own; return the whole response."""
-    with npipe.connect(address, wait=True, timeout=PATIENCE) as connection:
+    with npipe.connect(address, wait=True, connect_timeout=PATIENCE) as connection:
         connection.write(text)
         return io.BufferedReader(connection).read()
 

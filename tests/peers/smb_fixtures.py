@@ -50,7 +50,7 @@ def pair(
     made: list[npipe.Connection] = []
 
     def connect(remote: npipe.Smb = remote) -> tuple[npipe.Connection, SambaConnection]:
-        client = npipe.connect(pipe_address(listener), remote=remote, timeout=30)
+        client = npipe.connect(pipe_address(listener), remote=remote, connect_timeout=30)
         made.append(client)
         server = listener.accept(timeout=30)
         made.append(server)

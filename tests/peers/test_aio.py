@@ -34,7 +34,7 @@ def program(request: pytest.FixtureRequest) -> Program:
 
 async def exchange(address: str, data: bytes, half_close: bool) -> bytes:
     """Connect, send ``data`` while reading what comes back, and leave."""
-    reader, writer = await npipe.aio.open_connection(address, wait=True, timeout=PATIENCE)
+    reader, writer = await npipe.aio.open_connection(address, wait=True, connect_timeout=PATIENCE)
 
     async def send() -> None:
         for start in range(0, len(data), 8192):  # a message that multiprocessing takes whole
@@ -85,7 +85,9 @@ def test_our_server_and_their_client(program: Program, address: str) -> None:
 
 def test_their_death_ends_our_read(program: Program, address: str) -> None:
     async def watch() -> None:
-        reader, writer = await npipe.aio.open_connection(address, wait=True, timeout=PATIENCE)
+        reader, writer = await npipe.aio.open_connection(
+            address, wait=True, connect_timeout=PATIENCE
+        )
         writer.write(b"alive")
         async with asyncio.timeout(PATIENCE):
             assert await reader.readexactly(5) == b"alive"

@@ -45,7 +45,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        npipe.connect(address, wait=True, timeout=PATIENCE).close()
+        npipe.connect(address, wait=True, connect_timeout=PATIENCE).close()
         yield address
     finally:
         process.terminate()

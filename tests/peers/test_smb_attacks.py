@@ -41,7 +41,7 @@ def attacked(smbd, listener):
         client = npipe.connect(
             pipe_address(listener),
             remote=npipe.Smb(USER, PASSWORD, port=port, **options),
-            timeout=30,
+            connect_timeout=30,
         )
         server = listener.accept(timeout=30)
         ends.extend((client.close, server.close))

@@ -53,7 +53,9 @@ def check(remote: npipe.Smb, smbd: Smbd) -> None:
             return peer.account == f"cifs/{HOST}"
 
         with (
-            npipe.connect(ADDRESS, remote=remote, timeout=30, verify_server=is_proven) as client,
+            npipe.connect(
+                ADDRESS, remote=remote, connect_timeout=30, verify_server=is_proven
+            ) as client,
             listener.accept(timeout=30) as server,
         ):
             assert server.peer.account == USER
@@ -80,7 +82,7 @@ def test_no_ticket_and_a_wrong_password(smbd, kdc):
         npipe.Smb(f"{USER}@{REALM}", "guessed", auth="kerberos", port=smbd.port, hostname=HOST),
     ):
         with pytest.raises(PermissionError) as caught:
-            npipe.connect(ADDRESS, remote=remote, timeout=30)
+            npipe.connect(ADDRESS, remote=remote, connect_timeout=30)
         assert "guessed" not in str(caught.value)
 
 
@@ -97,4 +99,4 @@ def test_a_server_that_has_not_the_key_is_refused(smbd, kdc):
     kdc.kinit()
     remote = npipe.Smb(auth="kerberos", port=smbd.port, hostname="other.npipe.test")
     with pytest.raises(PermissionError):
-        npipe.connect(ADDRESS, remote=remote, timeout=30)
+        npipe.connect(ADDRESS, remote=remote, connect_timeout=30)

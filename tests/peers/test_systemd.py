@@ -77,6 +77,6 @@ def test_a_listener_behind_samba_takes_the_socket_over(smbd):
     with activated(path, "-c", BEHIND_SAMBA.format(path=path)):
         for text in (b"first", b"second"):
             pipe = r"\\127.0.0.1\pipe\activated"
-            with npipe.connect(pipe, remote=remote, timeout=30) as client:
+            with npipe.connect(pipe, remote=remote, connect_timeout=30) as client:
                 client.write(text)
                 assert client.read() == USER.encode() + b": " + text

@@ -66,7 +66,7 @@ def echo_one(listener: npipe.Listener) -> None:
 def test_our_client_and_their_server(program: Program, address: str) -> None:
     with program.serving(address):
         for data in (b"hello", LARGE, b"again"):
-            with npipe.connect(address, wait=True, timeout=PATIENCE) as connection:
+            with npipe.connect(address, wait=True, connect_timeout=PATIENCE) as connection:
                 connection.set_deadline(time.monotonic() + PATIENCE)
                 assert exchange(connection, data, program.half_close) == data
 
@@ -83,7 +83,7 @@ def test_our_server_and_their_client(program: Program, address: str) -> None:
 def test_our_deadline_costs_no_byte(program: Program, address: str) -> None:
     with (
         program.serving(address),
-        npipe.connect(address, wait=True, timeout=PATIENCE) as connection,
+        npipe.connect(address, wait=True, connect_timeout=PATIENCE) as connection,
     ):
         for data in (b"first", b"second"):
             connection.set_read_deadline(time.monotonic() + 0.05)
@@ -96,7 +96,7 @@ def test_our_deadline_costs_no_byte(program: Program, address: str) -> None:
 def test_their_death_ends_our_read(program: Program, address: str) -> None:
     with (
         program.serving(address) as process,
-        npipe.connect(address, wait=True, timeout=PATIENCE) as connection,
+        npipe.connect(address, wait=True, connect_timeout=PATIENCE) as connection,
         ThreadPoolExecutor(1) as pool,
     ):
         assert exchange(connection, b"alive", half_close=False) == b"alive"

@@ -40,7 +40,7 @@ def test_without_a_server_the_client_is_hung_up_on_and_it_is_told(address: str, 
     relay = Relay(address, recorder=recorder, on_refused=refused.append)
     with npipe.listen(front) as listener:
         relay.serve(listener)
-        with npipe.connect(front, timeout=20) as client:
+        with npipe.connect(front, connect_timeout=20) as client:
             client.set_deadline(None)
             with contextlib.suppress(ConnectionResetError):
                 assert client.read(1) == b""
@@ -55,7 +55,7 @@ def test_a_half_close_is_passed_on(shop: str, front: str) -> None:
     relay = Relay(shop)
     with npipe.listen(front) as listener:
         relay.serve(listener)
-        with npipe.connect(front, timeout=20) as client:
+        with npipe.connect(front, connect_timeout=20) as client:
             client.write(b'{"jsonrpc":"2.0","id":1,"method":"shop_order","params":["tea"]}')
             client.close_write()
             data = b""

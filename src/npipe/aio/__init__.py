@@ -57,7 +57,7 @@ async def open_connection(
     address: str | os.PathLike[str] | Address,
     *,
     limit: int = LIMIT,
-    timeout: float | None = None,
+    connect_timeout: float | None = None,
     wait: bool = False,
     verify_server: Verifier = "auto",
     impersonation: str = "identification",
@@ -69,7 +69,7 @@ async def open_connection(
     Args:
         address: Address of the server: text, a path or an Address.
         limit: Limit of the reader's buffer in bytes, as in ``asyncio.open_connection``.
-        timeout: Seconds for the connecting only; None sets no limit.
+        connect_timeout: Seconds for connecting, whatever that waits for; None sets no limit.
         wait: Whether to wait also for a server that does not exist yet.
         verify_server: Check of the server's identity before the first byte is sent; see
             ``npipe.connect``.
@@ -85,7 +85,7 @@ async def open_connection(
         ValueError: The address or an option is bad.
         OSError: The server cannot be reached, or ``verify_server`` refused it (PermissionError);
             see ``npipe.connect``.
-        TimeoutError: ``timeout`` has passed.
+        TimeoutError: ``connect_timeout`` has passed.
         io.UnsupportedOperation: A ``mode`` other than "rw" on Windows or for a remote pipe.
     """
     loop = asyncio.get_running_loop()
@@ -94,7 +94,7 @@ async def open_connection(
     transport, _ = await create_connection(
         lambda: protocol,
         address,
-        timeout=timeout,
+        connect_timeout=connect_timeout,
         wait=wait,
         verify_server=verify_server,
         impersonation=impersonation,
@@ -110,7 +110,7 @@ async def create_connection(
     protocol_factory: Callable[[], ProtocolT],
     address: str | os.PathLike[str] | Address,
     *,
-    timeout: float | None = None,
+    connect_timeout: float | None = None,
     wait: bool = False,
     verify_server: Verifier = "auto",
     impersonation: str = "identification",
@@ -124,7 +124,7 @@ async def create_connection(
     Args:
         protocol_factory: Function that returns a new protocol.
         address: Address of the server: text, a path or an Address.
-        timeout: Seconds for the connecting only; None sets no limit.
+        connect_timeout: Seconds for connecting, whatever that waits for; None sets no limit.
         wait: Whether to wait also for a server that does not exist yet.
         verify_server: Check of the server's identity before the first byte is sent; see
             ``npipe.connect``.
@@ -140,7 +140,7 @@ async def create_connection(
         ValueError: The address or an option is bad.
         OSError: The server cannot be reached, or ``verify_server`` refused it (PermissionError);
             see ``npipe.connect``.
-        TimeoutError: ``timeout`` has passed.
+        TimeoutError: ``connect_timeout`` has passed.
         io.UnsupportedOperation: A ``mode`` other than "rw" on Windows or for a remote pipe.
     """
     verify_server = server_check(address, verify_server)
@@ -153,7 +153,7 @@ async def create_connection(
             protocol_factory,
             _resolve(address),
             remote,
-            timeout=timeout,
+            timeout=connect_timeout,
             wait=wait,
             verify_server=verify_server,
             impersonation=impersonation,
@@ -161,7 +161,7 @@ async def create_connection(
     return await backend.connect(
         protocol_factory,
         _resolve(address),
-        timeout=timeout,
+        timeout=connect_timeout,
         wait=wait,
         verify_server=verify_server,
         impersonation=impersonation,

@@ -66,7 +66,7 @@ def dial(
     if kind == "tcp":
         return _dial_tcp(rest, timeout, wait)
     return npipe.connect(
-        endpoint, timeout=timeout, wait=wait, remote=remote, verify_server=verify_server
+        endpoint, connect_timeout=timeout, wait=wait, remote=remote, verify_server=verify_server
     )
 
 

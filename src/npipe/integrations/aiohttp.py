@@ -57,7 +57,7 @@ class Connector(aiohttp.BaseConnector):
             raise aiohttp.InvalidUrlClientError(req.url, text)
         try:
             _, protocol = await aio.create_connection(
-                self._factory, self._address, timeout=timeout.sock_connect, **self._options
+                self._factory, self._address, connect_timeout=timeout.sock_connect, **self._options
             )
         except TimeoutError as error:  # before OSError, of which it is a subclass
             raise aiohttp.ConnectionTimeoutError(f"{self._address}: {error}") from error

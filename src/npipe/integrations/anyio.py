@@ -43,25 +43,27 @@ TURN: Final = 0.1  # seconds after which a call that cannot be woken looks wheth
 async def connect(
     address: str | npipe.Address,
     *,
-    timeout: float | None = None,
+    connect_timeout: float | None = None,
     **options: Unpack[ConnectOptions],
 ) -> PipeStream:
     """Connect to a server.
 
     Args:
         address: Address of the server.
-        timeout: Seconds for the connecting; None means no limit.
+        connect_timeout: Seconds for connecting; None means no limit.
         options: Options of ``npipe.connect``.
 
     Raises:
         TimeoutError: Nobody has accepted in time.
         OSError: What else ``npipe.connect`` raises.
     """
-    end = None if timeout is None else time.monotonic() + timeout
+    end = None if connect_timeout is None else time.monotonic() + connect_timeout
     while True:
         left = TURN if end is None else min(TURN, max(end - time.monotonic(), 0))
         try:
-            connection = await _shielded(partial(npipe.connect, address, timeout=left, **options))
+            connection = await _shielded(
+                partial(npipe.connect, address, connect_timeout=left, **options)
+            )
         except TimeoutError:
             if end is not None and time.monotonic() >= end:
                 raise

@@ -40,7 +40,7 @@ class Channel(grpclib.client.Channel):
 
     Args:
         address: Address of the server.
-        timeout: Seconds for the connecting; None means no limit.
+        connect_timeout: Seconds for connecting; None means no limit.
         options: Options of ``npipe.connect`` and of ``grpclib.client.Channel``.
 
     Raises:
@@ -48,17 +48,17 @@ class Channel(grpclib.client.Channel):
     """
 
     def __init__(
-        self, address: str | Address, *, timeout: float | None = None, **options: Any
+        self, address: str | Address, *, connect_timeout: float | None = None, **options: Any
     ) -> None:
         ours, theirs = split(options)
         if theirs.get("ssl"):
             raise ValueError("TLS over a pipe is not supported: leave ssl= out")
         super().__init__("localhost", **theirs)  # the :authority that the server sees
-        self._address, self._timeout, self._options = address, timeout, ours
+        self._address, self._timeout, self._options = address, connect_timeout, ours
 
     async def _create_connection(self) -> Any:
         _, protocol = await aio.create_connection(
-            self._protocol_factory, self._address, timeout=self._timeout, **self._options
+            self._protocol_factory, self._address, connect_timeout=self._timeout, **self._options
         )
         return protocol
 

@@ -108,7 +108,7 @@ class Backend:
         self, host: str, port: int, timeout: float | None = None, **_: object
     ) -> Stream:
         with _raising(self._core.ConnectTimeout, self._core.ConnectError):
-            connection = npipe.connect(self._address, timeout=timeout, **self._options)
+            connection = npipe.connect(self._address, connect_timeout=timeout, **self._options)
         return Stream(self._core, connection)
 
     def sleep(self, seconds: float) -> None:
@@ -170,7 +170,9 @@ class AsyncBackend:
         self, host: str, port: int, timeout: float | None = None, **_: object
     ) -> AsyncStream:
         with _raising(self._core.ConnectTimeout, self._core.ConnectError):
-            streams = await aio.open_connection(self._address, timeout=timeout, **self._options)
+            streams = await aio.open_connection(
+                self._address, connect_timeout=timeout, **self._options
+            )
         return AsyncStream(self._core, *streams)
 
     async def sleep(self, seconds: float) -> None:

@@ -52,19 +52,24 @@ class Request:
 
 @asynccontextmanager
 async def connect(
-    address: str | Address, *, timeout: float | None = None, **options: Unpack[ConnectOptions]
+    address: str | Address,
+    *,
+    connect_timeout: float | None = None,
+    **options: Unpack[ConnectOptions],
 ) -> AsyncIterator[tuple[Any, Any]]:
     """Connect to a server; yield the two streams that ``mcp.Client`` takes.
 
     Args:
         address: Address of the server.
-        timeout: Seconds for the connecting; None means no limit.
+        connect_timeout: Seconds for connecting; None means no limit.
         options: Options of ``npipe.connect``.
 
     Raises:
         OSError: What ``npipe.connect`` raises.
     """
-    streams = await aio.open_connection(address, limit=LIMIT, timeout=timeout, **options)
+    streams = await aio.open_connection(
+        address, limit=LIMIT, connect_timeout=connect_timeout, **options
+    )
     async with _session(*streams, metadata=None) as both:
         yield both
 

@@ -14,7 +14,7 @@ __all__ = ["ConnectOptions", "ListenOptions", "split"]
 
 
 class ConnectOptions(TypedDict, total=False):
-    """Keywords of ``npipe.connect``; ``timeout`` is missing because each library has its own."""
+    """Keywords of ``npipe.connect``; ``connect_timeout`` is missing: each library has its own."""
 
     wait: bool
     verify_server: str | Callable[[PeerIdentity], object] | None

@@ -56,7 +56,7 @@ def start_server(
         pygls.cli.start_server(server, rest)
         return
     waiting: ConnectOptions = {"wait": True, **options}
-    with npipe.connect(known.pipe, timeout=TIMEOUT, **waiting) as connection:
+    with npipe.connect(known.pipe, connect_timeout=TIMEOUT, **waiting) as connection:
         # Not the connection itself for writing: pygls flushes after each message, and the flush
         # of a Windows pipe waits until the editor has read.
         server.start_io(io.BufferedReader(connection), io.BufferedWriter(connection))

@@ -38,7 +38,7 @@ def create_connection(
     Raises:
         OSError: What ``npipe.connect`` raises.
     """
-    return PipeSocket(npipe.connect(address, timeout=timeout, **options), timeout)
+    return PipeSocket(npipe.connect(address, connect_timeout=timeout, **options), timeout)
 
 
 class PipeSocket:

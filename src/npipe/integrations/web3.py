@@ -133,7 +133,9 @@ class Provider(JSONBaseProvider):
     def _connected(self) -> npipe.Connection:
         if self._connection is None or self._connection.has_gone():
             self._disconnect()
-            self._connection = npipe.connect(self._address, timeout=self._timeout, **self._options)
+            self._connection = npipe.connect(
+                self._address, connect_timeout=self._timeout, **self._options
+            )
             self._framing = framing.make("json-stream")
         return self._connection
 

@@ -46,7 +46,7 @@ class Relay:
             timeout: Seconds for connecting to the server; None is no limit.
             on_refused: Called with the error when the server cannot be reached.
         """
-        self._dial = dial or partial(transport.connect, target, timeout=timeout)
+        self._dial = dial or partial(transport.connect, target, connect_timeout=timeout)
         self._recorder = recorder
         self._on_refused = on_refused
         self._open: set[Connection] = set()  # the clients' ends

@@ -101,7 +101,7 @@ def replay(
             message = _message(event)
             if event.open is not None or (message is not None and event.c not in players):
                 connection = stack.enter_context(
-                    transport.connect(address, timeout=connect_timeout, **options)
+                    transport.connect(address, connect_timeout=connect_timeout, **options)
                 )
                 players[event.c] = _Player(connection, report, tuple(ignore), timeout)
             if message is None:

@@ -33,7 +33,9 @@ def record(target: str, tape: Path, connect_timeout: float | None) -> Iterator[s
     tape.parent.mkdir(parents=True, exist_ok=True)
     part = tape.with_name(f"{tape.name}.part")
     part.unlink(missing_ok=True)  # left by a run that was killed
-    transport.connect(target, timeout=connect_timeout).close()  # fail here and not in the client
+    transport.connect(
+        target, connect_timeout=connect_timeout
+    ).close()  # fail here and not in the client
     file = TapeFile(part, target=target)
     errors: list[OSError] = []
     recorder = Recorder(file, on_error=errors.append)

@@ -35,7 +35,7 @@ __all__ = [
 def connect(
     address: str | os.PathLike[str] | Address,
     *,
-    timeout: float | None = None,
+    connect_timeout: float | None = None,
     wait: bool = False,
     verify_server: str | Callable[[PeerIdentity], object] | None = "auto",
     impersonation: str = "identification",
@@ -47,8 +47,8 @@ def connect(
 
     Args:
         address: Address of the server: text, a path or an Address.
-        timeout: Seconds for the whole call. None sets no limit on the wait for a server that
-            exists but is busy.
+        connect_timeout: Seconds for connecting, whatever that waits for. None sets no limit on
+            the wait for a server that exists but is busy.
         wait: Whether to wait also for a server that does not exist yet. False raises
             FileNotFoundError or ConnectionRefusedError at once.
         verify_server: Check of the server's identity before the first byte is sent. "owner"
@@ -72,11 +72,11 @@ def connect(
         The connection, which the caller closes.
 
     Raises:
-        ValueError: The address or an option is bad; ``timeout`` is NaN or infinite.
+        ValueError: The address or an option is bad; ``connect_timeout`` is NaN or infinite.
         FileNotFoundError: There is no server.
         ConnectionRefusedError: The socket file exists and no process serves it.
         PermissionError: The user may not connect, or ``verify_server`` refused the server.
-        TimeoutError: ``timeout`` has passed.
+        TimeoutError: ``connect_timeout`` has passed.
         ClosedError: ``cancel`` was set.
     """
     verify_server = server_check(address, verify_server)
@@ -88,7 +88,7 @@ def connect(
         return dial.connect(
             address,
             remote,
-            timeout=timeout,
+            timeout=connect_timeout,
             wait=wait,
             verify_server=verify_server,
             impersonation=impersonation,
@@ -96,7 +96,7 @@ def connect(
         )
     connection: Connection = _backend(address).connect(
         address,
-        timeout=timeout,
+        timeout=connect_timeout,
         wait=wait,
         verify_server=verify_server,
         impersonation=impersonation,

@@ -52,7 +52,7 @@ def test_cat_passes_the_end_of_its_input_on(address: str, run: Run) -> None:
 
 def test_cat_listens(address: str, start: Start) -> None:
     process = start("cat", "--listen", address)
-    with npipe.connect(address, timeout=60, wait=True) as connection:
+    with npipe.connect(address, connect_timeout=60, wait=True) as connection:
         connection.write(b"letter")
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (0, "letter"), err
@@ -90,7 +90,10 @@ def other(address: str) -> str:
 def test_relay_carries_bytes_both_ways(address: str, start: Start) -> None:
     with npipe.listen(address) as listener:
         relay(start, other(address), address)
-        with npipe.connect(other(address), timeout=60) as client, listener.accept(20) as server:
+        with (
+            npipe.connect(other(address), connect_timeout=60) as client,
+            listener.accept(20) as server,
+        ):
             for sender, receiver in ((client, server), (server, client)):
                 sender.write(b"bytes")
                 assert receiver.read(100) == b"bytes"
@@ -100,7 +103,7 @@ def test_relay_carries_bytes_both_ways(address: str, start: Start) -> None:
 
 def test_relay_drops_a_client_when_the_target_is_not_there(address: str, start: Start) -> None:
     process = relay(start, other(address), address)
-    with npipe.connect(other(address), timeout=60) as client:
+    with npipe.connect(other(address), connect_timeout=60) as client:
         assert client.read(100) == b""
     process.terminate()
     assert process.stderr is not None

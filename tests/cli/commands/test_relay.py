@@ -124,11 +124,14 @@ def test_a_relay_to_a_program_started_for_each_client(
 ) -> None:
     relay(start, address, program(directory, ECHO))
     large = b"x" * 300_000
-    with npipe.connect(address, timeout=60) as one, npipe.connect(address, timeout=60) as other:
+    with (
+        npipe.connect(address, connect_timeout=60) as one,
+        npipe.connect(address, connect_timeout=60) as other,
+    ):
         for client in (one, other):
             client.write(b"hello")
             assert io.BufferedReader(client).read(5) == b"HELLO"
-    with npipe.connect(address, timeout=60) as client:  # both ways at once
+    with npipe.connect(address, connect_timeout=60) as client:  # both ways at once
         sender = threading.Thread(target=client.write, args=(large,))
         sender.start()
         assert io.BufferedReader(client).read(len(large)) == large.upper()
@@ -139,7 +142,7 @@ def test_a_relay_to_a_program_started_for_each_client(
 def test_a_program_does_not_outlive_its_client(address: str, directory: Path, start: Start) -> None:
     """The trap of relays for WSL: a process left behind for each connection."""
     relay(start, address, program(directory, DEAF))
-    with npipe.connect(address, timeout=60) as client:
+    with npipe.connect(address, connect_timeout=60) as client:
         pid = int(client.read(20))
     with pytest.raises(ProcessLookupError):
         for _ in range(600):
@@ -163,7 +166,7 @@ def test_a_relay_from_a_port(address: str, start: Start) -> None:
 def test_a_relay_to_a_port(address: str, start: Start) -> None:
     with endpoints.listen("tcp:0") as listener:
         relay(start, address, str(listener.address))
-        with npipe.connect(address, timeout=60) as client, listener.accept(60) as server:
+        with npipe.connect(address, connect_timeout=60) as client, listener.accept(60) as server:
             client.write(b"question")
             assert server.read(20) == b"question"
             server.write(b"answer")
@@ -184,7 +187,7 @@ def test_a_relay_between_standard_streams_and_a_pipe(address: str, start: Start)
 
 def test_a_relay_of_one_client_to_standard_streams(address: str, start: Start) -> None:
     process = start("relay", address, "-")
-    with npipe.connect(address, timeout=60, wait=True) as client:
+    with npipe.connect(address, connect_timeout=60, wait=True) as client:
         client.write(b"letter")
     assert process.communicate(timeout=60)[0] == "letter"
 
@@ -207,7 +210,7 @@ def test_wrong_usage_of_relay(arguments: tuple[str, ...], words: str, run: Run) 
 
 def test_a_relay_waits_for_its_target(address: str, start: Start) -> None:
     relay(start, address, f"{address}2", "--wait", "--timeout", "60")
-    with npipe.connect(address, timeout=60) as client:
+    with npipe.connect(address, connect_timeout=60) as client:
         client.write(b"early")
         with npipe.listen(f"{address}2") as listener, listener.accept(60) as server:
             assert server.read(20) == b"early"

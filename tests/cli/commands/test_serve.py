@@ -199,12 +199,12 @@ def test_a_bad_address_is_wrong_usage(run: Run) -> None:
 def test_garbage_is_answered_and_the_server_lives_on(address: str, serve: Serve) -> None:
     serve(address, "--modules", "net")
     for line, code in ((b"{not json}\n", -32700), (b"7\n", -32600), (b"[]\n", -32600)):
-        with connect(address, timeout=60) as connection:
+        with connect(address, connect_timeout=60) as connection:
             connection.write(line)
             answer = json.loads(connection.read(1000))
             assert (answer["id"], answer["error"]["code"]) == (None, code), line
     for _ in range(100):  # clients that go in the middle of a message
-        with connect(address, timeout=60) as connection:
+        with connect(address, connect_timeout=60) as connection:
             connection.write(b'{"jsonrpc":"2.0","id":1,"method":"net_ver')
     with rpc.connect(address, timeout=60) as client:
         assert client.call("net_version") == "1337"

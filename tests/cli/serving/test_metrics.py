@@ -26,7 +26,7 @@ def server() -> Iterator[rpc.Server]:
 
 def get(address: str, path: str = "/metrics") -> bytes:
     """Send a request over a pipe; return all that comes."""
-    with npipe.connect(address, timeout=20) as connection:
+    with npipe.connect(address, connect_timeout=20) as connection:
         connection.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         data = b""
         with contextlib.suppress(ConnectionResetError):
@@ -66,7 +66,7 @@ def test_a_client_that_says_nothing_holds_up_nobody(
                 stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20))
             urllib.request.urlopen(url, timeout=20).close()
     monkeypatch.setattr(metrics, "TIMEOUT", 0.01)
-    with serve_metrics(address, server.stats), npipe.connect(address, timeout=20) as silent:
+    with serve_metrics(address, server.stats), npipe.connect(address, connect_timeout=20) as silent:
         assert silent.read(1) == b""  # hung up on
 
 

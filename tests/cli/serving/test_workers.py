@@ -133,7 +133,7 @@ def test_the_metrics_are_the_sums_over_all_workers(directory: Path, serve: Serve
 
 
 def scrape(address: str) -> str:
-    with npipe.connect(address, timeout=20) as connection:
+    with npipe.connect(address, connect_timeout=20) as connection:
         connection.write(b"GET /metrics HTTP/1.0\r\n\r\n")
         data = b""
         while chunk := connection.read(65536):

@@ -18,7 +18,7 @@ from rpc.transcript import FILES, limits_of, play
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_on_asyncio(path: Path, api: API, address: str, run: Run) -> None:
     def client() -> None:
-        with npipe.connect(address, timeout=60) as connection:
+        with npipe.connect(address, connect_timeout=60) as connection:
             play(path, ConnectionDriver(connection))
 
     async def main() -> None:

@@ -41,7 +41,7 @@ def test_b26_no_server_is_an_error_at_once(path: str) -> None:
 def test_b26_a_server_that_comes_later_is_waited_for_if_asked(
     path: str, threads: ThreadPoolExecutor
 ) -> None:
-    connecting = threads.submit(npipe.connect, path, timeout=60, wait=True)
+    connecting = threads.submit(npipe.connect, path, connect_timeout=60, wait=True)
     with npipe.listen(path) as listener, listener.accept(30), connecting.result(60):
         pass
 
@@ -52,13 +52,17 @@ def test_waiting_ends_with_the_deadline(path: str, stale: bool) -> None:
         make_stale(path)
     start = time.monotonic()
     with pytest.raises(TimeoutError):
-        npipe.connect(path, timeout=0.1, wait=True)
+        npipe.connect(path, connect_timeout=0.1, wait=True)
     assert 0.1 <= time.monotonic() - start < 5
 
 
 @pytest.mark.parametrize("timeout", [0, -1, 0.0001, 0.0009, 1e9])
 def test_b27_b28_any_timeout_tries_once_and_means_what_it_says(path: str, timeout: float) -> None:
-    with npipe.listen(path) as listener, npipe.connect(path, timeout=timeout), listener.accept(10):
+    with (
+        npipe.listen(path) as listener,
+        npipe.connect(path, connect_timeout=timeout),
+        listener.accept(10),
+    ):
         pass
 
 
@@ -66,7 +70,7 @@ def test_b28_a_timeout_that_has_passed_says_what_is_wrong_and_not_that_it_is_lat
     path: str,
 ) -> None:
     with pytest.raises(FileNotFoundError):
-        npipe.connect(path, timeout=0)
+        npipe.connect(path, connect_timeout=0)
 
 
 def test_a_stale_socket_refuses(path: str) -> None:
@@ -115,8 +119,8 @@ def test_a_busy_server_is_waited_for_within_the_deadline(
 ) -> None:
     for server in full_server(path):
         with pytest.raises(TimeoutError), nothing_leaked():
-            npipe.connect(path, timeout=0.05)
-        connecting = threads.submit(npipe.connect, path, timeout=60)
+            npipe.connect(path, connect_timeout=0.05)
+        connecting = threads.submit(npipe.connect, path, connect_timeout=60)
         server.settimeout(0.05)  # our client may be accepted before it says that it is done
         while not connecting.done():
             with contextlib.suppress(TimeoutError):
@@ -132,9 +136,9 @@ def test_a_refusal_that_means_busy_is_waited_for_where_it_may(
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(path)  # and refuses, for it does not listen
         with pytest.raises(TimeoutError):
-            npipe.connect(path, timeout=0.05)
+            npipe.connect(path, connect_timeout=0.05)
     with pytest.raises(ConnectionRefusedError):
-        npipe.connect(path, timeout=0.05)
+        npipe.connect(path, connect_timeout=0.05)
 
 
 def test_one_deadline_over_everything(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +147,7 @@ def test_one_deadline_over_everything(path: str, monkeypatch: pytest.MonkeyPatch
     sleep = time.sleep
     monkeypatch.setattr(time, "sleep", lambda seconds: (slept.append(seconds), sleep(seconds)))
     with pytest.raises(TimeoutError):
-        npipe.connect(path, timeout=0.02, wait=True)
+        npipe.connect(path, connect_timeout=0.02, wait=True)
     assert sum(slept) <= 0.021
 
 
@@ -202,7 +206,7 @@ def test_no_option_resets_another(path: str, access: str, options) -> None:  # t
         buffer_size=4096,
     ) as listener:
         assert os.lstat(path).st_mode & 0o777 == (0o600 if access == "owner" else 0o666)
-        client = npipe.connect(path, timeout=5, wait=True, verify_server="owner")
+        client = npipe.connect(path, connect_timeout=5, wait=True, verify_server="owner")
         with client, listener.accept(10) as server:
             client.write(b"x")
             client.close_write()
@@ -317,6 +321,6 @@ def test_an_event_ends_a_connect_that_waits(path: str) -> None:
 @pytest.mark.parametrize("timeout", [float("nan"), float("inf")])
 def test_t19_a_timeout_is_a_number_of_seconds(path: str, timeout: float) -> None:
     with pytest.raises(ValueError, match="or None to wait for ever"):
-        npipe.connect(path, wait=True, timeout=timeout)
+        npipe.connect(path, wait=True, connect_timeout=timeout)
     with npipe.listen(path) as listener, pytest.raises(ValueError, match="timeout="):
         listener.accept(timeout)

@@ -26,7 +26,7 @@ def connect(listener: npipe.SambaListener) -> socket.socket:
 def test_one_that_says_nothing_is_dropped_and_holds_up_nobody(listener, remote, monkeypatch):
     monkeypatch.setattr(acceptor, "PATIENCE", 0.5)
     with connect(listener) as silent:
-        client = npipe.connect(pipe_address(listener), remote=remote, timeout=30)
+        client = npipe.connect(pipe_address(listener), remote=remote, connect_timeout=30)
         with client, listener.accept(timeout=30) as server:
             server.write(b"x")
             assert client.read(1) == b"x"
@@ -53,7 +53,9 @@ def test_one_that_says_something_else_is_dropped(listener, message):
 
 def test_clients_are_answered_while_the_program_does_not_accept(listener, remote):
     """Else every other pipe and file of these clients would stand still."""
-    clients = [npipe.connect(pipe_address(listener), remote=remote, timeout=30) for _ in range(3)]
+    clients = [
+        npipe.connect(pipe_address(listener), remote=remote, connect_timeout=30) for _ in range(3)
+    ]
     for client in clients:
         with listener.accept(timeout=30), client:
             pass
@@ -62,10 +64,10 @@ def test_clients_are_answered_while_the_program_does_not_accept(listener, remote
 def test_no_more_are_taken_than_the_backlog(smbd, remote):
     with (
         npipe.SambaListener("full", directory=smbd.sockets, backlog=1) as listener,
-        npipe.connect(pipe_address(listener), remote=remote, timeout=30),
+        npipe.connect(pipe_address(listener), remote=remote, connect_timeout=30),
     ):
         with pytest.raises(TimeoutError):
-            npipe.connect(pipe_address(listener), remote=remote, timeout=0.5)
+            npipe.connect(pipe_address(listener), remote=remote, connect_timeout=0.5)
         listener.accept(timeout=30).close()
 
 

@@ -80,7 +80,7 @@ def test_one_mebibyte_both_ways_on_fifty_connections(listener, address, smbd, en
 
     def client(seed: int) -> bool:
         sent = random.Random(seed).randbytes(MIB)
-        with npipe.connect(address, remote=remote, timeout=60) as connection:
+        with npipe.connect(address, remote=remote, connect_timeout=60) as connection:
             writing = threading.Thread(target=connection.write, args=(sent,))
             writing.start()
             digest, left = hashlib.sha256(), MIB
@@ -202,7 +202,7 @@ def test_no_descriptor_and_no_thread_is_left(pair):
 
 
 def test_an_unclosed_connection_warns(pair, listener, address, remote):
-    connection = npipe.connect(address, remote=remote, timeout=30)
+    connection = npipe.connect(address, remote=remote, connect_timeout=30)
     listener.accept(timeout=30).close()
     with pytest.warns(ResourceWarning, match="unclosed"):
         del connection

@@ -40,14 +40,14 @@ def test_remote_is_for_remote_pipes_and_they_are_opened_with_it_only():
 
 def test_a_server_that_the_caller_refuses_gets_no_byte(listener, address, remote):
     with pytest.raises(PermissionError, match="not whose it should be"):
-        npipe.connect(address, remote=remote, timeout=30, verify_server=lambda peer: False)
+        npipe.connect(address, remote=remote, connect_timeout=30, verify_server=lambda peer: False)
     with listener.accept(timeout=30) as server:
         assert server.read() == b""
 
 
 @pytest.mark.parametrize("level", dial.IMPERSONATION)
 def test_every_impersonation_level(listener, address, remote, level):
-    npipe.connect(address, remote=remote, timeout=30, impersonation=level).close()
+    npipe.connect(address, remote=remote, connect_timeout=30, impersonation=level).close()
 
 
 def test_a_result_that_comes_after_giving_up_is_closed(listener, address, remote, monkeypatch):
@@ -65,7 +65,9 @@ def test_a_result_that_comes_after_giving_up_is_closed(listener, address, remote
 
     monkeypatch.setattr(Handshake, "open_pipe", slow)
     with pytest.raises(TimeoutError):
-        npipe.connect(address, remote=remote, timeout=3)  # a handshake takes 0.1 s when idle
+        npipe.connect(
+            address, remote=remote, connect_timeout=3
+        )  # a handshake takes 0.1 s when idle
     with listener.accept(timeout=30) as server:
         go_on.set()
         assert server.read() == b""
@@ -89,10 +91,10 @@ def test_a_busy_pipe_is_tried_again(listener, address, remote, monkeypatch):
         return open_pipe(self, *args)
 
     monkeypatch.setattr(Handshake, "open_pipe", sometimes)
-    npipe.connect(address, remote=remote, timeout=30).close()
+    npipe.connect(address, remote=remote, connect_timeout=30).close()
     monkeypatch.setattr(Handshake, "open_pipe", lambda *_: open_busy())
     with pytest.raises(TimeoutError, match="busy"):
-        npipe.connect(address, remote=remote, timeout=0.5)
+        npipe.connect(address, remote=remote, connect_timeout=0.5)
 
 
 def open_busy() -> None:

@@ -51,13 +51,13 @@ def test_a_server_that_falls_silent_at_any_stage_is_given_up_at_the_deadline(
     with proxy(smbd.port, change) as port:
         remote = npipe.Smb(USER, PASSWORD, port=port)
         if replies == 5:
-            with npipe.connect(address, remote=remote, timeout=30) as connection:
+            with npipe.connect(address, remote=remote, connect_timeout=30) as connection:
                 connection.set_read_deadline(time.monotonic() + 0.2)
                 with pytest.raises(TimeoutError):
                     connection.read(1)
         else:
             with pytest.raises(TimeoutError, match=r"did not answer within 0\.3 s"):
-                npipe.connect(address, remote=remote, timeout=0.3)
+                npipe.connect(address, remote=remote, connect_timeout=0.3)
         await_no_handshake()
 
 
@@ -65,7 +65,7 @@ def test_a_server_that_accepts_and_says_nothing():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         remote = npipe.Smb(USER, PASSWORD, port=silent.getsockname()[1])
         with pytest.raises(TimeoutError):
-            npipe.connect(r"\\127.0.0.1\pipe\x", remote=remote, timeout=0.2)
+            npipe.connect(r"\\127.0.0.1\pipe\x", remote=remote, connect_timeout=0.2)
         await_no_handshake()
 
 
@@ -83,7 +83,7 @@ def test_a_server_that_speaks_something_else(junk):
         serving.start()
         remote = npipe.Smb(USER, PASSWORD, port=server.getsockname()[1])
         with pytest.raises((ConnectionResetError, ConnectionAbortedError)):
-            npipe.connect(r"\\127.0.0.1\pipe\x", remote=remote, timeout=30)
+            npipe.connect(r"\\127.0.0.1\pipe\x", remote=remote, connect_timeout=30)
         serving.join()
     await_no_handshake()
 
@@ -91,23 +91,23 @@ def test_a_server_that_speaks_something_else(junk):
 def test_no_server_at_all():
     remote = npipe.Smb(USER, PASSWORD, port=free_port())
     with pytest.raises(ConnectionRefusedError):
-        npipe.connect(r"\\127.0.0.1\pipe\x", remote=remote, timeout=30)
+        npipe.connect(r"\\127.0.0.1\pipe\x", remote=remote, connect_timeout=30)
     with pytest.raises(TimeoutError, match="no server came"):
-        npipe.connect(r"\\127.0.0.1\pipe\x", remote=remote, timeout=0.2, wait=True)
+        npipe.connect(r"\\127.0.0.1\pipe\x", remote=remote, connect_timeout=0.2, wait=True)
 
 
 def test_a_wrong_password_and_an_unknown_user(smbd, address):
     for user, password in ((USER, "guessed"), ("nobody-at-all", PASSWORD)):
         remote = npipe.Smb(user, password, port=smbd.port)
         with pytest.raises(PermissionError, match="wrong user name or password") as caught:
-            npipe.connect(address, remote=remote, timeout=30)
+            npipe.connect(address, remote=remote, connect_timeout=30)
         assert caught.value.ntstatus == 0xC000006D
         assert password not in str(caught.value)
 
 
 def test_a_missing_pipe(smbd, remote):
     with pytest.raises(FileNotFoundError, match="no such pipe"):
-        npipe.connect(r"\\127.0.0.1\pipe\missing", remote=remote, timeout=30)
+        npipe.connect(r"\\127.0.0.1\pipe\missing", remote=remote, connect_timeout=30)
     assert not npipe.exists(r"\\127.0.0.1\pipe\missing", remote=remote)
 
 
@@ -117,7 +117,7 @@ def test_a_pipe_that_comes_is_waited_for(smbd, remote):
         0.3, lambda: listening.append(SambaListener("later", directory=smbd.sockets))
     )
     timer.start()
-    with npipe.connect(r"\\127.0.0.1\pipe\later", remote=remote, timeout=30, wait=True):
+    with npipe.connect(r"\\127.0.0.1\pipe\later", remote=remote, connect_timeout=30, wait=True):
         assert npipe.exists(r"\\127.0.0.1\pipe\LATER", remote=remote)
     timer.join()
     listening[0].close()
@@ -193,15 +193,15 @@ def test_guests_are_not_let_in_unawares(smbd):
     with running_smbd(map_to_guest="Bad User") as lax:
         remote = npipe.Smb("nobody-at-all", PASSWORD, port=lax.port)
         with pytest.raises(PermissionError, match="guest"):
-            npipe.connect(r"\\127.0.0.1\pipe\x", remote=remote, timeout=30)
+            npipe.connect(r"\\127.0.0.1\pipe\x", remote=remote, connect_timeout=30)
 
 
 def test_nothing_of_one_log_on_is_left_for_the_next(smbd, address, listener, remote):
     """smbprotocol's own functions keep a session for the whole process, and use it for others."""
-    with npipe.connect(address, remote=remote, timeout=30):
+    with npipe.connect(address, remote=remote, connect_timeout=30):
         wrong = npipe.Smb(USER, "wrong", port=smbd.port)
         with pytest.raises(PermissionError):
-            npipe.connect(address, remote=wrong, timeout=30)
+            npipe.connect(address, remote=wrong, connect_timeout=30)
 
 
 def test_the_parts_of_smbprotocol_that_are_used_are_there():

@@ -44,7 +44,7 @@ def message(request, smbd) -> bytes:
 
         def dial() -> None:
             with pytest.raises(ConnectionRefusedError):
-                npipe.connect(r"\\127.0.0.1\pipe\recorded", remote=remote, timeout=30)
+                npipe.connect(r"\\127.0.0.1\pipe\recorded", remote=remote, connect_timeout=30)
 
         dialling = threading.Thread(target=dial)
         dialling.start()

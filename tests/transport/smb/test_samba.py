@@ -19,7 +19,7 @@ from peers.smbd import OTHER, PASSWORD, USER
 
 def dial(listener: npipe.SambaListener, port: int, user: str = USER) -> npipe.Connection:
     remote = npipe.Smb(user, PASSWORD, port=port)
-    return npipe.connect(pipe_address(listener), remote=remote, timeout=30)
+    return npipe.connect(pipe_address(listener), remote=remote, connect_timeout=30)
 
 
 def test_who_the_client_is(pair):

@@ -80,7 +80,7 @@ def bench(
             client.call(method, *arguments, timeout=60)
 
         def connect() -> npipe.Connection:
-            return npipe.connect(address, timeout=30, **options)
+            return npipe.connect(address, connect_timeout=30, **options)
 
         results = _measure(connect, _request(method, arguments), seconds, connections, as_json)
     if plot is not None:

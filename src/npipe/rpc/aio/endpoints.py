@@ -87,15 +87,19 @@ async def open_endpoint(
 async def _open_address(
     address: str | os.PathLike[str] | Address,
     make_driver: Callable[[], DriverT],
+    *,
+    timeout: float | None,
     **options: Any,
 ) -> DriverT:
     driver: DriverT
     if str(address) == "stdio:":
         return await _adopt_connection(standard_streams(), make_driver)
     if (module := remote_module(address)) is not None:
-        driver = await module.open_driver(address, make_driver, **options)
+        driver = await module.open_driver(address, make_driver, timeout=timeout, **options)
         return driver
-    _, driver = await npipe.aio.create_connection(make_driver, address, **options)
+    _, driver = await npipe.aio.create_connection(
+        make_driver, address, connect_timeout=timeout, **options
+    )
     return driver
 
 

@@ -324,13 +324,14 @@ def connect(
         limits: The limits on everything that the server controls.
         codec: How messages are written: "json-stream", "ndjson", "content-length", "auto",
             "msgpack", "msgpack-rpc", an ``Encoding`` or a ``Codec``.
-        connect_timeout: Seconds for connecting; None is no limit.
+        connect_timeout: Seconds for connecting, as in ``npipe.connect``; None is no limit. With
+            ``reconnect`` that is the limit.
         reconnect: Seconds to wait for a server that does not listen yet, at first and after each
             loss of the connection; see ``Client``. None: the server must be listening, and a
             lost connection is not made again.
         on_disconnect: Called with the reason each time that the connection ends other than by
             ``close``, in the thread that detects it. It must not block.
-        options: Further options of ``npipe.connect``, except ``timeout``.
+        options: Further options of ``npipe.connect``.
 
     Returns:
         The connected client.

@@ -50,7 +50,7 @@ def open_endpoint(endpoint: Endpoint, *, timeout: float | None, **options: Any) 
     if isinstance(endpoint, str | Address | os.PathLike):
         if str(endpoint) == "stdio:":
             return standard_streams()
-        return connect_transport(endpoint, timeout=timeout, **options)
+        return connect_transport(endpoint, connect_timeout=timeout, **options)
     if is_command(endpoint):
         return spawn(endpoint)
     from npipe.transport.memory import memory_pair

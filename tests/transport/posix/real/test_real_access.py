@@ -52,7 +52,7 @@ def test_b31_the_reason_is_told(open_path: str) -> None:
 @pytest.mark.parametrize("access", ["everyone", 0o666, 0o602])
 def test_a_stranger_is_let_in_if_so_asked(open_path: str, access: str | int) -> None:
     def talk() -> str:
-        with npipe.connect(open_path, timeout=60) as client:
+        with npipe.connect(open_path, connect_timeout=60) as client:
             client.write(b"hello")
             return "connected"
 
@@ -117,7 +117,7 @@ class TestAbstract:
         self, address: npipe.Address, access: str | int, threads: ThreadPoolExecutor
     ) -> None:
         def talk() -> str:
-            with npipe.connect(address, timeout=60) as client:
+            with npipe.connect(address, connect_timeout=60) as client:
                 client.set_deadline(time.monotonic() + 10)
                 return f"heard {client.read()!r}"
 
@@ -131,7 +131,7 @@ class TestAbstract:
 
     def test_everyone_lets_a_stranger_in(self, address: npipe.Address) -> None:
         def talk() -> str:
-            with npipe.connect(address, timeout=60) as client:
+            with npipe.connect(address, connect_timeout=60) as client:
                 client.write(b"hello")
                 return "connected"
 
