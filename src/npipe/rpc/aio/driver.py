@@ -46,22 +46,6 @@ MUCH = 16384  # bytes in one write, above which the write timeout is checked
 POLL_SECONDS = 0.1  # between two checks whether a half-closed peer has disconnected
 
 
-class _Session(Session):
-    """A session that notifies its driver when there is work."""
-
-    driver: Driver
-
-    @property
-    def remote(self) -> Any:
-        """The caller for the peer: awaitable on the loop, blocking in other threads."""
-        driver = self.driver
-        return driver.remote if driver.on_loop else driver.remote.from_thread()
-
-    def answer(self, call: ServedCall, reply: bytes) -> None:
-        super().answer(call, reply)
-        self.driver.ended(call)
-
-
 class Driver(asyncio.Protocol):
     """Moves bytes between a transport and a session, and runs the session's calls."""
 
@@ -158,7 +142,7 @@ class Driver(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
-        self.session = session = _Session(
+        self.session = session = Session(
             self._dispatcher,
             limits=self.limits,
             framing=self._framing,
@@ -169,7 +153,8 @@ class Driver(asyncio.Protocol):
             on_subscription=self._subscribed,
             on_pushes=self.wake,
         )
-        session.driver = self
+        session.get_remote = self._get_remote
+        session.on_answer = self.ended
         session.send_queue.on_put = self.wake
         self.transport.set_write_buffer_limits(high=self.limits.queue_bytes)
         session.to_thread = partial(run_in_thread, self._workers.start)
@@ -301,6 +286,10 @@ class Driver(asyncio.Protocol):
     def on_loop(self) -> bool:
         """True in the thread of the loop."""
         return threading.get_ident() == self._thread
+
+    def _get_remote(self) -> Any:
+        """Return the caller for the peer: awaitable on the loop, blocking in other threads."""
+        return self.remote if self.on_loop else self.remote.from_thread()
 
     def ended(self, call: ServedCall) -> None:
         """Handle a reply to a served call. May be called from any thread."""

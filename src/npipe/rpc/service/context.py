@@ -29,7 +29,7 @@ class _Session(Protocol):
     @property
     def connection_id(self) -> int: ...
     @property
-    def remote(self) -> Any: ...
+    def get_remote(self) -> Callable[[], Any]: ...
 
 
 class Served(Protocol):
@@ -93,7 +93,7 @@ class Context:
     @property
     def remote(self) -> Any:
         """A caller for the other end of this connection, with the methods of ``Caller``."""
-        return self._call.session.remote
+        return self._call.session.get_remote()
 
     @property
     def cancelled(self) -> bool:

@@ -88,7 +88,7 @@ class Serving(Protocol):
     connection_id: int
     name: str
     peer: PeerIdentity | None
-    remote: Any
+    get_remote: Callable[[], Any]
     plain: bool
     to_thread: ToThread | None
     statistics: Statistics

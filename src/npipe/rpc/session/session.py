@@ -62,7 +62,6 @@ class Session:
     """The state of one connection."""
 
     __slots__ = (  # more attributes than CPython stores inline in an object without slots
-        "__dict__",
         "_active",
         "_ask_peer",
         "_most",
@@ -79,11 +78,13 @@ class Session:
         "flow",
         "forwarded_calls",
         "framing",
+        "get_remote",
         "in_write",
         "is_json",
         "is_proxy",
         "limits",
         "name",
+        "on_answer",
         "outgoing_calls",
         "peer",
         "plain",
@@ -91,10 +92,9 @@ class Session:
         "send_queue",
         "statistics",
         "subscriptions",
+        "to_thread",
         "write_reply",
     )
-    remote: Any = None  # the driver's ``Caller`` for the peer
-    to_thread: ToThread | None = None  # the driver's way to run a plain function in a thread
 
     def __init__(
         self,
@@ -158,6 +158,10 @@ class Session:
         self._ask_peer = None if known else ask_peer
         self._most = self.limits.reply_bytes
         self._on_pushes = on_pushes
+        # Set by the driver:
+        self.get_remote: Callable[[], Any] = _no_remote  # returns the ``Caller`` for the peer
+        self.to_thread: ToThread | None = None  # runs a plain function in a thread
+        self.on_answer: Callable[[ServedCall], object] | None = None  # called after ``answer``
         self._receive_queue = ReceiveQueue(self.limits.message_bytes, self._parse)
         self._ready: deque[ServedCall] = deque()  # bound, but not begun
         self._active: set[ServedCall] = set()
@@ -355,6 +359,8 @@ class Session:
         elif not self.deliver(call.id, call.batch, reply):
             self.statistics.count_error(call.method.name, TOO_LARGE)
         self._active.discard(call)  # last: the session is not idle until the reply is queued
+        if self.on_answer is not None:
+            self.on_answer(call)
 
     def deliver(self, id: bytes, batch: BatchItem | None, reply: bytes) -> bool:
         """Send a reply, or add it to its batch; see ``MessageProcessor.deliver``."""
@@ -430,3 +436,7 @@ class Session:
             call.cancel()
         self.subscriptions.end()
         self.outgoing_calls.fail_all(reason)
+
+
+def _no_remote() -> Any:
+    return None

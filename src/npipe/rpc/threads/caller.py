@@ -276,7 +276,7 @@ class Caller:
             outgoing_calls.subscribers.discard(id)
             with contextlib.suppress(ConnectionLost):
                 outgoing_calls.call(f"{namespace}_unsubscribe", self._encoding.array([id]), _ignore)
-                driver.flush_aside()
+                driver.flush_in_background()
 
         subscription: ClientSubscription[Any] = ClientSubscription(
             self._encoding, result_type, queue_size, unsubscribe
@@ -360,7 +360,7 @@ def _await(
 
 def _give_up(driver: ConnectionDriver, pending: Pending) -> None:
     driver.session.outgoing_calls.cancel(pending)
-    driver.flush_aside()
+    driver.flush_in_background()
 
 
 def _ignore(outcome: Outcome) -> None:

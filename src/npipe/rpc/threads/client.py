@@ -228,7 +228,7 @@ class Client(Caller):
         # (leader/follower), provided that reads take a deadline.
         kind = LeaderFollowerDriver if self._lends and connection.has_deadlines else Driver
         driver = self._runtime.open(connection, next(self._ids), self._ended, kind=kind)
-        driver.session.remote = self
+        driver.session.get_remote = lambda: self
         driver.session.outgoing_calls.members = self._members
         driver.start()
         return driver

@@ -43,8 +43,8 @@ class ConnectionDriver(Protocol):
     def closed(self) -> bool: ...
     def await_room(self, until: float | None) -> bool: ...
     def flush(self, until: float | None = None) -> None: ...
-    def flush_aside(self) -> None: ...
-    def push_soon(self) -> None: ...
+    def flush_in_background(self) -> None: ...
+    def flush_pushes(self) -> None: ...
     def wait(self, reply: ReplyWaiter[Any], until: float | None) -> bool: ...
     def interrupted(self) -> None: ...
     def close(self, reason: str) -> None: ...
@@ -295,7 +295,7 @@ class Driver:
         elif (writer.keeps_time and not self.session.flow.must_wait) or not writer.flush_soon():
             writer.flush(wait=False, until=until)
 
-    def flush_aside(self) -> None:
+    def flush_in_background(self) -> None:
         """Have the writing thread write the messages that the reading thread queued.
 
         The reading thread must continue to read: if both ends waited in a write for the other to
@@ -304,7 +304,7 @@ class Driver:
         if self.session.has_output and not self._writer.flush_soon():
             self._writer.flush()
 
-    def push_soon(self) -> None:
+    def flush_pushes(self) -> None:
         """Have the writing thread write the notifications of subscriptions.
 
         A generator must not wait for a slow peer longer than ``subscription_timeout``; its thread
@@ -326,7 +326,7 @@ class Driver:
         session = self.session
         if session.send_queue.messages:
             if session.outgoing_calls.awaiting or session.is_proxy:
-                self.flush_aside()
+                self.flush_in_background()
             else:
                 self._writer.flush_replies()
 

@@ -108,7 +108,7 @@ class LeaderFollowerDriver(Driver):
         if (
             taken != session.statistics.calls + session.statistics.errors
         ):  # a reply may have been queued
-            self.flush_aside()
+            self.flush_in_background()
         return True
 
     def _give_back(self) -> None:

@@ -148,10 +148,11 @@ class Runtime:
             peer=connection.peer,
             ask_peer=partial(_peer_of, connection),
             on_subscription=self._run_subscription,
-            on_pushes=lambda: get_driver().push_soon(),
+            on_pushes=lambda: get_driver().flush_pushes(),
         )
         session.to_thread = partial(run_in_thread, _start)
-        session.remote = Caller(lambda deadline: get_driver(), self.codec.encoding)
+        remote = Caller(lambda deadline: get_driver(), self.codec.encoding)
+        session.get_remote = lambda: remote
         return session
 
     def _run_subscription(self, subscription: ServedSubscription) -> None:

@@ -9,7 +9,7 @@ import re
 from io import BytesIO
 
 from npipe.errors import ProtocolError
-from npipe.rpc.wire.json_stream import Reader, mismatch
+from npipe.rpc.wire.json_stream import CheckDepth, Reader, mismatch
 
 __all__ = ["ContentLength"]
 
@@ -19,7 +19,12 @@ MAX_HEADER = 4096  # real headers have 20 to 100 bytes
 class ContentLength(Reader):
     """Headers, an empty line, and the number of bytes given by ``Content-Length``."""
 
-    _length: int | None = None  # of the message whose header has been read
+    def __init__(
+        self, max_bytes: int, max_depth: int, check_depth: CheckDepth | None = None
+    ) -> None:
+        """Make a framing; see ``Reader``."""
+        super().__init__(max_bytes, max_depth, check_depth)
+        self._length: int | None = None  # of the message whose header has been read
 
     @property
     def pending(self) -> int:

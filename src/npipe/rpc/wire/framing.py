@@ -27,7 +27,7 @@ from typing import Protocol
 
 from npipe.errors import ProtocolError
 from npipe.rpc.wire.content_length import ContentLength
-from npipe.rpc.wire.json_stream import NDJSON, JSONStream, Reader
+from npipe.rpc.wire.json_stream import NDJSON, CheckDepth, JSONStream, Reader
 from npipe.rpc.wire.scanner import WHITESPACE
 
 __all__ = ["MAX_BYTES", "MAX_DEPTH", "Framing", "make"]
@@ -132,7 +132,12 @@ def make(name: str, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH) -
 class Auto(Reader):
     """Framing that the first received byte selects: json-stream or content-length."""
 
-    _chosen: Reader | None = None
+    def __init__(
+        self, max_bytes: int, max_depth: int, check_depth: CheckDepth | None = None
+    ) -> None:
+        """Make a framing; see ``Reader``."""
+        super().__init__(max_bytes, max_depth, check_depth)
+        self._chosen: Reader | None = None
 
     @property
     def pending(self) -> int:

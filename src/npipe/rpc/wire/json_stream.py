@@ -120,9 +120,14 @@ class Reader:
 class JSONStream(Reader):
     """Any stream of JSON values."""
 
-    _open: Container | Word | None = None
-    _begun = False  # a message, or a part of one, was received
-    _shape = b""  # the outline of the last message that was alone in its chunk
+    def __init__(
+        self, max_bytes: int, max_depth: int, check_depth: CheckDepth | None = None
+    ) -> None:
+        """Make a framing; see ``Reader``."""
+        super().__init__(max_bytes, max_depth, check_depth)
+        self._open: Container | Word | None = None
+        self._begun = False  # a message, or a part of one, was received
+        self._shape = b""  # the outline of the last message that was alone in its chunk
 
     def guess(self, data: bytes) -> list[bytes]:
         if self._open is not None or self._error is not None or data[-1:] != b"\n":
@@ -233,7 +238,12 @@ def _guess_end(data: bytes, pos: int, end: int) -> int:
 class NDJSON(Reader):
     """One message per line. Empty lines are skipped; a carriage return at the end is dropped."""
 
-    _begun = False
+    def __init__(
+        self, max_bytes: int, max_depth: int, check_depth: CheckDepth | None = None
+    ) -> None:
+        """Make a framing; see ``Reader``."""
+        super().__init__(max_bytes, max_depth, check_depth)
+        self._begun = False
 
     def _split(self, data: bytes, messages: list[bytes]) -> None:
         if not self._begun and data:

@@ -6,7 +6,7 @@ The length is a big-endian number, as in ``LengthHeaderMessageHandler`` of Strea
 from __future__ import annotations
 
 from npipe.errors import ProtocolError
-from npipe.rpc.wire.json_stream import Reader, mismatch
+from npipe.rpc.wire.json_stream import CheckDepth, Reader, mismatch
 
 __all__ = ["LengthPrefix"]
 
@@ -16,7 +16,12 @@ PREFIX = 4  # bytes
 class LengthPrefix(Reader):
     """A length in four bytes, and that number of bytes."""
 
-    _length = -1  # of the message whose prefix has been read
+    def __init__(
+        self, max_bytes: int, max_depth: int, check_depth: CheckDepth | None = None
+    ) -> None:
+        """Make a framing; see ``Reader``."""
+        super().__init__(max_bytes, max_depth, check_depth)
+        self._length = -1  # of the message whose prefix has been read
 
     @property
     def pending(self) -> int:

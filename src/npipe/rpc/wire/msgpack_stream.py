@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Raw
 
 from npipe.errors import ProtocolError
-from npipe.rpc.wire.json_stream import Reader, mismatch
+from npipe.rpc.wire.json_stream import CheckDepth, Reader, mismatch
 
 __all__ = ["MessagePackStream", "check_depth", "with_bytes"]
 
@@ -41,7 +41,12 @@ _NOT_CONTAINERS = bytes(set(range(256)) - set(_CONTAINERS))
 class MessagePackStream(Reader):
     """Any stream of MessagePack arrays and maps."""
 
-    _scan: _Scan | None = None  # of the partially buffered message
+    def __init__(
+        self, max_bytes: int, max_depth: int, check_depth: CheckDepth | None = None
+    ) -> None:
+        """Make a framing; see ``Reader``."""
+        super().__init__(max_bytes, max_depth, check_depth)
+        self._scan: _Scan | None = None  # of the partially buffered message
 
     def wrap(self, *messages: bytes) -> bytes:
         return messages[0] if len(messages) == 1 else b"".join(messages)

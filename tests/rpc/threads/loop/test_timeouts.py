@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from types import SimpleNamespace
 
 import pytest
 
@@ -32,7 +31,7 @@ class Connection:
         self.reason = ""
         self.scheduled: list[float] = []
         self.connection = self
-        self.timeouts = Timeouts(self, self)  # type: ignore[arg-type]
+        self.timeouts = Timeouts(self, self, lambda: self.now)  # type: ignore[arg-type]
         self.timeouts.start()
 
     def has_gone(self) -> bool:
@@ -62,29 +61,15 @@ class Connection:
         return self.reason
 
 
-@pytest.fixture
-def make(monkeypatch: pytest.MonkeyPatch) -> type[Connection]:
-    made: list[Connection] = []
-
-    class Made(Connection):
-        def __init__(self, **limits: float | None) -> None:
-            made[:] = [self]
-            super().__init__(**limits)
-
-    clock = SimpleNamespace(monotonic=lambda: made[0].now)
-    monkeypatch.setattr(module, "time", clock)
-    return Made
-
-
-def test_without_limits_no_timer_is_set(make: type[Connection]) -> None:
-    connection = make()
+def test_without_limits_no_timer_is_set() -> None:
+    connection = Connection()
     connection.feed(PART)
     connection.timeouts.has_written(stalled=True)
     assert connection.scheduled == []
 
 
-def test_an_idle_connection_is_closed_and_a_busy_one_is_not(make: type[Connection]) -> None:
-    connection = make(idle_timeout=10)
+def test_an_idle_connection_is_closed_and_a_busy_one_is_not() -> None:
+    connection = Connection(idle_timeout=10)
     assert connection.wait(9) == ""
     connection.feed(PART + REST)
     assert connection.wait(9) == ""
@@ -96,23 +81,23 @@ def test_an_idle_connection_is_closed_and_a_busy_one_is_not(make: type[Connectio
     assert connection.wait(10) == "idle for too long"
 
 
-def test_whitespace_keeps_no_connection_open(make: type[Connection]) -> None:
-    connection = make(idle_timeout=10)
+def test_whitespace_keeps_no_connection_open() -> None:
+    connection = Connection(idle_timeout=10)
     connection.wait(9)
     connection.feed(b" \n")
     assert connection.wait(1) == "idle for too long"
 
 
-def test_the_rest_of_a_message_has_to_come_in_time(make: type[Connection]) -> None:
-    connection = make(message_timeout=5)
+def test_the_rest_of_a_message_has_to_come_in_time() -> None:
+    connection = Connection(message_timeout=5)
     connection.feed(PART)
     connection.wait(4)
     connection.feed(PART[:0] + b":")
     assert connection.wait(1) == "no complete message in time"
 
 
-def test_a_complete_message_begins_the_time_of_the_next_anew(make: type[Connection]) -> None:
-    connection = make(message_timeout=5)
+def test_a_complete_message_begins_the_time_of_the_next_anew() -> None:
+    connection = Connection(message_timeout=5)
     connection.feed(PART)
     connection.wait(4)
     connection.feed(REST + PART)
@@ -121,8 +106,8 @@ def test_a_complete_message_begins_the_time_of_the_next_anew(make: type[Connecti
     assert connection.wait(100) == ""
 
 
-def test_the_time_of_a_message_stands_while_reading_is_paused(make: type[Connection]) -> None:
-    connection = make(message_timeout=5)
+def test_the_time_of_a_message_stands_while_reading_is_paused() -> None:
+    connection = Connection(message_timeout=5)
     connection.feed(PART)
     connection.reading = False
     assert connection.wait(50) == ""
@@ -132,8 +117,8 @@ def test_the_time_of_a_message_stands_while_reading_is_paused(make: type[Connect
     assert connection.wait(1) == "no complete message in time"
 
 
-def test_a_peer_that_reads_nothing_is_disconnected(make: type[Connection]) -> None:
-    connection = make(write_timeout=5)
+def test_a_peer_that_reads_nothing_is_disconnected() -> None:
+    connection = Connection(write_timeout=5)
     connection.stalled = True
     connection.timeouts.has_written(stalled=True)
     connection.wait(4)
@@ -142,10 +127,8 @@ def test_a_peer_that_reads_nothing_is_disconnected(make: type[Connection]) -> No
     assert connection.wait(1) == "the other end reads too slowly"
 
 
-def test_a_last_write_may_show_that_the_peer_did_read(
-    make: type[Connection], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    connection = make(write_timeout=5)
+def test_a_last_write_may_show_that_the_peer_did_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = Connection(write_timeout=5)
     connection.stalled = True
     connection.timeouts.has_written(stalled=True)
 
@@ -158,8 +141,8 @@ def test_a_last_write_may_show_that_the_peer_did_read(
     monkeypatch.undo()
 
 
-def test_a_half_closed_peer_that_has_gone_is_noticed(make: type[Connection]) -> None:
-    connection = make(idle_timeout=1)
+def test_a_half_closed_peer_that_has_gone_is_noticed() -> None:
+    connection = Connection(idle_timeout=1)
     connection.at_end = True
     connection.timeouts.has_ended()
     assert connection.wait(100) == ""  # no idle timeout: a call may still run

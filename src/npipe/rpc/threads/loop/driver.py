@@ -249,8 +249,13 @@ class LoopDriver:
             self._loop.request(self)
         self._settle()
 
-    flush_aside = flush  # same interface as drivers that may block
-    push_soon = flush
+    def flush_in_background(self) -> None:
+        """Write the queued bytes; see ``flush``."""
+        self.flush()
+
+    def flush_pushes(self) -> None:
+        """Write the notifications of subscriptions, as far as the connection accepts them."""
+        self.flush()
 
     def _flush(self, *, unsent: bool = False) -> None:
         """Write the queued bytes; with ``unsent``, once, also bytes not accepted before."""
@@ -317,7 +322,6 @@ class LoopDriver:
         try:
             while flow.must_wait and not self._closed:
                 self.flush()  # the thread that queued may have been interrupted
-
                 if not flow.must_wait:
                     break
                 if not room.wait(None if until is None else max(0, until - time.monotonic())):

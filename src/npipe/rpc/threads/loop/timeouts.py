@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from npipe.rpc.threads.loop.leader import Served, ServerLoop
@@ -46,6 +47,7 @@ class Timeouts:
 
     __slots__ = (
         "_active_at",
+        "_clock",
         "_driver",
         "_loop",
         "_message_end",
@@ -55,13 +57,17 @@ class Timeouts:
         "_write_end",
     )
 
-    def __init__(self, driver: TimedDriver, loop: ServerLoop) -> None:
+    def __init__(
+        self, driver: TimedDriver, loop: ServerLoop, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """Make the time limits; none applies before ``start``.
 
         Args:
             driver: The driver of the connection.
             loop: Calls the driver's ``on_timer``.
+            clock: Returns the time.
         """
+        self._clock = clock
         self._driver = driver
         self._session = driver.session
         self._loop = loop
@@ -75,7 +81,7 @@ class Timeouts:
         """Begin the idle timeout."""
         seconds = self._session.limits.idle_timeout
         if seconds is not None:
-            self._active_at = time.monotonic()
+            self._active_at = self._clock()
             self._schedule(self._active_at + seconds)
 
     def has_read(self, complete: bool) -> None:
@@ -90,10 +96,10 @@ class Timeouts:
         if not partial:
             self._message_end = None
         elif limits.message_timeout is not None and (complete or self._message_end is None):
-            self._message_end = time.monotonic() + limits.message_timeout
+            self._message_end = self._clock() + limits.message_timeout
             self._schedule(self._message_end)
         if limits.idle_timeout is not None and (complete or partial):
-            self._active_at = time.monotonic()
+            self._active_at = self._clock()
 
     def has_written(self, *, stalled: bool = False) -> None:
         """Handle a write.
@@ -103,18 +109,18 @@ class Timeouts:
         """
         limits = self._session.limits
         if limits.idle_timeout is not None:
-            self._active_at = time.monotonic()
+            self._active_at = self._clock()
         if stalled and limits.write_timeout is not None:
-            self._write_end = time.monotonic() + limits.write_timeout
+            self._write_end = self._clock() + limits.write_timeout
             self._schedule(self._write_end)
 
     def has_resumed(self) -> None:
         """Handle that reading was resumed: the message timeout begins again."""
-        self._resumed_at = time.monotonic()
+        self._resumed_at = self._clock()
 
     def has_ended(self) -> None:
         """Handle the end of the peer's stream: check from now on whether the peer has gone."""
-        self._schedule(time.monotonic() + GONE_SECONDS)
+        self._schedule(self._clock() + GONE_SECONDS)
 
     def _schedule(self, when: float) -> None:
         if self._scheduled is None or when < self._scheduled:
