@@ -11,8 +11,7 @@ import asyncio
 import select
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -27,17 +26,11 @@ __all__ = ["AsyncBackend", "Backend"]
 NO_TLS = "TLS over a pipe is not supported: write http:// (or ws://) in the URL"
 
 
-@contextmanager
-def _raising(
-    timed_out: Callable[[str], Exception], failed: Callable[[str], Exception]
-) -> Iterator[None]:
-    """Turn the errors of a connection into those that httpx maps to its own."""
-    try:
-        yield
-    except TimeoutError as error:  # before OSError, of which it is a subclass
-        raise timed_out(str(error)) from error
-    except OSError as error:
-        raise failed(str(error)) from error
+def _mapped(
+    error: OSError, timed_out: Callable[[str], Exception], failed: Callable[[str], Exception]
+) -> Exception:
+    """Return what httpx maps to its own exception for the error of a connection."""
+    return (timed_out if isinstance(error, TimeoutError) else failed)(str(error))
 
 
 def _deadline(seconds: float | None) -> float | None:
@@ -63,16 +56,20 @@ class Stream:
         self._core, self._connection = core, connection
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        with _raising(self._core.ReadTimeout, self._core.ReadError):
+        try:
             self._connection.set_read_deadline(_deadline(timeout))
             return self._connection.read(max_bytes)
+        except OSError as error:
+            raise _mapped(error, self._core.ReadTimeout, self._core.ReadError) from error
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         if not buffer:
             return
-        with _raising(self._core.WriteTimeout, self._core.WriteError):
+        try:
             self._connection.set_write_deadline(_deadline(timeout))
             self._connection.write(buffer)
+        except OSError as error:
+            raise _mapped(error, self._core.WriteTimeout, self._core.WriteError) from error
 
     def close(self) -> None:
         self._connection.close()
@@ -107,8 +104,10 @@ class Backend:
     def connect_tcp(
         self, host: str, port: int, timeout: float | None = None, **_: object
     ) -> Stream:
-        with _raising(self._core.ConnectTimeout, self._core.ConnectError):
+        try:
             connection = npipe.connect(self._address, connect_timeout=timeout, **self._options)
+        except OSError as error:
+            raise _mapped(error, self._core.ConnectTimeout, self._core.ConnectError) from error
         return Stream(self._core, connection)
 
     def sleep(self, seconds: float) -> None:
@@ -124,19 +123,21 @@ class AsyncStream:
         self._core, self._reader, self._writer = core, reader, writer
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        with _raising(self._core.ReadTimeout, self._core.ReadError):
+        try:
             async with asyncio.timeout(timeout):
                 return await self._reader.read(max_bytes)
+        except OSError as error:
+            raise _mapped(error, self._core.ReadTimeout, self._core.ReadError) from error
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        with _raising(self._core.WriteTimeout, self._core.WriteError):
-            try:
-                async with asyncio.timeout(timeout):
-                    self._writer.write(buffer)
-                    await self._writer.drain()
-            except TimeoutError:
-                self._writer.transport.abort()  # a close would wait to send what nobody reads
-                raise
+        try:
+            async with asyncio.timeout(timeout):
+                self._writer.write(buffer)
+                await self._writer.drain()
+        except OSError as error:
+            if isinstance(error, TimeoutError):
+                self._writer.transport.abort()  # a close would wait to send what is not read
+            raise _mapped(error, self._core.WriteTimeout, self._core.WriteError) from error
 
     async def aclose(self) -> None:
         self._writer.close()
@@ -169,10 +170,12 @@ class AsyncBackend:
     async def connect_tcp(
         self, host: str, port: int, timeout: float | None = None, **_: object
     ) -> AsyncStream:
-        with _raising(self._core.ConnectTimeout, self._core.ConnectError):
+        try:
             streams = await aio.open_connection(
                 self._address, connect_timeout=timeout, **self._options
             )
+        except OSError as error:
+            raise _mapped(error, self._core.ConnectTimeout, self._core.ConnectError) from error
         return AsyncStream(self._core, *streams)
 
     async def sleep(self, seconds: float) -> None:

@@ -56,6 +56,7 @@ TIMEOUT: Final = 30.0  # seconds for a call; web3's own for its persistent provi
 QUEUE: Final = 500  # pushed items that may wait for web3's listener; web3's own for its queue
 
 _encode = Web3JsonEncoder().encode
+_to_json = msgspec.json.Encoder().encode
 
 Reply = dict[str, Any]
 
@@ -87,15 +88,16 @@ class Provider(JSONBaseProvider):
 
     @handle_request_caching
     def make_request(self, method: str, params: Any) -> Any:
-        request = self._request(method, params)
-        return self._exchange(request, lambda reply: _answers(reply, request["id"]))
+        id, line = self._request(method, params)
+        return self._exchange(line, lambda reply: _answers(reply, id))
 
     def make_batch_request(self, requests: list[tuple[str, Any]]) -> Any:
         batch = [self._request(method, params) for method, params in requests]
-        reply = self._exchange(batch, lambda reply: type(reply) is list or _answers(reply, None))
+        text = b"[" + b",".join([line for _, line in batch]) + b"]"
+        reply = self._exchange(text, lambda reply: type(reply) is list or _answers(reply, None))
         if not isinstance(reply, list):  # one error for all of them
             return reply
-        places = {each["id"]: place for place, each in enumerate(batch)}
+        places = {id: place for place, (id, _) in enumerate(batch)}
         return sorted(reply, key=lambda each: places.get(each.get("id"), len(places)))
 
     def is_connected(self, show_traceback: bool = False) -> bool:
@@ -111,18 +113,20 @@ class Provider(JSONBaseProvider):
         with self._lock:
             self._disconnect()
 
-    def _request(self, method: str, params: Any) -> Reply:
+    def _request(self, method: str, params: Any) -> tuple[int, bytes]:
+        """Return the id of a request, and its text."""
         id = next(self.request_counter)
-        return {"jsonrpc": "2.0", "method": method, "params": params or [], "id": id}
+        call = {"jsonrpc": "2.0", "method": method, "params": _params(params), "id": id}
+        return id, _to_json(call)
 
-    def _exchange(self, request: Any, is_reply: Callable[[Any], bool]) -> Any:
-        text = _encode(request).encode() + b"\n"
+    def _exchange(self, text: bytes, is_reply: Callable[[Any], bool]) -> Any:
+        """Send a message and return the reply to it."""
         with self._lock:
             deadline = time.monotonic() + self._timeout
             try:
                 connection = self._connected()
                 connection.set_deadline(deadline)
-                connection.write(text)
+                connection.write(text + b"\n")
                 return self._read_reply(connection, is_reply)
             except BaseException as error:  # a late reply must not meet the next request
                 self._disconnect()
@@ -290,8 +294,19 @@ def _raising(what: str) -> Iterator[None]:
 
 
 def _params(params: Any) -> Any:
-    """Return parameters that are JSON already, as ``npipe.rpc`` takes them."""
-    return msgspec.Raw(_encode(params or []).encode())
+    """Return parameters that are JSON already, as msgspec and ``npipe.rpc`` take them.
+
+    web3's encoder is slow to start, and many parameters do not need it: they are text.
+    """
+    if not params:
+        return msgspec.Raw(b"[]")
+    if isinstance(params, list | tuple):
+        for each in params:
+            if type(each) is not str and type(each) is not bool:
+                break
+        else:
+            return msgspec.Raw(_to_json(params))
+    return msgspec.Raw(_encode(params).encode())
 
 
 def _answers(reply: Any, id: int | None) -> bool:

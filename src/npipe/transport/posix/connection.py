@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import socket
 import sys
 import warnings
@@ -173,13 +172,7 @@ class PosixConnection(base.Connection):
             self._sender.shut()
 
     def has_gone(self) -> bool:
-        try:
-            with self._socket.in_use() as descriptor:
-                poll = select.poll()
-                poll.register(descriptor, 0)  # a hang-up and an error are always reported
-                return bool(poll.poll(0))
-        except ClosedError:
-            return True
+        return self._socket.has_hung_up()
 
     def flush(self) -> None:
         self._out.check()

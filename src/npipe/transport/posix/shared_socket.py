@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 import sys
 import threading
@@ -129,6 +130,15 @@ class SharedSocket:
                 self._users -= 1
             if self.directions[0].closed:
                 self.release()
+
+    def has_hung_up(self) -> bool:
+        """Return whether the other end has closed the socket, or this end has. Never blocks."""
+        with self._guard:  # keeps it open, but for a signal handler of this thread that closes it
+            if self._done or self.directions[0].closed:
+                return True
+            poll = select.poll()
+            poll.register(self.socket.fileno(), 0)  # a hang-up and an error are always reported
+            return bool(poll.poll(0)) or self.directions[0].closed
 
     def after_fork(self) -> None:
         """Keep the descriptor of the parent and replace all locks and wakers."""
