@@ -6,6 +6,7 @@ fixtures of the session are finished. A run that leaves something fails, and nam
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import shutil
@@ -43,6 +44,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
+    with contextlib.suppress(ImportError):  # the first loop makes a pipe for the whole process
+        import uvloop
+
+        uvloop.new_event_loop().close()
     session.config.stash[_BEFORE] = census(session.config)
 
 

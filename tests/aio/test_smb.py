@@ -1,4 +1,4 @@
-"""Remote pipes with asyncio, on both ends: ``test_conformance.py`` over a real smbd, and more."""
+"""Remote pipes with asyncio, on both ends: ``conformance/test_streams.py`` over a real smbd, and more."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 import npipe.aio
+from aio.conformance import test_streams as conformance
+from aio.conformance.test_streams import MIB, Stream, shut
 from peers.require import has_module
 from peers.smb_fixtures import pipe_address, remote, smbd
 from peers.smbd import PASSWORD, USER
-
-from . import test_conformance as conformance
-from .test_conformance import MIB, Stream, shut
 
 if sys.platform == "win32":
     pytest.skip("there is no smbd for Windows", allow_module_level=True)

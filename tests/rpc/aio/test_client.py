@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import subprocess
 import sys
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 import npipe.aio
 from npipe import rpc
 from npipe.errors import ClosedError, ConnectionLost
-from npipe.rpc import GAP, aio
+from npipe.rpc import aio
 from rpc.aio_service import Run, Service, entered, on_each_loop, running
 
 
@@ -111,97 +110,11 @@ def test_a_server_that_hangs_up_on_everybody_is_given_up(run: Run, address: str)
 
 
 @on_each_loop
-def test_a_renewed_subscription_marks_the_gap(run: Run) -> None:
-    async def main() -> None:
-        async with (
-            running() as here,
-            await here.connect(reconnect=10) as client,
-            await client.subscribe("test", "endless", renew=True) as ticks,
-        ):
-            assert await anext(ticks) == 0
-            await lose(here, client)
-            assert await anext(ticks) is GAP
-            assert await anext(ticks) == 0
-
-    run(main())
-
-
-@on_each_loop
-def test_a_subscription_that_nobody_reads_ends(run: Run) -> None:
-    async def main() -> None:
-        async with running() as here, await here.connect() as client:
-            ticks = await client.subscribe("test", "count", 100, queue_size=10)
-            async with asyncio.timeout(60):
-                while not ticks._queue._over:
-                    await asyncio.sleep(0.001)
-            assert [await anext(ticks) for _ in range(10)] == list(range(10))
-            with pytest.raises(rpc.RPCError, match="more than 10 items"):
-                await anext(ticks)
-            assert await client.call("test_add", 1) == 1
-
-    run(main())
-
-
-@on_each_loop
-def test_a_closed_subscription_ends_its_iteration(run: Run) -> None:
-    async def main() -> None:
-        async with running() as here, await here.connect() as client:
-            ticks = await client.subscribe("test", "endless")
-            assert await anext(ticks) == 0
-            reader = asyncio.ensure_future(anext(ticks))  # type: ignore[arg-type]
-            await asyncio.sleep(0)
-            await ticks.close()
-            with pytest.raises(ClosedError):
-                await reader
-
-    run(main())
-
-
-@on_each_loop
 def test_a_server_in_this_process(run: Run) -> None:
     async def main() -> None:
         async with running() as here, await aio.connect(here.server) as client:
             assert await client.call("test_add", 20, 22) == 42
             assert await client.call("test_plain", 1) == 1
-
-    run(main())
-
-
-@on_each_loop
-def test_a_plain_function_calls_back_from_its_thread(run: Run) -> None:
-    async def main() -> None:
-        api = rpc.API()
-        api.register("test", Service())
-        async with running() as here, await here.connect(api=api) as client:
-            assert await client.call("test_callBackPlain", "test_add") == [42, 3, "1.0"]
-
-    run(main())
-
-
-@on_each_loop
-def test_rpc_bug_09_replies_matched_by_id(run: Run) -> None:
-    """Against a peer that answers out of order, twice, and to nothing."""
-
-    async def main() -> None:
-        class Peer(asyncio.Protocol):
-            def connection_made(self, transport: Any) -> None:
-                self.transport = transport
-                self.seen: list[Any] = []
-
-            def data_received(self, data: bytes) -> None:
-                self.seen += [json.loads(line)["id"] for line in data.splitlines()]
-                if len(self.seen) == 2:
-                    ids = [self.seen[1], 99, self.seen[1], "x", self.seen[0]]
-                    for number in ids:
-                        reply = {"jsonrpc": "2.0", "id": number, "result": number}
-                        self.transport.write(json.dumps(reply).encode())
-
-        class Server:
-            def protocol(self) -> asyncio.Protocol:
-                return Peer()
-
-        async with await aio.connect(Server()) as client:
-            assert await asyncio.gather(client.call("a"), client.call("b")) == [1, 2]
 
     run(main())
 

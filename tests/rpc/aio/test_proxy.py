@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -112,35 +111,6 @@ def test_the_end_of_one_side_is_the_other_s(run: Run) -> None:
             async with asyncio.timeout(60):
                 while proxy.stats()["connections"]["open"]:
                     await asyncio.sleep(0.001)
-
-    run(main())
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="needs Unix sockets")
-@pytest.mark.parametrize("name", ["test_big", "test_asyncBig"])
-def test_a_reader_that_sleeps_is_not_buffered_for(run: Run, name: str) -> None:
-    size = 1_000_000
-
-    async def main() -> None:
-        async with between() as (here, proxy, address):
-            here.service.async_gate.set()
-            reader, writer = await npipe.aio.open_connection(address)
-            reader._limit = 2 * size  # type: ignore[attr-defined]
-            for number in range(50):
-                writer.write(request(name, size, number=number))
-            async with asyncio.timeout(60):
-                while proxy.stats()["bytes_out"] == 0:
-                    await asyncio.sleep(0.01)
-            for _ in range(20):
-                await asyncio.sleep(0.01)
-            assert proxy.stats()["bytes_out"] < 10 * size
-            ids = set()
-            for _ in range(50):
-                answer = await reply(reader)
-                assert len(answer["result"]) == size
-                ids.add(answer["id"])
-            assert ids == set(range(50))
-            writer.close()
 
     run(main())
 

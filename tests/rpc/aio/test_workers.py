@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import npipe.aio
 from npipe import rpc
 from npipe.rpc import aio
-from npipe.rpc.aio.workers import SHARED
+from npipe.rpc.aio.workers import MAX_THREADS
 from rpc.conformance.test_aio_limits import reply, request
 
 SIZE = 1_000_000  # of a reply: far more than a pipe and a queue hold
@@ -71,7 +71,9 @@ def test_threads_of_connections_that_are_gone_are_not_counted_for_ever(address: 
     async def main() -> None:
         async with serving(service, address) as server:
             writers = []
-            for _ in range(SHARED):  # as many threads as there may be, before a second for anyone
+            for _ in range(
+                MAX_THREADS
+            ):  # as many threads as there may be, before a second for anyone
                 _, writer = await npipe.aio.open_connection(address)
                 writers.append(writer)
                 writer.write(request("test_block"))

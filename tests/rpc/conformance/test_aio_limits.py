@@ -38,18 +38,6 @@ async def ended(reader: asyncio.StreamReader) -> bytes:
     return bytes(read)
 
 
-def test_rpc_bug_05_garbage_is_answered_and_the_connection_lives_on(run: Run) -> None:
-    async def main() -> None:
-        async with running() as here:
-            reader, writer = await here.raw()
-            writer.write(b"garbage\n" + request("test_add", 1, 2, number=7))
-            assert (await reply(reader))["error"]["code"] == -32700
-            assert (await reply(reader)) == {"jsonrpc": "2.0", "id": 7, "result": 3}
-            writer.close()
-
-    run(main())
-
-
 def test_rpc_bug_01_a_batch_of_null_kills_nothing(run: Run) -> None:
     async def main() -> None:
         async with running() as here:
@@ -57,19 +45,6 @@ def test_rpc_bug_01_a_batch_of_null_kills_nothing(run: Run) -> None:
             writer.write(b"[null]\n" + request("test_add", 1))
             assert (await reply(reader))[0]["error"]["code"] == -32600  # type: ignore[index]
             assert (await reply(reader))["result"] == 1
-            writer.close()
-
-    run(main())
-
-
-def test_too_long_a_message_is_answered_and_closed(run: Run) -> None:
-    async def main() -> None:
-        async with running(limits=rpc.Limits(message_bytes=1000)) as here:
-            reader, writer = await here.raw()
-            writer.write(request("test_add", 1) + b'{"x":"' + b"y" * 2000)
-            assert (await reply(reader))["result"] == 1
-            assert (await reply(reader))["error"]["code"] == -32700
-            assert await ended(reader) == b""
             writer.close()
 
     run(main())
@@ -91,25 +66,6 @@ def test_rpc_bug_02_300_megabytes_are_refused_within_the_limits_memory(run: Run)
                 assert tracemalloc.get_traced_memory()[1] < 8_000_000
             finally:
                 tracemalloc.stop()
-            writer.close()
-
-    run(main())
-
-
-@pytest.mark.parametrize("method", ["test_wait", "test_block"])
-def test_a_half_closed_connection_gets_its_pending_replies(run: Run, method: str) -> None:
-    async def main() -> None:
-        # On Windows only a pipe of messages can be half-closed.
-        async with running(message_mode=True) as here:
-            reader, writer = await here.raw()
-            writer.write(request(method, 5) + request("test_add", 1, 1, number=2)[:-1])
-            writer.write_eof()
-            await entered(here.service)
-            assert (await reply(reader))["result"] == 2
-            here.service.gate.set()
-            here.service.async_gate.set()
-            assert (await reply(reader))["result"] == 5
-            assert await ended(reader) == b""
             writer.close()
 
     run(main())
@@ -182,37 +138,6 @@ def test_calls_back_are_answered_although_as_many_calls_run_as_may(run: Run, met
         ):
             calls = (client.call(method, "test_add") for _ in range(50))
             assert len(await asyncio.gather(*calls)) == 50
-
-    run(main())
-
-
-def test_a_partial_message_has_its_time(run: Run) -> None:
-    async def main() -> None:
-        async with running(limits=rpc.Limits(message_timeout=0.05)) as here:
-            reader, writer = await here.raw()
-            for _ in range(3):  # whole ones may come as slowly as they like
-                writer.write(request("test_add", 1))
-                assert (await reply(reader))["result"] == 1
-                await asyncio.sleep(0.04)
-            writer.write(b'{"id":')
-            assert await ended(reader) == b""
-            writer.close()
-
-    run(main())
-
-
-def test_rpc_bug_06_an_idle_connection_stays_unless_asked_otherwise(run: Run) -> None:
-    async def main() -> None:
-        async with running(limits=rpc.Limits(idle_timeout=0.25)) as here:
-            reader, writer = await here.raw()
-            writer.write(request("test_wait", 1))
-            await entered(here.service)
-            await asyncio.sleep(0.4)  # a call in flight is no idleness
-            here.service.async_gate.set()
-            assert (await reply(reader))["result"] == 1
-            assert await ended(reader) == b""
-            writer.close()
-        assert rpc.Limits().idle_timeout is None
 
     run(main())
 

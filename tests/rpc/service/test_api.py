@@ -2,77 +2,14 @@
 
 from __future__ import annotations
 
-import types
 from typing import Any
 
 import pytest
 
 from npipe import rpc
 from npipe.rpc.service.openrpc import document
-from npipe.rpc.service.seed_api import Request
 from npipe.security import PeerIdentity
-from rpc.conftest import Wire
-
-
-class Thing:
-    def get_block_by_number(self, number: int, full: bool = False) -> dict[str, int]:
-        """Return a block.
-
-        More about it.
-        """
-        return {"number": number}
-
-    def already_camel(self) -> None: ...
-
-    @rpc.method(name="other")
-    def named(self) -> str:
-        return "named"
-
-    @staticmethod
-    def static(value: int) -> int:
-        return value
-
-    @classmethod
-    def klass(cls) -> str:
-        return cls.__name__
-
-    def _private(self) -> None: ...
-
-    @property
-    def dangerous(self) -> None:
-        raise AssertionError("a property was run")
-
-    attribute = 3
-
-
-def names(api: rpc.API) -> set[str]:
-    return set(api.methods) - {"modules", "rpc_modules", "rpc.discover"}
-
-
-def test_an_object_s_public_methods_are_served() -> None:
-    api = rpc.API()
-    api.register("eth", Thing())
-    assert names(api) == {
-        "eth_getBlockByNumber",
-        "eth_alreadyCamel",
-        "eth_other",
-        "eth_static",
-        "eth_klass",
-    }
-
-
-def test_a_module_s_own_functions_are_served() -> None:
-    module = types.ModuleType("thing")
-    exec("def f(): ...\ndef _g(): ...\nfrom os.path import join", module.__dict__)
-    api = rpc.API()
-    api.register("mod", module)
-    assert names(api) == {"mod_f"}
-
-
-def test_a_mapping_of_functions_is_served() -> None:
-    api = rpc.API()
-    api.register("", {"text_document": lambda: 1, "x": max.__class__.__call__} | {"x": lambda: 2})
-    assert names(api) == {"textDocument", "x"}
+from rpc.thing import Thing
 
 
 def test_rpc_bug_19_no_empty_names(api: rpc.API) -> None:
@@ -94,12 +31,6 @@ def test_r06_r41_names_of_the_system_s_own_are_refused() -> None:
         rpc.API().register("", {"rpc.mine": lambda: 1})
 
 
-@pytest.mark.parametrize("target", [Thing, object(), 3])
-def test_what_has_nothing_to_serve_is_refused(target: Any) -> None:
-    with pytest.raises((TypeError, ValueError)):
-        rpc.API().register("x", target)
-
-
 def test_generators_must_be_marked() -> None:
     def generator() -> Any:
         yield 1
@@ -108,37 +39,6 @@ def test_generators_must_be_marked() -> None:
         rpc.API().register("x", {"generator": generator})
     with pytest.raises(TypeError, match="generator"):
         rpc.API().register("x", {"plain": rpc.subscription(lambda: 1)})
-
-
-def test_concurrency_must_be_a_number_of_calls() -> None:
-    with pytest.raises(ValueError):
-        rpc.method(concurrency=0)
-
-
-class Seed:
-    """The four members of the seed's API."""
-
-    name = "old"
-    version = "1.0"
-
-    def methods(self) -> list[str]:
-        return ["old_echo", "plain"]
-
-    def execute(self, request: Request) -> Any:
-        if request.method == "plain":
-            raise rpc.MethodNotFound("plain method not implemented")
-        return [request.method, request.params.decode()]
-
-
-def test_the_seed_s_shape_merges_as_it_is() -> None:
-    api = rpc.API()
-    api.merge(Seed())
-    wire = Wire(api)
-    assert wire('{"jsonrpc":"2.0","id":1,"method":"old_echo","params":[1.50]}') == [
-        '{"jsonrpc":"2.0","id":1,"result":["old_echo","[1.50]"]}'
-    ]
-    assert "-32601" in wire('{"jsonrpc":"2.0","id":1,"method":"plain"}')[0]
-    assert api.modules() == {"rpc": "1.0", "old": "1.0"}
 
 
 def test_namespaces_are_for_those_who_may() -> None:
@@ -154,22 +54,6 @@ def test_namespaces_are_for_those_who_may() -> None:
     described = {m["name"] for m in document(api.table(other))["methods"]}
     assert "admin_f" not in described
     assert "open_f" in described
-
-
-def test_discover_describes_the_types() -> None:
-    api = rpc.API()
-    api.register("eth", Thing())
-    methods = {m["name"]: m for m in document(api.table(None))["methods"]}
-    block = methods["eth_getBlockByNumber"]
-    assert block["summary"] == "Return a block."
-    assert block["description"] == "More about it."
-    assert [(p["name"], p["required"], p["schema"]["type"]) for p in block["params"]] == [
-        ("number", True, "integer"),
-        ("full", False, "boolean"),
-    ]
-    assert block["result"]["schema"]["type"] == "object"
-    wire = Wire(api)
-    assert '"openrpc":"1.3.2"' in wire('{"jsonrpc":"2.0","id":1,"method":"rpc.discover"}')[0]
 
 
 def test_a_single_function() -> None:

@@ -14,7 +14,7 @@ from npipe import rpc
 from npipe.errors import ConnectionLost
 from npipe.rpc.threads.leader_follower import GRACE
 from npipe.transport.memory import memory_pair
-from rpc.threads.test_client import Peer
+from rpc.threads.peer import Peer
 
 
 def readers(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> list[str]:
