@@ -1,4 +1,4 @@
-"""Remote pipes with asyncio, on both ends: ``conformance/test_streams.py`` over a real smbd, and more."""
+"""Remote pipes with asyncio, on both ends: the cases of streams over a real smbd, and more."""
 
 from __future__ import annotations
 

@@ -71,9 +71,7 @@ def test_threads_of_connections_that_are_gone_are_not_counted_for_ever(address: 
     async def main() -> None:
         async with serving(service, address) as server:
             writers = []
-            for _ in range(
-                MAX_THREADS
-            ):  # as many threads as there may be, before a second for anyone
+            for _ in range(MAX_THREADS):  # as many as there may be before a second for anyone
                 _, writer = await npipe.aio.open_connection(address)
                 writers.append(writer)
                 writer.write(request("test_block"))
