@@ -108,6 +108,7 @@ def lint(_arguments: Sequence[str]) -> None:
     module("mypy", *tools, "dev.py", MYPYPATH="tools")
     python("-c", "from importlinter.cli import lint_imports_command as main; main()")
     python("tools/docstrings.py")
+    python("tools/mirror.py")
     public_types()
     actionlint()
 
