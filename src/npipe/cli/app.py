@@ -10,8 +10,6 @@ from typing import Final
 
 import click
 
-from npipe.cli.common import version
-
 __all__ = ["cli"]
 
 # The order and the text of `npipe --help`, which imports no command. Command `ls` is the function
@@ -49,7 +47,9 @@ class Commands(click.Group):
 
 def _show_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
-        click.echo(f"npipe {version()}")
+        from npipe.cli.versions import report
+
+        click.echo(report())
         ctx.exit()
 
 
@@ -60,7 +60,7 @@ def _show_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> 
     is_eager=True,
     expose_value=False,
     callback=_show_version,
-    help="Show the version and exit.",
+    help="Show the versions of npipe, Python and the dependencies, and exit.",
 )
 def cli() -> None:
     """Named pipes and Unix sockets, and JSON-RPC 2.0 on top of them.

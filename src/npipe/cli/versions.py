@@ -1,0 +1,40 @@
+"""What ``npipe --version`` says: what a report of a fault should begin with."""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Iterator
+from importlib import metadata
+
+import npipe
+
+__all__ = ["dependencies", "report"]
+
+
+def report() -> str:
+    """Return the versions of npipe, of Python, of the system and of the optional dependencies."""
+    from npipe import rpc
+
+    build = "compiled" if getattr(rpc, "COMPILED", False) else "pure Python"
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    installed = ", ".join(f"{name} {version}" for name, version in dependencies())
+    return (
+        f"npipe {npipe.__version__} ({build})\n"
+        f"{python} on {platform.platform()}, {platform.machine()}\n"
+        f"with {installed or 'no optional dependency'}"
+    )
+
+
+def dependencies() -> Iterator[tuple[str, str]]:
+    """Yield name and version of each installed package that an extra of npipe names."""
+    try:
+        requirements = metadata.requires("npipe") or []
+    except metadata.PackageNotFoundError:  # the sources alone are on the path
+        return
+    names = {re.split(r"[^\w.-]", requirement)[0].lower() for requirement in requirements}
+    for name in sorted(names - {"npipe"}):
+        try:
+            yield name, metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue

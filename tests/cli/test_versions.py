@@ -1,0 +1,47 @@
+"""Tests of npipe.cli.versions."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+
+import pytest
+
+import npipe
+from npipe import rpc
+from npipe.cli import versions
+
+
+def test_it_names_npipe_python_and_the_system() -> None:
+    first, second, third = versions.report().splitlines()
+    assert first.startswith(f"npipe {npipe.__version__} (")
+    assert platform.python_version() in second
+    assert platform.machine() in second
+    assert third.startswith("with ")
+
+
+@pytest.mark.parametrize(("compiled", "said"), [(True, "compiled"), (False, "pure Python")])
+def test_it_says_whether_npipe_is_compiled(
+    compiled: bool, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rpc, "COMPILED", compiled, raising=False)
+    assert f"({said})" in versions.report()
+
+
+def test_the_dependencies_are_those_of_the_extras_that_are_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    requirements = ['msgspec>=0.20; extra == "rpc"', 'no-such-package[x]>=1; extra == "a"']
+    requirements += ['npipe[rpc]; extra == "cli"', "click"]
+    monkeypatch.setattr(metadata, "requires", lambda name: requirements)
+    found = dict(versions.dependencies())
+    assert found == {"click": metadata.version("click"), "msgspec": metadata.version("msgspec")}
+
+
+def test_without_metadata_there_is_none_to_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> list[str]:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "requires", missing)
+    assert list(versions.dependencies()) == []
+    assert versions.report().endswith("with no optional dependency")
