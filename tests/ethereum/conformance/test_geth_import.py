@@ -95,7 +95,7 @@ def send_one_of_each(call: Any, service: npipe.ethereum.Service) -> None:
         call("eth_sendTransaction", {"from": other, "to": me, "value": hex(number), **fees})
     call("evm_mine")
     call("evm_increaseTime", "0x1000")
-    call("evm_mine", {"blocks": 3})
+    call("evm_mine", {"blocks": 30})
 
 
 def _authorization(service: npipe.ethereum.Service) -> dict[str, str]:

@@ -42,7 +42,7 @@ from npipe.ethereum.chain.state_file import SavedChain
 from npipe.ethereum.errors import ChainError
 from npipe.ethereum.evm.forks import Fork, Forks
 
-__all__ = ["Chain"]
+__all__ = ["Chain", "Next"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,13 +279,16 @@ class Chain:
 
     def mine(self, transactions: Iterable[SignedTransactionAPI] = ()) -> MinedBlock:
         """Add a block with those of the transactions that fit, and tell the listeners."""
-        header = self.next_header()
-        mined, _ = self.build(header, transactions)
-        self.clock.passed(header.timestamp)
+        mined, _ = self.build(self.next_header(), transactions)
+        self.append(mined)
+        return mined
+
+    def append(self, mined: MinedBlock) -> None:
+        """Make a block that was built upon the head the new head, and tell the listeners."""
+        self.clock.passed(mined.header.timestamp)
         self.next = Next()
         self._append(mined)
         self.hub.new_block(mined)
-        return mined
 
     def vm(
         self, header: BlockHeaderAPI, scratch: MutableMapping[bytes, bytes] | None = None

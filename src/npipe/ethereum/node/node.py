@@ -17,6 +17,7 @@ from npipe.ethereum.chain import transactions
 from npipe.ethereum.chain.accounts import Account
 from npipe.ethereum.chain.block import MinedBlock
 from npipe.ethereum.chain.chain import Chain
+from npipe.ethereum.chain.empty_blocks import EmptyBlocks
 from npipe.ethereum.chain.events import EventBus
 from npipe.ethereum.chain.pool import Pool
 from npipe.ethereum.chain.state_file import SavedChain
@@ -30,6 +31,7 @@ from npipe.ethereum.values.types import BlockHash, BlockId, TransactionRequest, 
 __all__ = ["NOBODY", "Node", "Place"]
 
 _MAX_MINED_AT_ONCE = 1_000_000
+_FEW = 10  # so many blocks are made one by one, empty or not
 NOBODY = "0x" + "00" * 20
 _NO_BLOCK_NAMED = "invalid arguments; neither block nor hash specified"
 
@@ -232,12 +234,17 @@ class Node:
         """
         if count > _MAX_MINED_AT_ONCE:
             raise ChainError(f"{count} blocks are too many at once: {_MAX_MINED_AT_ONCE} at most")
+        empty: EmptyBlocks | None = None
         for number in range(count):
             if number:
                 yield None
             if number and interval is not None:
                 self.chain.set_next_timestamp(self.head.header.timestamp + interval)
+            if empty is not None and not len(self.pool) and empty.mine():
+                continue
             self.mine()
+            many = count - number > _FEW and EmptyBlocks.possible(self.chain)
+            empty = EmptyBlocks(self.chain) if many else None
 
     def set_automine(self, on: bool) -> CooperativeJob[None]:
         """Mine each transaction as it comes, those that wait included, or let them wait."""
