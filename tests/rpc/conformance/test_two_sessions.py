@@ -175,6 +175,11 @@ def _again(item: Any, items: Iterator[Any]) -> Iterator[Any]:
 
 
 class Conversation(RuleBasedStateMachine):
+    """A caller waits while ``must_wait``, as the drivers' callers do.
+
+    Two ends that send without end and wait for room before they read stop each other.
+    """
+
     def __init__(self) -> None:
         super().__init__()
         self.ends = End(), End()
@@ -191,17 +196,20 @@ class Conversation(RuleBasedStateMachine):
     @is_open
     @rule(side=sides, kind=kinds, size=SIZES)
     def call(self, side: int, kind: str, size: int) -> None:
-        self.ends[side].call(kind, self.next_number(), size)
+        if not self.ends[side].session.flow.must_wait:
+            self.ends[side].call(kind, self.next_number(), size)
 
     @is_open
     @rule(side=sides, kinds=st.lists(kinds, min_size=1, max_size=4), size=SIZES)
     def batch(self, side: int, kinds: list[str], size: int) -> None:
-        self.ends[side].batch(kinds, self.next_number(len(kinds)), size)
+        if not self.ends[side].session.flow.must_wait:
+            self.ends[side].batch(kinds, self.next_number(len(kinds)), size)
 
     @is_open
     @rule(side=sides, count=st.integers(0, 12))
     def subscribe(self, side: int, count: int) -> None:
-        self.ends[side].subscribe(self.next_number(), count)
+        if not self.ends[side].session.flow.must_wait:
+            self.ends[side].subscribe(self.next_number(), count)
 
     @is_open
     @rule(side=sides)
