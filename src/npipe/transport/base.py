@@ -110,7 +110,10 @@ class Connection(io.RawIOBase):
         return None
 
     selectable = False
-    """True where a selector takes ``fileno()``, and ``read_now`` and ``write_now`` work."""
+    """True where an event loop can serve the connection by ``read_now`` and ``write_now``.
+
+    On POSIX a selector takes ``fileno()``. On Windows a completion port takes the connection first.
+    """
 
     def read_now(self, size: int, /) -> bytes | None:
         """Return the bytes that have arrived, at most ``size``, without waiting.
@@ -126,7 +129,8 @@ class Connection(io.RawIOBase):
 
         Raises:
             ClosedError: The connection has been closed.
-            io.UnsupportedOperation: The connection is not ``selectable``.
+            io.UnsupportedOperation: The connection is not ``selectable``, or no completion port
+                has taken it.
         """
         raise io.UnsupportedOperation("this connection cannot be read without waiting")
 
@@ -142,7 +146,8 @@ class Connection(io.RawIOBase):
         Raises:
             BrokenPipeError: The other end has closed the connection.
             ClosedError: The connection, or its write side, has been closed.
-            io.UnsupportedOperation: The connection is not ``selectable``.
+            io.UnsupportedOperation: The connection is not ``selectable``, or no completion port
+                has taken it.
         """
         raise io.UnsupportedOperation("this connection cannot be written to without waiting")
 

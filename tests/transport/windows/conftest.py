@@ -9,6 +9,7 @@ import pytest
 
 from npipe.transport.windows import connect as windows
 from npipe.transport.windows.listener import WindowsListener
+from npipe.transport.windows.port import CompletionPort
 from transport.windows.fake_kernel32 import FakeKernel32
 from transport.windows.faked import ADDRESS, Pair, Spawn, connect
 
@@ -45,3 +46,11 @@ def message_pair(fake: FakeKernel32) -> Iterator[Pair]:
     listener = windows.listen(ADDRESS, message_mode=True, api=fake)
     with listener, connect(fake) as client, listener.accept(60) as server:
         yield client, server
+
+
+@pytest.fixture
+def port(fake: FakeKernel32) -> Iterator[CompletionPort]:
+    port = CompletionPort(fake)
+    yield port
+    port.close()
+    assert not port.begun

@@ -12,10 +12,14 @@ from npipe.address import Address
 from npipe.transport.windows import connect as windows
 from npipe.transport.windows.connection import WindowsConnection
 from npipe.transport.windows.listener import WindowsListener
+from npipe.transport.windows.port import CompletionPort
+from npipe.transport.windows.port_channel import PortChannel
 from transport.windows.fake_kernel32 import FakeKernel32
 
 ADDRESS = Address("pipe", r"\\.\pipe\test")
 
+
+QUOTA = 65536  # bytes that a pipe holds
 
 Pair = tuple[WindowsConnection, WindowsConnection]
 
@@ -106,3 +110,29 @@ def listener_as(fake: FakeKernel32, user: str, listener: WindowsListener) -> Win
         return listener.accept(60)
     finally:
         fake.user = me
+
+
+class Ours:
+    """The server's end of a pair, on a port, as an event loop uses it."""
+
+    def __init__(self, connection: WindowsConnection, port: CompletionPort) -> None:
+        self.connection, self.port = connection, port
+        channel = connection.attach(port)
+        assert channel
+        self.channel: PortChannel = channel
+
+    def read(self, size: int = QUOTA) -> bytes:
+        """Return the next bytes, or the end."""
+        self.channel.arm()
+        while not self.channel.readable:
+            assert self.port.wait(60_000)
+        data = self.connection.read_now(size)
+        assert data is not None
+        return data
+
+    def write(self, data: bytes) -> None:
+        """Write all, waiting whenever the pipe is full."""
+        while data:
+            data = data[self.connection.write_now(data) :]
+            while not self.channel.writable:
+                self.port.wait(60_000)

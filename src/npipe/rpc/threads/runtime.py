@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -93,18 +92,13 @@ class Runtime:
         )
         return driver
 
-    def start_loop(self) -> bool:
+    def start_loop(self) -> None:
         """Start the event loop that serves all connections of a server. Idempotent.
-
-        Returns:
-            False if there is none: on Windows.
 
         Raises:
             OSError: No file descriptor is left.
             RuntimeError: No thread can be started.
         """
-        if sys.platform == "win32":
-            return False
         with self._lock:
             if self._loop is None:
                 pool = ThreadPool(self._monitor.wake)
@@ -112,15 +106,19 @@ class Runtime:
                 limits = concurrency.ConcurrencyLimits()
                 self._loop = loop, LoopExecutor(pool, limits, self._async_calls.run_call), pool
             self._loop[0].start()
-        return True
+
+    def attach(self, connection: Connection) -> bool:
+        """Have the event loop, which is started, take a connection. Return False if it cannot."""
+        self.start_loop()
+        return self._loop is not None and self._loop[0].attach(connection)
 
     def open_on_loop(
         self, connection: Connection, id: int, on_close: Callable[[LoopDriver, str], object]
     ) -> LoopDriver:
-        """Make a driver on the event loop, which must have been started.
+        """Make a driver on the event loop.
 
         Args:
-            connection: A connection that is ``selectable``.
+            connection: A connection that the loop takes: see ``attach``.
             id: Its number in the log.
             on_close: Called once as ``on_close(driver, reason)``.
 

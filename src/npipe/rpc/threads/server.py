@@ -145,7 +145,7 @@ class Server:
         Args:
             connection: The connection, which the server then owns.
         """
-        if not (connection.selectable and self._runtime.start_loop()):
+        if not (connection.selectable and self._runtime.attach(connection)):
             self._open(connection).start()
             return
         driver = self._runtime.open_on_loop(connection, next(self._ids), self._closed)

@@ -28,6 +28,9 @@ from npipe.transport.windows.writer import Writer, part_size
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
+    from npipe.transport.windows.port import CompletionPort
+    from npipe.transport.windows.port_channel import PortChannel
+
 __all__ = ["WindowsConnection"]
 
 
@@ -39,6 +42,7 @@ class WindowsConnection(Connection):
     empty message marks the end of the stream there.
     """
 
+    selectable = True
     counts_partial_writes = False  # CancelIoEx may leave any part of a write sent
 
     def __init__(
@@ -78,6 +82,7 @@ class WindowsConnection(Connection):
         self._closed = False
         self._released = False
         self._detached = False
+        self._channel: PortChannel | None = None
         reading = event or new_event(api)
         try:
             writing = new_event(api)
@@ -164,6 +169,52 @@ class WindowsConnection(Connection):
         with self._turn(self._writer):
             self._writer.flush()
 
+    # -- for an event loop
+
+    def attach(self, port: CompletionPort) -> PortChannel | None:
+        """Have ``read_now`` and ``write_now`` work, by a completion port.
+
+        From then on only they read and write. Nothing else may be reading or writing now.
+
+        Args:
+            port: The port of the event loop.
+
+        Returns:
+            The channel, with which the loop waits; None if the system refuses.
+
+        Raises:
+            ClosedError: The connection has been closed.
+        """
+        with self._guard:
+            if self._closed:
+                raise ClosedError
+            self._channel = port.bind(self._handle, self._reader, message_mode=self._message_mode)
+            return self._channel
+
+    def read_now(self, size: int, /) -> bytes | None:
+        if self._channel is None:
+            return super().read_now(size)
+        try:
+            with self._reader.turn:
+                return self._channel.read_now(size)
+        finally:
+            if self._closed:
+                self._release()
+
+    def write_now(self, data: ReadableBuffer, /) -> int:
+        if self._channel is None:
+            return super().write_now(data)
+        if not self._writer.turn.acquire(blocking=False):
+            return 0
+        try:
+            if self._closed:
+                raise ClosedError
+            return self._channel.write_now(data if type(data) is bytes else memoryview(data))
+        finally:
+            self._writer.turn.release()
+            if self._closed:
+                self._release()
+
     def has_gone(self) -> bool:
         with self._guard:
             return self._closed or has_gone(self._handle, self._api)
@@ -219,6 +270,8 @@ class WindowsConnection(Connection):
             if self._released or self._reader.begun or self._writer.begun:
                 return
             self._released = True
+            if self._channel:
+                self._channel.close()
             # No DisconnectNamedPipe: it would discard the bytes that the other end has not read
             # (Microsoft page "DisconnectNamedPipe").
             if not self._detached:

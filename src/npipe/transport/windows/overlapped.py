@@ -106,7 +106,9 @@ class Operation:
         self._api = api
         self._handle = handle
         self.event: int = event
-        self._overlapped, self._reference = overlapped(event)
+        # With the low bit of the event set the operation queues no packet to a completion port that
+        # the handle may be bound to (Microsoft page "GetQueuedCompletionStatus").
+        self._overlapped, self._reference = overlapped(event | 1)
         self._arguments: tuple[Any, ...] = ()  # keeps the buffer alive
         self.state: State = State.IDLE
         self.result: tuple[int, int] = (

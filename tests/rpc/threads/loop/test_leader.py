@@ -18,7 +18,9 @@ if sys.platform == "win32":
 
 from npipe.rpc.threads.loop.leader import ServerLoop
 from npipe.rpc.threads.loop.poller import READ
+from npipe.rpc.threads.loop.pollers import make_poller
 from npipe.rpc.threads.loop.pool import ThreadPool
+from npipe.rpc.threads.loop.selector_poller import WokenPoller
 from npipe.rpc.threads.slow_calls import SlowCallMonitor
 
 SECONDS = 60
@@ -90,7 +92,9 @@ def loop(pool: Pool) -> Iterator[Any]:
     monitor.awake = True
     loop = ServerLoop(pool, monitor)  # type: ignore[arg-type]
     loop._leader = loop.token = object()  # type: ignore[attr-defined]
+    loop._poller = make_poller()
     yield loop
+    loop._poller.close()
     monitor.stop()
 
 
@@ -294,8 +298,8 @@ def test_stop_closes_its_descriptors() -> None:
     pool = ThreadPool()
     loop = ServerLoop(pool, monitor)
     loop.start()
-    assert loop._waker is not None
-    fd = loop._waker.fd
+    assert isinstance(loop._poller, WokenPoller)
+    fd = loop._poller._waker.fd
     os.fstat(fd)
     ident = wait_for_leader(loop)
     thread = next(t for t in threading.enumerate() if t.ident == ident)
@@ -307,7 +311,8 @@ def test_stop_closes_its_descriptors() -> None:
     loop.stop()
     loop.wake()
     loop.start()
-    assert loop._waker is None
+    with pytest.raises(OSError):
+        os.fstat(fd)
     monitor.stop()
 
 

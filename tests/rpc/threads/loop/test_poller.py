@@ -1,74 +1,27 @@
-"""Tests of npipe.rpc.threads.loop.poller: each poller keeps the same promises."""
+"""Tests of npipe.rpc.threads.loop.poller: every poller has the methods of the interface."""
 
 from __future__ import annotations
 
-import socket
-import sys
-import threading
-from collections.abc import Callable, Iterator
+import inspect
 
 import pytest
 
-if sys.platform == "win32":
-    pytest.skip("Windows has a completion port", allow_module_level=True)
+from npipe.rpc.threads.loop.poller import READ, WRITE, Poller
+from npipe.rpc.threads.loop.port_poller import PortPoller
+from npipe.rpc.threads.loop.selector_poller import SelectorPoller
 
-from npipe.rpc.threads.loop.poller import READ, WRITE, Poller, SelectorPoller, make_poller
-
-
-@pytest.fixture(params=[make_poller, SelectorPoller])
-def poller(request: pytest.FixtureRequest) -> Iterator[Poller]:
-    make: Callable[[], Poller] = request.param
-    poller = make()
-    yield poller
-    poller.close()
+METHODS = [name for name in vars(Poller) if not name.startswith("_")]
 
 
-@pytest.fixture
-def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        yield ours, theirs
+@pytest.mark.parametrize("kind", [PortPoller, SelectorPoller])
+def test_every_poller_has_its_methods(kind: type[Poller]) -> None:
+    assert METHODS == ["attach", "change", "wait", "wake", "drain", "close"]
+    for name in METHODS:
+        theirs, ours = getattr(Poller, name), getattr(kind, name)
+        assert inspect.signature(theirs).parameters == inspect.signature(ours).parameters
 
 
-Pair = tuple[socket.socket, socket.socket]
-
-
-def test_events_are_reported_until_they_are_dealt_with(poller: Poller, pair: Pair) -> None:
-    ours, theirs = pair
-    poller.change(ours.fileno(), 0, READ)
-    assert poller.wait(0) == []
-    theirs.send(b"x")
-    for _ in range(2):
-        assert poller.wait(60) == [(ours.fileno(), READ)]
-    ours.recv(1)
-    assert poller.wait(0) == []
-
-
-def test_what_is_waited_for_can_be_changed_and_removed(poller: Poller, pair: Pair) -> None:
-    ours, theirs = pair
-    fd = ours.fileno()
-    theirs.send(b"x")
-    poller.change(fd, 0, READ | WRITE)
-    assert poller.wait(60) == [(fd, READ | WRITE)]
-    poller.change(fd, READ | WRITE, WRITE)
-    assert poller.wait(60) == [(fd, WRITE)]
-    poller.change(fd, WRITE, 0)
-    assert poller.wait(0) == []
-
-
-def test_a_descriptor_that_is_added_by_another_thread_ends_a_wait(
-    poller: Poller, pair: Pair
-) -> None:
-    ours, theirs = pair
-    theirs.send(b"x")
-    events: list[tuple[int, int]] = []
-    waiting = threading.Thread(target=lambda: events.extend(poller.wait(60)))
-    waiting.start()
-    poller.change(ours.fileno(), 0, READ)
-    waiting.join(60)
-    assert events == [(ours.fileno(), READ)]
-
-
-def test_changes_after_close_do_nothing(poller: Poller, pair: Pair) -> None:
-    poller.close()
-    poller.change(pair[0].fileno(), 0, READ)
+def test_the_events_are_those_of_poll() -> None:
+    """The leader passes on other bits, an error or a hang-up, to what is waited for."""
+    assert READ & WRITE == 0
+    assert (READ, WRITE) == (1, 4)

@@ -9,7 +9,8 @@ import pytest
 if sys.platform == "win32":
     pytest.skip("Windows has a completion port", allow_module_level=True)
 
-from npipe.rpc.threads.loop.poller import READ, make_poller
+from npipe.rpc.threads.loop.poller import READ
+from npipe.rpc.threads.loop.pollers import make_poller
 from npipe.rpc.threads.loop.waker import Waker
 
 

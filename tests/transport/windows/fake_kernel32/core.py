@@ -1,12 +1,14 @@
 """The base of the fake kernel: handles, events, completion, and the controls that tests use.
 
-An operation ends in two steps, as on Windows: its status is written, and later its event is set.
-``hold_events`` keeps the second step back until ``deliver``. When a thread ends, what it issued
-ends with it (Microsoft page "WSASend": all I/O initiated by a thread is canceled when it exits).
+An operation ends in two steps, as on Windows: its status is written, and later its event is set
+and its packet queued. ``hold_events`` keeps the second step back until ``deliver``. When a thread
+ends, what it issued ends with it (Microsoft page "WSASend": all I/O initiated by a thread is
+canceled when it exits), except on a handle that is bound to a completion port and without an event.
 """
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import itertools
 import threading
@@ -19,10 +21,12 @@ from npipe.transport.windows.kernel32.constants import INFINITE, STATUS_PENDING,
 from npipe.transport.windows.winerror import (
     ERROR_INVALID_HANDLE,
     ERROR_IO_INCOMPLETE,
+    ERROR_IO_PENDING,
+    ERROR_MORE_DATA,
     ERROR_NOT_FOUND,
     ERROR_OPERATION_ABORTED,
 )
-from transport.windows.fake_kernel32.objects import End, Event, Instance, Name, Op
+from transport.windows.fake_kernel32.objects import End, Event, Instance, Name, Op, Port
 from transport.windows.fake_kernel32.tokens import Token
 
 
@@ -36,6 +40,7 @@ class Core(Kernel32):
         self._names: dict[str, Name] = {}
         self._failures: dict[str, list[int]] = {}
         self._held_events: list[Event] = []
+        self._held_packets: list[tuple[Port, int]] = []
         self._local = threading.local()
         self._in_call: set[int] = set()  # ids of threads in a call that CancelSynchronousIo ends
         self._cancelled: set[int] = set()
@@ -98,6 +103,9 @@ class Core(Kernel32):
             for event in self._held_events:
                 event.set = True
             self._held_events.clear()
+            for port, address in self._held_packets:
+                port.packets.append(address)
+            self._held_packets.clear()
             self._changed.notify_all()
 
     def _pending(self) -> int:
@@ -132,8 +140,8 @@ class Core(Kernel32):
             return None
         return thing
 
-    def _start(self, reference: Any, memory: Any = None, size: int = 0) -> Op:
-        op = Op(reference._obj, memory, size)
+    def _start(self, end: End, reference: Any, memory: Any = None, size: int = 0) -> Op:
+        op = Op(end, reference._obj, memory, size)
         op.overlapped.Internal = STATUS_PENDING
         if event := self._event_of(op, "start"):
             event.set = False
@@ -160,10 +168,36 @@ class Core(Kernel32):
             self._held_events.append(event)
         elif event:
             event.set = True
+        if op.returned:
+            self._queue_packet(op)
         self._changed.notify_all()
 
+    def _outcome(self, op: Op) -> int:
+        """Return the code of the call that issued the operation, and queue a packet if due."""
+        if op.pending:
+            op.returned = True
+            return ERROR_IO_PENDING
+        code = int(op.overlapped.Internal & 0xFFFF)
+        if code == ERROR_MORE_DATA and op.end.skips:
+            self.faults.append("whether a warning queues a packet in this mode is not documented")
+        if not op.end.skips:
+            self._queue_packet(op)
+        return code
+
+    def _queue_packet(self, op: Op) -> None:
+        port = op.end.port
+        if port is None or (op.overlapped.hEvent or 0) & 1:
+            return
+        address = ctypes.addressof(op.overlapped)
+        if self.hold_events:
+            self._held_packets.append((port, address))
+        else:
+            port.packets.append(address)
+
     def _event_of(self, op: Op, call: str) -> Event | None:
-        event: Event | None = self._get(op.overlapped.hEvent or 0, Event, call)
+        if not op.overlapped.hEvent:
+            return None
+        event: Event | None = self._get(op.overlapped.hEvent, Event, call)
         return event
 
     # -- the end of an operation, a call, a thread
@@ -184,7 +218,7 @@ class Core(Kernel32):
                 each
                 for end in self._all(End)
                 for each in self._operations(end)
-                if each[2].thread == thread
+                if each[2].thread == thread and not (end.port and not each[2].overlapped.hEvent)
             ]
             for holder, item, op in mine:
                 holder.remove(item)
@@ -199,8 +233,12 @@ class Core(Kernel32):
             end = self._get(handle, End, "CancelIoEx")
             if not end:
                 return ERROR_INVALID_HANDLE
-            state = overlapped._obj
-            mine = [each for each in self._operations(end) if each[2].overlapped is state]
+            state = overlapped and overlapped._obj  # None: all of this handle
+            mine = [
+                each
+                for each in self._operations(end)
+                if state is None or each[2].overlapped is state
+            ]
             for holder, item, op in mine:
                 # What is left of a write that was read in part vanishes, and counts as nothing.
                 holder.remove(item)
@@ -212,7 +250,7 @@ class Core(Kernel32):
         state = overlapped._obj
         with self._changed:
             self._enter("GetOverlappedResult", handle, wait)
-            event = self._handles.get(state.hEvent & ~3)
+            event = self._handles.get((state.hEvent or 0) & ~3)
             if wait and state.Internal == STATUS_PENDING and event:
                 self._changed.wait_for(lambda: event.set)
             if state.Internal == STATUS_PENDING:
@@ -252,6 +290,8 @@ class Core(Kernel32):
                 return ERROR_INVALID_HANDLE
             if isinstance(thing, Event) and thing.waiters:
                 self.faults.append(f"event {handle} closed under a waiter")
+            if isinstance(thing, Port) and thing.waiters:
+                self.faults.append(f"port {handle} closed under a waiter")
             if isinstance(thing, End):
                 if self._operations(thing):
                     self.faults.append("a pipe was closed with an operation pending on it")

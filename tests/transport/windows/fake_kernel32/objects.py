@@ -16,7 +16,9 @@ LISTENING, CONNECTED, CLOSING, DISCONNECTED = "listening", "connected", "closing
 class Op:
     """An overlapped operation: where its result goes, what it moves, which thread issued it."""
 
-    def __init__(self, overlapped: OVERLAPPED, memory: Any = None, size: int = 0) -> None:
+    def __init__(self, end: End, overlapped: OVERLAPPED, memory: Any = None, size: int = 0) -> None:
+        self.end = end
+        self.returned = False  # the call that issued it has returned, with ERROR_IO_PENDING
         self.overlapped = overlapped
         self.memory = memory
         self.size = size
@@ -54,6 +56,8 @@ class End:
     reads: list[Op] = field(default_factory=list)
     pid: int = 0
     session: int = 0
+    port: Port | None = None
+    skips: bool = False  # FILE_SKIP_COMPLETION_PORT_ON_SUCCESS
 
     @property
     def other(self) -> End | None:
@@ -104,6 +108,14 @@ class Name:
     def served(self) -> bool:
         """Whether a server's handle is open. Clients alone keep the name, not the service."""
         return any(i.server and i.server.open for i in self.instances)
+
+
+@dataclass(eq=False)
+class Port:
+    """A completion port: the addresses of the OVERLAPPEDs whose operations have ended."""
+
+    packets: list[int | None] = field(default_factory=list)
+    waiters: int = 0
 
 
 @dataclass(eq=False)

@@ -23,7 +23,6 @@ from npipe.transport.windows.winerror import (
     ERROR_INVALID_HANDLE,
     ERROR_INVALID_NAME,
     ERROR_INVALID_PARAMETER,
-    ERROR_IO_PENDING,
     ERROR_NO_DATA,
     ERROR_PIPE_BUSY,
     ERROR_PIPE_CONNECTED,
@@ -175,11 +174,12 @@ class Pipes(Core):
             if instance.state == CLOSING:
                 return self._fail(overlapped, ERROR_NO_DATA)
             instance.state = LISTENING
-            instance.connects.append(self._start(overlapped))
+            op = self._start(end, overlapped)
+            instance.connects.append(op)
             if len(instance.connects) > 1:
                 self.faults.append(f"a second ConnectNamedPipe on handle {handle}")
             self._changed.notify_all()
-            return ERROR_IO_PENDING
+            return self._outcome(op)
 
     def DisconnectNamedPipe(self, handle: int) -> int:
         with self._changed:

@@ -9,13 +9,12 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-from npipe.transport.windows.kernel32.constants import PIPE_TYPE_MESSAGE, STATUS_PENDING
+from npipe.transport.windows.kernel32.constants import PIPE_TYPE_MESSAGE
 from npipe.transport.windows.winerror import (
     ERROR_ACCESS_DENIED,
     ERROR_BROKEN_PIPE,
     ERROR_INVALID_HANDLE,
     ERROR_INVALID_PARAMETER,
-    ERROR_IO_PENDING,
     ERROR_MORE_DATA,
     ERROR_NO_DATA,
     ERROR_OPERATION_ABORTED,
@@ -45,7 +44,7 @@ class Transfer(Pipes):
             code = self._refusal(end, 0x1, ERROR_BROKEN_PIPE)
             if code and not (code == ERROR_BROKEN_PIPE and end.incoming):
                 return self._fail(overlapped, code)
-            op = self._start(overlapped, buffer, size)
+            op = self._start(end, overlapped, buffer, size)
             end.reads.append(op)
             self._move(end)
             return self._outcome(op)
@@ -60,10 +59,10 @@ class Transfer(Pipes):
                 return self._fail(overlapped, ERROR_INVALID_HANDLE)
             if code := self._refusal(end, 0x2, ERROR_NO_DATA) or self._too_big(end, size):
                 return self._fail(overlapped, code)
-            op = self._start(overlapped, None, size)
+            op = self._start(end, overlapped, None, size)
             if not size and not end.pipe.name.mode & PIPE_TYPE_MESSAGE:
                 self._complete(op, 0)
-                return 0
+                return self._outcome(op)
             data = buffer[:size] if isinstance(buffer, bytes) else _memory(buffer, size)
             assert end.other
             end.other.incoming.append(Entry(data, op=op, token=self.token))
@@ -74,10 +73,6 @@ class Transfer(Pipes):
         if self.remote and not end.server and size > LONGEST_REMOTE_WRITE:
             return ERROR_INVALID_PARAMETER
         return ERROR_NO_SYSTEM_RESOURCES if size > LARGEST_WRITE else 0
-
-    def _outcome(self, op: Op) -> int:
-        state = op.overlapped.Internal
-        return ERROR_IO_PENDING if state == STATUS_PENDING else state & 0xFFFF
 
     def _refusal(self, end: End, right: int, gone: int) -> int:
         # PIPE_ACCESS_INBOUND lets the server read, PIPE_ACCESS_OUTBOUND lets it write.

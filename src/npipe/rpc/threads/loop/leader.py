@@ -15,7 +15,7 @@ Thread rules:
 * Any thread may add to ``_todo`` (connections with calls that may begin) and to the heap of
   deadlines. It wakes the leader afterwards.
 
-The leader is woken by an event of a connection, the next deadline, or ``_waker``. Events are
+The leader is woken by an event of a connection, the next deadline, or ``wake``. Events are
 level-triggered: one that is not handled when the leader changes is reported again.
 """
 
@@ -30,16 +30,17 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
-from npipe.rpc.threads.loop.poller import READ, Poller, make_poller
+from npipe.rpc.threads.loop.poller import Poller
+from npipe.rpc.threads.loop.pollers import make_poller
 from npipe.rpc.threads.loop.pool import ThreadPool
 from npipe.rpc.threads.loop.spin_wait import SpinWait
-from npipe.rpc.threads.loop.waker import Waker
 from npipe.rpc.threads.slow_calls import SlowCallMonitor
 from npipe.rpc.threads.spin_read import cores
 
 if TYPE_CHECKING:
     from npipe.rpc.session.served_calls import ServedCall
     from npipe.rpc.session.session import Session
+    from npipe.transport.base import Connection
 
 __all__ = ["ServerLoop"]
 
@@ -93,7 +94,6 @@ class ServerLoop:
         self._deadline_lock = threading.Lock()
         self._numbers = count()
         self._poller: Poller | None = None
-        self._waker: Waker | None = None
         self._stopped = False
         # On a single core a polling thread keeps the peer from running.
         self._spin = SpinWait(SPIN_SECONDS if cores() > 1 else 0.0)
@@ -110,22 +110,14 @@ class ServerLoop:
         with self._lock:
             if self._poller is not None or self._stopped:
                 return
-            poller = make_poller()
-            try:
-                self._waker = waker = Waker()
-            except BaseException:
-                poller.close()
-                raise
-            poller.change(waker.fd, 0, READ)
-            self._poller = poller
+            self._poller = poller = make_poller()
             self._leader = token = object()
             self._monitor.add(self)
             try:
                 self._pool.start_now(partial(self._lead, token, None))
             except RuntimeError:
-                self._leader = self._poller = self._waker = None
+                self._leader = self._poller = None
                 poller.close()
-                waker.close()
                 raise
 
     def stop(self) -> None:
@@ -134,6 +126,14 @@ class ServerLoop:
         self.wake()
 
     # Called by drivers
+
+    def attach(self, connection: Connection) -> bool:
+        """Have the loop, which has been started, take a connection.
+
+        Returns:
+            False if it cannot: the connection needs threads of its own.
+        """
+        return self._poller is not None and self._poller.attach(connection)
 
     def add(self, driver: Served) -> None:
         """Register a connection."""
@@ -168,9 +168,9 @@ class ServerLoop:
 
     def wake(self) -> None:
         """Wake the leader. Does nothing in the leader's own thread."""
-        waker = self._waker
-        if waker is not None and threading.get_ident() != self._leader_id:
-            waker.wake()
+        poller = self._poller
+        if poller is not None and threading.get_ident() != self._leader_id:
+            poller.wake()
 
     def run_here(self, driver: Served, call: ServedCall, token: Token) -> bool:
         """Run a call in the leader's thread.
@@ -239,30 +239,29 @@ class ServerLoop:
         self._leader_id = threading.get_ident()
         if first is not None and not first.pump(token):
             return
-        todo, drivers = self._todo, self._drivers
+        todo, drivers, poller = self._todo, self._drivers, self._poller
+        assert poller is not None
         while not self._stopped:
             while todo:
                 if not todo.popleft().pump(token):
                     return
-            asked, events = self._wait()
+            asked, events = self._wait(poller)
             for fd, event in events:
                 driver = drivers.get(fd)
                 if driver is None:
-                    self._drain_waker(fd)
+                    poller.drain(fd)
                 elif not driver.on_event(event, token):
                     return
             if self._deadlines:
                 self._run_timers(asked)
-        self._close()
+        poller.close()
 
-    def _wait(self) -> tuple[float, list[tuple[int, int]]]:
+    def _wait(self, poller: Poller) -> tuple[float, list[tuple[int, int]]]:
         """Wait for events. Return the time at which the wait began, and the events.
 
         A deadline before that time has really passed: data that had arrived in time would be among
         the events.
         """
-        poller = self._poller
-        assert poller is not None
         asked, timeout = 0.0, None
         if self._deadlines:
             asked = time.monotonic()
@@ -271,11 +270,6 @@ class ServerLoop:
             timeout = 0.0
         return asked, self._spin.poll(poller, timeout) or poller.wait(timeout)
 
-    def _drain_waker(self, fd: int) -> None:
-        waker = self._waker
-        if waker is not None and fd == waker.fd:
-            waker.drain()
-
     def _run_timers(self, asked: float) -> None:
         while True:
             with self._deadline_lock:
@@ -283,11 +277,3 @@ class ServerLoop:
                     return
                 _, _, driver = heapq.heappop(self._deadlines)
             driver.on_timer(asked)
-
-    def _close(self) -> None:
-        with self._lock:
-            poller, waker, self._waker = self._poller, self._waker, None
-        if poller is not None:
-            poller.close()
-        if waker is not None:
-            waker.close()

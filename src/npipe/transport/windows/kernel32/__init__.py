@@ -15,13 +15,14 @@ from __future__ import annotations
 import functools
 
 from npipe.transport.windows.kernel32.pipes import PipeCalls
+from npipe.transport.windows.kernel32.ports import PortCalls
 from npipe.transport.windows.kernel32.security import SecurityCalls
 from npipe.transport.windows.kernel32.waits import WaitCalls
 
 __all__ = ["Kernel32", "load"]
 
 
-class Kernel32(PipeCalls, WaitCalls, SecurityCalls):
+class Kernel32(PipeCalls, WaitCalls, PortCalls, SecurityCalls):
     """The Windows calls. Handles are ints; a code is a Windows error code, 0 for success."""
 
 

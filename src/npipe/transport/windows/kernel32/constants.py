@@ -38,6 +38,9 @@ SECURITY_CONTEXT_TRACKING: Final = 0x40000
 # WaitNamedPipe; 0 means the server's default and 0xFFFFFFFF means no limit
 NMPWAIT_NOWAIT: Final = 1
 
+# SetFileCompletionNotificationModes
+FILE_SKIP_COMPLETION_PORT_ON_SUCCESS: Final = 0x1
+
 WAIT_OBJECT_0: Final = 0
 WAIT_TIMEOUT: Final = 258
 STATUS_PENDING: Final = 0x103  # OVERLAPPED.Internal until the operation has ended

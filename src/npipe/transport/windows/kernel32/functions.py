@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 from collections.abc import Callable
-from ctypes import POINTER, c_void_p, wintypes
+from ctypes import POINTER, c_size_t, c_void_p, wintypes
 from typing import Any, Final
 
 from npipe.transport.windows.kernel32.memory import OVERLAPPED, SECURITY_ATTRIBUTES
@@ -41,6 +41,13 @@ SIGNATURES: Final[dict[str, dict[str, tuple[Any, tuple[Any, ...]]]]] = {
         "CreateEventW": (_HANDLE, (_VOID, _BOOL, _BOOL, _TEXT)),
         "SetEvent": (_BOOL, (_HANDLE,)),
         "ResetEvent": (_BOOL, (_HANDLE,)),
+        "CreateIoCompletionPort": (_HANDLE, (_HANDLE, _HANDLE, c_size_t, _DWORD)),
+        "SetFileCompletionNotificationModes": (_BOOL, (_HANDLE, wintypes.BYTE)),
+        "GetQueuedCompletionStatusEx": (
+            _BOOL,
+            (_HANDLE, _VOID, wintypes.ULONG, POINTER(wintypes.ULONG), _DWORD, _BOOL),
+        ),
+        "PostQueuedCompletionStatus": (_BOOL, (_HANDLE, _DWORD, c_size_t, _VOID)),
         "WaitForSingleObject": (_DWORD, (_HANDLE, _DWORD)),
         "WaitForMultipleObjects": (_DWORD, (_DWORD, _VOID, _BOOL, _DWORD)),
         "SetNamedPipeHandleState": (_BOOL, (_HANDLE, _DWORD_P, _DWORD_P, _DWORD_P)),

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-__all__ = ["OVERLAPPED", "SECURITY_ATTRIBUTES", "address_of", "address_of_bytes", "overlapped"]
+__all__ = [
+    "OVERLAPPED",
+    "OVERLAPPED_ENTRY",
+    "SECURITY_ATTRIBUTES",
+    "address_of",
+    "address_of_bytes",
+    "location_of",
+    "overlapped",
+]
 
 
 class OVERLAPPED(Structure):
@@ -21,6 +29,17 @@ class OVERLAPPED(Structure):
         ("Offset", wintypes.DWORD),
         ("OffsetHigh", wintypes.DWORD),
         ("hEvent", wintypes.HANDLE),
+    )
+
+
+class OVERLAPPED_ENTRY(Structure):
+    """A packet of a completion port (Microsoft page "OVERLAPPED_ENTRY")."""
+
+    _fields_ = (
+        ("lpCompletionKey", c_size_t),
+        ("lpOverlapped", c_void_p),
+        ("Internal", c_size_t),
+        ("dwNumberOfBytesTransferred", wintypes.DWORD),
     )
 
 
@@ -43,6 +62,11 @@ def overlapped(event: int) -> tuple[OVERLAPPED, Any]:
 def address_of(buffer: WriteableBuffer) -> Any:
     """Return a pointer to a writable buffer of at least one byte; the pointer pins the buffer."""
     return byref(ctypes.c_char.from_buffer(buffer))
+
+
+def location_of(structure: Structure) -> int:
+    """Return the address of a structure, as completion packets give it."""
+    return ctypes.addressof(structure)
 
 
 def address_of_bytes(data: bytes) -> Any:
