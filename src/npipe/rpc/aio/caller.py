@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, TypeVar, overload
 
@@ -12,6 +12,7 @@ from msgspec import Raw
 
 from npipe.errors import ClosedError, ConnectionLost, RPCError
 from npipe.rpc.aio.driver import Driver
+from npipe.rpc.aio.from_thread import CallerFromThread
 from npipe.rpc.aio.subscription import ClientSubscription
 from npipe.rpc.calling.deadline import Deadline
 from npipe.rpc.calling.namespace import Namespace
@@ -28,7 +29,7 @@ from npipe.rpc.session.pending_calls import Outcome, Pending
 from npipe.rpc.session.served_subscriptions import Push
 from npipe.rpc.wire.encoding import Encoding
 
-__all__ = ["Caller", "CallerFromThread", "Entry"]
+__all__ = ["Caller", "Entry"]
 
 Reply = asyncio.Future[list[Outcome]]
 Send = Callable[[Driver], tuple[Reply, Pending]]
@@ -323,7 +324,7 @@ class Caller:
         """Return a caller for use in other threads than the loop's, where its methods block.
 
         Returns:
-            An object with the methods ``call``, ``notify``, ``batch`` and ``modules``.
+            An object with the methods of a ``Caller``.
         """
         return CallerFromThread(self, self._loop)
 
@@ -390,38 +391,6 @@ class Caller:
         except asyncio.CancelledError:
             driver.session.outgoing_calls.cancel(pending)
             raise
-
-
-class CallerFromThread:
-    """Blocking methods of a ``Caller``, for a plain function that runs in a thread."""
-
-    def __init__(self, caller: Caller, loop: asyncio.AbstractEventLoop) -> None:
-        self._caller = caller
-        self._loop = loop
-
-    def call(self, method: str, /, *params: Any, **options: Any) -> Any:
-        """Call a method and return its result. Arguments: as ``Caller.call``."""
-        return self._wait(self._caller.call(method, *params, **options))
-
-    def notify(self, method: str, /, *params: Any, **options: Any) -> None:
-        """Send a notification. Arguments: as ``Caller.notify``."""
-        self._wait(self._caller.notify(method, *params, **options))
-
-    def batch(self, entries: Iterable[Entry], **options: Any) -> list[Any]:
-        """Make many calls in one message. Arguments: as ``Caller.batch``."""
-        return self._wait(self._caller.batch(entries, **options))  # type: ignore[no-any-return]
-
-    def modules(self, *, timeout: float | None = None) -> dict[str, str]:
-        """Return the namespaces of the server. Arguments: as ``Caller.modules``."""
-        return self._wait(self._caller.modules(timeout=timeout))  # type: ignore[no-any-return]
-
-    def __getattr__(self, name: str) -> Namespace:
-        if name.startswith("_"):
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return Namespace(self.call, name)
-
-    def _wait(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
 
 def _resolve(reply: Reply, outcomes: list[Outcome]) -> None:

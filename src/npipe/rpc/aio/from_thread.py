@@ -1,0 +1,110 @@
+"""Calls over a connection of an event loop from other threads: ``Context.remote`` there.
+
+Each method blocks its thread while a coroutine of the ``Caller`` runs on the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterable
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+
+from npipe.rpc.aio.subscription import ClientSubscription
+from npipe.rpc.calling.namespace import Namespace
+from npipe.rpc.session.outgoing_calls import Entry
+
+if TYPE_CHECKING:
+    from npipe.rpc.aio.caller import Caller
+
+__all__ = ["CallerFromThread", "SubscriptionFromThread"]
+
+T = TypeVar("T")
+
+
+class CallerFromThread:
+    """Blocking methods of a ``Caller``, for a plain function that runs in a thread."""
+
+    def __init__(self, caller: Caller, loop: asyncio.AbstractEventLoop) -> None:
+        self._caller = caller
+        self._loop = loop
+
+    def call(self, method: str, /, *params: Any, **options: Any) -> Any:
+        """Call a method and return its result. Arguments: as ``Caller.call``."""
+        return _wait(self._loop, self._caller.call(method, *params, **options))
+
+    def notify(self, method: str, /, *params: Any, **options: Any) -> None:
+        """Send a notification. Arguments: as ``Caller.notify``."""
+        _wait(self._loop, self._caller.notify(method, *params, **options))
+
+    def batch(self, entries: Iterable[Entry], **options: Any) -> list[Any]:
+        """Make many calls in one message. Arguments: as ``Caller.batch``."""
+        return _wait(self._loop, self._caller.batch(entries, **options))
+
+    def subscribe(
+        self, namespace: str, name: str, /, *params: Any, **options: Any
+    ) -> SubscriptionFromThread[Any]:
+        """Subscribe to the items of a subscription. Arguments: as ``Caller.subscribe``."""
+        subscribing = self._caller.subscribe(namespace, name, *params, **options)
+        return SubscriptionFromThread(_wait(self._loop, subscribing), self._loop)
+
+    def modules(self, *, timeout: float | None = None) -> dict[str, str]:
+        """Return the namespaces of the server. Arguments: as ``Caller.modules``."""
+        return _wait(self._loop, self._caller.modules(timeout=timeout))
+
+    def __getattr__(self, name: str) -> Namespace:
+        if name.startswith("_"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return Namespace(self.call, name)
+
+
+class SubscriptionFromThread(Generic[T]):
+    """A ``ClientSubscription`` as an iterator that blocks. Close it, or use it in a ``with``."""
+
+    def __init__(
+        self, subscription: ClientSubscription[T], loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._subscription = subscription
+        self._loop = loop
+
+    @property
+    def id(self) -> Any:
+        """The id that the other end assigned to the subscription."""
+        return self._subscription.id
+
+    def next(self, timeout: float | None = None) -> T:
+        """Return the next item.
+
+        Args:
+            timeout: Seconds to wait for the item; None is no limit.
+
+        Returns:
+            The item.
+
+        Raises:
+            StopIteration: The other end has ended the subscription.
+            TimeoutError, RPCError, ConnectionLost, ClosedError: As ``ClientSubscription.next``.
+        """
+        try:
+            return _wait(self._loop, self._subscription.next(timeout))
+        except StopAsyncIteration:
+            raise StopIteration from None
+
+    def close(self) -> None:
+        """Unsubscribe. An iteration in another thread raises ClosedError. Idempotent."""
+        _wait(self._loop, self._subscription.close())
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> T:
+        return self.next()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def _wait(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
