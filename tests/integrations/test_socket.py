@@ -39,6 +39,13 @@ def test_bytes(pair: Any) -> None:
     assert client.recv_into(buffer, 2) == 2
     assert client.recv(100) == b"swer"
     assert buffer == b"an...."
+    client.settimeout(0.01)
+    for size in (0, 2):
+        with pytest.raises(TimeoutError) as late:
+            client.recv_into(buffer, size)
+        buffer += b"no view is kept"
+        assert late.value
+    client.settimeout(None)
     server.close()
     assert client.recv(1) == b""
 

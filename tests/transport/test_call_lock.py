@@ -35,3 +35,25 @@ def test_t03_a_call_in_the_middle_of_a_call_is_an_error_and_harms_nothing() -> N
                 pass
     with lock.call():
         pass
+
+
+def test_try_call_gives_up_after_its_time_and_in_the_middle_of_a_call_at_once() -> None:
+    lock = CallLock()
+    with lock.call(), lock.try_call(60) as unused:
+        assert not unused
+    with lock.try_call(0) as unused:
+        assert unused
+        with pytest.raises(RuntimeError), lock.call():
+            pass
+        waiting = threading.Thread(target=lambda: found.extend(try_it()))
+        found: list[bool] = []
+
+        def try_it() -> list[bool]:
+            with lock.try_call(0.01) as free:
+                return [free]
+
+        waiting.start()
+        waiting.join(60)
+        assert found == [False]
+    with lock.call():
+        pass

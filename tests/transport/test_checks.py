@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import time
 
 import pytest
@@ -57,3 +58,24 @@ def test_a_mode_is_one_of_three() -> None:
         checks.require_mode(mode)
     with pytest.raises(ValueError, match="as seen from this end"):
         checks.require_mode("wr")
+
+
+@pytest.mark.parametrize("shape", [[6], [2, 3], [1, 2, 3]])
+def test_flat_view_counts_bytes_and_keeps_nothing(shape: list[int]) -> None:
+    buffer = bytearray(b"abcdef")
+    for part, size in ((slice(None), 6), (slice(0), 0)):
+        with memoryview(buffer).cast("B", shape) as square, checks.flat_view(square[part]) as view:
+            assert view == b"abcdef"[:size]
+    buffer.clear()
+    with checks.flat_view(array.array("I", [1, 2])) as view:
+        assert len(view) == 2 * array.array("I").itemsize
+
+
+def test_flat_view_refuses_what_is_not_contiguous_and_keeps_nothing() -> None:
+    buffer = bytearray(6)
+    with memoryview(buffer)[::2] as every_other, pytest.raises(TypeError) as refused:
+        checks.flat_view(every_other)
+    with pytest.raises(TypeError):
+        checks.flat_view("text")  # type: ignore[arg-type]
+    assert refused.value
+    buffer.clear()

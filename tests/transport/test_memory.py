@@ -49,3 +49,22 @@ def test_the_pair_is_bounded() -> None:
     assert len(c2.read(100)) == 10
     c1.close()
     c2.close()
+
+
+def test_t09_a_write_of_which_it_is_unknown_how_much_went_is_the_last() -> None:
+    class Interrupted(bytearray):
+        def __iadd__(self, data: object) -> Interrupted:  # type: ignore[override, misc]
+            super().__iadd__(data)  # type: ignore[arg-type]
+            raise KeyboardInterrupt
+
+    ours, theirs = memory_pair()
+    flow = ours._outgoing  # type: ignore[attr-defined]
+    flow.data = Interrupted()
+    with pytest.raises(KeyboardInterrupt) as cut:
+        ours.write(b"half a message")
+    assert not hasattr(cut.value, "characters_written")
+    with pytest.raises(BrokenPipeError, match="an interrupted write"):
+        ours.write(b"more")
+    ours.close()
+    assert theirs.read() == b"half a message"
+    theirs.close()

@@ -102,10 +102,12 @@ class PipeSocket:
     def recv_into(self, buffer: WriteableBuffer, size: int = 0, flags: int = 0) -> int:
         """Read into ``buffer``; return the number of bytes, 0 at the end."""
         _refuse(flags)
-        view = memoryview(buffer).cast("B")
         try:
             self._connection.set_read_deadline(0.0 if self._ended else self._deadline())
-            return self._connection.readinto(view[:size] if size else view)
+            if not size:
+                return self._connection.readinto(buffer)
+            with memoryview(buffer) as view, view.cast("B") as flat, flat[:size] as part:
+                return self._connection.readinto(part)
         except (ClosedError, TimeoutError):
             if self._ended and not self._closed:
                 return 0

@@ -8,8 +8,9 @@ pytest, run each case as a separate test::
         npipe.testing.check_case(case, make_pair)
 
 ``make_pair()`` returns two connected ends and a function that ends both of them, also during a
-call. The cases are in ``net_conn.py`` and ``edge_cases.py``. ``memory_pair()`` makes two connected
-ends in memory. ``recorded(address, tape)`` replaces a server by a recording of it.
+call. The cases are in ``net_conn.py``, ``edge_cases.py`` and ``buffer_cases.py``.
+``memory_pair()`` makes two connected ends in memory. ``recorded(address, tape)`` replaces a server
+by a recording of it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
+from npipe.testing.buffer_cases import BUFFER_CASES
 from npipe.testing.edge_cases import PITFALL_CASES
 from npipe.testing.net_conn import NET_CONN_CASES
 from npipe.transport.memory import memory_pair
@@ -39,7 +41,7 @@ __all__ = [
 ]
 
 Case = Callable[["Connection", "Connection"], None]
-CASES: tuple[Case, ...] = NET_CONN_CASES + PITFALL_CASES
+CASES: tuple[Case, ...] = NET_CONN_CASES + PITFALL_CASES + BUFFER_CASES
 MakePair = Callable[[], "tuple[Connection, Connection, Callable[[], None]]"]
 
 

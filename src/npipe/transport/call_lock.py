@@ -39,3 +39,23 @@ class CallLock:
                 yield
             finally:
                 self._busy = False
+
+    @contextlib.contextmanager
+    def try_call(self, seconds: float) -> Iterator[bool]:
+        """Hold the lock for one call if it becomes free within ``seconds``.
+
+        Yields:
+            True if this thread holds the lock for the call; False after ``seconds``, and at once
+            if this thread is in the middle of another call.
+        """
+        held = self._lock.acquire(timeout=seconds)
+        unused = held and not self._busy
+        if unused:
+            self._busy = True
+        try:
+            yield unused
+        finally:
+            if unused:
+                self._busy = False
+            if held:
+                self._lock.release()

@@ -1,10 +1,14 @@
-"""Checks of the arguments that every backend takes: deadlines, timeouts and modes."""
+"""Checks of the arguments that every backend takes: deadlines, timeouts, modes and buffers."""
 
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
-__all__ = ["MODES", "deadline", "duration", "require_mode"]
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+__all__ = ["MODES", "deadline", "duration", "flat_view", "require_mode"]
 
 MODES = ("r", "w", "rw")
 _DAY = 86400.0  # seconds
@@ -70,3 +74,21 @@ def require_mode(mode: str) -> None:
     """Check that ``mode`` is one of ``MODES``; raise ValueError if not."""
     if mode not in MODES:
         raise ValueError(f'mode={mode!r}: give "r", "w" or "rw", as seen from this end')
+
+
+def flat_view(buffer: ReadableBuffer) -> memoryview:
+    """Return the bytes of a caller's buffer of any shape.
+
+    Args:
+        buffer: The buffer; its items are contiguous.
+
+    Returns:
+        A view of bytes, for a ``with`` statement: a view that a traceback keeps alive makes
+        changes of the buffer's size fail with BufferError.
+
+    Raises:
+        TypeError: ``buffer`` is not a buffer, or not contiguous.
+    """
+    with memoryview(buffer) as view:
+        # An empty buffer of several dimensions cannot be cast.
+        return view.cast("B") if view.nbytes else memoryview(bytearray())

@@ -82,6 +82,7 @@ class _Side:
         self.deadline: float | None = None
         self.closed = False
         self.shut = False  # nothing more will be written
+        self.unknown = False  # a write was interrupted and its count is not known (yet)
 
 
 class MemoryConnection(base.Connection):
@@ -111,13 +112,11 @@ class MemoryConnection(base.Connection):
             return bytes(got)
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
-        with memoryview(buffer) as view:
+        with checks.flat_view(buffer) as view:
             if view.readonly:
                 raise TypeError("readinto() needs a buffer that can be written to")
-            data = self.read(view.nbytes)
-            if view.nbytes:  # an empty one of several dimensions cannot be cast
-                with view.cast("B") as flat:
-                    flat[: len(data)] = data
+            data = self.read(len(view))
+            view[: len(data)] = data
             return len(data)
 
     def wait_readable(self, timeout: float | None = None) -> bool:
@@ -145,11 +144,8 @@ class MemoryConnection(base.Connection):
             return data
 
     def write(self, data: ReadableBuffer, /) -> int:
-        with memoryview(data) as view:
-            if not view.nbytes:  # an empty one of several dimensions cannot be cast
-                return self._write_all(view)
-            with view.cast("B") as flat:
-                return self._write_all(flat)
+        with checks.flat_view(data) as view:
+            return self._write_all(view)
 
     def _write_all(self, view: memoryview) -> int:
         flow, sent = self._outgoing, 0
@@ -159,11 +155,14 @@ class MemoryConnection(base.Connection):
                     self._check_write()
                     while sent < view.nbytes:
                         room = self._await_room()
+                        flow.writer.unknown = True
                         flow.data += view[sent : sent + room]  # no name: a traceback would hold it
                         sent = min(sent + room, view.nbytes)
+                        flow.writer.unknown = False
                         flow.changed.notify_all()
             except BaseException as error:
-                error.characters_written = sent  # type: ignore[attr-defined]
+                if not flow.writer.unknown:
+                    error.characters_written = sent  # type: ignore[attr-defined]
                 raise
         return sent
 
@@ -172,6 +171,8 @@ class MemoryConnection(base.Connection):
         flow.check(flow.writer)
         if flow.writer.shut:
             raise ClosedError("connection's write side")
+        if flow.writer.unknown:
+            raise BrokenPipeError(errno.EPIPE, "how much an interrupted write sent is unknown")
 
     def _await_room(self) -> int:
         """Wait for room in the buffer; return its size in bytes."""

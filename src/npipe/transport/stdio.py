@@ -7,16 +7,18 @@ Model Context Protocol do.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import select
 import sys
-import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from npipe.address import Address
 from npipe.errors import ClosedError
 from npipe.security import PeerIdentity
-from npipe.transport import base
+from npipe.transport import base, checks
+from npipe.transport.call_lock import CallLock
 
 if TYPE_CHECKING:
     import subprocess
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["EXIT_SECONDS", "StdioConnection", "spawn", "standard_streams"]
 
 EXIT_SECONDS = 1.0  # for a child process to read the rest, and then to exit
+_LARGEST = 1 << 20  # bytes for each system call; Windows and macOS refuse more than INT_MAX
 
 
 class StdioConnection(base.Connection):
@@ -33,7 +36,7 @@ class StdioConnection(base.Connection):
 
     Deadlines have no effect on such files. ``close`` ends the child process: it closes the input of
     the process and kills it after one second; it kills it at once after a write that has waited for
-    it for one second.
+    it for one second. The last call in progress closes its file.
     """
 
     has_deadlines = False
@@ -48,46 +51,100 @@ class StdioConnection(base.Connection):
         self._writer = writer
         self._process = process
         self._closed = False
-        self._writing = threading.Lock()
+        self._reading, self._writing = CallLock(), CallLock()
+        self._sending = False  # a write has begun and its result is not known (yet)
 
     def read(self, size: int | None = -1, /) -> bytes:
-        if self._closed:
-            raise ClosedError
-        try:
-            if size is None or size < 0:
-                return bytes(self._reader.read())
-            return os.read(self._reader.fileno(), size)
-        except (OSError, ValueError):
-            if self._closed:
-                raise ClosedError from None
-            raise
+        with self._call(self._reading, self._close_reader):
+            try:
+                if size is None or size < 0:
+                    return bytes(self._reader.read())
+                return self._receive(min(size, _LARGEST))
+            except (OSError, ValueError):
+                if self._closed:
+                    raise ClosedError from None
+                raise
+
+    def _receive(self, size: int) -> bytes:
+        descriptor = self._reader.fileno()
+        while True:
+            try:
+                return os.read(descriptor, size)
+            except BlockingIOError:
+                _await(descriptor, write=False)
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
-        view = memoryview(buffer).cast("B")
-        data = self.read(len(view))
-        view[: len(data)] = data
-        return len(data)
+        with checks.flat_view(buffer) as view:
+            data = self.read(len(view))
+            view[: len(data)] = data
+            return len(data)
 
     def write(self, data: ReadableBuffer, /) -> int:
-        with self._writing:
+        with self._call(self._writing, self._close_writer), checks.flat_view(data) as view:
+            return self._write_all(view)
+
+    def _write_all(self, view: memoryview) -> int:
+        """Write all of ``view`` and return its length; count an incomplete write.
+
+        ``_sending`` is true from before a system call until its result has been added to ``sent``.
+        """
+        if self._sending:
+            text = "an earlier write was interrupted, and how much of it was sent is unknown"
+            raise BrokenPipeError(errno.EPIPE, f"{os.strerror(errno.EPIPE)}: {text}")
+        if self._writer.closed:
+            raise ClosedError("connection's write side")
+        sent = 0
+        try:
+            self._writer.flush()  # what the program has printed itself
+            descriptor = self._writer.fileno()
+            while sent < len(view):
+                self._sending = True
+                try:
+                    # No slice is bound to a name: a traceback would hold a reference to it.
+                    sent += os.write(descriptor, view[sent : sent + _LARGEST])
+                except BlockingIOError:
+                    _await(descriptor, write=True)
+                self._sending = False
+        except OSError as error:
+            if error.errno is not None:  # raised by the system: this write wrote no byte
+                self._sending = False
+            self._count(error, sent)
+            raise
+        except BaseException as error:
+            self._count(error, sent)
+            raise
+        return sent
+
+    def _count(self, error: BaseException, sent: int) -> None:
+        if not self._sending:
+            error.characters_written = sent  # type: ignore[attr-defined]
+
+    @contextlib.contextmanager
+    def _call(self, lock: CallLock, close: Callable[[], object]) -> Iterator[None]:
+        """Hold the lock of a direction for one call; close its file if ``close`` was called."""
+        try:
+            with lock.call():
+                if self._closed:
+                    raise ClosedError
+                yield
+        finally:
             if self._closed:
-                raise ClosedError
-            self._writer.write(data)
-            self._writer.flush()
-        return memoryview(data).nbytes
+                close()
 
     def has_gone(self) -> bool:
         """Tell whether the child process has ended."""
         return self._process is not None and self._process.poll() is not None
 
     def close_write(self) -> None:
-        self._writer.close()
+        with self._call(self._writing, self._close_writer):
+            self._writer.close()
 
     def flush(self) -> None:
-        self._writer.flush()
+        with self._call(self._writing, self._close_writer):
+            self._writer.flush()
 
     def close(self) -> None:
-        """Close both files and end the child process; block for two seconds at most.
+        """Close both files and end the child process; block for three seconds at most.
 
         A second call does nothing.
         """
@@ -95,19 +152,27 @@ class StdioConnection(base.Connection):
             return
         self._closed = True
         process = self._process
-        # A write holds this lock while the other end does not read: limit the wait for it.
-        if self._writing.acquire(timeout=EXIT_SECONDS):
-            with contextlib.suppress(OSError):
-                self._writer.close()
-            self._writing.release()
-        elif process is not None:
+        # A write holds the lock while the other end does not read: limit the wait for it.
+        if not self._close_writer(EXIT_SECONDS) and process is not None:
             process.kill()  # which ends the write
-            with self._writing, contextlib.suppress(OSError):
-                self._writer.close()
         if process is None:
             return  # leave standard input open: no call can wake a thread that reads it
         _end(process)
-        self._reader.close()
+        self._close_reader(EXIT_SECONDS)
+
+    def _close_writer(self, seconds: float = 0) -> bool:
+        """Close the file for writing, unless a call uses it for longer than ``seconds``."""
+        with self._writing.try_call(seconds) as unused:
+            if unused:
+                with contextlib.suppress(OSError):
+                    self._writer.close()
+            return unused
+
+    def _close_reader(self, seconds: float = 0) -> None:
+        if self._process is not None:
+            with self._reading.try_call(seconds) as unused:
+                if unused:
+                    self._reader.close()
 
     @property
     def closed(self) -> bool:
@@ -130,6 +195,14 @@ class StdioConnection(base.Connection):
     @property
     def peer(self) -> PeerIdentity:
         return PeerIdentity(pid=self._process.pid if self._process else None)
+
+
+def _await(descriptor: int, *, write: bool) -> None:
+    """Wait for a file that another program has set to non-blocking mode (man page open(2))."""
+    if sys.platform != "win32":  # which has no such mode
+        poll = select.poll()
+        poll.register(descriptor, select.POLLOUT if write else select.POLLIN)
+        poll.poll()
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -121,12 +121,8 @@ class PosixConnection(base.Connection):
             return self._receiver.receive_all()
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
-        with self._call(self._in) as reading, memoryview(buffer) as view:
-            if not view.nbytes:  # one of several dimensions cannot be cast
-                reading.check()
-                return 0
-            with view.cast("B") as flat:
-                return self._receiver.receive_into(flat)
+        with self._call(self._in), checks.flat_view(buffer) as view:
+            return self._receiver.receive_into(view)
 
     def wait_readable(self, timeout: float | None = None) -> bool:
         timeout = checks.duration(timeout)

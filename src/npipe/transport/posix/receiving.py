@@ -88,17 +88,17 @@ class Receiver:
         whole, self.unread = self.unread, bytearray()
         return bytes(whole)
 
-    def receive_into(self, flat: memoryview) -> int:
-        """Read into ``flat``, first from ``unread``; return the number of bytes."""
+    def receive_into(self, view: memoryview) -> int:
+        """Read into ``view``, first from ``unread``; return the number of bytes."""
         reading = self._direction
         reading.check()
-        if self.unread:
-            data = self.take_unread(len(flat))
-            flat[: len(data)] = data
+        if self.unread or not len(view):
+            data = self.take_unread(len(view))
+            view[: len(data)] = data
             return len(data)
         while True:
             try:
-                return self._recv_into(flat, min(len(flat), _LARGEST), _DONTWAIT)
+                return self._recv_into(view, min(len(view), _LARGEST), _DONTWAIT)
             except BlockingIOError:
                 reading.wait()
             except ConnectionResetError:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 assert sys.platform != "win32"  # mypy then skips the rest there
 
 from npipe.errors import ClosedError
+from npipe.transport.checks import flat_view
 from npipe.transport.posix.waiting import Direction
 
 if TYPE_CHECKING:
@@ -50,22 +51,27 @@ class Sender:
 
     def send_all(self, data: ReadableBuffer) -> int:
         """Write all of ``data``; return its length in bytes."""
-        with memoryview(data) as view:
-            if not view.nbytes:  # one of several dimensions cannot be cast
-                return self.send_bytes(b"")
-            with view.cast("B") as flat:
-                return self.send_bytes(flat)
+        with flat_view(data) as view:
+            return self.send_bytes(view)
 
     def send_now(self, data: ReadableBuffer) -> int:
-        """Write what the socket takes without waiting; return the number of bytes."""
+        """Write what the socket takes without waiting; return the number of bytes.
+
+        ``_sending`` is used as in ``send_bytes``.
+        """
         if self._direction.closed or self._shut or self._sending:
             self._require_writable()
+        self._sending = True
         try:
-            return self._send(data, _FLAGS)
+            sent = self._send(data, _FLAGS)
         except BlockingIOError:
-            return 0
+            sent = 0
         except OSError as error:
-            raise counted(_explained(error), 0) from None
+            if error.errno is not None:
+                self._sending = False
+            raise self._cut(_explained(error), 0) from None
+        self._sending = False
+        return sent
 
     def shut(self) -> None:
         """Close the write side of the socket. A second call does nothing."""

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from npipe.errors import ClosedError
 from npipe.transport import base, checks
+from npipe.transport.call_lock import CallLock
 from npipe.transport.smb.channel import READ_SIZE, Channel
 from npipe.transport.smb.waiter import Waiter
 
@@ -57,17 +58,16 @@ class SmbConnection(base.Connection):
         # Reentrant: a signal handler may call close() in the middle of the call that it ends.
         self._state = threading.Condition(threading.RLock())
         self._leading = False
-        self._reading = threading.Lock()  # one read at a time
-        self._writing = threading.Lock()
+        self._reading, self._writing = CallLock(), CallLock()  # one read at a time, one write
         self._read_deadline: float | None = None
         self._write_deadline: float | None = None
-        self._poisoned = False  # a write was cut, and nobody knows how far it got
+        self._poisoned = False  # it is unknown how much a write that was cut has sent
         self._closed = False
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is None or size < 0:
             return self.readall()
-        with self._reading, self._state:
+        with self._reading.call(), self._state:
             self._check(reading=True)
             if size:
                 self._await_data()
@@ -75,7 +75,7 @@ class SmbConnection(base.Connection):
 
     def readall(self) -> bytes:
         parts: list[bytes] = []
-        with self._reading, self._state:
+        with self._reading.call(), self._state:
             try:
                 while True:
                     self._check(reading=True)
@@ -88,23 +88,27 @@ class SmbConnection(base.Connection):
                 raise
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
-        view = memoryview(buffer).cast("B")
-        data = self.read(len(view))
-        view[: len(data)] = data
-        return len(data)
+        with checks.flat_view(buffer) as view:
+            data = self.read(len(view))
+            view[: len(data)] = data
+            return len(data)
 
     def write(self, data: ReadableBuffer, /) -> int:
-        view = memoryview(data).cast("B")
-        sent = 0
-        with self._writing, self._state:
+        sent, known = 0, True
+        with self._writing.call(), self._state, checks.flat_view(data) as view:
             try:
                 self._check(reading=False)
                 while sent < len(view):
-                    sent += self._write_some(view[sent:])
-            except OSError as error:
-                # While the server may still do what it was asked, nobody can tell how much went.
-                if not self._poisoned:
+                    with view[sent:] as part:
+                        known = False
+                        sent += self._write_some(part)
+                        known = True
+            except BaseException as error:
+                # While a request is with the server, it is unknown how much of it is written.
+                if known or (isinstance(error, OSError) and not self._channel.writing):
                     error.characters_written = sent  # type: ignore[attr-defined]
+                else:
+                    self._poisoned = True
                 raise
         return sent
 
@@ -199,11 +203,7 @@ class SmbConnection(base.Connection):
         """Write the start of ``view``; return how much. Needs ``_state``."""
         channel = self._channel
         self._await(lambda: channel.start_write(view), reading=False)
-        try:
-            self._await(lambda: not channel.writing, reading=False)
-        except BaseException:
-            self._poisoned = True
-            raise
+        self._await(lambda: not channel.writing, reading=False)
         return channel.finish_write()
 
     def _await(self, done: Callable[[], object], *, reading: bool) -> None:

@@ -16,7 +16,7 @@ from npipe.address import Address
 from npipe.errors import ClosedError
 from npipe.security import PeerIdentity
 from npipe.transport.base import Connection
-from npipe.transport.checks import duration
+from npipe.transport.checks import duration, flat_view
 from npipe.transport.windows.direction import Direction
 from npipe.transport.windows.handles import has_gone, pipe_type, prepare_client
 from npipe.transport.windows.identity import peer_of
@@ -133,7 +133,7 @@ class WindowsConnection(Connection):
             return self._reader.readall()
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
-        view = memoryview(buffer).cast("B")
+        view = flat_view(buffer)
         try:
             with self._reader.turn:
                 return self._reader.readinto(view)
@@ -151,7 +151,7 @@ class WindowsConnection(Connection):
     # -- writing
 
     def write(self, data: ReadableBuffer, /) -> int:
-        view = data if type(data) is bytes else memoryview(data).cast("B")
+        view = data if type(data) is bytes else flat_view(data)
         try:
             with self._writer.turn:
                 return self._writer.write(view)

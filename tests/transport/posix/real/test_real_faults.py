@@ -216,9 +216,10 @@ def test_t09_a_write_cut_by_a_handler_is_counted(pair: Pair, alarm: Callable[...
         assert reading.result(60) == b"A" * count + b"NEXT"
 
 
+@pytest.mark.parametrize("method", ["write", "write_now"])
 @pytest.mark.parametrize("error", [Ring, TimeoutError, KeyboardInterrupt])
 def test_t09_a_write_of_which_it_is_unknown_how_much_went_is_the_last(
-    pair: Pair, error: type[BaseException]
+    pair: Pair, error: type[BaseException], method: str
 ) -> None:
     # The moment between the system call and the addition, which no timer hits on demand.
     client, server = pair
@@ -230,7 +231,7 @@ def test_t09_a_write_of_which_it_is_unknown_how_much_went_is_the_last(
 
     client._sender._send = send_and_ring
     with pytest.raises(error) as cut:
-        client.write(b"half a message")
+        getattr(client, method)(b"half a message")
     if not isinstance(cut.value, OSError):
         assert not hasattr(cut.value, "characters_written")
     client._sender._send = send
