@@ -311,6 +311,26 @@ def test_a_signal_interrupts_the_chain_and_saves_it(
     assert run("call", address, "txpool_status").stdout == '{"pending":"0x0","queued":"0x0"}\n'
 
 
+def test_a_balance_is_exact_to_the_last_wei(address: str, serve: Serve, run: Run) -> None:
+    pytest.importorskip("eth", reason='the chain needs the extra "ethereum"')
+    serve(address, "--accounts", "2", "--balance", "12345678901234567.123456789012345678")
+    with rpc.connect(address, timeout=60) as client:
+        for account in client.call("eth_accounts"):
+            balance = int(client.call("eth_getBalance", account, "latest"), 16)
+            assert balance == 12345678901234567_123456789012345678
+    for amount, why in (
+        ("-1", "a balance of -1000000000000000000 wei is out of range"),
+        ("1e60", "is out of range"),
+        ("nan", "no amount of ether: nan"),
+        ("inf", "no amount of ether: inf"),
+        ("0.1234567890123456789", "is no whole number of wei"),
+        ("1 ETH", "no amount of ether: 1 ETH"),
+    ):
+        done = run("serve", address + "2", "--balance", amount)
+        assert done.returncode in (1, 2)
+        assert why in done.stderr
+
+
 def test_a_second_server_on_a_state_and_a_damaged_one_are_refused(
     address: str, serve: Serve, run: Run, directory: Path
 ) -> None:

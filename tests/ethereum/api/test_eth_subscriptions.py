@@ -6,6 +6,9 @@ import json
 import threading
 from types import SimpleNamespace
 
+import pytest
+
+import npipe.ethereum as ethereum
 from npipe import rpc
 from npipe.ethereum.api.eth_subscriptions import _MAX_QUEUED, EthSubscriptions
 from npipe.ethereum.chain.events import EventBus
@@ -61,3 +64,26 @@ def test_a_subscriber_that_is_dropped_is_not_listened_for_any_more() -> None:
     assert len(hub) == 0
     *_, last = session.take(pushes=True).splitlines()
     assert json.loads(last)["params"]["error"]["code"] == -32005
+
+
+def test_syncing_is_a_subscription_on_which_nothing_comes(
+    api: rpc.API, service: ethereum.Service
+) -> None:
+    """As with a geth that has nothing to catch up with."""
+    with (
+        rpc.Server(api) as server,
+        rpc.connect(server, timeout=60) as client,
+        client.subscribe("eth", "syncing") as syncing,
+        client.subscribe("eth", "newHeads") as heads,
+    ):
+        assert str(syncing.id).startswith("0x") and syncing.id != heads.id
+        client.call("evm_mine")
+        assert heads.next(timeout=60)["number"] == "0x1"
+        with pytest.raises(TimeoutError):
+            syncing.next(timeout=0)
+        assert client.call("eth_syncing") is False
+        assert client.call("eth_unsubscribe", syncing.id) is True
+        with pytest.raises(rpc.RPCError, match="subscription not found"):
+            client.call("eth_unsubscribe", syncing.id)
+        with pytest.raises(rpc.RPCError, match=r"no .*subscription"):
+            client.subscribe("eth", "syncings")

@@ -28,10 +28,7 @@ FOLDER = Path(
 )
 #: The files that are not matched, and why.
 OTHERWISE = {
-    "eth_capabilities/get-capabilities.io": "nothing is deleted here, so no strategy is told",
     "eth_config/get-config.io": "the precompile of Osaka is not here, nor another deposit contract",
-    "eth_estimateGas/estimate-successful-call.io": "estimates are exact here, geth's 1.5 % more",
-    "eth_estimateGas/estimate-with-eip7702.io": "estimates are exact here, geth's 1.5 % more",
     **dict.fromkeys(
         (
             f"testing_buildBlockV1/build-block-{name}.io"
@@ -40,7 +37,8 @@ OTHERWISE = {
                 "with-transactions",
             )
         ),
-        "the namespace testing is not served",
+        "the namespace testing is not served: it builds blocks as geth's miner would, whose gas "
+        "limit moves towards geth's own target",
     ),
 }
 
@@ -73,15 +71,27 @@ def exchanges(path: Path) -> Iterator[tuple[bytes, Any]]:
             yield request, json.loads(line[3:])
 
 
+def is_like(reply: Any, wanted: Any) -> bool:
+    """Whether a reply has the form of another. Parts of it may be missing, none is new."""
+    if isinstance(reply, dict) and isinstance(wanted, dict):
+        return reply.keys() <= wanted.keys() and all(
+            is_like(value, wanted[key]) for key, value in reply.items()
+        )
+    if isinstance(reply, list) and isinstance(wanted, list):
+        return all(is_like(one, other) for one, other in zip(reply, wanted, strict=False))
+    return type(reply) is type(wanted) and str(reply)[:2] == str(wanted)[:2]
+
+
 @pytest.mark.timeout(400)
 def test_its_chain_is_served_and_its_files_are_matched(session: Direct) -> None:
     assert session.call("eth_blockNumber") == "0x36"
     wrong = {}
     files = sorted(FOLDER.glob("*/*.io"))
     for path in files:
+        only_form = b"\n// speconly:" in path.read_bytes()  # the file says so itself
         for request, wanted in exchanges(path):
             reply = msgspec.json.decode(session.exchange(request))
-            if reply != wanted:
+            if reply != wanted and not (only_form and is_like(reply, wanted)):
                 wrong[f"{path.parent.name}/{path.name}"] = reply
     assert wrong.keys() == OTHERWISE.keys()
     assert len(files) == 232
