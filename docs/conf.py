@@ -30,7 +30,12 @@ myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {
+    "members": True,
+    "show-inheritance": True,
+    # Members of npipe's own base classes, and not those of the classes named here.
+    "inherited-members": "object, BaseException, RawIOBase, BufferedIOBase, Protocol, Struct",
+}
 napoleon_numpy_docstring = False
 napoleon_google_docstring = True
 napoleon_use_rtype = False

@@ -15,7 +15,7 @@ from npipe.rpc.aio.driver import Driver
 from npipe.rpc.aio.from_thread import CallerFromThread
 from npipe.rpc.aio.subscription import ClientSubscription
 from npipe.rpc.calling.deadline import Deadline
-from npipe.rpc.calling.namespace import Namespace
+from npipe.rpc.calling.namespace import WithNamespaces
 from npipe.rpc.calling.results import (
     decode_result,
     decode_results,
@@ -37,7 +37,7 @@ Send = Callable[[Driver], tuple[Reply, Pending]]
 T = TypeVar("T")
 
 
-class Caller:
+class Caller(WithNamespaces):
     """Makes calls over one connection. Any number of tasks of the loop may use it concurrently.
 
     ``await caller.calc.add(1, 2)`` is ``await caller.call("calc_add", 1, 2)``: see ``Namespace``.
@@ -314,11 +314,6 @@ class Caller:
             if error.code != -32601:
                 raise
             return await self.call("modules", timeout=timeout, result_type=dict[str, str])
-
-    def __getattr__(self, name: str) -> Namespace:
-        if name.startswith("_"):
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return Namespace(self.call, name)
 
     def from_thread(self) -> CallerFromThread:
         """Return a caller for use in other threads than the loop's, where its methods block.

@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
-from itertools import count
 from typing import Any, Literal, Self, TypeVar, overload
 
 from npipe.aio.opening import Opening
@@ -18,19 +16,16 @@ from npipe.rpc.aio.driver import Driver
 from npipe.rpc.aio.endpoints import Endpoint, check_endpoint, open_endpoint
 from npipe.rpc.aio.runtime import Runtime
 from npipe.rpc.aio.subscription import ClientSubscription, ResilientSubscription
+from npipe.rpc.calling.client_base import ClientBase
 from npipe.rpc.calling.deadline import Deadline, check_timeout
 from npipe.rpc.calling.subscription_queue import QUEUE_SIZE
 from npipe.rpc.limits import Limits
 from npipe.rpc.service.api import API
 from npipe.rpc.service.dispatcher import Dispatcher
-from npipe.rpc.session.outgoing_calls import Members
 from npipe.rpc.wire.codec import Codec
 from npipe.rpc.wire.encoding import Encoding
-from npipe.security import PeerIdentity
 
 __all__ = ["Client", "connect"]
-
-log: logging.Logger = logging.getLogger("npipe.rpc")
 
 CLOSING = 1.0  # seconds for the server to read the queued bytes, before the connection is aborted
 
@@ -38,7 +33,7 @@ T = TypeVar("T")
 Dial = Callable[[Callable[[], Driver], float | None], Awaitable[Driver]]
 
 
-class Client(Caller):
+class Client(ClientBase, Caller):
     """Calls a server over one connection, and serves an API to it if one is given.
 
     With ``reconnect`` (seconds), the next call after a loss makes a new connection, and waits up to
@@ -46,6 +41,8 @@ class Client(Caller):
     been written, or if it was marked ``idempotent``. Any other raises ConnectionLost with
     ``maybe_executed`` true: only the program can know whether the call may be executed twice.
     """
+
+    _driver: Driver
 
     def __init__(
         self,
@@ -74,13 +71,9 @@ class Client(Caller):
         self._runtime = Runtime(Dispatcher(api or API()), limits, codec, Driver)
         super().__init__(None, self._runtime.codec.encoding, timeout=timeout)
         self._dial = dial
-        self._reconnect = check_timeout(reconnect, "reconnect")
+        self._begin(reconnect, on_disconnect)
         self._connect_timeout = check_timeout(connect_timeout, "connect_timeout")
-        self._on_disconnect = on_disconnect
-        self._closed = False
         self._dialling = asyncio.Lock()
-        self._ids = count(1)
-        self._members: Members | None = None
 
     async def open(self) -> Self:
         """Make the first connection and return the client."""
@@ -103,32 +96,9 @@ class Client(Caller):
             await asyncio.to_thread(driver.ending.join)
 
     @property
-    def closed(self) -> bool:
-        """True if no more calls can be made.
-
-        That is after ``close``, or after the connection was lost if the client does not reconnect.
-        """
-        return self._closed or (self._reconnect is None and not self.connected)
-
-    @property
     def connected(self) -> bool:
         """True while there is a connection. A client that reconnects makes one at the next call."""
         return not self._driver.transport.is_closing()
-
-    def set_members(self, members: Members | None) -> None:
-        """Add members such as ``traceparent`` to each request object, beside ``method``.
-
-        Args:
-            members: Returns the members to add. It is called in the thread or task that makes the
-                call, so it can read the trace context of that call. None: add none.
-        """
-        self._members = members
-        self._driver.session.outgoing_calls.members = members
-
-    @property
-    def peer(self) -> PeerIdentity | None:
-        """The identity of the server process, as reported by the kernel. None: unknown."""
-        return self._driver.session.peer
 
     @overload
     async def subscribe(
@@ -260,14 +230,6 @@ class Client(Caller):
             if deadline.left(self._loop.time()) == 0:
                 raise deadline.expired("no connection") from error
             raise
-
-    def _ended(self, driver: Driver, reason: str) -> None:
-        log.debug("connection to %s closed (%s)", driver.session.peer, reason)
-        if self._on_disconnect is not None and not self._closed:
-            try:
-                self._on_disconnect(reason)
-            except Exception:
-                log.exception("on_disconnect")
 
     async def __aenter__(self) -> Self:
         return self

@@ -10,7 +10,7 @@ from collections.abc import Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from npipe.rpc.aio.subscription import ClientSubscription
-from npipe.rpc.calling.namespace import Namespace
+from npipe.rpc.calling.namespace import WithNamespaces
 from npipe.rpc.session.outgoing_calls import Entry
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ __all__ = ["CallerFromThread", "SubscriptionFromThread"]
 T = TypeVar("T")
 
 
-class CallerFromThread:
+class CallerFromThread(WithNamespaces):
     """Blocking methods of a ``Caller``, for a plain function that runs in a thread."""
 
     def __init__(self, caller: Caller, loop: asyncio.AbstractEventLoop) -> None:
@@ -50,11 +50,6 @@ class CallerFromThread:
     def modules(self, *, timeout: float | None = None) -> dict[str, str]:
         """Return the namespaces of the server. Arguments: as ``Caller.modules``."""
         return _wait(self._loop, self._caller.modules(timeout=timeout))
-
-    def __getattr__(self, name: str) -> Namespace:
-        if name.startswith("_"):
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return Namespace(self.call, name)
 
 
 class SubscriptionFromThread(Generic[T]):

@@ -5,22 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Iterable
-from itertools import count
 from typing import Any, Self
 
 import npipe.aio
 from npipe.address import Address
-from npipe.errors import ClosedError, InternalError
+from npipe.errors import ClosedError
 from npipe.rpc.aio.caller import Caller
 from npipe.rpc.aio.driver import Driver
 from npipe.rpc.aio.endpoints import adopt_files
 from npipe.rpc.aio.runtime import Runtime
-from npipe.rpc.limits import Limits
 from npipe.rpc.remote import remote_module
-from npipe.rpc.service.api import API
-from npipe.rpc.service.dispatcher import Dispatcher, Middleware
-from npipe.rpc.session.server_stats import Stats
+from npipe.rpc.service.dispatcher import Dispatcher
+from npipe.rpc.session.server_base import ServerBase
 from npipe.rpc.wire.codec import Codec
 from npipe.rpc.wire.encoding import Encoding
 from npipe.transport.stdio import StdioConnection
@@ -32,7 +28,7 @@ log: logging.Logger = logging.getLogger("npipe.rpc")
 CLOSING = 1.0  # seconds in ``stop`` for clients to read the queued bytes, and for tasks to end
 
 
-class Server:
+class Server(ServerBase[Driver]):
     """Serves an API on any number of addresses.
 
     Example::
@@ -44,42 +40,10 @@ class Server:
 
     _driver_kind: type[Driver] = Driver
 
-    def __init__(
-        self,
-        api: API,
-        *,
-        limits: Limits | None = None,
-        codec: str | Encoding | Codec = "json-stream",
-        middleware: Iterable[Middleware] = (),
-        show_errors: bool = False,
-        error_code: int = InternalError.code,
-        log_calls: bool = False,
-    ) -> None:
-        """Make a server; it does not listen yet.
-
-        Args:
-            api: The functions to serve.
-            limits: The limits on everything that a client controls.
-            codec: How messages are written: a name or an object, see ``npipe.rpc.wire.codec``.
-            middleware: Called around each call; the first one is the outermost.
-            show_errors: Send the text of unexpected exceptions to the caller.
-            error_code: The error code of the reply to a call that raised an unexpected exception.
-            log_calls: Log each call to "npipe.rpc.calls", at level WARNING if it failed.
-        """
-        dispatcher = Dispatcher(
-            api,
-            middleware=middleware,
-            show_errors=show_errors,
-            error_code=error_code,
-            log_calls=log_calls,
-        )
-        self._runtime = Runtime(dispatcher, limits, codec, self._driver_kind)
-        self.limits: Limits = self._runtime.limits
+    def _start(self, dispatcher: Dispatcher, codec: str | Encoding | Codec) -> None:
+        self._runtime = Runtime(dispatcher, self.limits, codec, self._driver_kind)
         self._listeners: list[npipe.aio.Server] = []
         self._services: list[Any] = []  # services that are not pipes: see ``rpc.remote``
-        self._drivers: set[Driver] = set()
-        self._ids = count(1)
-        self._stats = Stats()
         self._stopped = asyncio.Event()
         self._change = asyncio.Event()  # a driver has ended
 
@@ -177,17 +141,6 @@ class Server:
         for service in services:
             await service.close()
 
-    def stats(self) -> dict[str, Any]:
-        """Return counters since the start.
-
-        Returns:
-            Numbers of connections, calls, errors, bytes and calls in flight, and ``methods``: for
-            each method its calls, their total seconds, ``buckets`` (the number of calls up to each
-            of ``npipe.rpc.prometheus.BOUNDS`` seconds, and above), and ``errors`` by code. Requests
-            without a known method are counted under ``_OTHER``.
-        """
-        return self._stats.report(tuple(self._drivers))
-
     async def __aenter__(self) -> Self:
         return self
 
@@ -206,17 +159,11 @@ class Server:
     def _opened(self, driver: Driver) -> None:
         if self._stopped.is_set():
             driver.abort("server stopped")
-        elif len(self._drivers) >= self.limits.connections:
-            log.warning("refused a client: %d connections are open", len(self._drivers))
+        elif self._is_full():
             driver.abort("too many connections")
-        session = driver.session
         driver.remote = Caller(driver, self._runtime.codec.encoding)
-        self._drivers.add(driver)
-        self._stats.connections += 1
-        log.debug("connection %06d opened by %s", session.connection_id, session.peer)
+        self._count(driver)
 
     def _closed(self, driver: Driver, reason: str) -> None:
-        log.debug("connection %06d closed (%s)", driver.session.connection_id, reason)
-        self._drivers.discard(driver)
-        self._stats.add(driver)
+        self._discount(driver, reason)
         self._change.set()

@@ -4,75 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from functools import partial
-from typing import Any, Generic, Self, TypeVar
-
-from msgspec import Raw
+from typing import Generic, Self, TypeVar
 
 from npipe.errors import ClosedError, ConnectionLost
 from npipe.rpc.calling.deadline import Deadline
-from npipe.rpc.calling.results import decode_result
-from npipe.rpc.calling.subscription_queue import END, GAP, Gap, SubscriptionQueue
-from npipe.rpc.session.served_subscriptions import Push
-from npipe.rpc.wire.encoding import Encoding
+from npipe.rpc.calling.subscription import SubscriptionBase
+from npipe.rpc.calling.subscription_queue import END, GAP, Gap
 
 __all__ = ["ClientSubscription", "ResilientSubscription"]
 
 T = TypeVar("T")
 
 
-class ClientSubscription(Generic[T]):
+class ClientSubscription(SubscriptionBase[T]):
     """Iterator over the items of a subscription. Close it, or use it in an ``async with``.
 
     Iteration ends when the server ends the subscription without an error. Otherwise it raises:
     RPCError with the server's error, or ConnectionLost when the connection was lost.
     """
 
-    def __init__(
-        self,
-        encoding: Encoding,
-        result_type: Any,
-        size: int,
-        unsubscribe: Callable[[bytes], object],
-    ) -> None:
-        """Use ``Client.subscribe``, which makes a subscription.
-
-        Args:
-            encoding: The encoding of the connection.
-            result_type: The type that each item is decoded to.
-            size: The largest number of items that wait to be taken.
-            unsubscribe: Called with the id of the subscription, in its encoding, when it is closed.
-        """
+    def _make_wake(self) -> Callable[[], object]:
         self._change = asyncio.Event()  # an item, or the end
-        self._encoding = encoding
-        self._queue = SubscriptionQueue(
-            partial(decode_result, encoding, kind=result_type),
-            encoding.read_error,
-            size,
-            unsubscribe,
-            self._change.set,
-        )
-
-    @property
-    def id(self) -> Any:
-        """The id that the server assigned to the subscription."""
-        return self._encoding.decode(self._queue.id)
-
-    def begin(self, id: Raw) -> None:
-        """Store the id from the reply to the subscribe call. Items may have arrived before it.
-
-        Args:
-            id: The id, in the encoding of the connection.
-        """
-        self._queue.id = bytes(id)
-
-    def push(self, push: Push | Exception) -> None:
-        """Add an item or the end of the subscription to the queue. Called by the driver.
-
-        Args:
-            push: The params of the notification, or the exception that ends the subscription.
-        """
-        self._queue.push(push)
+        return self._change.set
 
     async def next(self, timeout: float | None = None) -> T:
         """Return the next item.

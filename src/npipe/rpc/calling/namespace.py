@@ -7,7 +7,7 @@ from typing import Any
 
 from npipe.rpc.service.method import camel_case
 
-__all__ = ["Namespace"]
+__all__ = ["Namespace", "WithNamespaces"]
 
 
 class Namespace:
@@ -37,3 +37,14 @@ class Namespace:
 
     def __repr__(self) -> str:
         return f"<methods {'_'.join(self._parts)}>"
+
+
+class WithNamespaces:
+    """Makes each attribute that a caller does not have a ``Namespace`` of its ``call``."""
+
+    call: Callable[..., Any]
+
+    def __getattr__(self, name: str) -> Namespace:
+        if name.startswith("_"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return Namespace(self.call, name)

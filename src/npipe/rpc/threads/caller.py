@@ -11,7 +11,7 @@ from msgspec import Raw
 
 from npipe.errors import ConnectionLost, RPCError
 from npipe.rpc.calling.deadline import Deadline
-from npipe.rpc.calling.namespace import Namespace
+from npipe.rpc.calling.namespace import WithNamespaces
 from npipe.rpc.calling.results import (
     decode_result,
     decode_results,
@@ -31,7 +31,7 @@ __all__ = ["Caller", "Entry"]
 T = TypeVar("T")
 
 
-class Caller:
+class Caller(WithNamespaces):
     """Makes calls over one connection. Any number of threads may use it concurrently.
 
     ``caller.calc.add(1, 2)`` is ``caller.call("calc_add", 1, 2)``: see ``Namespace``.
@@ -310,11 +310,6 @@ class Caller:
             if error.code != -32601:
                 raise
             return self.call("modules", timeout=timeout, result_type=dict[str, str])
-
-    def __getattr__(self, name: str) -> Namespace:
-        if name.startswith("_"):
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return Namespace(self.call, name)
 
     def _deadline(self, timeout: float | None) -> Deadline:
         return Deadline(self._timeout if timeout is None else timeout, time.monotonic())

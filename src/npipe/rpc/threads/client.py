@@ -5,21 +5,19 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
-from itertools import count
 from typing import Any, Literal, Self, TypeVar, overload
 
 from npipe.errors import ClosedError, ConnectionLost
+from npipe.rpc.calling.client_base import ClientBase
 from npipe.rpc.calling.deadline import Deadline, check_timeout
 from npipe.rpc.calling.retry import Retry
 from npipe.rpc.calling.subscription_queue import QUEUE_SIZE
 from npipe.rpc.limits import Limits
 from npipe.rpc.service.api import API
 from npipe.rpc.service.dispatcher import Dispatcher
-from npipe.rpc.session.outgoing_calls import Members
 from npipe.rpc.session.pending_calls import Outcome
 from npipe.rpc.threads.caller import Caller
 from npipe.rpc.threads.driver import ConnectionDriver, Driver
@@ -29,17 +27,14 @@ from npipe.rpc.threads.runtime import Runtime
 from npipe.rpc.threads.subscription import ClientSubscription, ResilientSubscription
 from npipe.rpc.wire.codec import Codec
 from npipe.rpc.wire.encoding import Encoding
-from npipe.security import PeerIdentity
 from npipe.transport.base import Connection
 
 __all__ = ["Client", "connect"]
 
-log: logging.Logger = logging.getLogger("npipe.rpc")
-
 T = TypeVar("T")
 
 
-class Client(Caller):
+class Client(ClientBase, Caller):
     """Calls a server over one connection, and serves an API to it if one is given.
 
     With ``reconnect`` (seconds), the next call after a loss makes a new connection, and waits up to
@@ -47,6 +42,8 @@ class Client(Caller):
     been written, or if it was marked ``idempotent``. Any other raises ConnectionLost with
     ``maybe_executed`` true: only the program can know whether the call may be executed twice.
     """
+
+    _driver: Driver
 
     def __init__(
         self,
@@ -75,12 +72,8 @@ class Client(Caller):
         self._dial = dial
         self._runtime = Runtime(Dispatcher(api or API()), limits, codec, role="client")
         self._lends = api is None and self._runtime.limits.idle_timeout is None
-        self._reconnect = check_timeout(reconnect, "reconnect")
-        self._on_disconnect = on_disconnect
-        self._closed = False
+        self._begin(reconnect, on_disconnect)
         self._dialling = threading.Lock()
-        self._ids = count(1)
-        self._members: Members | None = None
         super().__init__(self._live_driver, self._runtime.codec.encoding, timeout=timeout)
         first = check_timeout(connect_timeout, "connect_timeout")
         self._driver = self._open(first if reconnect is None else reconnect)
@@ -92,32 +85,9 @@ class Client(Caller):
         self._runtime.stop()
 
     @property
-    def closed(self) -> bool:
-        """True if no more calls can be made.
-
-        That is after ``close``, or after the connection was lost if the client does not reconnect.
-        """
-        return self._closed or (self._reconnect is None and not self.connected)
-
-    @property
     def connected(self) -> bool:
         """True while there is a connection. A client that reconnects makes one at the next call."""
         return not self._driver.closed
-
-    def set_members(self, members: Members | None) -> None:
-        """Add members such as ``traceparent`` to each request object, beside ``method``.
-
-        Args:
-            members: Returns the members to add. It is called in the thread or task that makes the
-                call, so it can read the trace context of that call. None: add none.
-        """
-        self._members = members
-        self._driver.session.outgoing_calls.members = members
-
-    @property
-    def peer(self) -> PeerIdentity | None:
-        """The identity of the server process, as reported by the kernel. None: unknown."""
-        return self._driver.session.peer
 
     @overload
     def subscribe(
@@ -283,14 +253,6 @@ class Client(Caller):
                 return retry.explain(outcomes)
             left = deadline.left(now)
             time.sleep(pause if left is None else min(pause, left))
-
-    def _ended(self, driver: Driver, reason: str) -> None:
-        log.debug("connection to %s closed (%s)", driver.session.peer, reason)
-        if self._on_disconnect is not None and not self._closed:
-            try:
-                self._on_disconnect(reason)
-            except Exception:
-                log.exception("on_disconnect")
 
     def __enter__(self) -> Self:
         return self

@@ -6,17 +6,14 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Iterable
-from itertools import count
 from typing import Any, Protocol, Self
 
 from npipe.address import Address
-from npipe.errors import ClosedError, InternalError
-from npipe.rpc.limits import Limits
+from npipe.errors import ClosedError
 from npipe.rpc.remote import remote_module
-from npipe.rpc.service.api import API
-from npipe.rpc.service.dispatcher import Dispatcher, Middleware
-from npipe.rpc.session.server_stats import Counted, Stats
+from npipe.rpc.service.dispatcher import Dispatcher
+from npipe.rpc.session.server_base import ServerBase
+from npipe.rpc.session.server_stats import Counted
 from npipe.rpc.threads.descriptors import connections_allowed
 from npipe.rpc.threads.driver import Driver
 from npipe.rpc.threads.runtime import Runtime
@@ -43,7 +40,7 @@ class ServerDriver(Counted, Protocol):
     def close(self, reason: str) -> None: ...
 
 
-class Server:
+class Server(ServerBase[ServerDriver]):
     """Serves an API on any number of addresses.
 
     Example::
@@ -55,45 +52,13 @@ class Server:
 
     _descriptors_each = 1  # file descriptors per client
 
-    def __init__(
-        self,
-        api: API,
-        *,
-        limits: Limits | None = None,
-        codec: str | Encoding | Codec = "json-stream",
-        middleware: Iterable[Middleware] = (),
-        show_errors: bool = False,
-        error_code: int = InternalError.code,
-        log_calls: bool = False,
-    ) -> None:
-        """Make a server; it does not listen yet.
-
-        Args:
-            api: The functions to serve.
-            limits: The limits on everything that a client controls.
-            codec: How messages are written: a name or an object, see ``npipe.rpc.wire.codec``.
-            middleware: Called around each call; the first one is the outermost.
-            show_errors: Send the text of unexpected exceptions to the caller.
-            error_code: The error code of the reply to a call that raised an unexpected exception.
-            log_calls: Log each call to "npipe.rpc.calls", at level WARNING if it failed.
-        """
-        dispatcher = Dispatcher(
-            api,
-            middleware=middleware,
-            show_errors=show_errors,
-            error_code=error_code,
-            log_calls=log_calls,
-        )
-        self._runtime = Runtime(dispatcher, limits, codec)
-        self.limits: Limits = self._runtime.limits
+    def _start(self, dispatcher: Dispatcher, codec: str | Encoding | Codec) -> None:
+        self._runtime = Runtime(dispatcher, self.limits, codec)
         self._listeners: list[Listener[Connection]] = []
-        self._drivers: set[ServerDriver] = set()
         self._remotes: list[Any] = []  # services that are not pipes: see ``rpc.remote``
-        self._ids = count(1)
         self._lock = threading.Lock()
         self._change = threading.Condition(self._lock)  # a driver has ended
         self._stopped = threading.Event()
-        self._stats = Stats()
         self._allowed = 0  # connections that the limit of open files permits; 0: not computed yet
         self._was_short = False
 
@@ -153,8 +118,7 @@ class Server:
         driver.start()
 
     def _serve_remote(self, connection: Connection) -> None:
-        if len(self._drivers) >= self.limits.connections:
-            log.warning("refused a client: %d connections are open", len(self._drivers))
+        if self._is_full():
             connection.close()
         else:
             self.serve_connection(connection)
@@ -207,17 +171,6 @@ class Server:
         self._runtime.stop()
         self._stopped.set()
 
-    def stats(self) -> dict[str, Any]:
-        """Return counters since the start.
-
-        Returns:
-            Numbers of connections, calls, errors, bytes and calls in flight, and ``methods``: for
-            each method its calls, their total seconds, ``buckets`` (the number of calls up to each
-            of ``npipe.rpc.prometheus.BOUNDS`` seconds, and above), and ``errors`` by code. Requests
-            without a known method are counted under ``_OTHER``.
-        """
-        return self._stats.report(tuple(self._drivers))
-
     def __enter__(self) -> Self:
         return self
 
@@ -243,8 +196,7 @@ class Server:
                 pause = min(2 * pause, LONGEST_PAUSE)
                 continue
             pause = FIRST_PAUSE
-            if len(self._drivers) >= self.limits.connections:
-                log.warning("refused a client: %d connections are open", len(self._drivers))
+            if self._is_full():
                 connection.close()
                 continue
             try:
@@ -278,16 +230,11 @@ class Server:
 
     def _enter(self, driver: ServerDriver) -> None:
         with self._lock:
-            self._drivers.add(driver)
-        self._stats.connections += 1
-        session = driver.session
-        log.debug("connection %06d opened by %s", session.connection_id, session.peer)
+            self._count(driver)
         if self._stopped.is_set():
             driver.close("server stopped")
 
     def _closed(self, driver: ServerDriver, reason: str) -> None:
-        log.debug("connection %06d closed (%s)", driver.session.connection_id, reason)
         with self._change:
-            self._drivers.discard(driver)
-            self._stats.add(driver)
+            self._discount(driver, reason)
             self._change.notify_all()
