@@ -82,7 +82,7 @@ class Bench:
     def node(self) -> Iterator[None]:
         """Run a development chain of the checkout at the name "npipe"."""
         with self.process(Path(sys.executable), "-m", "npipe.cli", "serve"):
-            npipe.connect("npipe", timeout=LIMIT, wait=True).close()
+            npipe.connect("npipe", connect_timeout=LIMIT, wait=True).close()
             yield
 
     @contextmanager
@@ -154,7 +154,7 @@ def rpc(bench: Bench) -> None:
 def cli(bench: Bench) -> None:
     require(bench.run("npipe", "--version"), npipe.__version__, "msgspec", "click")
     with bench.running("npipe", "serve", "npipe", "--modules", "rpc"):
-        npipe.connect("npipe", timeout=LIMIT, wait=True).close()
+        npipe.connect("npipe", connect_timeout=LIMIT, wait=True).close()
         require(bench.run("npipe", "call", "npipe", "rpc_modules"), '"rpc"')
 
 
@@ -175,14 +175,14 @@ def plot(bench: Bench) -> None:
 @example
 def ethereum(bench: Bench) -> None:
     with bench.running("npipe", "serve"):
-        npipe.connect("npipe", timeout=LIMIT, wait=True).close()
+        npipe.connect("npipe", connect_timeout=LIMIT, wait=True).close()
         require(bench.run("npipe", "call", "npipe", "eth_chainId"), "0x539")
 
 
 @example
 def upstream(bench: Bench) -> None:
     with json_rpc_over_http() as url, bench.running("npipe", "serve", "up", "--upstream", url):
-        npipe.connect("up", timeout=LIMIT, wait=True).close()
+        npipe.connect("up", connect_timeout=LIMIT, wait=True).close()
         require(bench.run("npipe", "call", "up", "shop_hello"), "hello")
 
 
@@ -270,7 +270,7 @@ def httpx2(bench: Bench) -> None:
 @example
 def uvicorn(bench: Bench) -> None:
     with bench.running("python", "-c", guide("uvicorn")[0]):
-        with npipe.connect("shop", timeout=LIMIT, wait=True) as connection:
+        with npipe.connect("shop", connect_timeout=LIMIT, wait=True) as connection:
             connection.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             answer = b""
             connection.set_deadline(time.monotonic() + LIMIT)
@@ -299,7 +299,7 @@ def mcp(bench: Bench) -> None:
     server = next(block for block in guide("mcp") if "serve(" in block)
     client = next(block for block in guide("mcp") if "connect(" in block)
     with bench.running("python", "-c", server):
-        npipe.connect("demo", timeout=LIMIT, wait=True).close()
+        npipe.connect("demo", connect_timeout=LIMIT, wait=True).close()
         bench.python(client)
 
 
@@ -310,7 +310,7 @@ def opentelemetry(bench: Bench) -> None:
         "from npipe.integrations import opentelemetry\n"
         "server = rpc.Server(rpc.API(), middleware=[opentelemetry.middleware()])\n"
         "server.serve('shop')\n"
-        "with server, opentelemetry.trace(rpc.connect('shop', timeout=60)) as client:\n"
+        "with server, opentelemetry.trace(rpc.connect('shop', connect_timeout=60)) as client:\n"
         "    print(client.call('rpc_modules'))  # rpc\n"
     )
 
@@ -329,7 +329,8 @@ def nats(bench: Bench) -> None:
             "async def main():\n"
             "    async with aio.Server(rpc.API()) as server:\n"
             f"        await server.serve('nats://127.0.0.1:{port}/shop')\n"
-            f"        client = await aio.connect('nats://127.0.0.1:{port}/shop', timeout=60)\n"
+            f"        address = 'nats://127.0.0.1:{port}/shop'\n"
+            "        client = await aio.connect(address, connect_timeout=60)\n"
             "        async with client:\n"
             "            print(await client.call('rpc_modules'))  # rpc\n"
             "asyncio.run(main())\n"
@@ -350,7 +351,7 @@ def smb(bench: Bench) -> None:
         "import npipe\n"
         f"smb = npipe.Smb('user', 'password', port={free_port()})\n"
         "try:\n"
-        r"    npipe.connect(r'\\127.0.0.1\pipe\x', remote=smb, timeout=9)"
+        r"    npipe.connect(r'\\127.0.0.1\pipe\x', remote=smb, connect_timeout=9)"
         "\nexcept ConnectionRefusedError:\n"
         "    print('refused')  # refused\n"
     )

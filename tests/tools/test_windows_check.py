@@ -21,6 +21,9 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_the_steps_are_listed() -> None:
     steps = run("--list").stdout.split()
     assert {"tracking", "held_name", "elevation", "remote", "tests"} <= set(steps)
+    others = {"second_user", "services", "app_container"}
+    programs = {"ctrl_c", "serve_ends", "page_heap", "container", "rest"}
+    assert others | programs <= set(steps)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="it runs there")
@@ -36,3 +39,10 @@ def test_a_step_reports_facts() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "SID of a dynamic client that came first, after a read" in done.stdout
     assert "failed: nothing" in done.stdout
+
+
+@pytest.mark.skipif(sys.platform != "win32", reason="measures Windows")
+def test_a_step_that_cannot_run_says_why_and_is_no_failure() -> None:
+    done = run("second_user", "container", "page_heap")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("skipped: ") == 3
