@@ -245,3 +245,61 @@ def test_what_is_no_codec_is_refused() -> None:
         rpc.Codec("lines", Plain())
     with pytest.raises(TypeError, match="a codec is a name"):
         rpc.Server(rpc.API(), codec=7)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_a_spread_passes_on_every_codec(name: str) -> None:
+    codec, apis = CODECS[name], [rpc.API(), rpc.API()]
+    for api in apis:
+        api.register("test", Service())
+    with (
+        rpc.Server(apis[0], codec=codec) as one,
+        rpc.Server(apis[1], codec=codec) as other,
+        rpc.Spread([one, other], codec=codec, upstream_codec=codec, stateless=True) as front,
+        rpc.connect(front, codec=codec, timeout=LONG) as client,
+    ):
+        assert client.call("test_echo", 1, ["x"]) == [1, ["x"]]
+        with pytest.raises(rpc.RPCError, match="no") as caught:
+            client.call("test_fail")
+        assert (caught.value.code, caught.value.data) == (7, [1])
+        assert client.batch([("test_add", [n]) for n in range(9)]) == list(range(2, 11))
+        steps: list[int] = []
+        assert client.call("test_report", 3, on_progress=steps.append) == 3
+        assert steps == [0, 1, 2]
+        with pytest.raises(TimeoutError):
+            client.call("test_wait", timeout=0.05)  # the server is told, or it would not end
+        counts = [client.subscribe("test", "count", n) for n in (20, 30, 40)]
+        assert len({items.id for items in counts}) == 3
+        assert [list(items) for items in counts] == [list(range(n)) for n in (20, 30, 40)]
+        with pytest.raises(rpc.RPCError, match="broken"):
+            list(client.subscribe("test", "broken"))
+        with client.subscribe("test", "count", 5) as items:
+            assert next(items) == 0
+
+
+def test_a_spread_does_not_translate() -> None:
+    with pytest.raises(ValueError, match="'msgpack' and 'json-stream' have different encodings"):
+        rpc.Spread(["one"], codec="msgpack")
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_the_id_of_a_call_is_what_the_client_sent(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    ids: list[Any] = []
+
+    def ask(context: rpc.Context) -> None:
+        ids.append(context.id)
+
+    api = rpc.API()
+    api.register("test", {"ask": ask})
+    caplog.set_level("INFO", "npipe.rpc.calls")
+    with (
+        rpc.Server(api, codec=CODECS[name], log_calls=True) as server,
+        rpc.connect(server, codec=CODECS[name], timeout=LONG) as client,
+    ):
+        client.call("test_ask")
+        client.call("test_ask")
+    assert ids[1] == ids[0] + 1
+    logged = [record.call["id"] for record in caplog.records]  # type: ignore[attr-defined]
+    assert logged == [str(number) for number in ids]

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from npipe.rpc.service.context import Context
+from npipe.rpc.wire.json_encoding import JSON
 from npipe.security import PeerIdentity
 
 
@@ -15,7 +16,12 @@ class Call:
     def __init__(self, id: bytes = b'"a"', trace: bytes = b"") -> None:
         self.id, self.trace, self.cancelled = id, trace, False
         self.method = SimpleNamespace(name="x_f")
-        self.session = SimpleNamespace(peer=PeerIdentity(pid=7), connection_id=3, remote="remote")
+        self.session = SimpleNamespace(
+            peer=PeerIdentity(pid=7),
+            connection_id=3,
+            get_remote=lambda: "remote",
+            encoding=JSON(),
+        )
         self.asked: list[Any] = []
 
     def on_cancel(self, callback: Any) -> None:

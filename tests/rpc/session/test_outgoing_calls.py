@@ -64,7 +64,7 @@ def test_batches_and_calls_that_wait_at_the_same_time(client: Client) -> None:
     client.batch(2)
     assert len(client.calls) == 3
     client.read(OK % (3, "true"))  # a single reply leaves the batches whole
-    assert len(client.calls._batches) == 2
+    assert len(client.calls.batches) == 2
     client.read(ok(4, 5), ok(1, 2))
     assert [results(outcomes) for outcomes in client.batches] == [["4", "5"], ["1", "2"]]
     assert results(client.singles) == [True]
@@ -140,7 +140,7 @@ def test_a_batch_that_is_given_up_cancels_each_call_once(client: Client) -> None
     client.sent()
     client.calls.cancel(batch)
     assert [message["params"]["id"] for message in client.sent()] == [1, 2]
-    assert len(client.calls._batches) == 1
+    assert len(client.calls.batches) == 1
     client.read(ok(1, 2), ok(3, 4))
     assert len(client.batches) == 1
     assert client.calls.unmatched == 2
@@ -161,7 +161,7 @@ def test_a_batch_that_another_thread_splits_while_it_is_given_up(client: Client)
                 assert client.sent() == []
             return found
 
-    client.calls._batches = Hooked(client.calls._batches)
+    client.calls.batches = Hooked(client.calls.batches)
     client.read(OK % (1, "1"))
     assert [message["params"]["id"] for message in client.sent()] == [1, 2]
     assert (len(client.calls), client.batches) == (0, [])

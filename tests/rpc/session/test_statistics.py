@@ -9,6 +9,7 @@ import pytest
 
 from npipe.rpc.session.statistics import Statistics
 from npipe.rpc.session.timing import OTHER
+from npipe.rpc.wire.json_encoding import JSON
 
 
 @dataclass
@@ -19,7 +20,7 @@ class Call:
 
 
 def test_calls_are_counted_by_method() -> None:
-    statistics = Statistics(17, log_calls=False)
+    statistics = Statistics(17, JSON(), log_calls=False)
     statistics.measure("a", 0.5)
     statistics.measure("a", 0.25)
     statistics.measure("b", 0.0)
@@ -28,14 +29,14 @@ def test_calls_are_counted_by_method() -> None:
 
 
 def test_a_code_is_counted_for_its_method_and_not_as_another_error() -> None:
-    statistics = Statistics(17, log_calls=False)
+    statistics = Statistics(17, JSON(), log_calls=False)
     statistics.count_error("a", -32003)
     assert statistics.timings["a"].errors == {-32003: 1}
     assert statistics.errors == 0
 
 
 def test_a_name_that_a_client_made_up_is_counted_with_all_others() -> None:
-    statistics = Statistics(17, log_calls=False)
+    statistics = Statistics(17, JSON(), log_calls=False)
     statistics.refuse(-32601, "nonsense")
     statistics.refuse(-32700)
     statistics.refuse(-32602, "a", is_method=True)
@@ -50,7 +51,7 @@ def test_a_name_that_a_client_made_up_is_counted_with_all_others() -> None:
 def test_calls_are_logged_if_they_should_be(
     log_calls: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    statistics = Statistics(17, log_calls=log_calls)
+    statistics = Statistics(17, JSON(), log_calls=log_calls)
     with caplog.at_level(logging.INFO, "npipe.rpc.calls"):
         statistics.measure("a", 0.001, Call())
         statistics.measure("inline", 0.001)  # it ran before it could be logged

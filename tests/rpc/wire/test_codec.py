@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import npipe.rpc
 from npipe.errors import ProtocolError
 from npipe.rpc.wire.codec import CODECS, FRAMINGS, Codec, find_codec
 from npipe.rpc.wire.content_length import ContentLength
@@ -57,3 +60,15 @@ def test_an_unknown_framing_is_refused_with_the_names_there_are() -> None:
 def test_what_is_no_codec_is_a_type_error(codec: Any) -> None:
     with pytest.raises(TypeError, match="a codec is a name, an Encoding or a Codec"):
         find_codec(codec)
+
+
+def test_the_spelling_of_json_is_known_in_the_package_wire_only() -> None:
+    """But for OpenRPC, which is JSON, and for the request of the seed, which has JSON in it."""
+    root = Path(npipe.rpc.__file__).parent
+    spelling = re.compile(r"""msgspec\.json|import json\b|b['"](null|true|false|[\[{]|,")""")
+    found = {
+        path.relative_to(root).as_posix()
+        for path in root.rglob("*.py")
+        if path.parent.name != "wire" and spelling.search(path.read_text("utf-8"))
+    }
+    assert found == {"service/openrpc.py", "service/seed_api.py"}

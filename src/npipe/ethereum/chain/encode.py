@@ -33,6 +33,7 @@ _LATER_FIELDS = (
 def header(mined: MinedBlock) -> JSON:
     """A block without its transactions: what newHeads sends."""
     head = mined.header
+    fields = head.as_dict()
     return {
         "number": quantity(head.block_number),
         "hash": data(head.hash),
@@ -53,7 +54,7 @@ def header(mined: MinedBlock) -> JSON:
         **{
             name: write(getattr(head, field))
             for name, field, write in _LATER_FIELDS
-            if field in head._meta.field_names
+            if field in fields
         },
     }
 

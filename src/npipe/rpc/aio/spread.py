@@ -27,7 +27,6 @@ from npipe.rpc.service.api import API
 from npipe.rpc.service.dispatcher import Dispatcher
 from npipe.rpc.wire.codec import Codec, find_codec
 from npipe.rpc.wire.encoding import Encoding
-from npipe.rpc.wire.json_encoding import JSON
 
 __all__ = ["Group", "Spread"]
 
@@ -91,20 +90,23 @@ class Spread(Server):
             stateless: Distribute the calls of each client, instead of the clients. None: true if
                 all upstreams are groups that are marked stateless.
             limits: The limits for both sides.
-            codec: The codec of the clients; its encoding must be JSON.
-            upstream_codec: The codec of the servers; its encoding must be JSON.
+            codec: The codec of the clients.
+            upstream_codec: The codec of the servers, with the same encoding.
             connect_timeout: Seconds for connecting to a server; None is no limit.
             options: Further options of ``npipe.connect``, for the upstream connections.
 
         Raises:
-            ValueError: There is no upstream, or a codec is not one of JSON.
+            ValueError: There is no upstream, or the codecs have different encodings.
         """
         if not upstreams or isinstance(upstreams, str):
             raise ValueError("give a list of at least one server")
         super().__init__(API(), limits=limits, codec=codec)
-        for each in (codec, upstream_codec):
-            if not isinstance(find_codec(each).encoding, JSON):
-                raise ValueError(f"Spread takes a codec of JSON, not {each!r}")
+        encodings = {type(find_codec(each).encoding) for each in (codec, upstream_codec)}
+        if len(encodings) > 1:
+            raise ValueError(
+                f"Spread passes messages on as they are: {codec!r} and {upstream_codec!r} have "
+                "different encodings"
+            )
         self.stateless = stateless
         options = {"timeout": connect_timeout, **options}
         self._groups = [_group(each, options) for each in upstreams]

@@ -118,9 +118,9 @@ def forwarded_reply(id: bytes, outcome: Outcome, upstream: Encoding, client: Enc
     """
     if isinstance(outcome, UndecodableReply) and type(upstream) is type(client):
         # Forward the received bytes: the client may be able to decode them.
-        if outcome.error and outcome.error != b"null":
-            return b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (id, outcome.error)
-        return client.result_reply(id, outcome.result or b"null")
+        if outcome.error and outcome.error != client.null:
+            return client.raw_error_reply(id, outcome.error)
+        return client.result_reply(id, outcome.result or client.null)
     if not isinstance(outcome, Exception):
         try:
             return client.result_reply(id, transcode(outcome, upstream, client))

@@ -20,7 +20,6 @@ from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
-import msgspec
 from msgspec import Raw
 
 from npipe.errors import ConnectionLost, RPCError
@@ -31,23 +30,12 @@ from npipe.rpc.service.dispatcher import CANCELLED, LIMIT_EXCEEDED
 from npipe.rpc.session.pending_calls import Outcome
 from npipe.rpc.session.served_calls import BatchItem
 from npipe.rpc.session.session import Session
-from npipe.rpc.wire.envelopes import ABSENT, BAD_JSON, Message
-from npipe.rpc.wire.json_text import encode, error_object, request, trace_members
+from npipe.rpc.wire.envelopes import BAD_DATA, Message
+from npipe.rpc.wire.json_text import trace_members
 
 __all__ = ["Spreading"]
 
 log: logging.Logger = logging.getLogger("npipe.rpc")
-
-
-class _Push(msgspec.Struct, gc=False):
-    subscription: Raw
-    result: Raw = ABSENT
-    error: Raw = ABSENT
-    end: Raw = ABSENT
-
-
-_decode_push = msgspec.json.Decoder(_Push).decode
-_decode_one = msgspec.json.Decoder(tuple[Raw]).decode
 
 
 class _Subscription(NamedTuple):
@@ -72,6 +60,7 @@ class Spreading:
             dial: Begins to connect an upstream; ``opened`` or ``lost`` is called later.
         """
         self._source = source
+        self._encoding = source.encoding  # also that of the servers: ``Spread`` refuses others
         self._balancer = balancer
         self._dial = dial
         self._upstreams: dict[Name, Upstream] = {}
@@ -113,7 +102,7 @@ class Spreading:
                 self._source.outgoing_calls.take_progress(message.params)
             else:
                 self._place(ForwardedCall(message, id, batch), None)
-        except BAD_JSON:
+        except BAD_DATA:
             self._source.outgoing_calls.unmatched += 1
         self._source.deliver(id, batch, b"")
 
@@ -139,9 +128,9 @@ class Spreading:
         for id in gone:
             method = self._subscriptions[id].push
             self._forget_subscription(id)
-            error = error_object(RPCError(f"the server is gone: {reason}"))
-            params = b'{"subscription":%b,"error":%b}' % (id, error)
-            self._source.send(request(method, params))
+            error = self._encoding.error_object(RPCError(f"the server is gone: {reason}"))
+            params = self._encoding.object({"subscription": id, "error": error})
+            self._source.send(self._encoding.request(method, params))
 
     def close(self) -> None:
         """Close every upstream after the client has disconnected."""
@@ -207,8 +196,8 @@ class Spreading:
             self._end(call, error)
 
     def _progress(self, call: ForwardedCall, value: Raw) -> None:
-        text = b'{"token":%b,"value":%b}' % (call.id, bytes(value) or b"null")
-        self._source.send(request("$/progress", text))
+        text = self._encoding.progress(call.id, bytes(value) or self._encoding.null)
+        self._source.send(text)
 
     def _end(self, call: ForwardedCall, outcome: Outcome) -> None:
         """Handle the outcome of a call: reply, or send it to another server."""
@@ -236,8 +225,7 @@ class Spreading:
         self._count -= 1
         if self._calls.get(call.id) is call:
             del self._calls[call.id]
-        encoding = self._source.encoding  # JSON: ``Spread`` refuses others
-        reply = forwarded_reply(call.id, outcome, encoding, encoding)
+        reply = forwarded_reply(call.id, outcome, self._encoding, self._encoding)
         self._source.deliver(call.id, call.batch, reply)
 
     def _cancel(self, id: bytes) -> None:
@@ -249,8 +237,7 @@ class Spreading:
             call.upstream.waiting.remove(call)
             self._end(call, RPCError("the call was cancelled", code=CANCELLED))
         elif call.pending is not None and call.upstream.session is not None:
-            text = b'{"id":%b}' % call.pending.ids[0]
-            call.upstream.session.outgoing_calls.notify("$/cancelRequest", text)
+            call.upstream.session.send(self._encoding.cancel(call.pending.ids[0]))
 
     # Subscriptions
 
@@ -261,7 +248,7 @@ class Spreading:
         if method.endswith("_subscribe"):
             there = id = bytes(outcome)
             if id in self._subscriptions:  # some servers number them: several may use 0x1
-                id = upstream.renamed[there] = encode(f"0x{os.urandom(16).hex()}")
+                id = upstream.renamed[there] = self._encoding.encode(f"0x{os.urandom(16).hex()}")
             push = f"{method.removesuffix('_subscribe')}_subscription"
             self._subscriptions[id] = _Subscription(upstream, there, push)
             self._balancer.load[upstream.name] += 1
@@ -275,13 +262,20 @@ class Spreading:
         message = call.message
         if not str(message.method).endswith("_unsubscribe"):
             return None
-        id = _first(message.params) or b""
+        id = self._first(message.params)
         found = self._subscriptions.get(id)
         if found is None:
             return None
         call.unsubscribes = id
-        message.params = Raw(b"[%b]" % found.id)
+        message.params = Raw(self._encoding.array([found.id]))
         return found.upstream
+
+    def _first(self, params: Raw) -> bytes:
+        """Return the only parameter; empty if there is another number of them."""
+        with suppress(*BAD_DATA):
+            items = self._encoding.items(params)
+            return bytes(items[0]) if len(items) == 1 else b""
+        return b""
 
     def _forget_subscription(self, id: bytes) -> None:
         found = self._subscriptions.pop(id, None)
@@ -291,19 +285,14 @@ class Spreading:
 
     def pushed(self, upstream: Upstream, params: Raw) -> bytes:
         """Process a notification of a server; return the params to forward."""
-        push = _decode_push(params)
+        push = self._encoding.read_push(params)
         there = bytes(push.subscription)
         id = upstream.renamed.get(there, there)
         if push.end or push.error:
             self._forget_subscription(id)
         if id == there:
             return bytes(params)
-        rest = b"".join(
-            b',"%b":%b' % (name, getattr(push, name.decode()))
-            for name in (b"result", b"error", b"end")
-            if getattr(push, name.decode())
-        )
-        return b'{"subscription":%b%b}' % (id, rest)
+        return self._encoding.object({**self._encoding.members(params), "subscription": id})
 
 
 class _FromServer(Relay):
@@ -318,16 +307,9 @@ class _FromServer(Relay):
 
     def __call__(self, message: Message, id: bytes, batch: BatchItem | None) -> None:
         if not id and str(message.method).endswith("_subscription"):
-            with suppress(*BAD_JSON):  # otherwise it is an unrelated notification
+            with suppress(*BAD_DATA):  # otherwise it is an unrelated notification
                 message.params = Raw(self._owner.pushed(self._upstream, message.params))
         super().__call__(message, id, batch)
-
-
-def _first(params: Raw) -> bytes | None:
-    try:
-        return bytes(_decode_one(params)[0])
-    except BAD_JSON:
-        return None
 
 
 def _lost(text: str, *, maybe_executed: bool) -> RPCError:

@@ -28,6 +28,7 @@ ErrorFormatter = Callable[[Sequence["Parameter"], bytes, Exception], str]
 JSON array that msgspec has rejected with ``error``."""
 _BoundFormatter = Callable[[bytes, Exception], str]  # bound to one function
 JSON_ENCODING = JSON()  # stateless
+NO_PARAMS = JSON_ENCODING.array(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +203,7 @@ def _bind_otherwise(
         raise InvalidParams(default_error_text((), params, error)) from None
     if kind == "other":
         raise InvalidRequest("the params must be an array or an object")
-    text = b"[]"
+    text = NO_PARAMS
     if kind == "array" and not isinstance(encoding, JSON):
         text = _as_json(params, encoding)
     elif kind == "array":
@@ -215,7 +216,7 @@ def _as_json(params: bytes, encoding: Encoding) -> bytes:
     try:
         return JSON_ENCODING.encode(encoding.decode(params))
     except Exception:  # a user's encoding may raise any exception
-        return b"[]"
+        return NO_PARAMS
 
 
 def _struct(encoding: Encoding, parameters: list[Parameter], *, array_like: bool) -> Bind:

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from msgspec import json
-
 from npipe.rpc.wire.messages import read_members
 
 if TYPE_CHECKING:
+    from npipe.rpc.wire.encoding import Encoding
     from npipe.security import PeerIdentity
 
 __all__ = ["Context"]
@@ -28,6 +27,8 @@ class _Session(Protocol):
     def peer(self) -> PeerIdentity | None: ...
     @property
     def connection_id(self) -> int: ...
+    @property
+    def encoding(self) -> Encoding: ...
     @property
     def get_remote(self) -> Callable[[], Any]: ...
 
@@ -69,7 +70,8 @@ class Context:
     @property
     def id(self) -> Any:
         """The id of the request, a string or a number. None for a notification."""
-        return json.decode(self._call.id) if self._call.id else None
+        call = self._call
+        return call.session.encoding.decode(call.id) if call.id else None
 
     @property
     def trace(self) -> dict[str, str]:

@@ -8,8 +8,9 @@ same for structured formatters.
 from __future__ import annotations
 
 import logging
-import re
 from typing import Any
+
+from npipe.rpc.wire.messages import trace_id
 
 __all__ = ["log_call"]
 
@@ -17,11 +18,9 @@ log: logging.Logger = logging.getLogger("npipe.rpc.calls")
 
 LONGEST = 100  # characters of a name or an id: a client may send any length
 
-_find_trace_id = re.compile(rb'"traceparent":"[0-9a-f]{2}-([0-9a-f]{32})-').search
-
 
 def log_call(
-    method: str, id: bytes, connection: int, seconds: float, *, code: int, trace: bytes
+    method: str, id: str, connection: int, seconds: float, *, code: int, trace: bytes
 ) -> None:
     """Log one call.
 
@@ -35,15 +34,14 @@ def log_call(
     """
     call: dict[str, Any] = {
         "method": _short(method),
-        "id": _short(id.decode(errors="replace")) or None,
+        "id": _short(id) or None,
         "connection": connection,
         "ms": round(seconds * 1000, 3),
     }
     if code:
         call["code"] = code
-    found = _find_trace_id(trace) if trace else None
-    if found is not None:
-        call["trace_id"] = found[1].decode()
+    if found := trace_id(trace):
+        call["trace_id"] = found
     text = "connection %06d: %s"
     told = " ".join(f"{name}={value}" for name, value in call.items() if name != "connection")
     level = logging.WARNING if code else logging.INFO

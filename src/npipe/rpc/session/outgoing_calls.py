@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import count, islice
 from typing import Any
 
-import msgspec
 from msgspec import Raw
 
 from npipe.errors import ConnectionLost, ProtocolError
@@ -26,10 +25,8 @@ from npipe.rpc.session.subscribers import OnPush, Subscribers
 from npipe.rpc.wire.encoding import Encoding, is_nothing
 from npipe.rpc.wire.envelopes import (
     ABSENT,
-    BAD_JSON,
     MalformedReply,
     Message,
-    ResultReply,
     UndecodableReply,
 )
 from npipe.rpc.wire.json_encoding import JSON
@@ -42,8 +39,6 @@ Entry = tuple[str, Sequence[Any] | Mapping[str, Any] | Raw]
 
 Members = Callable[[], Mapping[str, str]]
 """Returns further members of a request, such as the context of a trace."""
-
-_decode_results = msgspec.json.Decoder(list[ResultReply]).decode
 
 
 class OutgoingCalls:
@@ -67,7 +62,7 @@ class OutgoingCalls:
         self._pending: dict[bytes, Pending] = {}
         # Batches without a reply to a single call, by the ids of their first calls. Their calls
         # are not in ``_pending``: a batch is in exactly one of the two tables.
-        self._batches: dict[int, PendingBatch] = {}
+        self.batches: dict[int, PendingBatch] = {}
         self.unsent: list[Pending] = []  # queued, but not taken yet
         self.subscribers = Subscribers()  # of this end
         self._ended = ""  # the reason that no more replies will arrive
@@ -75,12 +70,12 @@ class OutgoingCalls:
 
     def __len__(self) -> int:
         """The number of calls without a reply; a batch counts as one until it is split."""
-        return len(self._pending) + len(self._batches)
+        return len(self._pending) + len(self.batches)
 
     @property
     def awaiting(self) -> bool:
         """True while the peer has replies or subscription notifications to send."""
-        return bool(self._pending or self._batches or self.subscribers.receivers)
+        return bool(self._pending or self.batches or self.subscribers.receivers)
 
     @property
     def subscribed(self) -> bool:
@@ -143,7 +138,7 @@ class OutgoingCalls:
         batch = PendingBatch(numbers, on_reply)
         if self._ended:
             raise ConnectionLost(self._ended, maybe_executed=False)
-        self._batches[numbers[0]] = batch
+        self.batches[numbers[0]] = batch
         self.unsent.append(batch)
         if self._ended:  # by another thread, which may not have seen this batch
             self.fail_all(self._ended)
@@ -213,7 +208,7 @@ class OutgoingCalls:
         """
         self._ended = self._ended or reason
         self.subscribers.end(self.violation or ConnectionLost(self._ended, maybe_executed=True))
-        for batch in tuple(self._batches.values()):
+        for batch in tuple(self.batches.values()):
             self._split(batch)
         while self._pending:
             try:
@@ -227,30 +222,25 @@ class OutgoingCalls:
         """Process a reply to a batch if every call succeeded and all replies are in order.
 
         Args:
-            data: A message that begins with ``[``.
+            data: A message.
 
         Returns:
             False if it is another message; nothing was done.
         """
-        if not self._batches:
+        replies = self._encoding.parse_results(data)
+        if replies is None:
             return False
-        try:
-            if not data.isascii():
-                data.decode()  # msgspec does not check the UTF-8 inside a Raw
-            replies = _decode_results(data)
-        except BAD_JSON:
-            return False
-        batch = self._batches.get(replies[0].id) if replies else None
+        batch = self.batches.get(replies[0].id) if replies else None
         if batch is None or [reply.id for reply in replies] != batch.numbers:
             return False
-        if self._batches.pop(replies[0].id, None) is not batch:  # cancelled meanwhile
+        if self.batches.pop(replies[0].id, None) is not batch:  # cancelled meanwhile
             return False
         batch.settle_all([reply.result for reply in replies])
         return True
 
     def _split(self, batch: PendingBatch) -> None:
         """Register each call of a batch under its own id, if that was not done before."""
-        if self._batches.pop(batch.numbers[0], None) is not batch:
+        if self.batches.pop(batch.numbers[0], None) is not batch:
             return
         self._pending.update(dict.fromkeys(batch.ids, batch))
         # Another thread may have searched ``_pending`` just before the calls were added.
@@ -262,8 +252,8 @@ class OutgoingCalls:
     def _find(self, id: bytes) -> Pending | None:
         """Return the call that a reply with this id answers. A batch is split first."""
         pending = self._pending.get(id)
-        if pending is None and self._batches:
-            for batch in tuple(self._batches.values()):
+        if pending is None and self.batches:
+            for batch in tuple(self.batches.values()):
                 if id in batch:
                     self._split(batch)
                     return batch
@@ -272,7 +262,7 @@ class OutgoingCalls:
     def settle(self, reply: Message) -> None:
         """Process a reply."""
         id = bytes(reply.id)
-        if self._batches:
+        if self.batches:
             self._find(id)
         pending = self._pending.pop(id, None)
         if pending is None:
@@ -328,7 +318,7 @@ class OutgoingCalls:
         pending = self._pending.get(token)
         if pending is not None and pending.on_progress is not None:
             pending.on_progress(progress.value)
-        elif pending is None and not any(token in batch for batch in tuple(self._batches.values())):
+        elif pending is None and not any(token in batch for batch in tuple(self.batches.values())):
             self.unmatched += 1
 
     def _expect(self, pending: Pending) -> None:
@@ -354,8 +344,8 @@ class OutgoingCalls:
         section 5). If only one call or batch is pending, it is the answer to that.
         """
         self.unmatched += 1
-        waiting: list[Pending] = [*self._pending.values(), *self._batches.values()]
-        if bytes(reply.id) not in (b"", b"null") or not reply.error or not waiting:
+        waiting: list[Pending] = [*self._pending.values(), *self.batches.values()]
+        if bytes(reply.id) not in (b"", self._encoding.null) or not reply.error or not waiting:
             return
         if all(pending is waiting[0] for pending in waiting):
             self._settle_all(waiting[0], _outcome(reply, self._encoding))
@@ -365,8 +355,8 @@ def _outcome(reply: Message, encoding: Encoding) -> Outcome:
     if type(reply) is MalformedReply:
         return UndecodableReply(reply)
     # JSON-RPC 1.0 has an error member of null beside the result.
-    if reply.error and bytes(reply.error) != b"null":
-        if reply.result and bytes(reply.result) != b"null":
+    if reply.error and bytes(reply.error) != encoding.null:
+        if reply.result and bytes(reply.result) != encoding.null:
             return ProtocolError("a reply with both a result and an error")
         return encoding.read_error(reply.error)
     return reply.result or ProtocolError("a reply with neither a result nor an error")

@@ -149,7 +149,9 @@ class Session:
             self, on_subscription or (lambda subscription: None)
         )
         self.outgoing_calls: OutgoingCalls = OutgoingCalls(self.send, encoding)
-        self.statistics: Statistics = Statistics(connection_id, log_calls=dispatcher.log_calls)
+        self.statistics: Statistics = Statistics(
+            connection_id, encoding, log_calls=dispatcher.log_calls
+        )
         self.in_write: list[Pending] = []  # the calls that ``take`` returned last
         self.plain: bool = not (dispatcher.middleware or dispatcher.log_calls)
         self.all_async: bool = dispatcher.is_async
@@ -290,7 +292,7 @@ class Session:
         """Process a message, or return its call to be run."""
         if isinstance(data, Message):
             return self._processor.take(data, None)
-        if data[:1] == b"[" and self.outgoing_calls.settle_whole(data):
+        if self.outgoing_calls.batches and self.outgoing_calls.settle_whole(data):
             return None
         message = self._parse(data)
         if type(message) is Message:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from npipe.rpc.session.call_log import log_call
 from npipe.rpc.session.timing import BOUNDS, OTHER, Timing
+from npipe.rpc.wire.encoding import Encoding
 
 __all__ = ["Statistics"]
 
@@ -33,19 +34,21 @@ class Statistics:
         timings: The durations and error codes, by method.
     """
 
-    __slots__ = ("_connection_id", "_log_calls", "calls", "errors", "timings")
+    __slots__ = ("_connection_id", "_encoding", "_log_calls", "calls", "errors", "timings")
 
-    def __init__(self, connection_id: int, *, log_calls: bool) -> None:
+    def __init__(self, connection_id: int, encoding: Encoding, *, log_calls: bool) -> None:
         """Begin at zero.
 
         Args:
             connection_id: The number of the connection in the log.
+            encoding: The encoding of the connection.
             log_calls: Log each call.
         """
         self.calls = 0
         self.errors = 0
         self.timings: dict[str, Timing] = {}
         self._connection_id = connection_id
+        self._encoding = encoding
         self._log_calls = log_calls
 
     def measure(self, name: str, seconds: float, call: LoggedCall | None = None) -> None:
@@ -62,7 +65,7 @@ class Statistics:
         timing.seconds += seconds
         timing.buckets[bisect_left(BOUNDS, seconds)] += 1
         if call is not None and self._log_calls:
-            id, code, trace = call.id, call.code, call.trace
+            id, code, trace = self._encoding.text(call.id), call.code, call.trace
             log_call(name, id, self._connection_id, seconds, code=code, trace=trace)
 
     def count_error(self, name: str, code: int) -> None:
@@ -88,7 +91,7 @@ class Statistics:
         Args:
             code: The error code of the reply.
             name: The name of the method, as the client sent it.
-            id: The id as JSON.
+            id: The encoded id.
             trace: The result of ``trace_members`` for the request.
             is_method: Whether ``name`` is a registered method.
         """
@@ -97,4 +100,5 @@ class Statistics:
         self.timings.setdefault(key, Timing()).count(0.0)
         self.count_error(key, code)
         if self._log_calls:
-            log_call(name, id, self._connection_id, 0.0, code=code, trace=trace)
+            text = self._encoding.text(id)
+            log_call(name, text, self._connection_id, 0.0, code=code, trace=trace)

@@ -23,6 +23,7 @@ from npipe.rpc.wire.envelopes import (
     Parsed,
     Progress,
     Push,
+    ResultReply,
     named_error,
 )
 from npipe.rpc.wire.values import ValueEncoding
@@ -88,6 +89,18 @@ class Encoding(ValueEncoding):
             return InvalidMessage(InvalidRequest(wrong), bytes(raw_id))
         params = Raw(self.encode(value["params"])) if "params" in value else ABSENT
         return Message("2.0", raw_id, value["method"], params)
+
+    def parse_results(self, data: bytes) -> list[ResultReply] | None:
+        """Parse a batch of replies in one go, if every call succeeded.
+
+        Args:
+            data: The encoded message.
+
+        Returns:
+            The replies. None if it is another message, or this encoding has no quick way: then
+            ``parse`` is called.
+        """
+        return None
 
     def read_push(self, params: bytes) -> Push:
         """Decode the params of a ``<namespace>_subscription`` notification. Raises as ``decode``.
@@ -228,8 +241,19 @@ class Encoding(ValueEncoding):
         Returns:
             The encoded reply.
         """
-        members = {"jsonrpc": self.encode("2.0"), "id": id or self.encode(None)}
-        return self.object(members | {"error": self.error_object(error)})
+        return self.raw_error_reply(id or self.null, self.error_object(error))
+
+    def raw_error_reply(self, id: bytes, error: bytes) -> bytes:
+        """Encode the reply to a call that failed, from an encoded error object.
+
+        Args:
+            id: The encoded id of the call.
+            error: The encoded error object.
+
+        Returns:
+            The encoded reply.
+        """
+        return self.object({"jsonrpc": self.encode("2.0"), "id": id, "error": error})
 
     def error_object(self, error: RPCError) -> bytes:
         """Encode an error object: ``code``, ``message`` and ``data`` (JSON-RPC 2.0, section 5.1).

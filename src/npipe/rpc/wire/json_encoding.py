@@ -11,7 +11,15 @@ from msgspec import UNSET, Raw
 from npipe.errors import ProtocolError, RPCError
 from npipe.rpc.wire import json_text, messages
 from npipe.rpc.wire.encoding import Encoding, is_nothing
-from npipe.rpc.wire.envelopes import CancelParams, OutgoingRequest, Parsed, Progress, Push
+from npipe.rpc.wire.envelopes import (
+    BAD_JSON,
+    CancelParams,
+    OutgoingRequest,
+    Parsed,
+    Progress,
+    Push,
+    ResultReply,
+)
 from npipe.rpc.wire.json_stream import JSONStream, check_json_depth
 
 __all__ = ["JSON"]
@@ -20,6 +28,7 @@ __all__ = ["JSON"]
 _decode = msgspec.json.decode
 _decode_items = msgspec.json.Decoder(list[Raw]).decode
 _decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_results = msgspec.json.Decoder(list[ResultReply]).decode
 _decode_progress = msgspec.json.Decoder(Progress).decode
 _decode_push = msgspec.json.Decoder(Push).decode
 _decode_cancel = msgspec.json.Decoder(CancelParams).decode
@@ -30,6 +39,10 @@ class JSON(Encoding):
     """JSON-RPC 2.0 in JSON, as specified."""
 
     framing: ClassVar[Any] = JSONStream
+    null = b"null"
+
+    def text(self, data: bytes) -> str:
+        return bytes(data).decode(errors="replace")
 
     def encode(self, value: Any) -> bytes:
         return json_text.encode(value)
@@ -61,6 +74,16 @@ class JSON(Encoding):
 
     def parse(self, data: bytes) -> Parsed:
         return messages.parse(data)
+
+    def parse_results(self, data: bytes) -> list[ResultReply] | None:
+        if data[:1] != b"[":
+            return None
+        try:
+            if not data.isascii():
+                data.decode()  # msgspec does not check the UTF-8 inside a Raw
+            return _decode_results(data)
+        except BAD_JSON:
+            return None
 
     def read_push(self, params: bytes) -> Push:
         return _decode_push(params)
@@ -96,6 +119,9 @@ class JSON(Encoding):
 
     def error_reply(self, id: bytes, error: RPCError) -> bytes:
         return json_text.error_reply(id or b"null", error)
+
+    def raw_error_reply(self, id: bytes, error: bytes) -> bytes:
+        return b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (id, error)
 
     def error_object(self, error: RPCError) -> bytes:
         return json_text.error_object(error)

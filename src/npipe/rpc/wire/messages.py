@@ -28,7 +28,7 @@ from npipe.rpc.wire.envelopes import (
 )
 from npipe.rpc.wire.malformed import split_array, split_object
 
-__all__ = ["parse", "parse_one", "read_error", "read_members"]
+__all__ = ["parse", "parse_one", "read_error", "read_members", "trace_id"]
 
 # msgspec's messages for this error are misleading, so it is detected separately.
 _LONE_SURROGATE = re.compile(
@@ -47,6 +47,8 @@ _decode_items = msgspec.json.Decoder(list[Raw]).decode
 _decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_object_of_any = msgspec.json.Decoder(dict[str, Any]).decode
 _decode_error = msgspec.json.Decoder(ErrorObject).decode
+
+_find_trace_id = re.compile(rb'"traceparent":"[0-9a-f]{2}-([0-9a-f]{32})-').search
 
 
 def parse(data: bytes) -> Parsed:
@@ -199,6 +201,12 @@ def read_error(raw: Raw) -> RPCError:
     except BAD_JSON as fault:
         raise ProtocolError(f"the error object of a reply is not one: {fault}") from None
     return named_error(error.code, error.message, data)
+
+
+def trace_id(members: bytes) -> str:
+    """Return the trace id in the result of ``trace_members``; empty without a valid one."""
+    found = _find_trace_id(members) if members else None
+    return found[1].decode() if found else ""
 
 
 def read_members(members: bytes) -> dict[str, str]:

@@ -92,11 +92,11 @@ class MessagePackRPC(MessagePack):
         return b"\x94" + REPLY + id + NIL + result
 
     def error_reply(self, id: bytes, error: RPCError) -> bytes:
-        return b"\x94" + REPLY + (id or NIL) + self._error(error) + NIL
+        return self.raw_error_reply(id or NIL, self.error_object(error))
 
-    def _error(self, error: RPCError) -> bytes:
-        members = self.members(self.error_object(error))
-        return self.array([bytes(value) for value in members.values()])
+    def raw_error_reply(self, id: bytes, error: bytes) -> bytes:
+        parts = self.array([bytes(value) for value in self.members(error).values()])
+        return b"\x94" + REPLY + id + parts + NIL
 
     def batch(self, messages: Sequence[bytes]) -> bytes:
         return b"".join(messages)

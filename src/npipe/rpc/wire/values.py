@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Raw
 
 from npipe.errors import ProtocolError
+from npipe.rpc.wire import json_text
 from npipe.rpc.wire.envelopes import BAD_DATA
 
 __all__ = ["ValueEncoding"]
@@ -52,6 +53,22 @@ class ValueEncoding:
         raise NotImplementedError
 
     # Values, derived from encode and decode
+
+    @property
+    def null(self) -> bytes:
+        """The encoded value None."""
+        return self.encode(None)
+
+    def text(self, data: bytes) -> str:
+        """Return an encoded value as JSON, for a log.
+
+        Args:
+            data: The encoded value; may be empty.
+        """
+        try:
+            return json_text.encode(self.decode(data)).decode() if data else ""
+        except Exception:  # a user's encoding may raise any exception
+            return repr(bytes(data))
 
     def decoder(self, type: Any) -> Callable[[bytes], Any]:
         """Make a decoder for one type.
