@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Iterable
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from npipe.rpc.aio.subscription import ClientSubscription
 from npipe.rpc.calling.namespace import WithNamespaces
 from npipe.rpc.session.outgoing_calls import Entry
-
-if TYPE_CHECKING:
-    from npipe.rpc.aio.caller import Caller
 
 __all__ = ["CallerFromThread", "SubscriptionFromThread"]
 
@@ -24,7 +21,7 @@ T = TypeVar("T")
 class CallerFromThread(WithNamespaces):
     """Blocking methods of a ``Caller``, for a plain function that runs in a thread."""
 
-    def __init__(self, caller: Caller, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, caller: Any, loop: asyncio.AbstractEventLoop) -> None:
         self._caller = caller
         self._loop = loop
 

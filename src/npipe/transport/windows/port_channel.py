@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from npipe.errors import ClosedError
 from npipe.transport.windows.kernel32.memory import address_of, location_of, overlapped
@@ -17,7 +17,9 @@ from npipe.transport.windows.winerror import (
 )
 
 if TYPE_CHECKING:
-    from npipe.transport.windows.port import CompletionPort
+    import threading
+
+    from npipe.transport.windows.kernel32 import Kernel32
     from npipe.transport.windows.reader import Reader
 
 __all__ = ["BUFFER_SIZE", "PortChannel", "PortOperation"]
@@ -27,6 +29,15 @@ BUFFER_SIZE: Final = 4096  # bytes of the read that each connection has begun
 _PART: Final = 65536
 _MOST_AT_ONCE: Final = 16 * _PART  # bytes of one ``write_now``
 _END: Final = (ERROR_BROKEN_PIPE, ERROR_PIPE_NOT_CONNECTED)
+
+
+class Port(Protocol):
+    """The attributes of a ``CompletionPort`` that a channel uses."""
+
+    api: Kernel32
+    lock: threading.Lock
+    begun: dict[int, PortOperation]
+    channels: dict[int, PortChannel]
 
 
 class PortOperation:
@@ -68,7 +79,7 @@ class PortChannel:
         "interest",
     )
 
-    def __init__(self, port: CompletionPort, handle: int, reader: Reader, *, skips: bool) -> None:
+    def __init__(self, port: Port, handle: int, reader: Reader, *, skips: bool) -> None:
         """Make a channel; ``CompletionPort.bind`` calls this.
 
         Args:
