@@ -17,7 +17,7 @@ import click
 from npipe.address import parse
 from npipe.transport.smb.options import Auth, Smb
 
-__all__ = ["PASSWORD", "Remote", "remote_options"]
+__all__ = ["PASSWORD", "Remote", "nats_options", "remote_options"]
 
 PASSWORD: Final = "NPIPE_SMB_PASSWORD"  # the environment variable
 
@@ -143,3 +143,33 @@ def remote_options(command: Callable[..., None]) -> Callable[..., None]:
         command(remote=remote, **others)
 
     return with_remote
+
+
+def nats_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options for a NATS broker, which ``npipe.integrations.nats`` reads as variables."""
+
+    def set_variable(_: click.Context, option: click.Parameter, path: str | None) -> None:
+        if path is not None:
+            assert isinstance(option.envvar, str)
+            os.environ[option.envvar] = path
+
+    file = click.Path(exists=True, dir_okay=False)
+    creds = click.option(
+        "--nats-creds",
+        envvar="NATS_CREDS",
+        type=file,
+        metavar="FILE",
+        expose_value=False,
+        callback=set_variable,
+        help="The credentials for a nats:// broker: a JWT and its key.",
+    )
+    authority = click.option(
+        "--nats-ca",
+        envvar="NATS_CA",
+        type=file,
+        metavar="FILE",
+        expose_value=False,
+        callback=set_variable,
+        help="The certificates to trust of a tls:// broker.",
+    )
+    return creds(authority(command))

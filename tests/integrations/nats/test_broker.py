@@ -5,18 +5,25 @@ from __future__ import annotations
 import asyncio
 import datetime
 import ipaddress
+import os
+import subprocess
+import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("nats", reason="nats-py is not installed")
 
+import npipe.errors
 from integrations.nats.conftest import StartBroker
 from npipe import rpc
 from npipe.integrations.nats.broker import Target
 from npipe.rpc import aio
 from peers.brokers import Broker
+from peers.nats_jwt import operator_mode
+from peers.smbd import free_port
 
 
 def echo() -> rpc.API:
@@ -42,6 +49,9 @@ def test_addresses() -> None:
     assert (target.broker, target.subject) == ("nats://me:secret@host:4222", "a.b-c")
     assert target.name == "a_b-c"
     assert "secret" not in f"{target} {target!r}"
+    cluster = Target.parse("nats://me:secret@a:1,me:secret@b:2/x")
+    assert cluster.servers == ["nats://me:secret@a:1", "nats://me:secret@b:2"]
+    assert str(cluster) == "nats://a:1,b:2/x"
     for wrong in ("nats://host", "nats://host/", "nats:///a", "http://host/a", "nats://h/a..b"):
         with pytest.raises(ValueError, match="bad address"):
             Target.parse(wrong)
@@ -58,6 +68,71 @@ def test_a_password(start_broker: StartBroker) -> None:
         rpc.connect(broker.url(user="me:hunter2"), connect_timeout=1)
     assert "uthorization" in str(caught.value)
     assert "hunter2" not in str(caught.value)
+
+
+def test_signed_credentials(
+    start_broker: StartBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker in operator mode; the command that is given the file, and one that is not."""
+    pytest.importorskip("nkeys", reason="nkeys is not installed")
+    config, creds = operator_mode(tmp_path)
+    broker = start_broker(config)
+    with pytest.raises(ConnectionRefusedError, match="uthorization"):
+        rpc.connect(broker.url(), connect_timeout=1)
+    command = [sys.executable, "-m", "npipe.cli", "call", broker.url(), "t_echo", "tea"]
+    environment = {key: text for key, text in os.environ.items() if key != "NATS_CREDS"}
+    monkeypatch.setenv("NATS_CREDS", str(creds))
+    with rpc.Server(echo()) as server:
+        server.serve(broker.url())
+
+        def run(*options: str) -> subprocess.CompletedProcess[str]:
+            return subprocess.run(
+                [*command, "--timeout", "2", *options],
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+
+        done = run("--nats-creds", str(creds))
+        assert (done.returncode, done.stdout.strip()) == (0, '"tea"'), done.stderr
+        done = run()
+        assert (done.returncode, "uthorization" in done.stderr) == (1, True)
+        done = run("--nats-creds", str(tmp_path / "missing"))
+        assert (done.returncode, "missing" in done.stderr) == (2, True)
+
+
+def test_a_cluster_whose_broker_is_killed(start_broker: StartBroker) -> None:
+    """Client and worker go on over the other broker, and no call is executed twice."""
+    meeting = free_port()
+
+    def member(listens: int, routes: int) -> Broker:
+        return start_broker(
+            f"cluster {{ name: c, listen: 127.0.0.1:{listens}, "
+            f"routes: [nats://127.0.0.1:{routes}] }}"
+        )
+
+    first = member(meeting, meeting)
+    second = member(free_port(), meeting)
+    url = f"nats://127.0.0.1:{first.port},127.0.0.1:{second.port}/shop"
+    executed: Counter[int] = Counter()
+    api = rpc.API()
+    api.register("t", {"once": lambda number: executed.update([number])})
+    with rpc.Server(api) as server:
+        server.serve(url)
+        with rpc.connect(url, reconnect=30, timeout=30) as client:
+            client.call("t_once", 0)
+            first.kill()
+            lost = set()
+            for number in range(1, 20):
+                try:
+                    client.call("t_once", number)
+                except npipe.errors.ConnectionLost:
+                    lost.add(number)
+            client.call("t_once", 20)
+    assert lost <= {1, 2}
+    assert max(executed.values()) == 1
+    assert set(range(21)) - lost <= set(executed)
 
 
 def test_tls(start_broker: StartBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

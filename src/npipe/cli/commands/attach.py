@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from npipe.cli.common import DEFAULT_ADDRESS, Failure, dump, failures
-from npipe.cli.remote import Remote, remote_options
+from npipe.cli.remote import Remote, nats_options, remote_options
 
 if TYPE_CHECKING:
     from npipe.cli.console.catalog import Catalog
@@ -50,6 +50,7 @@ class PlainScreen:
     help="Give up connecting after this long.",
 )
 @remote_options
+@nats_options
 def attach(*, address: str, expression: str | None, timeout: float, remote: Remote) -> None:
     """Open a console to the server at ADDRESS.
 

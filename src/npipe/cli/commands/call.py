@@ -8,7 +8,7 @@ import click
 
 from npipe.cli.common import Failure, as_object, dump, explain, failures
 from npipe.cli.params import parse_named, parse_params
-from npipe.cli.remote import Remote, remote_options
+from npipe.cli.remote import Remote, nats_options, remote_options
 from npipe.errors import RPCError
 
 __all__ = ["call"]
@@ -35,6 +35,7 @@ __all__ = ["call"]
     "--json", "as_json", is_flag=True, help="Print {result} or {error} as one line of JSON."
 )
 @remote_options
+@nats_options
 def call(
     *,
     address: str,

@@ -10,6 +10,7 @@ import click
 
 import npipe
 from npipe.cli.common import Failure, dump, failures, one_line
+from npipe.cli.remote import nats_options
 
 __all__ = ["ls"]
 
@@ -22,6 +23,7 @@ ACCEPTS, STREAM = 0x10000, 1
 @click.argument("pattern", default="*")
 @click.option("-a", "--all", "everything", is_flag=True, help="Also what other programs serve.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+@nats_options
 def ls(pattern: str, everything: bool, as_json: bool) -> None:
     """List the pipes whose name matches PATTERN, one a line.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from npipe.cli.common import DEFAULT_ADDRESS, Failure, LoadError, dump, failures, version
+from npipe.cli.remote import nats_options
 from npipe.cli.serving.offer import Front, Offer, make_offer
 from npipe.cli.serving.options import ETHER, access_of, ether, is_remote, names
 
@@ -141,6 +142,7 @@ def _connections_allowed() -> int:
     help="Chain: execute and serve the blocks of that chain, in RLP.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Say that it is ready as one line of JSON.")
+@nats_options
 def serve(
     *,
     address: str,

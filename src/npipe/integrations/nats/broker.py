@@ -40,9 +40,9 @@ FLUSH = 2.0  # seconds at the end for the broker to take what is left
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a subject is: what ``nats://[user:password@]host[:port]/subject`` says."""
+    """Where a subject is: what ``nats://[user:password@]host[:port][,...]/subject`` says."""
 
-    broker: str  # the URL of the broker, with the password
+    broker: str  # the URL of the broker, or of several of a cluster, with the password
     subject: str
 
     @classmethod
@@ -62,6 +62,12 @@ class Target:
         """The name of the service (NATS ADR-32), which may have no dots."""
         return self.subject.replace(".", "_")
 
+    @property
+    def servers(self) -> list[str]:
+        """The URLs of the brokers, in the order in which they are tried."""
+        scheme, _, hosts = self.broker.partition("://")
+        return [f"{scheme}://{host}" for host in hosts.split(",")]
+
     def __str__(self) -> str:
         return _public(f"{self.broker}/{self.subject}")
 
@@ -70,7 +76,7 @@ class Target:
 
 def _public(text: str) -> str:
     """Return a URL without user and password."""
-    return re.sub(r"//[^/@]*@", "//", text)
+    return re.sub(r"(//|,)[^/@,]*@", r"\1", text)
 
 
 class Broker:
@@ -98,6 +104,7 @@ class Broker:
         """
         options: dict[str, Any] = {
             "pending_size": 0,  # else nats-py keeps what is published while the broker is away
+            "dont_randomize": True,
             "reconnect_time_wait": 0.1,
             "max_reconnect_attempts": -1,
             "ping_interval": 5,
@@ -112,7 +119,7 @@ class Broker:
         self.client = Client()
         try:
             async with asyncio.timeout(timeout):
-                await self.client.connect(self.target.broker, **options)
+                await self.client.connect(self.target.servers, **options)
         except (TimeoutError, OSError, nats.errors.Error) as error:
             with suppress(nats.errors.Error, OSError):
                 await self.client.close()
