@@ -24,7 +24,7 @@ from typing import Any
 import pytest
 
 FLAVOURS = ["asyncio", "eager", "uvloop"]
-if sys.platform != "win32":  # debug mode looks up files at each call, which takes ages on Wine
+if "WINEPREFIX" not in os.environ:  # debug mode looks up files at each call, which takes ages there
     FLAVOURS.append("debug")
 
 

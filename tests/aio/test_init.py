@@ -153,6 +153,52 @@ async def test_server_that_fails_verification_gets_no_byte(address):
                 arrived.append(await received.get())
 
 
+async def test_one_way_streams(address):
+    async def serve(reader, writer):
+        writer.write(b"news")
+        assert await reader.read() == b""
+        writer.close()
+
+    async with await npipe.aio.start_server(serve, address, mode="w"):
+        reader, writer = await npipe.aio.open_connection(address, mode="r")
+        assert await reader.read() == b"news"
+        writer.close()
+
+    got = asyncio.get_running_loop().create_future()
+
+    async def collect(reader, writer):
+        got.set_result(await reader.read())
+        writer.close()
+
+    async with await npipe.aio.start_server(collect, address, mode="r"):
+        reader, writer = await npipe.aio.open_connection(address, mode="w")
+        assert await reader.read() == b""
+        writer.write(b"log line")
+        writer.close()
+        assert await got == b"log line"
+
+
+async def test_a_protocol_of_a_pipe_that_only_writes_goes_on(address):
+    lost = []
+
+    class Writes(asyncio.Protocol):
+        def connection_lost(self, exc):
+            lost.append(exc)
+
+    with npipe.listen(address, mode="r") as listener:
+        transport, _ = await npipe.aio.create_connection(Writes, address, mode="w")
+        with listener.accept(60) as server:
+            transport.pause_reading()
+            transport.resume_reading()
+            for _ in range(10):
+                await asyncio.sleep(0)
+            transport.write(b"still there")
+            assert await asyncio.to_thread(server.read, 99) == b"still there"
+            assert not lost
+        transport.close()
+    await asyncio.get_running_loop().shutdown_default_executor()
+
+
 async def test_t19_a_timeout_is_a_number_of_seconds(address):
     for timeout in (float("nan"), float("inf")):
         with pytest.raises(ValueError, match="or None to wait for ever"):

@@ -104,31 +104,6 @@ with socket.socket(socket.AF_UNIX) as sock:
         assert await greeting(abstract) == b"hello\n"
 
 
-async def test_one_way_streams(address):
-    async def serve(reader, writer):
-        writer.write(b"news")
-        assert await reader.read() == b""
-        writer.close()
-
-    async with await npipe.aio.start_server(serve, address, mode="w"):
-        reader, writer = await npipe.aio.open_connection(address, mode="r")
-        assert await reader.read() == b"news"
-        writer.close()
-
-    got = asyncio.get_running_loop().create_future()
-
-    async def collect(reader, writer):
-        got.set_result(await reader.read())
-        writer.close()
-
-    async with await npipe.aio.start_server(collect, address, mode="r"):
-        reader, writer = await npipe.aio.open_connection(address, mode="w")
-        assert await reader.read() == b""
-        writer.write(b"log line")
-        writer.close()
-        assert await got == b"log line"
-
-
 async def test_a_protocol_that_only_writes_is_not_closed_by_the_end_that_it_would_read(address):
     lost = []
 

@@ -37,7 +37,8 @@ async def test_private_parts_that_we_use_exist(address):
         transport = writer.transport
         assert isinstance(transport, proactor_events._ProactorDuplexPipeTransport)
         assert {"_eof_written", "_write_fut", "_sock", "_closing"} <= vars(transport).keys()
-        assert callable(proactor_events._ProactorDuplexPipeTransport._force_close)
+        for method in ("_force_close", "_loop_reading", "_loop_writing"):
+            assert callable(getattr(proactor_events._ProactorDuplexPipeTransport, method))
         writer.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import sys
 import threading
@@ -44,6 +45,39 @@ def test_a_selector_loop_is_served_by_threads(address):
         loop.run_until_complete(loop.shutdown_default_executor())
     finally:
         loop.close()
+
+
+def test_one_way_pipes_on_a_selector_loop(address):
+    async def talk() -> None:
+        got = asyncio.get_running_loop().create_future()
+
+        async def collect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with pytest.raises(io.UnsupportedOperation):
+                writer.write(b"no")
+            got.set_result(await reader.read())
+            writer.close()
+
+        async with await npipe.aio.start_server(collect, address, mode="r"):
+            reader, writer = await npipe.aio.open_connection(address, mode="w")
+            assert await reader.read() == b""
+            writer.write(b"x" * 200_000)
+            writer.close()
+            assert await got == b"x" * 200_000
+
+    loop = asyncio.SelectorEventLoop()
+    try:
+        loop.run_until_complete(asyncio.wait_for(talk(), 60))
+        loop.run_until_complete(loop.shutdown_default_executor())
+    finally:
+        loop.close()
+
+
+async def test_the_end_that_only_reads_does_not_write(address):
+    async with await npipe.aio.start_server(keep, address, mode="w"):
+        _, writer = await npipe.aio.open_connection(address, mode="r")
+        with pytest.raises(io.UnsupportedOperation):
+            writer.write(b"x")
+        writer.close()
 
 
 async def test_b23_several_instances_wait_and_the_name_never_vanishes(address):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import shutil
 import sys
 import tempfile
@@ -183,7 +184,7 @@ def _executor(kind: str) -> Run:
 
 
 KINDS = [*LOOPS] + (["eager"] if sys.version_info >= (3, 12) else [])
-if sys.platform != "win32":  # debug mode looks up files at each call, which takes ages on Wine
+if "WINEPREFIX" not in os.environ:  # debug mode looks up files at each call, which takes ages there
     KINDS.append("debug")
 on_each_loop = pytest.mark.parametrize("run", [pytest.param(_executor(k), id=k) for k in KINDS])
 """Gives a test ``run(coroutine)`` for each kind of loop, after which nothing may be left."""

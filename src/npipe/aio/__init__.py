@@ -37,7 +37,6 @@ from npipe.aio.server import Acceptor, Server
 from npipe.security import PeerIdentity
 from npipe.transport import server_check
 from npipe.transport.base import Listener
-from npipe.transport.checks import require_mode
 from npipe.transport.smb.options import Smb
 
 if sys.platform == "win32":
@@ -75,7 +74,7 @@ async def open_connection(
             ``npipe.connect``.
         impersonation: Degree to which the server may act as this user, on Windows; see
             ``npipe.connect``.
-        mode: "rw"; "r" for a connection that only reads, "w" for one that only writes (POSIX).
+        mode: "rw"; "r" for a connection that only reads, "w" for one that only writes.
         remote: Logon to the computer of ``\\host\pipe\name`` over SMB (extra "smb").
 
     Returns:
@@ -86,7 +85,7 @@ async def open_connection(
         OSError: The server cannot be reached, or ``verify_server`` refused it (PermissionError);
             see ``npipe.connect``.
         TimeoutError: ``connect_timeout`` has passed.
-        io.UnsupportedOperation: A ``mode`` other than "rw" on Windows or for a remote pipe.
+        io.UnsupportedOperation: A ``mode`` other than "rw" with ``remote``.
     """
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=limit, loop=loop)
@@ -130,7 +129,7 @@ async def create_connection(
             ``npipe.connect``.
         impersonation: Degree to which the server may act as this user, on Windows; see
             ``npipe.connect``.
-        mode: "rw"; "r" for a connection that only reads, "w" for one that only writes (POSIX).
+        mode: "rw"; "r" for a connection that only reads, "w" for one that only writes.
         remote: Logon to the computer of ``\\host\pipe\name`` over SMB (extra "smb").
 
     Returns:
@@ -141,7 +140,7 @@ async def create_connection(
         OSError: The server cannot be reached, or ``verify_server`` refused it (PermissionError);
             see ``npipe.connect``.
         TimeoutError: ``connect_timeout`` has passed.
-        io.UnsupportedOperation: A ``mode`` other than "rw" on Windows or for a remote pipe.
+        io.UnsupportedOperation: A ``mode`` other than "rw" with ``remote``.
     """
     verify_server = server_check(address, verify_server)
     if remote is not None:
@@ -165,7 +164,7 @@ async def create_connection(
         wait=wait,
         verify_server=verify_server,
         impersonation=impersonation,
-        **_given(mode),
+        mode=mode,
     )
 
 
@@ -202,7 +201,7 @@ def start_server(
         reject_remote: Whether to refuse clients of other computers, on Windows.
         buffer_size: Size of the kernel's buffer in bytes, on Windows.
         mode: "rw"; "r" for connections that only read at this end, "w" for connections that only
-            write at this end (POSIX).
+            write at this end. On Windows the clients give the other one.
         start_serving: Whether to accept at once. With False clients wait in the backlog until
             ``Server.start_serving`` is called.
 
@@ -213,7 +212,6 @@ def start_server(
         ValueError: The address or an option is bad.
         OSError: The address cannot be served; see ``npipe.listen``.
         TypeError: ``address`` is of another type.
-        io.UnsupportedOperation: A ``mode`` other than "rw" on Windows.
     """
 
     def make_protocol() -> asyncio.StreamReaderProtocol:
@@ -264,7 +262,7 @@ def create_server(
         reject_remote: Whether to refuse clients of other computers, on Windows.
         buffer_size: Size of the kernel's buffer in bytes, on Windows.
         mode: "rw"; "r" for connections that only read at this end, "w" for connections that only
-            write at this end (POSIX).
+            write at this end. On Windows the clients give the other one.
         start_serving: Whether to accept at once. With False clients wait in the backlog until
             ``Server.start_serving`` is called.
 
@@ -275,7 +273,6 @@ def create_server(
         ValueError: The address or an option is bad.
         OSError: The address cannot be served; see ``npipe.listen``.
         TypeError: ``address`` is of another type.
-        io.UnsupportedOperation: A ``mode`` other than "rw" on Windows.
     """
 
     async def serve() -> Server:
@@ -289,7 +286,7 @@ def create_server(
                 message_mode=message_mode,
                 reject_remote=reject_remote,
                 buffer_size=buffer_size,
-                **_given(mode),
+                mode=mode,
             )
         else:
             acceptor = _behind_samba(address)
@@ -304,16 +301,6 @@ def create_server(
         return server
 
     return Opening(serve())
-
-
-def _given(mode: str) -> dict[str, Any]:
-    """Return the options for the backend of this system."""
-    if sys.platform != "win32":
-        return {"mode": mode}
-    require_mode(mode)
-    if mode != "rw":
-        raise UnsupportedOperation("asyncio has no one-way pipes on Windows: use npipe.connect")
-    return {}
 
 
 def _resolve(address: str | os.PathLike[str] | Address) -> Address:

@@ -7,8 +7,8 @@ the two:
 
 * ``loop._proactor``, its ``accept_pipe`` and its ``send``;
 * ``_ProactorDuplexPipeTransport``, the class of the transports, with its ``_force_close``,
-  ``_loop_writing``, ``_buffer``, ``_eof_written``, ``_write_fut``, ``_sock``, ``_closing`` and
-  ``_sendfile_compatible``;
+  ``_loop_reading``, ``_loop_writing``, ``_buffer``, ``_eof_written``, ``_write_fut``, ``_sock``,
+  ``_closing`` and ``_sendfile_compatible``;
 * ``asyncio.windows_utils.PipeHandle``, the class of its pipes.
 
 ``tests/aio/test_proactor.py`` checks that each of them exists on every Python version. Connecting
@@ -24,6 +24,7 @@ assert sys.platform == "win32"  # mypy then skips the file elsewhere
 import asyncio
 import contextlib
 import errno
+import io
 import socket
 from asyncio import constants, proactor_events, windows_utils
 from collections import deque
@@ -32,6 +33,7 @@ from typing import Any
 
 from npipe.address import Address
 from npipe.security import PeerIdentity
+from npipe.transport.windows import handles
 from npipe.transport.windows.identity import peer_of
 from npipe.transport.windows.kernel32 import Kernel32
 from npipe.transport.windows.winerror import error
@@ -67,11 +69,13 @@ class Pipe(windows_utils.PipeHandle):
         *,
         server_end: bool,
         message_mode: bool = False,
+        mode: str = "rw",
         proven_sid: str | None = None,
     ) -> None:
         super().__init__(handle)
         self.address = address
         self.message_mode = message_mode
+        self.mode = mode  # "r" if this end only reads, "w" if it only writes
         self.on_close: Callable[[], None] | None = None
         self._api = api
         self._server_end = server_end
@@ -119,12 +123,11 @@ class Pipe(windows_utils.PipeHandle):
 
     def has_data(self) -> bool:
         """Tell whether unread bytes exist, also from a client that has disconnected."""
-        return self._api.PeekNamedPipe(self.fileno())[1] > 0
+        return handles.peek(self.fileno(), self._api)[1] > 0
 
     def has_gone(self) -> bool:
         """Tell whether the client has closed its end and no unread bytes exist."""
-        gone, left = self._api.PeekNamedPipe(self.fileno())
-        return bool(gone) and not left
+        return handles.has_gone(self.fileno(), self._api)
 
     def disconnect(self) -> None:
         """Disconnect a client that has closed its end, so that the instance can be reused."""
@@ -189,7 +192,10 @@ class PipeTransport(_LoopTransport):  # type: ignore[misc]
         Raises:
             OSError: The message is too long for a pipe of another computer (EMSGSIZE). No byte
                 of it is sent.
+            io.UnsupportedOperation: This end of a one-way pipe only reads.
         """
+        if self._sock is not None and "w" not in self._sock.mode:
+            raise io.UnsupportedOperation("write: this end of a one-way pipe only reads")
         if self._messages is None:
             super().write(data)
             return
@@ -202,6 +208,10 @@ class PipeTransport(_LoopTransport):  # type: ignore[misc]
         super().write(data)
         if more := len(self._buffer or b"") - before:
             self._messages.append(more)
+
+    def _loop_reading(self, fut: Any = None) -> None:
+        if self._sock is None or "r" in self._sock.mode:
+            super()._loop_reading(fut)
 
     def _loop_writing(self, f: Any = None, data: Any = None) -> None:
         """Begin to write the next part; the rest stays in the buffer of the loop's transport."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import threading
 from asyncio import trsock
 from collections import deque
@@ -67,8 +68,9 @@ class ThreadTransport(asyncio.Transport):
         self._eof_written = False
         self._lost = False
         protocol.connection_made(self)
-        for work, name in ((self._read, "npipe-read"), (self._write, "npipe-write")):
-            threading.Thread(target=work, name=name, daemon=True).start()
+        threading.Thread(target=self._write, name="npipe-write", daemon=True).start()
+        if connection.readable():
+            threading.Thread(target=self._read, name="npipe-read", daemon=True).start()
 
     # -- the two threads
 
@@ -157,6 +159,8 @@ class ThreadTransport(asyncio.Transport):
     # -- asyncio's methods
 
     def write(self, data: Any) -> None:
+        if not self._connection.writable():
+            raise io.UnsupportedOperation("write: this end of a one-way pipe only reads")
         if self._eof_written:
             raise RuntimeError("write_eof() already called")
         if not data or self._closing:

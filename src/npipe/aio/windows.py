@@ -23,6 +23,7 @@ from npipe.address import Address
 from npipe.aio.proactor import Pipe
 from npipe.aio.server import AcceptRetry, Client
 from npipe.aio.threaded import ThreadAcceptor, ThreadTransport
+from npipe.transport.checks import require_mode
 from npipe.transport.connecting import Attempts
 from npipe.transport.windows import handles
 from npipe.transport.windows.connect import is_refused, reason, remote_open
@@ -49,14 +50,17 @@ async def connect(
     wait: bool,
     verify_server: Any,
     impersonation: Any,
+    mode: Any,
 ) -> tuple[asyncio.Transport, ProtocolT]:
     """Connect to a Windows pipe; see ``npipe.aio.create_connection``."""
     require_verify(verify_server)
+    require_mode(mode)
     api = load()
-    handle = await dial(address, impersonation, api, timeout=timeout, wait=wait)
+    handle = await dial(address, impersonation, api, timeout=timeout, wait=wait, mode=mode)
     if not isinstance(asyncio.get_running_loop(), asyncio.ProactorEventLoop):
-        return _over_threads(protocol_factory, handle, address, verify_server, api)
-    pipe = Pipe(handle, address, api, server_end=False)
+        connection = _adopt(handle, address, verify_server, api, mode)
+        return _over_threads(protocol_factory, connection)
+    pipe = Pipe(handle, address, api, server_end=False, mode=mode)
     try:
         verify(handle, address, verify_server, api)
         pipe.message_mode = handles.prepare_client(handle, api)
@@ -67,20 +71,25 @@ async def connect(
         raise
 
 
-def _over_threads(
-    protocol_factory: Callable[[], ProtocolT],
-    handle: int,
-    address: Address,
-    verify_server: Any,
-    api: Kernel32,
-) -> tuple[asyncio.Transport, ProtocolT]:
-    """Verify the server and make a transport with threads, for a loop without a Proactor."""
+def _adopt(
+    handle: int, address: Address, verify_server: Any, api: Kernel32, mode: str
+) -> WindowsConnection:
+    """Verify the server and make a connection for threads."""
     try:
         verify(handle, address, verify_server, api)
-        connection = WindowsConnection.adopt(handle, address, api=api)
+        message_mode = handles.prepare_client(handle, api)
+        return WindowsConnection(
+            api, handle, address, server_end=False, message_mode=message_mode, mode=mode
+        )
     except BaseException:
         api.CloseHandle(handle)
         raise
+
+
+def _over_threads(
+    protocol_factory: Callable[[], ProtocolT], connection: WindowsConnection
+) -> tuple[asyncio.Transport, ProtocolT]:
+    """Make a transport with threads, for a loop without a Proactor."""
     try:
         protocol = protocol_factory()
         return ThreadTransport(asyncio.get_running_loop(), connection, protocol), protocol
@@ -168,6 +177,7 @@ async def listen(
     message_mode: bool,
     reject_remote: bool,
     buffer_size: int,
+    mode: Any,
 ) -> PipeAcceptor | ThreadAcceptor:
     """Create the pipe, so that clients can connect; see ``npipe.aio.create_server``.
 
@@ -183,6 +193,7 @@ async def listen(
         message_mode=message_mode,
         reject_remote=reject_remote,
         buffer_size=buffer_size,
+        mode=mode,
     )
     loop = asyncio.get_running_loop()
     if not isinstance(loop, asyncio.ProactorEventLoop):
@@ -249,6 +260,7 @@ class PipeAcceptor:
             maker.api,
             server_end=True,
             message_mode=maker.message_mode,
+            mode=maker.mode,
             proven_sid=maker.proven_sid,
         )
 

@@ -188,6 +188,9 @@ def test_one_way_pipes(fake: FakeKernel32, ours: str, theirs: str) -> None:
                 reader.write(b"x")
             with pytest.raises(io.UnsupportedOperation):
                 writer.read(1)
+            for end in (reader, writer):
+                end.flush()
+                assert not end.has_gone()
 
 
 def test_no_other_mode(fake: FakeKernel32) -> None:

@@ -26,6 +26,7 @@ from npipe.transport.windows.kernel32.constants import (
     SECURITY_SQOS_PRESENT,
 )
 from npipe.transport.windows.winerror import (
+    ERROR_ACCESS_DENIED,
     ERROR_FILE_NOT_FOUND,
     ERROR_OPERATION_ABORTED,
     ERROR_PATH_NOT_FOUND,
@@ -44,6 +45,7 @@ __all__ = [
     "look",
     "may_retry",
     "open_client",
+    "peek",
     "pipe_type",
     "prepare_client",
     "require_impersonation",
@@ -140,10 +142,21 @@ def prepare_client(handle: int, api: Kernel32) -> bool:
     return message_mode
 
 
+def peek(handle: int, api: Kernel32) -> tuple[bool, int]:
+    """Return (whether the other end is closed, number of bytes to read).
+
+    The end of a one-way pipe that only writes cannot be queried ("the handle must have GENERIC_READ
+    access", Microsoft page "PeekNamedPipe"). There the other end counts as open, and the next write
+    tells.
+    """
+    code, left = api.PeekNamedPipe(handle)
+    return code not in (0, ERROR_ACCESS_DENIED), left
+
+
 def has_gone(handle: int, api: Kernel32) -> bool:
     """Tell whether the other end is closed and has left no bytes to read."""
-    gone, left = api.PeekNamedPipe(handle)
-    return bool(gone) and not left
+    gone, left = peek(handle, api)
+    return gone and not left
 
 
 class Unknown(OSError):

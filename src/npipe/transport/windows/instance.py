@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from npipe.transport.windows.handles import peek
 from npipe.transport.windows.kernel32 import Kernel32
 from npipe.transport.windows.overlapped import Operation, State
 from npipe.transport.windows.winerror import (
@@ -90,7 +91,7 @@ class Instance:
         """
         if code not in _CAME and code not in _CAME_AND_WENT:
             raise error(code)
-        gone, left = self._api.PeekNamedPipe(self.handle)
+        gone, left = peek(self.handle, self._api)
         if left or (code in _CAME and not gone):
             self.taken = True
         else:

@@ -139,6 +139,8 @@ class Writer(Direction):
         """Wait until the other end has read all bytes."""
         if reason := self.refusal():
             raise reason
+        if not self._writable:
+            return
         # The empty message at the end of a message pipe uses no quota, so `has_unread` does not
         # count it.
         gone = has_gone(self._handle, self._api)

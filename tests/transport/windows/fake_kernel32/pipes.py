@@ -214,6 +214,8 @@ class Pipes(Core):
             if code := self._enter("PeekNamedPipe", handle):
                 return code, 0
             end = self._get(handle, End, "PeekNamedPipe")
+            if not end.access & _READ:
+                return ERROR_ACCESS_DENIED, 0
             if end.severed:
                 return (ERROR_BAD_PIPE if end.server else ERROR_PIPE_NOT_CONNECTED), 0
             left = sum(entry.left for entry in end.incoming)

@@ -123,6 +123,8 @@ class Transfer(Pipes):
             if code := self._enter("FlushFileBuffers", handle):
                 return code
             end = self._get(handle, End, "FlushFileBuffers")
+            if not end.access & 0x2:
+                return ERROR_ACCESS_DENIED
             if not end.gone and not self._block(
                 lambda: end.gone or not end.open or not end.other.incoming
             ):

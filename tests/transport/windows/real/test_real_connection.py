@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+from npipe.address import Address
 from npipe.errors import ClosedError
 from npipe.transport.windows import connect as windows
 from npipe.transport.windows.connection import WindowsConnection
@@ -240,6 +241,25 @@ def test_b10_a_message_longer_than_the_buffer(message_pair: Pair) -> None:
     client.write(b"0123456789")
     client.write(b"next")
     assert [server.read(4) for _ in range(4)] == [b"0123", b"4567", b"89", b"next"]
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [("r", "w"), ("w", "r")])
+def test_one_way_pipes(api: Ledger, address: Address, ours: str, theirs: str) -> None:
+    """A handle that only writes cannot be asked whether its other end is there."""
+    with (
+        windows.listen(address, mode=theirs, api=api) as listener,
+        windows.connect(address, mode=ours, api=api) as client,
+        listener.accept(5) as server,
+    ):
+        writer, reader = (client, server) if ours == "w" else (server, client)
+        writer.write(b"news")
+        assert reader.read(4) == b"news"
+        for end in (reader, writer):
+            end.flush()
+            assert not end.has_gone()
+        writer.close()
+        assert reader.read(1) == b""
+        assert reader.has_gone()
 
 
 def test_flush(api: Ledger, pair: Pair, spawn: Spawn) -> None:
