@@ -13,8 +13,8 @@ from npipe.rpc.service.api import API
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"accounts": -1}, "accounts: between"),
-        ({"balance": 2**256}, "out of range"),
+        ({"accounts": -1}, "accounts: the number must be between"),
+        ({"balance": 2**256}, "must be at least 0"),
         ({"chain_id": 0}, "chain id 0"),
         ({"chain_id": 2**60}, "chain id"),
         ({"block_time": 0}, "a block time of 0 seconds"),

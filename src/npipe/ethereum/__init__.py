@@ -1,4 +1,4 @@
-"""The development chain served by default (extra "ethereum").
+"""The development chain that ``npipe serve`` serves by default (extra "ethereum").
 
     import npipe.ethereum, npipe.rpc
 
@@ -44,12 +44,12 @@ _WITHOUT_CHAIN = ("net", "web3")
 
 
 def available() -> bool:
-    """Whether the extra "ethereum" is installed, which the chain needs. Imports nothing."""
+    """Return whether the packages of the extra "ethereum" are installed. Imports none of them."""
     return all(importlib.util.find_spec(name) for name in ("eth", "eth_hash", "Crypto"))
 
 
 class Registry(Protocol):
-    """The part of ``npipe.rpc.API`` that is used here."""
+    """The method of ``npipe.rpc.API`` that ``register`` uses."""
 
     def register(
         self,
@@ -79,12 +79,12 @@ def register(
 
     Args:
         api: Where the namespaces are registered.
-        accounts: How many accounts have their keys here.
-        balance: What each of them has in the first block, in wei.
+        accounts: The number of funded accounts whose keys the node has.
+        balance: The balance of each account in the first block, in wei.
         chain_id: The chain's id (EIP-155).
         mnemonic: The words that the accounts are derived from (BIP-39).
-        block_time: Seconds from a block to the next; None mines each transaction at once.
-        state_file: A file to load the chain from, if it is there, and to save it to at the end.
+        block_time: Seconds between blocks; None mines each transaction at once.
+        state_file: A file that the chain is loaded from, if it exists, and saved to by ``close``.
         genesis_file: The first block and the forks of a chain that was made elsewhere, in JSON as
             geth writes it. The chain id and all balances are then the file's own.
         import_file: The blocks of that chain in RLP, one after the other, to be executed and
@@ -97,12 +97,12 @@ def register(
 
     Raises:
         ValueError: A value is out of range, a module unknown, a file not what it should be, or a
-            block in it invalid.
+            block in it invalid; the message names it.
         OSError: A file cannot be read.
-        ImportError: A module was asked for by name and cannot be had.
+        ImportError: A module in ``modules`` needs a package that is not installed.
     """
     if import_file is not None and genesis_file is None:
-        raise ValueError("blocks can be imported upon the first block of a genesis file only")
+        raise ValueError("import_file needs genesis_file, the first block of the same chain")
     given_genesis, blocks = (
         b"" if path is None else Path(path).read_bytes() for path in (genesis_file, import_file)
     )
@@ -112,7 +112,7 @@ def register(
     parts: dict[str, list[Any]] = {"web3": [Web3()], "net": [Net(service)]}
     missing = _why_not() if needing else ""
     if missing and modules is not None:
-        raise ImportError(f"the modules {', '.join(needing)} need the chain, and {missing}")
+        raise ImportError(f"the modules {', '.join(needing)} need the chain: {missing}")
     if missing:
         service.modules = tuple(name for name in chosen if name in _WITHOUT_CHAIN)
         service.note = f"no chain is served: {missing}"
@@ -141,13 +141,13 @@ def register(
 
 
 def _why_not() -> str:
-    """Why there can be no chain, in words that say what to do; "" when there can be one."""
+    """Return why there can be no chain, and what to do about it; "" if there can be one."""
     if not available():
-        return 'it needs the extra. Install it with: pip install "npipe[ethereum]"'
+        return 'install the extra: pip install "npipe[ethereum]"'
     try:
         importlib.import_module(".build", __name__)
     except ImportError as error:  # installed, but not for this system or this Python
-        return f"what it needs is installed but does not load: {error}"
+        return f"a package of the extra cannot be imported: {error}"
     return ""
 
 
@@ -155,5 +155,5 @@ def _choose(modules: Iterable[str] | None) -> tuple[str, ...]:
     chosen = MODULES if modules is None else tuple(dict.fromkeys(modules))
     unknown = [name for name in chosen if name not in (*MODULES, "rpc")]
     if unknown:
-        raise ValueError(f"no such module: {', '.join(unknown)} (there are {', '.join(MODULES)})")
+        raise ValueError(f"no such module: {', '.join(unknown)}; choose from {', '.join(MODULES)}")
     return tuple(name for name in chosen if name != "rpc")  # every API has that one

@@ -1,4 +1,4 @@
-"""Makes the chain and the objects of its namespaces. Imports py-evm, so it is imported late."""
+"""Makes the chain and the objects of its namespaces. Imports py-evm."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def build(
 ) -> dict[str, list[Any]]:
     """Fill in the service and return the parts of each namespace that needs a chain."""
     if not 0 <= count <= _MAX_ACCOUNTS:
-        raise ValueError(f"{count} accounts: between 0 and {_MAX_ACCOUNTS} can be made")
+        raise ValueError(f"{count} accounts: the number must be between 0 and {_MAX_ACCOUNTS}")
     if not 0 <= balance < 2**255:
-        raise ValueError(f"a balance of {balance} wei is out of range")
+        raise ValueError(f"a balance of {balance} wei: it must be at least 0 and less than 2**255")
     if block_time is not None and not MIN_BLOCK_TIME <= block_time <= MAX_BLOCK_TIME:
         raise ValueError(
-            f"a block time of {block_time} seconds: between {MIN_BLOCK_TIME} and "
-            f"{MAX_BLOCK_TIME} (a day) is possible"
+            f"a block time of {block_time} seconds: it must be between {MIN_BLOCK_TIME} and "
+            f"{MAX_BLOCK_TIME} (a day)"
         )
     accounts = derive(mnemonic, count)
     balances = {account.address: balance for account in accounts}
@@ -63,7 +63,7 @@ def build(
             closing.callback(file.close)
         saved = None if file is None else file.load()
         if saved is not None and genesis_file and saved.genesis_file != genesis_file:
-            raise ValueError(f"{state_file} holds a chain of another genesis file")
+            raise ValueError(f"{state_file} has a chain of another genesis file: pass that one")
         chain = Chain(balances, chain_id=service.chain_id, saved=saved, genesis_file=genesis_file)
         if saved is None and blocks:
             chain.import_blocks(blocks)

@@ -1,8 +1,8 @@
-"""What the chain refuses, in geth's words and with geth's codes.
+"""The errors of the chain, with geth's messages and codes.
 
-Tools match on these texts ("nonce too low", "execution reverted"), so the wording is an interface.
-geth answers -32000 for nearly everything; 3 is a revert, with the contract's own bytes in ``data``.
-Imports no py-evm.
+Tools match on these messages ("nonce too low", "execution reverted"), so they are part of the
+interface. geth uses -32000 for nearly all errors, and 3 for a revert, with the output of the
+contract in ``data``. Imports no py-evm.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ __all__ = [
     "UnknownBlock",
 ]
 
-_REASON = bytes.fromhex("08c379a0")  # the selector of Error(string), which `require` reverts with
-_PANIC = bytes.fromhex("4e487b71")  # of Panic(uint256), which a failed `assert` reverts with
+_REASON = bytes.fromhex("08c379a0")  # the selector of Error(string), used by `require`
+_PANIC = bytes.fromhex("4e487b71")  # the selector of Panic(uint256), used by `assert`
 _PANICS = {
     0x00: "generic panic",
     0x01: "assert(false)",
@@ -36,39 +36,39 @@ _PANICS = {
 
 
 class ChainError(RPCError):
-    """-32000: the chain will not do this."""
+    """-32000: the chain refuses or fails."""
 
 
 class NotRunnable(ChainError):
-    """A call that cannot even begin: gas, money or price do not suffice."""
+    """A call cannot begin: gas, balance or price do not suffice."""
 
 
 class UnknownBlock(ChainError):
-    """There is no such block, where one is needed to answer at all."""
+    """The requested block does not exist."""
 
     _default = "header not found"
 
 
 class UnknownAccount(ChainError):
-    """The address is none whose key this server holds."""
+    """The node does not have the key of this address."""
 
     _default = "unknown account"
 
 
 class Stopped(ChainError):
-    """The chain is being stopped: what it is asked is not done, or was interrupted."""
+    """The chain is stopping: the call was refused or interrupted."""
 
     _default = "the chain has been stopped"
 
 
 class FilterNotFound(ChainError):
-    """No filter of that id: never made, removed, or not asked for too long."""
+    """No filter has this id: it never existed, was removed, or was not polled for too long."""
 
     _default = "filter not found"
 
 
 class Reverted(RPCError):
-    """3: the contract reverted. ``data`` is what it returned, in hex, to be decoded by the ABI."""
+    """3: the contract reverted. ``data`` is its output, in hex, ABI-encoded."""
 
     code = 3
 
@@ -81,7 +81,7 @@ class Reverted(RPCError):
 
 
 def revert_reason(output: bytes) -> str:
-    """The text in what a contract reverted with, or "" where it gave none that is well formed."""
+    """Return the reason in the output of a reverted contract, or "" if it has no valid one."""
     selector, body = output[:4], output[4:]
     if selector == _PANIC and len(body) >= 32:
         code = int.from_bytes(body[:32], "big")

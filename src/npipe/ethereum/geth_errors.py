@@ -1,9 +1,9 @@
-"""What is wrong with a method's parameters, told in geth's words.
+"""geth's messages for wrong parameters of a method.
 
-The RPC layer has refused them by the types in ``formats``; only then is this asked, so it may be
-slow. It goes over the values in geth's order and stops at the first that geth's decoders (hexutil,
-common, rpc, encoding/json) would refuse too: tools and people know those texts. What it finds no
-fault with is told in msgspec's words, under geth's "invalid argument N".
+The RPC layer has already rejected the parameters by the types in ``formats``, so this code may be
+slow. It checks the values in geth's order and stops at the first that geth's decoders (hexutil,
+common, rpc, encoding/json) would reject too, because tools and users know those messages. If it
+finds no such value, the message is msgspec's, after geth's "invalid argument N".
 
 Imports no py-evm.
 """
@@ -29,12 +29,12 @@ from npipe.rpc.service.binding import ErrorFormatter, Parameter
 __all__ = ["error_formatter", "format_error"]
 
 _COUNT = r"(0[xX][0-9a-fA-F]{1,16}|[0-9]{1,19})?"
-_PATH = re.compile(r" - at .*?\$\[(\d+)\].*$")  # where msgspec found its fault
+_PATH = re.compile(r" - at .*?\$\[(\d+)\].*$")  # the place of the error in msgspec's message
 
 
 @dataclass(frozen=True, slots=True)
 class _JSONPath:
-    """Where a value stands, as Go's encoding/json tells it: alone, or in a field of a struct."""
+    """The place of a value in the messages of Go's encoding/json: alone, or a field of a struct."""
 
     struct: str = ""
     field: str = ""
@@ -48,7 +48,7 @@ class _JSONPath:
 
 
 _ALONE = _JSONPath()
-# The Go types behind ours, by the string member of each: geth names them.
+# The Go types in geth's messages, by the string member of our type.
 _FIXED = {
     formats.Address: ("common.Address", 40),
     formats.Target: ("common.Address", 40),
@@ -116,7 +116,7 @@ def _argument(text: str, at: int) -> str:
 
 
 def _fault(value: Any, spot: _JSONPath, kind: Any) -> str:
-    """Why ``value`` is not of ``kind``, or "" where that cannot be told here."""
+    """Return why ``value`` is not of ``kind``, or "" if this function cannot tell."""
     if value is None and type(None) in get_args(kind):
         return ""
     for member in _members(kind):
@@ -128,7 +128,7 @@ def _fault(value: Any, spot: _JSONPath, kind: Any) -> str:
 
 
 def _members(kind: Any) -> tuple[Any, ...]:
-    """The types that a union is of; a type that is none, or is annotated, stands for itself."""
+    """Return the members of a union type, or the type itself."""
     if kind in _CHECKS or get_origin(kind) in (list, dict):
         return (kind,)
     return tuple(get_args(kind)) or (kind,)
@@ -139,11 +139,11 @@ def _json_type(value: Any) -> str:
     return kinds.get(type(value), "number")
 
 
-# -- hex, as package hexutil reads it -----------------------------------------------------------
+# -- hex, as in package hexutil -----------------------------------------------------------------
 
 
 def _hex_fault(text: str) -> str:
-    """What is wrong with bytes in hex."""
+    """Return the error of bytes in hex, or ""."""
     if text[:2].lower() != "0x":
         return "hex string without 0x prefix" if text else "empty hex string"
     if len(text) % 2:
@@ -152,7 +152,7 @@ def _hex_fault(text: str) -> str:
 
 
 def _number_fault(text: str, bits: int = 64) -> str:
-    """What is wrong with a number in hex. Leading zeros are no fault here, though in geth."""
+    """Return the error of a number in hex, or "". Leading zeros are accepted, unlike in geth."""
     if text[:2].lower() != "0x":
         return "hex string without 0x prefix" if text else "empty hex string"
     if len(text) == 2:
@@ -185,13 +185,13 @@ def _octets(value: Any, spot: _JSONPath, *_: Any) -> str:
 
 def _number(go: str, bits: int, value: Any, spot: _JSONPath, *_: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return ""  # kind to people: see ``formats``
+        return ""  # more tolerant than geth: see ``formats``
     fault = _number_fault(value, bits) if isinstance(value, str) else "non-string"
     return spot.refuse(fault, go) if fault else ""
 
 
 def _count(value: Any, *_: Any) -> str:
-    """A number as package math reads it: hex or decimal, with quotes or without."""
+    """Check a number as Go's package math does: hex or decimal, with or without quotes."""
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
     return "" if re.fullmatch(_COUNT, text) else f"invalid hex or decimal integer {_quoted(text)}"
 
@@ -204,7 +204,7 @@ def _text(go: str, value: Any, spot: _JSONPath, *_: Any) -> str:
     return "" if isinstance(value, str) else spot.refuse(_json_type(value), go)
 
 
-# -- blocks, as package rpc reads them ----------------------------------------------------------
+# -- blocks, as in package rpc -----------------------------------------------------------------
 
 
 def _block(value: Any, spot: _JSONPath, *_: Any) -> str:
@@ -220,7 +220,7 @@ def _block(value: Any, spot: _JSONPath, *_: Any) -> str:
 
 
 def _block_number(value: Any, *_: Any) -> str:
-    """A block that cannot be an object: geth takes it apart by itself, whatever it is."""
+    """Check a block that cannot be an object, as geth decodes it."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return ""
     return _block_fault(value) if isinstance(value, str) else "hex string without 0x prefix"
@@ -235,7 +235,7 @@ def _block_fault(text: str) -> str:
     return fault or ("blocknumber too high" if int(text, 16) >= 2**63 else "")
 
 
-# -- what is made of others ---------------------------------------------------------------------
+# -- composite types ----------------------------------------------------------------------------
 
 
 def _list_fault(value: Any, spot: _JSONPath, kind: Any) -> str:
@@ -268,7 +268,7 @@ def _struct_fault(value: Any, spot: _JSONPath, kind: Any) -> str:
         return spot.refuse(_json_type(value), go)
     inner = spot if spot.field else _JSONPath(go.rpartition(".")[2])
     types = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
-    for name, item in value.items():  # in the order of the document, as Go goes over it
+    for name, item in value.items():  # in the order of the document, as in Go
         own = _LOG_FIELDS.get(name) if kind is LogCriteria else None
         check = own or (partial(_fault, kind=types[name]) if name in types else None)
         if check and item is not None and (fault := check(item, inner / name)):
@@ -276,7 +276,7 @@ def _struct_fault(value: Any, spot: _JSONPath, kind: Any) -> str:
     return ""
 
 
-# -- what logs are wanted, as package filters reads it ------------------------------------------
+# -- filter criteria, as in package filters -----------------------------------------------------
 
 
 def _log_addresses(value: Any, spot: _JSONPath, *_: Any) -> str:

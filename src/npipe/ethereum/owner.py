@@ -1,4 +1,4 @@
-"""Whether a client is the user who runs this server: who may use admin and personal."""
+"""Whether a client is the owner of this server. Only the owner may use admin and personal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["is_owner"]
 
 
 def is_owner(peer: PeerIdentity) -> bool:
-    """Whether the peer is this process's own user (or root). Not known counts as no."""
+    """Return whether the peer is this process's user, or root. An unknown peer is not."""
     if sys.platform == "win32":
         return peer.sid is not None and peer.sid == _own_sid()
     return peer_is_user(peer, os.geteuid())
@@ -20,7 +20,7 @@ def is_owner(peer: PeerIdentity) -> bool:
 
 @functools.cache
 def _own_sid() -> str | None:
-    """The user of this process, who does not change."""
+    """Return the SID of the user of this process. It never changes, so it is read once."""
     if sys.platform != "win32":
         return None
     from npipe.transport.windows.kernel32 import load

@@ -1,4 +1,4 @@
-"""What ``register`` returns: the chain that is served, to be closed when the servers are."""
+"""The served chain that ``register`` returns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Service"]
 
 @dataclass
 class Service:
-    """What ``register`` has put on an API. A context manager: leaving it stops the chain."""
+    """A served chain. As a context manager it stops the chain at the end."""
 
     chain_id: int
     modules: tuple[str, ...]
@@ -28,10 +28,10 @@ class Service:
     _closing: ExitStack = field(default_factory=ExitStack, repr=False)
 
     def close(self) -> None:
-        """Stop the chain and save its state if that was asked for. Again does nothing.
+        """Stop the chain and save its state to the state file, if it has one. Idempotent.
 
-        Calls that run or wait have half a second to finish. Then they are interrupted or refused,
-        as are those that come later.
+        Calls in flight have half a second to finish. Then they are interrupted or refused, as are
+        later calls.
 
         Raises:
             OSError: The state could not be saved.

@@ -266,7 +266,7 @@ def test_a_state_is_saved_whole_or_not_at_all(
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (4096, 4096))
     process.terminate()
     told = process.communicate(timeout=60)[1]
-    assert told == f"npipe: the chain could not be saved, and {file} is as it was: File too large\n"
+    assert told == f"npipe: the chain could not be saved, and {file} is unchanged: File too large\n"
     assert process.returncode == 1
     assert file.read_bytes() == saved
     assert [each.name for each in directory.iterdir() if "chain" in each.name] == ["chain"]
@@ -339,12 +339,12 @@ def test_a_second_server_on_a_state_and_a_damaged_one_are_refused(
     serve(address, "--state", str(file))
     other = address + "2"
     done = run("serve", other, "--state", str(file))
-    text = f"npipe: another server uses {file}: stop that one, or name another file\n"
+    text = f"npipe: another server uses {file}: stop that server, or use another file\n"
     assert (done.returncode, done.stderr, done.stdout) == (1, text, "")
     damaged = directory / "damaged"
     damaged.write_bytes(b"npipe chain 2\n" + bytes(100))
     done = run("serve", other, "--state", str(damaged))
-    text = f"npipe: {damaged} is damaged: it was cut or changed after it was saved\n"
+    text = f"npipe: {damaged} is damaged: it was cut off or changed after it was saved\n"
     assert (done.returncode, done.stderr) == (1, text)
     assert damaged.read_bytes() == b"npipe chain 2\n" + bytes(100)
 

@@ -34,7 +34,7 @@ def test_no_words_are_refused() -> None:
     ("words", "why"),
     [
         (MNEMONIC.replace("junk", "test"), "checksum is wrong"),
-        (MNEMONIC.replace("junk", "jumk"), "word 12 is none of the English list"),
+        (MNEMONIC.replace("junk", "jumk"), "word 12 is not in the English list"),
         ("test junk", "has 2 words"),
     ],
 )

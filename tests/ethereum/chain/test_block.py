@@ -44,5 +44,5 @@ def test_a_receipt_for_each_transaction_is_wanted(mined: Any, service: Any) -> N
 
     saved = mined.saved()
     saved.receipts.pop()
-    with pytest.raises(ValueError, match="block 1 has not a receipt for each transaction"):
+    with pytest.raises(ValueError, match="block 1 does not have a receipt for each transaction"):
         restored(saved, service.node.chain.forks)

@@ -61,7 +61,7 @@ def test_a_block_that_another_chain_made_is_executed_and_compared(chain: Chain) 
         other.add(block)
     wrong = chain.mine().block
     wrong = wrong.copy(header=wrong.header.copy(gas_used=1))
-    with pytest.raises(ValueError, match="block 2 comes out otherwise here: gas_used"):
+    with pytest.raises(ValueError, match="block 2 has another result when executed here: gas_used"):
         other.add(wrong)
 
 

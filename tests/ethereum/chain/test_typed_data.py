@@ -60,15 +60,18 @@ def test_a_signature_is_a_wallets(call: Call, service: ethereum.Service, alice: 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"primaryType": "Other"}, "primaryType: 'Other' is none of the types"),
+        ({"primaryType": "Other"}, "primaryType: 'Other' is not one of the types"),
         ({"types": {}}, "primaryType"),
         ({"types": {"Mail": []}}, "no EIP712Domain"),
-        ({"types": {"Mail": 5}}, "types.Mail: a list"),
-        ({"message": {**MAIL["message"], "flag": 1}}, "Mail.flag: true or false"),
-        ({"message": {**MAIL["message"], "tag": "0x01"}}, "Mail.tag: bytes4 is wanted"),
-        ({"message": {**MAIL["message"], "grid": [[1, 2, 3]]}}, r"Mail.grid: a list of 2 int8"),
+        ({"types": {"Mail": 5}}, "types.Mail: expected a list"),
+        ({"message": {**MAIL["message"], "flag": 1}}, "Mail.flag: expected true or false"),
+        ({"message": {**MAIL["message"], "tag": "0x01"}}, "Mail.tag: expected bytes4"),
+        (
+            {"message": {**MAIL["message"], "grid": [[1, 2, 3]]}},
+            r"Mail.grid: expected a list of 2 int8",
+        ),
         ({"message": {**MAIL["message"], "grid": [[1, 128]]}}, "a number of 8 bits"),
-        ({"message": {**MAIL["message"], "from": 5}}, "Person: an object is wanted"),
+        ({"message": {**MAIL["message"], "from": 5}}, "Person: expected an object"),
         ({"domain": {**MAIL["domain"], "verifyingContract": "0x1"}}, "bytes in hex"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The namespace admin: about this server. For its owner only. Imports no py-evm."""
+"""The namespace admin, as in geth: this server. For its owner only. Imports no py-evm."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ __all__ = ["Admin"]
 
 
 class Admin:
-    """This node, and its peers, of which there are none."""
+    """Information about this node. It has no peers."""
 
     def __init__(self, node: Node, datadir: str) -> None:
         self._node = node
         self._datadir = datadir
 
     def node_info(self) -> dict[str, Any]:
-        """Return the name of the node, its chain and its newest block."""
+        """Return the name of the node, its chain and its newest block, in the form of geth."""
         chain = self._node.chain
         genesis, head = chain.blocks[0], chain.head
         return {

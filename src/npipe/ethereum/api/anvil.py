@@ -1,7 +1,7 @@
-"""The namespaces anvil and hardhat: what no real chain would do, for tests of contracts.
+"""The namespaces anvil and hardhat: changes of the state for tests of contracts.
 
-Both are the same object: test tools ask for one or the other, by the names that these two gave the
-same things. Results are anvil's. What the namespace evm has, anvil has too.
+One object serves both, because anvil and hardhat give most methods the same names. Results have the
+form of anvil's. Every method of the namespace evm is in anvil, too.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ __all__ = ["Anvil"]
 
 
 class ResetOptions(msgspec.Struct):
-    """What a chain is to be forked from, which this one cannot be."""
+    """The options of anvil_reset: the chain to fork, which is not supported."""
 
     forking: dict[str, Any] | None = None
 
 
 class Anvil(Evm):
-    """Accounts and blocks as one wants them."""
+    """Methods that change accounts and blocks directly."""
 
     # -- accounts -------------------------------------------------------------------------------
 
     @on_worker(writes=True)
     def add_balance(self, address: Address, balance: Quantity) -> None:
-        """Add to the balance of an account, in wei."""
+        """Add an amount in wei to the balance of an account."""
         account, more = to_bytes(address), to_int(balance)
         before = self._node.chain.state().get_balance(account)
         if before + more >= 2**256:
@@ -71,7 +71,7 @@ class Anvil(Evm):
     def mine(
         self, context: Context, blocks: Quantity | None = None, interval: Quantity | None = None
     ) -> CooperativeJob[None]:
-        """Add blocks, a number of seconds apart if one is given that is not 0."""
+        """Add blocks. The second parameter is the interval between their timestamps, in seconds."""
         count = 1 if blocks is None else to_int(blocks)
         seconds = None if interval is None else to_int(interval) or None
         yield from self._mine(context, count, seconds)
@@ -83,12 +83,12 @@ class Anvil(Evm):
 
     @on_worker(writes=True)
     def set_coinbase(self, address: Address) -> None:
-        """Set the address that receives the tips of the blocks to come."""
+        """Set the address that receives the priority fees of the next blocks."""
         self._node.chain.coinbase = to_bytes(address)
 
     @on_worker(writes=True)
     def set_next_block_base_fee_per_gas(self, base_fee: Quantity) -> None:
-        """Set the base fee of the next block, in wei for a unit of gas."""
+        """Set the base fee of the next block, in wei per unit of gas."""
         self._node.chain.next.base_fee = to_int(base_fee)
 
     @on_worker(writes=True)
@@ -97,7 +97,7 @@ class Anvil(Evm):
         self._node.chain.next.prev_randao = to_bytes(value)
 
     def set_min_gas_price(self, price: Quantity) -> None:
-        """Fail: there is a base fee in place of a least price since London."""
+        """Fail: since London there is a base fee and no minimum gas price."""
         raise ChainError("setMinGasPrice is not supported when EIP-1559 is active")
 
     @on_worker(writes=True)
@@ -117,7 +117,7 @@ class Anvil(Evm):
 
     @on_worker(writes=True)
     def reset(self, options: ResetOptions | None = None) -> None:
-        """Go back to the first block. Filters and subscriptions live on."""
+        """Return to the first block. Filters and subscriptions stay."""
         forking = (options and options.forking) or {}
         if any(value is not None for value in forking.values()):  # viem sends nulls
             raise ChainError("this chain cannot be forked from another")
@@ -143,7 +143,7 @@ class Anvil(Evm):
     # -- the node -------------------------------------------------------------------------------
 
     def set_logging_enabled(self, on: bool) -> None:
-        """Do nothing: logging is set on the command line."""
+        """Do nothing: the command line sets the logging."""
 
     @on_worker
     def node_info(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The namespace debug: blocks, receipts and transactions as bytes, and how they ran."""
+"""The namespace debug: blocks, receipts and transactions in RLP, and traces of their execution."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["Debug"]
 
 
 class Debug:
-    """What happened, to the byte and to the instruction."""
+    """Raw data, and traces by instruction or by tracer."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -36,22 +36,22 @@ class Debug:
 
     @on_worker
     def get_raw_block(self, block: BlockId) -> str:
-        """A block, RLP-encoded."""
+        """Return a block, RLP-encoded, in hex."""
         return data(encode(self._block(block).block))
 
     @on_worker
     def get_raw_header(self, block: BlockId) -> str:
-        """A block's header, RLP-encoded: its hash is the block's."""
+        """Return the header of a block, RLP-encoded, in hex. Its Keccak-256 is the block's hash."""
         return data(encode(self._block(block).header))
 
     @on_worker
     def get_raw_receipts(self, block: BlockId) -> list[str]:
-        """A block's receipts, each as it is in the receipts trie."""
+        """Return the receipts of a block, each as it is encoded in the receipts trie, in hex."""
         return [data(receipt.encode()) for receipt in self._block(block).receipts]
 
     @on_worker
     def get_raw_transaction(self, transaction: Hash) -> str:
-        """A transaction's bytes, in a block or waiting; "0x" where there is none."""
+        """Return the bytes of a mined or pending transaction, in hex; "0x" if there is none."""
         wanted = to_bytes(transaction)
         if found := self._node.chain.transaction(wanted):
             mined, index = found
@@ -65,7 +65,7 @@ class Debug:
 
     @on_worker
     def trace_transaction(self, transaction: Hash, config: TraceConfig | None = None) -> Trial[Any]:
-        """Run a transaction again and return a trace, by instruction or by the tracer given."""
+        """Execute a mined transaction again and return its trace, as geth does."""
         found = self._node.chain.transaction(to_bytes(transaction))
         if found is None:
             raise ChainError("transaction not found")
@@ -75,14 +75,14 @@ class Debug:
     def trace_block_by_number(
         self, block: BlockNumber, config: TraceConfig | None = None
     ) -> Trial[list[dict[str, Any]]]:
-        """Run the transactions of a block again and return a trace of each."""
+        """Execute the transactions of a block again and return a trace of each."""
         return trace_block(self._node.chain, self._block(block), config or TraceConfig())
 
     @on_worker
     def trace_block_by_hash(
         self, block: Hash, config: TraceConfig | None = None
     ) -> Trial[list[dict[str, Any]]]:
-        """Run the transactions of a block again and return a trace of each."""
+        """Execute the transactions of a block again and return a trace of each."""
         mined = self._node.chain.by_hash(to_bytes(block))
         if mined is None:
             raise ChainError(f"block {block} not found")
@@ -95,7 +95,7 @@ class Debug:
         block: BlockId = "latest",
         config: TraceCallConfig | None = None,
     ) -> Trial[Any]:
-        """Run a call on the state of a block and return a trace of it."""
+        """Execute a call on the state of a block and return its trace."""
         config = config or TraceCallConfig()
         pretended = Overrides(config.state_overrides, config.block_overrides)
         return self._node.calls.trace(transaction or TransactionRequest(), block, pretended, config)
@@ -108,7 +108,7 @@ class Debug:
 
 
 def _name(wanted: Any) -> str | int:
-    """A block as geth's messages call it: by its number, in decimal."""
+    """Return the name of a block in geth's messages: its number, in decimal."""
     if isinstance(wanted, BlockHash):
         wanted = wanted.block_hash or wanted.block_number or ""
     return to_int(wanted) if str(wanted)[:2] == "0x" and len(str(wanted)) < 66 else wanted

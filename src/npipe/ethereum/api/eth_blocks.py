@@ -1,4 +1,4 @@
-"""The namespace eth, first part: who this is, and its blocks and receipts."""
+"""The namespace eth, first part: the node, its blocks, transactions and receipts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["EthBlocks"]
 
 
 class EthBlocks:
-    """Blocks by number, tag or hash. What is not there is null, as the specification has it."""
+    """Blocks by number, tag or hash. The result is null if there is no such block."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -53,12 +53,12 @@ class EthBlocks:
 
     @method(inline=True)
     def coinbase(self) -> str:
-        """Return the address that receives the tips of blocks made here."""
+        """Return the address that receives the priority fees of the blocks made by this node."""
         return f"0x{self._node.chain.coinbase.hex()}"
 
     @method(inline=True)
     def mining(self) -> bool:
-        """Return true: blocks are made here."""
+        """Return true: this node makes blocks."""
         return True
 
     @method(inline=True)
@@ -68,7 +68,7 @@ class EthBlocks:
 
     @method(inline=True)
     def protocol_version(self) -> str:
-        """The version of the wire protocol that a peer would be met with (eth/68)."""
+        """Return the version of the wire protocol, in decimal: 68 (eth/68)."""
         return "0x44"
 
     @on_worker
@@ -153,7 +153,7 @@ class EthBlocks:
 
     @on_worker
     def get_raw_transaction_by_hash(self, transaction: Hash) -> str:
-        """A transaction's bytes, in a block or waiting; "0x" where there is none."""
+        """Return the bytes of a mined or pending transaction, in hex; "0x" if there is none."""
         wanted = to_bytes(transaction)
         if found := self._node.chain.transaction(wanted):
             mined, index = found

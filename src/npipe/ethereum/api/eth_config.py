@@ -1,4 +1,4 @@
-"""The namespace eth, seventh part: what this node can do, for tools that choose among nodes."""
+"""The namespace eth, seventh part: the forks and the data that this node has."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _RESOURCES = ("state", "tx", "logs", "receipts", "blocks", "stateproofs")
 
 
 class EthConfig:
-    """The forks of the chain, and how much of its history there is: all of it."""
+    """The forks of the chain, and the available part of its history: all of it."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
 
     @method(inline=True)
     def config(self) -> dict[str, Any]:
-        """Return the active fork, the next and the last one that is scheduled (EIP-7910).
+        """Return the active fork, the next one and the last one that is scheduled (EIP-7910).
 
         Each has its activation time in seconds, its blob schedule, precompiles and system
-        contracts; ``next`` and ``last`` are null where no fork will follow.
+        contracts. ``next`` and ``last`` are null if no fork follows.
         """
         forks = self._node.chain.forks
         current = forks.of_header(self._node.head.header)
@@ -45,7 +45,7 @@ class EthConfig:
 
     @method(inline=True)
     def capabilities(self) -> dict[str, Any]:
-        """Return the newest block, and for each kind of data the oldest block that can be asked."""
+        """Return the newest block, and the oldest available block for each kind of data."""
         head = self._node.head
         everything = {"disabled": False, "oldestBlock": "0x0"}
         return {

@@ -1,4 +1,4 @@
-"""The namespace eth, fourth part: what gas costs, and cost."""
+"""The namespace eth, fourth part: gas prices, now and in past blocks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MAX_PERCENTILES = 100
 
 
 class EthFees:
-    """Suggestions, and the history they are made from."""
+    """Suggested gas prices, and the fees of past blocks."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -27,21 +27,21 @@ class EthFees:
 
     @on_worker
     def gas_price(self) -> str:
-        """Return a gas price that the next block accepts, in wei for a unit of gas, in hex."""
+        """Return a gas price that the next block accepts, in wei per unit of gas, in hex."""
         return quantity(self._node.gas_price())
 
     def max_priority_fee_per_gas(self) -> str:
-        """Return a priority fee that suffices, in wei for a unit of gas, in hex."""
+        """Return a sufficient priority fee, in wei per unit of gas, in hex."""
         return quantity(TIP)
 
     @on_worker
     def base_fee(self) -> str:
-        """Return the base fee of the next block, in wei for a unit of gas, in hex (EIP-1559)."""
+        """Return the base fee of the next block, in wei per unit of gas, in hex (EIP-1559)."""
         return quantity(self._node.chain.next_base_fee())
 
     @on_worker
     def blob_base_fee(self) -> str:
-        """Return the blob base fee of the next block, in wei for a unit of blob gas (EIP-4844)."""
+        """Return the blob base fee of the next block, in wei per unit of blob gas (EIP-4844)."""
         return quantity(self._node.chain.next_blob_base_fee())
 
     @on_worker
@@ -51,9 +51,10 @@ class EthFees:
         newest_block: BlockNumber,
         reward_percentiles: list[float] | None = None,
     ) -> dict[str, Any]:
-        """Base fees, how full blocks were, and the tips paid, for the blocks up to one.
+        """Return base fees, gas used ratios and priority fees of the blocks up to one.
 
-        There is one base fee more than blocks: the last is that of the block to come.
+        Fees are in wei per unit of gas, in hex. There is one base fee more than blocks: the last
+        one is that of the following block.
         """
         percentiles = reward_percentiles or []
         _check_percentiles(percentiles)
@@ -97,12 +98,12 @@ class EthFees:
 
 
 def _base_fee(mined: MinedBlock) -> int:
-    """A block's base fee, in wei; 0 before London, which had none."""
+    """Return a block's base fee, in wei; 0 before London."""
     return int(getattr(mined.header, "base_fee_per_gas", 0))
 
 
 def _number(count: Count) -> int:
-    """Hex or decimal; "" is 0."""
+    """Parse a number in hex or decimal; "" is 0."""
     return (
         count if isinstance(count, int) else int(count or "0", 16 if "x" in count.lower() else 10)
     )
@@ -123,7 +124,7 @@ def _check_percentiles(percentiles: list[float]) -> None:
 
 
 def _rewards(mined: MinedBlock, percentiles: list[float]) -> list[str]:
-    """The tip at which each share of a block's gas had been bought, from the cheapest on."""
+    """Return the priority fees at percentiles of a block's gas, transactions ordered by fee."""
     base_fee = _base_fee(mined)
     tips = sorted(
         (gas_price(item, mined) - base_fee, mined.gas_used(index))

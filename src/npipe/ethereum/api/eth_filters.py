@@ -1,7 +1,8 @@
 """The namespace eth, fifth part: logs, and filters that a client polls.
 
-A filter costs memory for as long as nobody asks for it, so there is a limit on their number, on
-what one keeps, and on how long one lives without being asked (geth's five minutes).
+A filter uses memory while no client polls it. So there are limits on the number of filters, on the
+changes that one keeps, and on the time after which one that is not polled is removed (five minutes,
+as in geth).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _LIFE = 300.0  # seconds
 
 
 class _Filter:
-    """What one filter has seen since it was last asked."""
+    """The changes that one filter has collected since it was last polled."""
 
     def __init__(self, select: Callable[[Event], list[Any]], wanted: LogCriteria | None) -> None:
         self.select = select
@@ -47,7 +48,7 @@ class _Filter:
 
 
 class EthFilters:
-    """eth_getLogs, and eth_newFilter with its kind."""
+    """eth_getLogs, and the methods of filters."""
 
     def __init__(self, node: Node, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._node = node
@@ -64,7 +65,7 @@ class EthFilters:
 
     @on_worker
     def new_filter(self, criteria: LogCriteria | None) -> str:
-        """Watch for logs. Returns the id to ask eth_getFilterChanges with."""
+        """Install a filter for logs. Returns the id for eth_getFilterChanges."""
         criteria = criteria or LogCriteria()
         wanted = Wanted(criteria)
         if criteria.from_block is not None and criteria.to_block is not None:
@@ -74,7 +75,7 @@ class EthFilters:
 
     @on_worker
     def new_block_filter(self) -> str:
-        """Watch for blocks: eth_getFilterChanges returns their hashes."""
+        """Install a filter for blocks, of which eth_getFilterChanges returns the hashes."""
 
         def select(event: Event) -> list[Any]:
             return [data(event.mined.hash)] if isinstance(event, NewBlock) else []
@@ -83,7 +84,7 @@ class EthFilters:
 
     @on_worker
     def new_pending_transaction_filter(self, full: bool | None = False) -> str:
-        """Watch for transactions: eth_getFilterChanges returns their hashes, or them in full."""
+        """Install a filter for pending transactions: their hashes or, with ``true``, objects."""
         from npipe.ethereum.chain import encode as shapes
 
         def select(event: Event) -> list[Any]:
@@ -96,7 +97,7 @@ class EthFilters:
 
     @on_worker
     def get_filter_changes(self, filter_id: FilterId) -> list[Any]:
-        """What a filter has seen since it was last asked. Raises FilterNotFound."""
+        """Return the changes that a filter has collected since it was last polled."""
         found = self._get(filter_id)
         changes = found.take()
         if len(changes) > _MAX_KEPT:
@@ -106,7 +107,7 @@ class EthFilters:
 
     @on_worker
     def get_filter_logs(self, filter_id: FilterId) -> list[dict[str, Any]]:
-        """Every log that a filter of logs matches, from its first block on."""
+        """Return all logs that match a filter for logs, from its first block on."""
         criteria = self._get(filter_id).criteria
         if criteria is None:
             raise FilterNotFound
@@ -114,7 +115,7 @@ class EthFilters:
 
     @on_worker
     def uninstall_filter(self, filter_id: FilterId) -> bool:
-        """Remove a filter; false where there is none of that id."""
+        """Remove a filter. Returns false if there is none with that id."""
         return self._remove(filter_id)
 
     def _blocks(self, criteria: LogCriteria) -> list[MinedBlock]:
@@ -132,7 +133,7 @@ class EthFilters:
         return list(chain.blocks[first : last + 1])
 
     def _number(self, wanted: str | int) -> int:
-        """A tag's or quantity's number. One to come is kept as it is: the range is empty there."""
+        """Return the number of a tag or quantity; a future number as it is."""
         from npipe.ethereum.values.types import to_int
 
         if wanted == "earliest":

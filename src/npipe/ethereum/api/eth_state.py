@@ -30,7 +30,7 @@ _MAX_SLOTS = 1_024
 
 
 class EthState:
-    """Balances, code, storage, calls. A block that is not there is an error: "header not found"."""
+    """Balances, code, storage and calls. An unknown block is an error, "header not found"."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -43,17 +43,17 @@ class EthState:
 
     @on_worker
     def get_code(self, address: Address, block: BlockId = LATEST) -> str:
-        """Return the code of a contract at a block, in hex; "0x" where there is none."""
+        """Return the code of a contract at a block, in hex; "0x" if the account has none."""
         return f"0x{self._node.state(block).get_code(to_bytes(address)).hex()}"
 
     @on_worker
     def get_storage_at(self, address: Address, slot: Slot, block: BlockId = LATEST) -> str:
-        """Return one of the 32-byte words of the storage of a contract at a block."""
+        """Return a 32-byte word of the storage of a contract at a block, in hex."""
         return word(self._node.state(block).get_storage(to_bytes(address), to_slot(slot)))
 
     @on_worker
     def get_transaction_count(self, address: Address, block: BlockId = LATEST) -> str:
-        """Return the next nonce of an account, in hex; "pending" counts those of the pool."""
+        """Return the next nonce of an account, in hex. "pending" includes the pool."""
         sender = to_bytes(address)
         if block == "pending":
             return quantity(self._node.pool.next_nonce(sender, self._node.chain.state()))
@@ -67,7 +67,7 @@ class EthState:
         overrides: dict[Address, StateOverride] | None = None,
         block_overrides: BlockOverrides | None = None,
     ) -> Trial[str]:
-        """Return what a transaction would return, in hex, on the state of a block; keep nothing."""
+        """Execute a call on the state of a block and return its output, in hex. Nothing is kept."""
         pretended = Overrides(overrides, block_overrides)
         run = self._node.calls.call(transaction or TransactionRequest(), block or LATEST, pretended)
         return lambda: f"0x{run().hex()}"
@@ -80,7 +80,7 @@ class EthState:
         overrides: dict[Address, StateOverride] | None = None,
         block_overrides: BlockOverrides | None = None,
     ) -> Trial[str]:
-        """Return the least gas with which a transaction succeeds, exactly."""
+        """Return the exact minimum of gas with which a transaction succeeds, in hex."""
         pretended = Overrides(overrides, block_overrides)
         request = transaction or TransactionRequest()
         run = self._node.calls.estimate(request, block or LATEST, pretended)
@@ -90,7 +90,7 @@ class EthState:
     def simulate_v1(
         self, simulation: Simulation | None, block: BlockId = LATEST
     ) -> Trial[list[dict[str, Any]]]:
-        """Return what blocks with these calls would be, one upon the other; keep nothing."""
+        """Execute calls in simulated blocks and return those blocks. No state is changed."""
         node = self._node
         base = node.place(block or LATEST).header
         return simulate(node.chain, node.calls, base, simulation or Simulation())
@@ -130,7 +130,7 @@ class EthState:
         block: BlockId = LATEST,
         overrides: dict[Address, StateOverride] | None = None,
     ) -> Trial[dict[str, Any]]:
-        """Return the access list that a transaction should have, and the gas it then uses."""
+        """Return the access list for a transaction, and the gas that it uses with it (EIP-2930)."""
         request, pretended = transaction or TransactionRequest(), Overrides(overrides)
         run = self._node.calls.access_list(request, block or LATEST, pretended)
 

@@ -1,12 +1,12 @@
 """The namespace eth, sixth part: newHeads, logs and newPendingTransactions, pushed.
 
-Listening begins before the client has its subscription's id, so nothing is missed. An event that a
-call on the same connection caused is held back until that call's reply has been queued
-(``events.Origin``, ``Context.on_reply``): replies come before what they cause.
+A subscription collects events before its id is returned to the client, so no event is missed. An
+event that was caused by a call on the same connection is sent after the reply of that call
+(``events.Origin``, ``Context.on_reply``).
 
-The chain never waits for a reader. Events that arrive while a subscription's generator waits for
-its client (see ``npipe.rpc.session.served_subscriptions``) are queued here, up to a limit: beyond
-it the subscription ends with an error.
+The chain never waits for a subscriber. Events that arrive while the generator of a subscription is
+not resumed, because its client does not read (see ``npipe.rpc.session.served_subscriptions``), are
+queued here up to a limit. Beyond the limit the subscription ends with an error.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _REPLY_WAIT = 10.0  # seconds at most that an event is held back for its cause's
 
 
 class EthSubscriptions:
-    """What eth_subscribe can be asked for."""
+    """The subscriptions of eth_subscribe."""
 
     def __init__(self, hub: EventBus) -> None:
         self._hub = hub
 
     @subscription(name="newHeads")
     def new_heads(self, context: Context) -> Iterator[dict[str, Any]]:
-        """Each block that is added, without its transactions."""
+        """Push the header of each block that is added."""
 
         def select(event: Event) -> Iterable[dict[str, Any]]:
             return [shapes.header(event.mined)] if isinstance(event, NewBlock) else ()
@@ -48,14 +48,14 @@ class EthSubscriptions:
     def logs(
         self, context: Context, criteria: LogCriteria | None = None
     ) -> Iterator[dict[str, Any]]:
-        """The logs of new blocks that have a wanted address and wanted topics."""
+        """Push the logs of new blocks that match an address and topics."""
         wanted = Wanted(criteria or LogCriteria())
 
         return self._stream(context, wanted.in_event)
 
     @subscription(name="syncing")
     def syncing(self, context: Context) -> Iterator[bool]:
-        """Send nothing: geth sends a message when it begins or ends to catch up with others."""
+        """Push nothing: this node never synchronizes with others."""
 
         def select(event: Event) -> Iterable[bool]:
             return ()
@@ -66,7 +66,7 @@ class EthSubscriptions:
     def new_pending_transactions(
         self, context: Context, full: bool | None = None
     ) -> Iterator[dict[str, Any] | str]:
-        """Each transaction that is accepted: its hash or, with true, all of it."""
+        """Push each transaction that is accepted: its hash or, with ``true``, an object."""
 
         def select(event: Event) -> Iterable[dict[str, Any] | str]:
             if not isinstance(event, NewPending):
@@ -77,7 +77,7 @@ class EthSubscriptions:
         return self._stream(context, select)
 
     def _stream(self, context: Context, select: Callable[[Event], Iterable[Any]]) -> Iterator[Any]:
-        """Listen from now on; the iterator returned waits for events and turns them into items."""
+        """Begin to collect events, and return the iterator that converts them to items."""
         events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
 
         def listen(event: Event) -> None:

@@ -1,4 +1,4 @@
-"""The namespace eth, third part: signing and sending."""
+"""The namespace eth, third part: signing and sending transactions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["EthTransactions"]
 
 
 class EthTransactions:
-    """Transactions signed by the caller, or here with one of the development accounts."""
+    """Transactions signed by the client, or by this node with a development account."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -32,7 +32,7 @@ class EthTransactions:
     def send_transaction(
         self, context: Context, transaction: TransactionRequest | None
     ) -> CooperativeJob[str]:
-        """Sign with the sender's key, which must be held here, and send. Returns the hash."""
+        """Sign a transaction with a key of this node and send it. Returns the hash."""
         with self._node.hub.caused_by(context):
             return data((yield from self._node.send(transaction)))
 
@@ -46,7 +46,7 @@ class EthTransactions:
     def send_unsigned_transaction(
         self, context: Context, transaction: TransactionRequest
     ) -> CooperativeJob[str]:
-        """Send as an account whose key nobody needs to have, as anvil does."""
+        """Send a transaction of any account without its key, as anvil does. Returns the hash."""
         with self._node.hub.caused_by(context):
             return data((yield from self._node.send(transaction, pretend=True)))
 
@@ -54,7 +54,7 @@ class EthTransactions:
     def fill_transaction(
         self, transaction: TransactionRequest | None
     ) -> CooperativeJob[dict[str, Any]]:
-        """Fill in what a transaction leaves out; nothing is signed or sent."""
+        """Return a transaction with its missing fields filled in, and its bytes. It is not sent."""
         filled = yield from self._node.fill(transaction or TransactionRequest())
         raw = transactions.without_signature(filled)
         return {"raw": data(raw), "tx": shapes.unsigned(filled, keccak(raw))}
@@ -63,9 +63,10 @@ class EthTransactions:
     def sign_transaction(
         self, transaction: TransactionRequest | None
     ) -> CooperativeJob[dict[str, Any]]:
-        """Sign and do not send: the bytes to send, and the transaction as it was understood.
+        """Sign a transaction without sending it. Returns its bytes and its fields.
 
-        As with geth, gas, nonce and a price must be given: what is signed is no guess of ours.
+        As in geth, gas, nonce and a price must be given, so that nothing is signed that the client
+        did not choose.
         """
         transaction = transaction or TransactionRequest()
         if transaction.gas is None:
@@ -85,16 +86,16 @@ class EthTransactions:
     @method(name="signTypedData_v4")
     @on_worker
     def sign_typed_data_v4(self, address: Address, typed_data: dict[str, Any] | str) -> str:
-        """Sign structured data (EIP-712) with an account whose key is held here.
+        """Sign structured data (EIP-712) with an account of the node. Returns 65 bytes in hex.
 
-        Returns the signature, 65 bytes in hex. ``typed_data`` is an object with types,
-        primaryType, domain and message, or the text of one.
+        ``typed_data`` is an object with types, primaryType, domain and message, or that object as
+        JSON text.
         """
         return self._node.account(to_bytes(address)).sign_hash(typed_data_hash(_object(typed_data)))
 
     @on_worker
     def sign_typed_data(self, address: Address, typed_data: dict[str, Any] | str) -> str:
-        """Do as eth_signTypedData_v4 does, under the name that hardhat and ethers know, too."""
+        """Do the same as eth_signTypedData_v4, under the name that hardhat and ethers also use."""
         return self._node.account(to_bytes(address)).sign_hash(typed_data_hash(_object(typed_data)))
 
     @on_worker
@@ -105,7 +106,7 @@ class EthTransactions:
         gas_price: str | None = None,
         gas: str | None = None,
     ) -> CooperativeJob[str]:
-        """Replace a waiting transaction of the same nonce by one that pays more."""
+        """Replace a pending transaction by one with the same nonce and higher fees."""
         if transaction is None or transaction.nonce is None:
             raise ChainError("missing transaction nonce in transaction spec")
         sender, nonce = to_bytes(transaction.from_ or NOBODY), to_int(transaction.nonce)
@@ -118,7 +119,7 @@ class EthTransactions:
 
     @on_worker
     def pending_transactions(self) -> list[dict[str, Any]]:
-        """What waits for a block and was sent by an account whose key is held here."""
+        """Return the pending transactions that were sent by accounts of the node."""
         state = self._node.chain.state()
         return [
             shapes.transaction(item)

@@ -1,7 +1,7 @@
-"""The namespace evm: what only a development chain can do. Time, blocks on demand, going back.
+"""The namespace evm: time, blocks on demand and snapshots, for development chains only.
 
-The names are those that ganache began with and hardhat and anvil kept; the accounts' are ganache's
-own. ``cheats`` has the others.
+The names are ganache's, which hardhat and anvil have kept; those of ``Ganache`` are in ganache
+only. ``anvil`` has the other methods.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ __all__ = ["Evm", "Ganache"]
 
 
 class MineOptions(msgspec.Struct):
-    """What evm_mine may be given, in ganache's form."""
+    """The options of evm_mine, in the form of ganache."""
 
     timestamp: Quantity | None = None
     blocks: int = 1
 
 
 class Evm:
-    """Control over the chain's time and height."""
+    """Control over the time and the height of the chain."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -42,17 +42,17 @@ class Evm:
 
     @on_worker(writes=True)
     def snapshot(self) -> str:
-        """Remember the chain as it is. Returns the id to give to evm_revert."""
+        """Save the state of the chain. Returns the id for evm_revert, in hex."""
         return quantity(self._node.snapshot())
 
     @on_worker(writes=True)
     def revert(self, snapshot: Quantity) -> bool:
-        """Go back to a snapshot, which is used up; false where there is none of that id."""
+        """Restore a snapshot, and remove it. Returns false if there is none with that id."""
         return self._node.revert(to_int(snapshot))
 
     @on_worker(writes=True)
     def increase_time(self, seconds: Quantity) -> int:
-        """Move the chain's clock on. Returns how far it is from the system's, in seconds."""
+        """Move the chain's clock forward, in seconds. Returns its offset, in seconds."""
         chain = self._node.chain
         return chain.clock.advance(to_int(seconds), chain.head.header.timestamp)
 
@@ -63,19 +63,19 @@ class Evm:
 
     @on_worker(writes=True)
     def set_next_block_timestamp(self, timestamp: Quantity) -> None:
-        """Give the next block this time, later than the last one's; the clock goes on from it."""
+        """Set the timestamp of the next block, in seconds since 1970; the clock goes on from it."""
         self._node.chain.set_next_timestamp(to_int(timestamp))
 
     @on_worker
     def set_automine(self, context: Context, on: bool) -> CooperativeJob[bool]:
-        """Mine each transaction at once, or let them wait for evm_mine. Returns true."""
+        """Enable or disable mining each transaction at once. Returns true."""
         with self._node.hub.caused_by(context):
             yield from self._node.set_automine(on)
         return True
 
     @on_worker(writes=True)
     def set_interval_mining(self, seconds: Quantity) -> None:
-        """Mine a block each so many seconds; 0 stops that."""
+        """Mine a block at an interval in seconds; 0 disables it. Returns true."""
         period = to_int(seconds)
         if period > 86_400:
             raise ChainError("an interval of more than a day")
@@ -83,7 +83,7 @@ class Evm:
 
     @on_worker(writes=True)
     def set_block_gas_limit(self, gas: Uint64) -> bool:
-        """Let the blocks to come take so much gas. Returns true."""
+        """Set the gas limit of the next blocks. Returns true."""
         self._node.chain.set_gas_limit(to_int(gas))
         return True
 
@@ -116,13 +116,13 @@ class Evm:
 
 
 class Ganache(Evm):
-    """The namespace evm, with the names that only ganache has. They return true."""
+    """Methods of the namespace evm that only ganache has. The setters return true."""
 
     @on_worker
     def mine(
         self, context: Context, options: Quantity | MineOptions | None = None
     ) -> CooperativeJob[str]:
-        """Add a block, at a time of one's choice, or several. Returns "0x0", as ganache did."""
+        """Add one block, at a given time in seconds, or several. Returns "0x0", as ganache does."""
         if not isinstance(options, MineOptions):
             options = MineOptions(timestamp=options)
         if options.timestamp is not None:

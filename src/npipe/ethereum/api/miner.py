@@ -1,4 +1,4 @@
-"""The namespace miner: what is left of it where blocks cost nothing."""
+"""The namespace miner, as in geth, for a chain on which mining costs nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Miner"]
 
 
 class Miner:
-    """Whether transactions are mined at once, and who gets the tips."""
+    """Automatic mining, and the receiver of the priority fees."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -19,7 +19,7 @@ class Miner:
 
     @on_worker
     def start(self, context: Context, threads: int | None = None) -> CooperativeJob[None]:
-        """Mine each transaction as it comes, beginning with those that wait."""
+        """Mine each transaction at once, beginning with the pending ones."""
         with self._node.hub.caused_by(context):
             yield from self._node.set_automine(True)
 
@@ -30,6 +30,6 @@ class Miner:
 
     @on_worker(writes=True)
     def set_etherbase(self, address: Address) -> bool:
-        """Set the address that receives the tips of the blocks to come."""
+        """Set the address that receives the priority fees of the next blocks. Returns true."""
         self._node.chain.coinbase = to_bytes(address)
         return True

@@ -1,4 +1,4 @@
-"""The namespace net: a network of one. Needs no chain and imports no py-evm."""
+"""The namespace net: a network without peers. Needs no chain and imports no py-evm."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ __all__ = ["Net"]
 
 
 class Net:
-    """The network: this server alone."""
+    """The network, which consists of this server."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
 
     @method(inline=True)
     def version(self) -> str:
-        """Return the network's number as text in decimal: the chain id."""
+        """Return the network id, which is the chain id, as a decimal string."""
         return str(self._service.chain_id)
 
     @method(inline=True)
     def listening(self) -> bool:
-        """Return true: the node is up."""
+        """Return true: the node accepts connections."""
         return True
 
     @method(inline=True)
     def peer_count(self) -> str:
-        """Return how many peers the node has, in hex: always 0x0, as it has none."""
+        """Return the number of peers, in hex: always 0x0."""
         return "0x0"

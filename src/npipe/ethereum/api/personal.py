@@ -1,7 +1,7 @@
-"""The namespace personal: the accounts held here, as old tools ask for them. For the owner only.
+"""The namespace personal, as in old geth: the accounts of this node. For its owner only.
 
-The development accounts have no passwords and are never locked; passwords are taken, because the
-methods have them, and thrown away unread. Nothing here logs anything.
+The development accounts have no passwords and are never locked. Passwords are accepted, because the
+methods have that parameter, and ignored. Nothing here is logged.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["Personal"]
 
 
 class Personal:
-    """Accounts, and signing with them."""
+    """The accounts of the node, and signing with them."""
 
     def __init__(self, node: Node) -> None:
         self._node = node

@@ -1,4 +1,4 @@
-"""The namespace txpool: what waits for a block. With automining that is next to nothing."""
+"""The namespace txpool: pending transactions. With automatic mining there are hardly any."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ByNonce = dict[str, dict[str, Any]]
 
 
 class TxPool:
-    """The pool: "pending" could be mined now, "queued" waits for an earlier nonce."""
+    """The pool: "pending" transactions can be mined, "queued" ones wait for an earlier nonce."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -26,13 +26,13 @@ class TxPool:
 
     @on_worker
     def status(self) -> dict[str, str]:
-        """Return how many transactions are pending and queued, in hex."""
+        """Return the numbers of pending and of queued transactions, in hex."""
         pending, queued = self._split()
         return {"pending": quantity(len(pending)), "queued": quantity(len(queued))}
 
     @on_worker
     def content(self) -> dict[str, ByNonce]:
-        """Return the transactions of the pool but for those with blobs, by sender and nonce."""
+        """Return the transactions of the pool, without blob transactions, by sender and nonce."""
         pending, queued = self._split()
         return {"pending": _by_sender(pending), "queued": _by_sender(queued)}
 

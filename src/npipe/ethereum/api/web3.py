@@ -1,4 +1,4 @@
-"""The namespace web3: who answers, and one hash function. Needs no chain and imports no py-evm.
+"""The namespace web3: version and Keccak-256. Needs no chain and imports no py-evm.
 
 (Not ``web3.py``: a module of that name reads like the library.)
 """
@@ -27,7 +27,7 @@ def client_version() -> str:
 
 
 class Web3:
-    """Who answers."""
+    """The version of the server, and a hash function."""
 
     def __init__(self) -> None:
         self._version = client_version()  # once: it reads the package's metadata from disk
@@ -38,12 +38,12 @@ class Web3:
         return self._version
 
     def sha3(self, octets: Data) -> str:
-        """Keccak-256 of some bytes (not the SHA-3 that the name says: it came before that)."""
+        """Return the Keccak-256 of bytes, in hex; it differs from the later standard SHA-3."""
         try:
             from eth_hash.auto import keccak
 
             return data(keccak(to_bytes(octets)))
         except ImportError:
             raise InternalError(
-                'web3_sha3 needs a hash that Python lacks: pip install "npipe[ethereum]"'
+                'web3_sha3 needs an extra package: pip install "npipe[ethereum]"'
             ) from None

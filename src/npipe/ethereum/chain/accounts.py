@@ -1,8 +1,8 @@
-"""The accounts of the development chain: keys derived from words, and what they sign.
+"""The accounts of the development chain: keys derived from a mnemonic, and signing.
 
-The words are public on purpose (the same that hardhat, anvil and ganache users know), and so are
-the keys: never send real money to these addresses. `npipe serve` prints the keys for the user, as
-anvil does; nothing here ever logs them, and an Account's repr leaves its key out.
+The default mnemonic is the one of hardhat, anvil and ganache. It and its keys are public: never
+send real money to these addresses. ``npipe serve`` prints the keys, as anvil does. Nothing here
+logs them, and the repr of an Account leaves out its key.
 
 Needs eth-keys (the extra "ethereum"), which is imported when accounts are made.
 """
@@ -31,27 +31,27 @@ _PATH = (44 + _HARDENED, 60 + _HARDENED, _HARDENED, 0)  # m/44'/60'/0'/0, then t
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An address and the key that signs for it."""
+    """An address and its private key."""
 
     address: bytes
     key: PrivateKey = field(repr=False)
 
     @property
     def address_hex(self) -> str:
-        """The address with the mixed case that guards against typing errors (EIP-55)."""
+        """The address with the mixed case that is a checksum (EIP-55)."""
         return str(self.key.public_key.to_checksum_address())
 
     @property
     def key_hex(self) -> str:
-        """The private key, for a banner on the user's own terminal and for nothing else."""
+        """The private key in hex, for the banner on the user's own terminal only."""
         return str(self.key.to_hex())
 
     def sign(self, message: bytes) -> str:
-        """Sign as wallets do (EIP-191): the 65 bytes r, s and v (27 or 28), in hex."""
+        """Sign a message as wallets do (EIP-191). Return r, s and v (27 or 28), 65 bytes in hex."""
         return self.sign_hash(message_hash(message))
 
     def sign_hash(self, digest: bytes) -> str:
-        """Sign 32 bytes as they are: the 65 bytes r, s and v (27 or 28), in hex."""
+        """Sign a hash of 32 bytes. Return r, s and v (27 or 28), 65 bytes in hex."""
         signature = self.key.sign_msg_hash(digest)
         return data(
             signature.r.to_bytes(32, "big")
@@ -61,10 +61,10 @@ class Account:
 
 
 def derive(mnemonic: str, count: int) -> tuple[Account, ...]:
-    """The first ``count`` accounts of a mnemonic (BIP-39, BIP-32, path m/44'/60'/0'/0/n).
+    """Return the first ``count`` accounts of a mnemonic (BIP-39, BIP-32, m/44'/60'/0'/0/n).
 
-    Wallets make the same ones from the same words. Raises ValueError for words that are no
-    mnemonic, naming none of them: they may be secret.
+    Wallets derive the same accounts. Raises ValueError if the words are no mnemonic; the message
+    contains none of them, because they may be secret.
     """
     from eth_keys import keys
 
@@ -85,33 +85,35 @@ def derive(mnemonic: str, count: int) -> tuple[Account, ...]:
 
 
 def _check(words: str) -> None:
-    """Raise ValueError for a mistyped mnemonic: its last word is, in part, a checksum."""
+    """Raise ValueError for a mistyped mnemonic: part of its last word is a checksum (BIP-39)."""
     try:
         from mnemonic import Mnemonic
-    except ModuleNotFoundError:  # an environment older than this check: any text makes accounts
+    except ModuleNotFoundError:  # without the package there is no check: any text makes accounts
         return
     language = Mnemonic("english")
     known, given = set(language.wordlist), words.split()
     if len(given) not in (12, 15, 18, 21, 24):
         raise ValueError(
-            f"the mnemonic has {len(given)} words, which none has: 12, 15, 18, 21 or 24 are right"
+            f"the mnemonic has {len(given)} words; a mnemonic has 12, 15, 18, 21 or 24"
         )
     for place, word in enumerate(given, 1):
         if word not in known:
-            raise ValueError(f"the mnemonic's word {place} is none of the English list (BIP-39)")
+            raise ValueError(f"the mnemonic's word {place} is not in the English list (BIP-39)")
     if not language.check(words):
-        raise ValueError("the mnemonic's checksum is wrong: a word is another, or out of its place")
+        raise ValueError(
+            "the mnemonic's checksum is wrong: a word is mistyped, or the order is wrong"
+        )
 
 
 def message_hash(message: bytes) -> bytes:
-    """What is signed for a message of a person, so that it can never be a transaction."""
+    """Return the hash to sign for a message (EIP-191). A signed message is never a transaction."""
     from eth_hash.auto import keccak
 
     return keccak(b"\x19Ethereum Signed Message:\n%d%s" % (len(message), message))
 
 
 def _child(key: bytes, chain_code: bytes, index: int) -> tuple[bytes, bytes]:
-    """BIP-32's private child. An impossible key (one in 2**127) is not provided for."""
+    """Derive a private child key (BIP-32). An invalid key (probability 2**-127) is not handled."""
     from eth_keys import keys
 
     if index >= _HARDENED:

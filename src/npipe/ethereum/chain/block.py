@@ -1,4 +1,4 @@
-"""A block as the chain keeps it, and how it is saved."""
+"""A block as the chain stores it in memory and in the state file."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["MinedBlock", "decoded", "restored"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MinedBlock:
-    """A block that is on the chain, with its receipts and the contracts it created."""
+    """A block on the chain, with its receipts and the contracts that it created."""
 
     block: BlockAPI
     receipts: tuple[ReceiptAPI, ...]
     created: tuple[bytes | None, ...]  # for each transaction, the address of its new contract
-    blobs: BlobSchedule = PRAGUE  # what the price of its blobs follows
+    blobs: BlobSchedule = PRAGUE  # determines the blob base fee
 
     @property
     def header(self) -> BlockHeaderAPI:
@@ -37,18 +37,18 @@ class MinedBlock:
         return self.block.hash
 
     def gas_used(self, index: int) -> int:
-        """What one transaction used: receipts hold the sum up to and with it."""
+        """Return the gas used by one transaction. Receipts have the sum up to and including it."""
         before = self.receipts[index - 1].gas_used if index else 0
         return int(self.receipts[index].gas_used - before)
 
     def saved(self) -> SavedBlock:
-        """As it goes to a file."""
+        """Return the block in the form of the state file."""
         receipts = [receipt.encode() for receipt in self.receipts]
         return SavedBlock(encode(self.block), receipts, list(self.created))
 
 
 def decoded(octets: bytes, forks: Forks) -> BlockAPI:
-    """A block from its RLP encoding. Raises what rlp and py-evm raise, or ValueError."""
+    """Decode a block from RLP. Raises ValueError, or an error of rlp or py-evm."""
     header = decode(octets)[0]
     number, timestamp = (int.from_bytes(header[at], "big") for at in (8, 11))
     block: BlockAPI = decode(octets, forks.at(number, timestamp).machine.get_block_class())
@@ -56,12 +56,12 @@ def decoded(octets: bytes, forks: Forks) -> BlockAPI:
 
 
 def restored(saved: SavedBlock, forks: Forks) -> MinedBlock:
-    """A block as it comes from a file. Raises what rlp and py-evm raise, or ValueError."""
+    """Restore a block from the state file. Raises ValueError, or an error of rlp or py-evm."""
     block = decoded(saved.block, forks)
     builder = forks.of_header(block.header).machine.get_receipt_builder()
     receipts = tuple(builder.decode(receipt) for receipt in saved.receipts)
     if not len(receipts) == len(saved.created) == len(block.transactions):
-        raise ValueError(f"block {block.number} has not a receipt for each transaction")
+        raise ValueError(f"block {block.number} does not have a receipt for each transaction")
     block = block.copy(transactions=tuple(map(recognized, block.transactions)))
     blobs = forks.of_header(block.header).blobs or PRAGUE
     return MinedBlock(block, receipts, tuple(saved.created), blobs)

@@ -1,4 +1,4 @@
-"""One block while its transactions are run."""
+"""One block while its transactions are executed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["BlockRun", "begun"]
 
 
 def begun(header: BlockHeaderAPI, state_root: bytes) -> BlockHeaderAPI:
-    """A block's header as it was before the first transaction, upon a state."""
+    """Return the header of a block as it was before its first transaction, with a state root."""
     fields: dict[str, Any] = {
         "state_root": state_root,
         "transaction_root": BLANK_ROOT_HASH,
@@ -32,20 +32,26 @@ def begun(header: BlockHeaderAPI, state_root: bytes) -> BlockHeaderAPI:
 
 
 class BlockRun:
-    """A machine on the state before a block, what has been run on it, and then the block."""
+    """The execution of one block: a machine on the parent state, then the sealed block."""
 
     def __init__(self, vm: Any, blobs: BlobSchedule | None) -> None:
-        """``vm`` begins with the block's header; ``blobs`` limits the blobs of the fork."""
+        """Begin with ``vm``, which has the header of the block.
+
+        ``blobs`` is the blob schedule of the fork.
+        """
         self._vm, self._blobs = vm, blobs
         self._header = vm.get_header()
         self._transactions: list[SignedTransactionAPI] = []
         self._receipts: list[ReceiptAPI] = []
         self._created: list[bytes | None] = []
-        self.reason: str = ""  # why the last transaction was not taken
+        self.reason: str = ""  # for which the last transaction was rejected
         vm.block_preprocessing(vm.get_block())
 
     def add(self, transaction: SignedTransactionAPI) -> bool:
-        """Run a transaction; False where the block cannot take it, which changes nothing."""
+        """Execute a transaction.
+
+        Return False, with nothing changed, if it does not fit into the block.
+        """
         vm = self._vm
         if blob_gas := gas_of(transaction):
             most = self._blobs.max_gas if self._blobs else 0
@@ -67,7 +73,10 @@ class BlockRun:
         return True
 
     def seal(self, given: BlockAPI | None = None) -> MinedBlock:
-        """End the block: withdrawals, requests, rewards, roots. ``given`` has uncles, and those."""
+        """Complete the block: withdrawals, requests, rewards, roots.
+
+        ``given`` is an imported block.
+        """
         vm = self._vm
         withdrawals = tuple(getattr(given, "withdrawals", ()))
         if withdrawals:

@@ -1,13 +1,13 @@
-"""The chain: blocks, the state under each of them, time, snapshots. py-evm and nothing of JSON.
+"""The chain: blocks, the state after each of them, time, snapshots. It knows nothing of JSON.
 
-Everything here runs in the chain's worker, but for reading ``head``, which is replaced whole and
-never changed. Blocks, receipts and the indexes over them are kept as Python objects; of py-evm's
-own storage only the key-value store is used (state, and headers by hash). That is why taking the
-chain back is cheap: nodes of the state are stored under their hash, so an older head is whole.
+Everything here runs in the worker thread of the chain, except reading ``head``, which is replaced
+as a whole and never changed. Blocks, receipts and their indexes are Python objects; of py-evm's
+storage only the key-value store is used (state, and headers by hash). The nodes of the state are
+stored under their hash, so the state of an older head remains complete, and reverting is cheap.
 
-There is no consensus layer here, so blocks made here have no withdrawals and no uncles; imported
-ones may. The system contracts of Cancun and Prague are there, so that another client accepts every
-block whose state was not altered by hand.
+There is no consensus layer, so blocks made here have no withdrawals and no uncles; imported blocks
+may have them. The system contracts of Cancun and Prague exist, so another client accepts every
+block whose state was not altered directly.
 """
 
 from __future__ import annotations
@@ -49,23 +49,23 @@ __all__ = ["Chain", "Next"]
 class _Snapshot:
     height: int
     clock: tuple[int, int | None, int | None]
-    altered: bytes | None  # the state root of the newest block then, where it was altered by hand
+    altered: bytes | None  # the state root of the newest block, if it was altered directly
     coinbase: bytes
     gas_limit: int
     next: Next
-    extra: Any  # what the owner of the chain keeps with it
+    extra: Any  # data of the caller
 
 
 @dataclass(slots=True)
 class Next:
-    """What the next block, and only that, is to have; None: what follows from its parent."""
+    """Values for the next block only. None: the value follows from the parent."""
 
     base_fee: int | None = None
     prev_randao: bytes | None = None
 
 
 class Chain:
-    """Blocks on a state. One thread at a time."""
+    """Blocks and their states. Used by one thread at a time."""
 
     head: MinedBlock
 
@@ -82,16 +82,16 @@ class Chain:
         """Make a chain.
 
         Args:
-            balances: what each account has in the first block, in wei.
+            balances: the balance of each account in the first block, in wei.
             chain_id: the chain's id (EIP-155).
             hub: the listeners to notify.
             clock: the system's time, in seconds since 1970.
-            saved: a chain that ``dump`` gave, to go on with; ``balances`` are then its own.
-            genesis_file: says in JSON what forks there are and what the first block is, as geth's
-                does; ``balances`` and ``chain_id`` are then its own.
+            saved: a result of ``dump`` to continue; it replaces ``balances``.
+            genesis_file: the forks and the first block, in the JSON of geth's genesis files; it
+                replaces ``balances`` and ``chain_id``.
 
-        Raises ValueError for a chain id out of range, or another than the saved chain's, and for
-        a saved chain that does not fit together.
+        Raises ValueError if the chain id is out of range or differs from the saved chain's, or if
+        the saved chain is inconsistent.
         """
         genesis_file = saved.genesis_file if saved else genesis_file
         given = genesis_of(genesis_file) if genesis_file else None
@@ -101,9 +101,9 @@ class Chain:
         self.chain_id = chain_id
         self.hub: EventBus = EventBus() if hub is None else hub
         self.coinbase: bytes = ZERO_ADDRESS
-        self.gas_limit: int = GAS_LIMIT  # of the blocks to come
+        self.gas_limit: int = GAS_LIMIT  # of the next blocks
         self.next: Next = Next()
-        self.stopping: threading.Event = threading.Event()  # once set, interrupts what runs code
+        self.stopping: threading.Event = threading.Event()  # once set, interrupts running code
         self.store: dict[bytes, bytes] = {}
         self._chaindb = ChainDB(AtomicDB(MemoryDB(self.store)))
         self._context = ChainContext(chain_id)
@@ -117,7 +117,7 @@ class Chain:
         self._by_transaction: dict[bytes, tuple[MinedBlock, int]] = {}
         self._altered: dict[
             bytes, bytes
-        ] = {}  # state roots by block, where they are not the header's
+        ] = {}  # state roots by block, if they differ from the header's
         if saved is None:
             self._append(
                 made(self.state, given.header, given.accounts, self.machine(given.header))
@@ -132,11 +132,11 @@ class Chain:
 
     @property
     def blocks(self) -> Sequence[MinedBlock]:
-        """All blocks, by number."""
+        """Return all blocks, by number."""
         return self._blocks
 
     def machine(self, header: BlockHeaderAPI) -> Any:
-        """py-evm's machine with the rules of a block."""
+        """Return py-evm's machine with the rules of a block."""
         return self.forks.of_header(header).machine
 
     def by_number(self, number: int) -> MinedBlock | None:
@@ -146,22 +146,22 @@ class Chain:
         return self._by_hash.get(block_hash)
 
     def transaction(self, transaction_hash: bytes) -> tuple[MinedBlock, int] | None:
-        """The block that a transaction is in, and its place there."""
+        """Return the block of a transaction, and its index there."""
         return self._by_transaction.get(transaction_hash)
 
     def state(self, header: BlockHeaderAPI | None = None, deadline: float = math.inf) -> Any:
-        """The state after a block (the head's when no header is given), to read or to try on.
+        """Return the state after a block (by default the head), for reading or for a trial.
 
-        What is written to it stays in it, unless it is persisted. ``deadline`` is that of what
-        runs on it, by time.monotonic().
+        Writes to it are kept only if it is persisted. ``deadline`` is the deadline of code that
+        runs on it, a value of time.monotonic().
         """
         return self.opener(header or self.head.header)(deadline)
 
     def opener(self, header: BlockHeaderAPI) -> Callable[[float], Any]:
-        """What opens the state after a block, now as it is, from any thread and at any time.
+        """Return a function that opens the present state after a block, from any thread, any time.
 
-        Nodes of the state are never removed and blocks only ever appended to a list, so what is
-        opened stays the same whatever becomes of the chain.
+        Nodes of the state are never removed, and blocks are only appended to a list, so an opened
+        state does not change with the chain.
         """
         machine, root, blocks = self.machine(header), self.state_root(header), self._blocks
 
@@ -177,34 +177,37 @@ class Chain:
         return open_state
 
     def state_root(self, header: BlockHeaderAPI) -> bytes:
-        """The root of the state after a block: the header's, unless that was altered by hand."""
+        """Return the state root after a block.
+
+        It differs from the header if the state was altered.
+        """
         root: bytes = header.state_root
         return self._altered.get(header.hash, root) if self._altered else root
 
     def next_base_fee(self) -> int:
-        """What the next block will take of each unit of gas."""
+        """Return the base fee of the next block, in wei per unit of gas."""
         if self.next.base_fee is not None:
             return self.next.base_fee
         return int(calculate_expected_base_fee_per_gas(self.head.header))
 
     def next_fork(self) -> Fork:
-        """The fork whose rules the next block has."""
+        """Return the fork of the next block."""
         head = self.head.header
         return self.forks.at(head.block_number + 1, self.clock.next(head.timestamp))
 
     def next_blob_base_fee(self) -> int:
-        """What the next block will take of each unit of blob gas, in wei."""
+        """Return the blob base fee of the next block, in wei per unit of blob gas."""
         return self.blob_base_fee(self.next_header())
 
     def blob_base_fee(self, header: BlockHeaderAPI) -> int:
-        """The price of a unit of blob gas in a block, in wei; 0 before Cancun."""
+        """Return the blob base fee of a block, in wei per unit of blob gas; 0 before Cancun."""
         schedule = self.forks.of_header(header).blobs
         return schedule.base_fee(header.excess_blob_gas) if schedule else 0
 
     # -- mining ---------------------------------------------------------------------------------
 
     def next_header(self) -> BlockHeaderAPI:
-        """The header that a block mined now would begin with."""
+        """Return the header with which a block mined now would begin."""
         parent = self.head.header
         fork = self.next_fork()
         header = fork.machine.create_header_from_parent(
@@ -221,7 +224,7 @@ class Chain:
         if fork.machine.get_state_class().rules.base_fee:
             fields["base_fee_per_gas"] = self.next_base_fee()
         if not header.difficulty:
-            # PREVRANDAO: no randomness, but no constant either.
+            # PREVRANDAO: not random, but different in each block.
             fields["mix_hash"] = self.next.prev_randao or keccak(parent.hash)
         if fork.blobs is not None:
             fields["excess_blob_gas"] = fork.excess_blob_gas(parent)
@@ -231,19 +234,19 @@ class Chain:
     def build(
         self, header: BlockHeaderAPI, transactions: Iterable[SignedTransactionAPI]
     ) -> tuple[MinedBlock, list[SignedTransactionAPI]]:
-        """Execute transactions on the head without moving it: a sealed block, and what was left.
+        """Execute transactions on the head without moving it. Return a sealed block and the rest.
 
-        Left out are those that no longer fit: too much gas for this block, or a sender whose
-        earlier transaction changed what it can pay.
+        The rest are the transactions that do not fit: those with too much gas for this block, and
+        those that the sender cannot pay after an earlier one.
         """
         run = BlockRun(self.vm(header), self.forks.of_header(header).blobs)
         left = [transaction for transaction in transactions if not run.add(transaction)]
         return run.seal(), left
 
     def import_blocks(self, octets: bytes) -> int:
-        """Execute and append the blocks of a file in RLP, in order; return how many there were.
+        """Execute and append the blocks of a file in RLP, in order. Return their number.
 
-        Raises ValueError for a file of something else, or a block that is invalid here.
+        Raises ValueError if the file has another format, or a block is invalid.
         """
         count = 0
         for count, block in enumerate(blocks_of(octets, self.forks), 1):  # noqa: B007
@@ -253,15 +256,15 @@ class Chain:
     def add(self, block: BlockAPI) -> MinedBlock:
         """Execute a block that was made elsewhere, and append it.
 
-        Raises ValueError where it does not follow the head or came out otherwise there: its
-        transactions' effects are compared by the roots in its header.
+        Raises ValueError if it does not follow the head, or if the roots in its header differ from
+        those of its execution here.
         """
         header, parent = block.header, self.head.header
         if (header.block_number, header.parent_hash) != (parent.block_number + 1, parent.hash):
             raise ValueError(f"block {header.block_number} does not follow {parent.block_number}")
         fork = self.forks.of_header(header)
         if fork.blobs is not None and header.excess_blob_gas != fork.excess_blob_gas(parent):
-            raise ValueError(f"block {header.block_number}: its excess blob gas is wrong")
+            raise ValueError(f"block {header.block_number}: the excess blob gas is wrong")
         run = BlockRun(self.vm(begun(header, self.state_root(parent))), fork.blobs)
         for index, transaction in enumerate(block.transactions):
             if not run.add(transaction):
@@ -272,19 +275,21 @@ class Chain:
         if mined.hash != block.hash:
             ours, theirs = mined.header.as_dict(), header.as_dict()
             wrong = ", ".join(name for name in theirs if ours.get(name) != theirs[name])
-            raise ValueError(f"block {header.block_number} comes out otherwise here: {wrong}")
+            raise ValueError(
+                f"block {header.block_number} has another result when executed here: {wrong}"
+            )
         self._append(mined)
         self.gas_limit = header.gas_limit
         return mined
 
     def mine(self, transactions: Iterable[SignedTransactionAPI] = ()) -> MinedBlock:
-        """Add a block with those of the transactions that fit, and tell the listeners."""
+        """Add a block with the transactions that fit, and notify the listeners."""
         mined, _ = self.build(self.next_header(), transactions)
         self.append(mined)
         return mined
 
     def append(self, mined: MinedBlock) -> None:
-        """Make a block that was built upon the head the new head, and tell the listeners."""
+        """Append a block that was built on the head, and notify the listeners."""
         self.clock.passed(mined.header.timestamp)
         self.next = Next()
         self._append(mined)
@@ -293,9 +298,9 @@ class Chain:
     def vm(
         self, header: BlockHeaderAPI, scratch: MutableMapping[bytes, bytes] | None = None
     ) -> Any:
-        """py-evm's machine for one block, on the state that the header names.
+        """Return py-evm's machine for one block, on the state of a header.
 
-        ``scratch`` is written to in place of the chain's own store, and has all that this has.
+        ``scratch`` replaces the store of the chain for writing; it must contain all of that store.
         """
         chaindb = self._chaindb
         if scratch is not None:
@@ -305,18 +310,18 @@ class Chain:
         return vm
 
     def set_next_timestamp(self, timestamp: int) -> None:
-        """Give the next block this time, and let the clock go on from there."""
+        """Set the timestamp of the next block; the clock continues from it."""
         self.clock.want(timestamp, self.head.header.timestamp)
 
     def alter(self, change: Callable[[Any], None]) -> None:
-        """Change the state after the newest block by hand. No header tells of it."""
+        """Change the state after the newest block directly. No header records this."""
         state = self.state()
         change(state)
         state.persist()
         self._altered[self.head.hash] = state.state_root
 
     def set_gas_limit(self, gas: int) -> None:
-        """Let the blocks to come take so much gas. Raises ChainError for too little or too much."""
+        """Set the gas limit of the next blocks. Raises ChainError if it is out of range."""
         if not MIN_GAS_LIMIT <= gas < 2**63:
             raise ChainError(f"a gas limit of {gas}: at least {MIN_GAS_LIMIT}, below 2**63")
         self.gas_limit = gas
@@ -324,7 +329,7 @@ class Chain:
     # -- snapshots ------------------------------------------------------------------------------
 
     def snapshot(self, extra: Any = None) -> int:
-        """Remember the chain as it is now. Returns the number that reverts to it, a new one."""
+        """Save the present state of the chain. Return a new number for ``revert``."""
         self._last_snapshot += 1
         self._snapshots[self._last_snapshot] = _Snapshot(
             len(self._blocks),
@@ -338,9 +343,9 @@ class Chain:
         return self._last_snapshot
 
     def revert(self, number: int) -> tuple[bool, Any]:
-        """Go back to a snapshot, which is used up by that, as are those taken after it.
+        """Restore a snapshot. It and all later snapshots are removed.
 
-        Returns whether there was such a snapshot, and what was kept with it.
+        Return whether the snapshot existed, and the data that was saved with it.
         """
         snapshot = self._snapshots.get(number)
         if snapshot is None:
@@ -357,7 +362,7 @@ class Chain:
         return True, snapshot.extra
 
     def reset(self) -> None:
-        """Go back to the first block, as it was before anything was altered."""
+        """Return to the first block, as it was before any direct change."""
         self._cut(1)
         self._altered.clear()
         self._snapshots.clear()
@@ -372,15 +377,15 @@ class Chain:
             del self._by_hash[mined.hash]
             for transaction in mined.block.transactions:
                 del self._by_transaction[transaction.hash]
-        self._blocks = self._blocks[:height]  # a new list: what was opened before has the old one
+        self._blocks = self._blocks[:height]  # a new list: states opened before keep the old one
         self.head = self._blocks[-1]
         for mined in reversed(removed):
             self.hub.removed_block(mined)
 
-    # -- keeping --------------------------------------------------------------------------------
+    # -- saving ---------------------------------------------------------------------------------
 
     def dump(self, pool: Iterable[SignedTransactionAPI]) -> SavedChain:
-        """All of the chain but its snapshots, to be saved."""
+        """Return the whole chain, without its snapshots, for the state file."""
         return SavedChain(
             chain_id=self.chain_id,
             offset=self.clock.offset,
@@ -395,7 +400,7 @@ class Chain:
         if saved.chain_id != self.chain_id:
             raise ValueError(
                 f"the saved chain has the id {saved.chain_id}, not {self.chain_id}: "
-                f"ask for --chain-id {saved.chain_id}, or for another file"
+                f"pass --chain-id {saved.chain_id}, or another file"
             )
         self.store.update(saved.nodes)
         self.clock.offset = saved.offset
@@ -410,13 +415,13 @@ class Chain:
                 self._append(mined)
                 parent = mined.hash
             if not all(root in self.store for root in saved.altered.values()):
-                raise ValueError("a state that was altered by hand is not there")
+                raise ValueError("an altered state is missing")
         except (RLPException, ValidationError, TypeError, LookupError, ValueError) as error:
             raise ValueError(f"the saved chain is damaged: {error}") from error
         self._altered.update(saved.altered)
         self.gas_limit = self.head.header.gas_limit
 
-    # -- inside ---------------------------------------------------------------------------------
+    # -- internal -------------------------------------------------------------------------------
 
     def _append(self, mined: MinedBlock) -> None:
         # The header goes where the machine looks for the ancestors of a block (BLOCKHASH).
@@ -425,4 +430,4 @@ class Chain:
         self._by_hash[mined.hash] = mined
         for index, transaction in enumerate(mined.block.transactions):
             self._by_transaction[transaction.hash] = mined, index
-        self.head = mined  # last: other threads read it, and must find the block complete
+        self.head = mined  # last, because other threads read it: the block must be complete

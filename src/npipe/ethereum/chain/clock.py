@@ -1,4 +1,4 @@
-"""The chain's time: the system's, moved by what was asked for. Imports no py-evm."""
+"""The time of the chain: the system's time and an offset. Imports no py-evm."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from npipe.ethereum.errors import ChainError
 
 __all__ = ["Clock"]
 
-_END = 2**63  # timestamps stay below it: many a reader keeps them in a signed number
+_END = 2**63  # timestamps stay below it, because many programs use a signed number
 
 
 class Clock:
-    """Tells each block its time. Whole seconds since 1970."""
+    """Returns the timestamp of each block, in whole seconds since 1970."""
 
     def __init__(self, system: Callable[[], float] = time.time) -> None:
         self._system = system
         self.offset: int = 0  # seconds from the system's clock
-        self.wanted: int | None = None  # the time that the next block was given
-        self.interval: int | None = None  # from each block to the next, whatever time it is
+        self.wanted: int | None = None  # the timestamp that was set for the next block
+        self.interval: int | None = None  # seconds between blocks, in place of the real time
 
     def now(self) -> int:
-        """The time, if a block were not bound to its parent's."""
+        """Return the time, without regard to the parent's."""
         return int(self._system()) + self.offset
 
     def next(self, parent: int) -> int:
-        """The time of a block whose parent has the time ``parent``: later than that."""
+        """Return the timestamp of a block; it is later than ``parent``, its parent's."""
         if self.wanted is not None:
             return self.wanted
         if self.interval is not None:
@@ -35,7 +35,7 @@ class Clock:
 
     @property
     def state(self) -> tuple[int, int | None, int | None]:
-        """All that can be set: offset, wanted time, interval."""
+        """Return all settings: offset, wanted time, interval."""
         return self.offset, self.wanted, self.interval
 
     @state.setter
@@ -43,21 +43,21 @@ class Clock:
         self.offset, self.wanted, self.interval = state
 
     def reset(self) -> None:
-        """Be the system's clock again."""
+        """Return to the system's time."""
         self.offset, self.wanted, self.interval = 0, None, None
 
     def set(self, timestamp: int) -> int:
-        """Let it be this time now; returns the distance from the system's clock."""
+        """Set the time; return the offset from the system's time, in seconds."""
         if not 0 <= timestamp < _END:
             raise ChainError(f"the time cannot be {timestamp}")
         self.offset = timestamp - int(self._system())
         return self.offset
 
     def advance(self, seconds: int, parent: int) -> int:
-        """Move on by so many seconds; returns the whole distance from the system's clock.
+        """Move the time forward by ``seconds``; return the offset from the system's time.
 
-        Seen from the last block, whose time is ``parent``: where many blocks came in a second that
-        is ahead of the clock, and the next one must be later by all that was asked for.
+        The time moves from ``parent``, the timestamp of the last block, if that is ahead of the
+        clock: after many blocks in one second, the next block is still later by all of ``seconds``.
         """
         ahead = max(0, parent - self.now()) if seconds else 0
         if not 0 <= self.now() + ahead + seconds < _END:
@@ -66,13 +66,16 @@ class Clock:
         return self.offset
 
     def want(self, timestamp: int, parent: int) -> None:
-        """Give the next block this time. Raises ChainError for one not later than ``parent``."""
+        """Set the timestamp of the next block.
+
+        Raises ChainError if it is not later than ``parent``.
+        """
         if not parent < timestamp < _END:
             raise ChainError(f"timestamp {timestamp} is not later than the last block's ({parent})")
         self.wanted = timestamp
 
     def passed(self, timestamp: int) -> None:
-        """A block has been given this time: if it was asked for, go on from there."""
+        """Continue from the timestamp of a new block, if that was set by ``want``."""
         if self.wanted is not None:
             self.offset = timestamp - int(self._system())
             self.wanted = None

@@ -19,7 +19,7 @@ __all__ = ["block", "header", "log", "logs", "receipt", "receipts", "transaction
 JSON = dict[str, Any]
 
 
-#: What a header has from some fork on: the name in JSON, py-evm's, and how it is written.
+#: Header fields of later forks: the name in JSON, the name in py-evm, and the encoding.
 _LATER_FIELDS = (
     ("baseFeePerGas", "base_fee_per_gas", quantity),  # London
     ("withdrawalsRoot", "withdrawals_root", data),  # Shanghai
@@ -31,7 +31,7 @@ _LATER_FIELDS = (
 
 
 def header(mined: MinedBlock) -> JSON:
-    """A block without its transactions: what newHeads sends."""
+    """Encode a block without its transactions, as newHeads pushes it."""
     head = mined.header
     fields = head.as_dict()
     return {
@@ -60,9 +60,9 @@ def header(mined: MinedBlock) -> JSON:
 
 
 def block(mined: MinedBlock, size: int, *, full: bool, pending: bool = False) -> JSON:
-    """A block with its transactions, whole or as hashes. ``size`` is that of its encoding.
+    """Encode a block with its transactions, as objects or as hashes. ``size`` is that of its RLP.
 
-    A pending block has no hash, nonce and miner: geth says null there.
+    A pending block has no hash, nonce and miner; they are null, as in geth.
     """
     transactions = mined.block.transactions
     shape = header(mined)
@@ -91,7 +91,7 @@ def block(mined: MinedBlock, size: int, *, full: bool, pending: bool = False) ->
 
 
 def transaction(item: Any, mined: MinedBlock | None = None, index: int = 0) -> JSON:
-    """A signed transaction; ``mined`` is the block it is in, None while it is pending."""
+    """Encode a signed transaction. ``mined`` is its block, or None while it is pending."""
     kind = item.type_id or 0
     shape: JSON = {
         "blockHash": data(mined.hash) if mined else None,
@@ -115,7 +115,7 @@ def transaction(item: Any, mined: MinedBlock | None = None, index: int = 0) -> J
 
 
 def unsigned(item: Any, digest: bytes) -> JSON:
-    """A transaction that is not signed yet, as geth tells it, with the hash that it has so."""
+    """Encode a transaction that is not signed yet, as geth does, with its present hash."""
     kind = kind_of(item)
     shape: JSON = {"hash": data(digest), **_fields(item, kind), "gasPrice": None}
     if kind < 2:
@@ -126,7 +126,7 @@ def unsigned(item: Any, digest: bytes) -> JSON:
 
 
 def _fields(item: Any, kind: int) -> JSON:
-    """What a transaction of a kind is made of, signed or not."""
+    """Return the fields of a transaction that depend on its type."""
     shape: JSON = {
         "type": quantity(kind),
         "to": data(item.to) if item.to else None,
@@ -162,7 +162,7 @@ def _fields(item: Any, kind: int) -> JSON:
 
 
 def gas_price(item: Any, mined: MinedBlock | None) -> int:
-    """What a unit of gas costs: in a block, with the base fee there; before, at most."""
+    """Return the price of a unit of gas: in a block the effective one, before that the maximum."""
     if mined is None or not item.type_id or item.type_id == 1:
         return int(item.max_fee_per_gas)
     base = mined.header.base_fee_per_gas
@@ -170,7 +170,7 @@ def gas_price(item: Any, mined: MinedBlock | None) -> int:
 
 
 def receipt(mined: MinedBlock, index: int, first_log: int | None = None) -> JSON:
-    """What came of a transaction. ``first_log`` is its first log's place in the block, if known."""
+    """Encode a receipt. ``first_log`` is the index of its first log in the block, if known."""
     item, outcome = mined.block.transactions[index], mined.receipts[index]
     if first_log is None:
         first_log = sum(len(earlier.logs) for earlier in mined.receipts[:index])
@@ -204,7 +204,7 @@ def receipt(mined: MinedBlock, index: int, first_log: int | None = None) -> JSON
 
 
 def receipts(mined: MinedBlock) -> list[JSON]:
-    """All receipts of a block."""
+    """Encode all receipts of a block."""
     shapes, first_log = [], 0
     for index, outcome in enumerate(mined.receipts):
         shapes.append(receipt(mined, index, first_log))
@@ -215,7 +215,7 @@ def receipts(mined: MinedBlock) -> list[JSON]:
 def log(
     mined: MinedBlock, index: int, entry: Any, log_index: int, *, removed: bool = False
 ) -> JSON:
-    """One event that a contract of transaction ``index`` logged; ``removed``: its block was."""
+    """Encode one log of transaction ``index``. ``removed``: its block was removed."""
     return {
         "address": data(entry.address),
         "topics": [word(topic) for topic in entry.topics],
@@ -231,7 +231,7 @@ def log(
 
 
 def logs(mined: MinedBlock) -> list[tuple[Any, int, int]]:
-    """Every event of a block: what was logged, its transaction's index, its place in the block."""
+    """Encode every log of a block: the log, its transaction's index, its index in the block."""
     entries = [
         (entry, index) for index, outcome in enumerate(mined.receipts) for entry in outcome.logs
     ]

@@ -1,7 +1,7 @@
-"""What happens on the chain, told to whoever listens: filters and subscriptions.
+"""Events of the chain, delivered to filters and subscriptions.
 
-Imports no py-evm and starts no thread: ``publish`` runs the listeners where it is called, which is
-the chain's worker, so they see everything in order and must not wait.
+Imports no py-evm and starts no thread. ``publish`` calls the listeners in the thread of the caller,
+which is the worker of the chain, so they see the events in order and must not block.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ __all__ = ["Event", "EventBus", "NewBlock", "NewPending", "Origin", "RemovedBloc
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The call that an event comes from, and whether its reply is on the way.
+    """The call that caused an event, and whether its reply has been queued.
 
-    A client must hear of its own transaction's hash before it hears of the block: subscriptions
-    on the same connection wait for ``replied``.
+    A client must get the hash of its own transaction before the event of the block. So
+    subscriptions on the same connection wait for ``replied``.
     """
 
     connection: int
@@ -42,7 +42,7 @@ class NewBlock:
 
 @dataclass(frozen=True, slots=True)
 class RemovedBlock:
-    """A block was taken off the chain: newest first, where there are several."""
+    """A block was removed from the chain. Several are removed from the newest on."""
 
     mined: MinedBlock
     cause: Origin | None
@@ -60,7 +60,7 @@ Event = NewBlock | RemovedBlock | NewPending
 
 
 class EventBus:
-    """The listeners. ``add`` and ``remove`` are for any thread, the rest is the worker's."""
+    """The listeners. Any thread may call ``add`` and ``remove``; only the worker calls the rest."""
 
     def __init__(self) -> None:
         self._listeners: dict[object, Callable[[Event], None]] = {}  # each step on it is atomic
@@ -70,18 +70,18 @@ class EventBus:
         return len(self._listeners)
 
     def add(self, listener: Callable[[Event], None]) -> object:
-        """Call ``listener`` with each event from now on; what is returned removes it."""
+        """Call ``listener`` with each event from now on. Return a function that removes it."""
         token = object()
         self._listeners[token] = listener
         return token
 
     def remove(self, token: object) -> None:
-        """Forget a listener; one that is not there is nothing."""
+        """Remove a listener, if it is there."""
         self._listeners.pop(token, None)
 
     @contextmanager
     def caused_by(self, context: Context) -> Iterator[None]:
-        """Mark what is published inside as the doing of a call."""
+        """Mark the events published in the block as caused by a call."""
         cause = Origin(context.connection_id, threading.Event())
         context.on_reply(cause.replied.set)
         self._cause = cause
@@ -91,15 +91,15 @@ class EventBus:
             self._cause = None
 
     def new_block(self, mined: MinedBlock) -> None:
-        """Tell every listener of a block."""
+        """Notify every listener of a new block."""
         self._publish(NewBlock(mined, self._cause))
 
     def removed_block(self, mined: MinedBlock) -> None:
-        """Notify every listener that a block was taken off the chain."""
+        """Notify every listener of a removed block."""
         self._publish(RemovedBlock(mined, self._cause))
 
     def new_pending(self, transaction: Any) -> None:
-        """Tell every listener of a transaction."""
+        """Notify every listener of a pending transaction."""
         self._publish(NewPending(transaction, self._cause))
 
     def _publish(self, event: Event) -> None:

@@ -1,4 +1,4 @@
-"""The first block: balances, code, and the contracts that blocks write to."""
+"""The first block: balances, code, and the system contracts."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from npipe.ethereum.evm.machine import Machine
 __all__ = ["EXTRA", "GAS_LIMIT", "MIN_GAS_LIMIT", "NO_ROOT", "GenesisAccount", "genesis", "made"]
 
 GAS_LIMIT = 30_000_000
-MIN_GAS_LIMIT = 5_000  # that a header may have
+MIN_GAS_LIMIT = 5_000  # the smallest in a header
 EXTRA = b"npipe"
-NO_ROOT = bytes(32)  # the root of a beacon block where there is no beacon chain (EIP-4788)
+NO_ROOT = bytes(32)  # the beacon root of a chain without a beacon chain (EIP-4788)
 
 
 @dataclass(frozen=True, slots=True)
 class GenesisAccount:
-    """What an account has in the first block."""
+    """The balance, nonce, code and storage of an account in the first block."""
 
     balance: int = 0
     nonce: int = 0
@@ -35,7 +35,7 @@ def genesis(
 ) -> MinedBlock:
     """Make the first block of a development chain, with the rules of Prague.
 
-    ``state_at`` opens the state that a header names; it is written to.
+    ``state_at`` opens the state of a header; the accounts are written to it.
     """
     header = Machine.create_genesis_header(
         difficulty=0,
@@ -56,7 +56,7 @@ def made(
     accounts: Mapping[bytes, GenesisAccount],
     machine: Any,
 ) -> MinedBlock:
-    """Write the accounts and make the block, whose header then has the root of their state."""
+    """Write the accounts, and make the block with the resulting state root."""
     state = state_at(header)
     for address, account in accounts.items():
         state.set_balance(address, account.balance)

@@ -1,7 +1,7 @@
 """A chain that was made elsewhere: its genesis file as geth writes it, and its blocks in RLP.
 
-The file says which forks there are and when they begin, and what each account has in the first
-block. ``npipe serve --genesis FILE --import FILE`` serves such a chain.
+The genesis file has the forks with their activation times, and the accounts of the first block.
+``npipe serve --genesis FILE --import FILE`` serves such a chain.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from npipe.ethereum.evm.forks import Forks
 
 __all__ = ["Genesis", "blocks_of", "genesis_of"]
 
-_GAS_LIMIT, _DIFFICULTY, _BASE_FEE = 4_712_388, 131_072, 10**9  # where the file has none, as geth
+_GAS_LIMIT, _DIFFICULTY, _BASE_FEE = 4_712_388, 131_072, 10**9  # the defaults of geth
 
 
 @dataclass(frozen=True, slots=True)
 class Genesis:
-    """What a genesis file says."""
+    """The contents of a genesis file."""
 
     chain_id: int
     forks: Forks
-    header: BlockHeaderAPI  # without the root of the state
+    header: BlockHeaderAPI  # without the state root
     accounts: Mapping[bytes, GenesisAccount]
 
 
 def genesis_of(octets: bytes) -> Genesis:
-    """Read a genesis file. Raises ValueError, which says what is wrong with it."""
+    """Read a genesis file. Raises ValueError with the reason if it is invalid."""
     try:
         told = msgspec.json.decode(octets)
     except msgspec.DecodeError as error:
-        raise ValueError(f"the genesis file is no JSON: {error}") from None
+        raise ValueError(f"the genesis file is not valid JSON: {error}") from None
     if not isinstance(told, dict) or not isinstance(told.get("config"), dict):
         raise ValueError('the genesis file has no object "config"')
     config = told["config"]
@@ -52,14 +52,14 @@ def genesis_of(octets: bytes) -> Genesis:
         raise ValueError(f"the genesis file: {error}") from None
     alloc = told.get("alloc") or {}
     if not isinstance(alloc, dict):
-        raise ValueError('the genesis file: "alloc" is no object')
+        raise ValueError('the genesis file: "alloc" is not an object')
     return Genesis(chain_id, forks, header, dict(_account(*item) for item in alloc.items()))
 
 
 def blocks_of(octets: bytes, forks: Forks) -> Iterator[BlockAPI]:
-    """Read the blocks of a file, one after the other; the first of the chain is left out.
+    """Yield the blocks of a file in order, without the first block of the chain.
 
-    Raises ValueError for what is no block.
+    Raises ValueError at data that is not a block.
     """
     at, count = 0, 0
     while at < len(octets):
@@ -67,7 +67,7 @@ def blocks_of(octets: bytes, forks: Forks) -> Iterator[BlockAPI]:
             _, _, size, start = codec.consume_length_prefix(octets, at)
             after = start + size
             if after > len(octets):
-                raise ValueError("the file ends in the midst of it")
+                raise ValueError("the file ends within it")
             block = decoded(octets[at:after], forks)
         except (RLPException, ValidationError, LookupError, TypeError, ValueError) as error:
             raise ValueError(f"what follows {count} blocks is none: {error}") from error
@@ -106,10 +106,10 @@ def _header(told: Mapping[str, Any], forks: Forks) -> BlockHeaderAPI:
 
 def _account(name: str, told: Any) -> tuple[bytes, GenesisAccount]:
     if not isinstance(told, dict):
-        raise ValueError(f"the genesis file: the account {name} is no object")
+        raise ValueError(f"the genesis file: the account {name} is not an object")
     address = _octets({"address": name}, "address", b"")
     if len(address) != 20:
-        raise ValueError(f"the genesis file: {name} is no address")
+        raise ValueError(f"the genesis file: {name} is not an address")
     storage = told.get("storage") or {}
     return address, GenesisAccount(
         balance=_number(told, "balance", 0),
@@ -120,7 +120,7 @@ def _account(name: str, told: Any) -> tuple[bytes, GenesisAccount]:
 
 
 def _number(told: Mapping[str, Any], name: str, default: int) -> int:
-    """A number, as it is or in a text in hex or decimal."""
+    """Return a number that is given as a number or as text in hex or decimal."""
     value = told.get(name)
     if value is None:
         return default
@@ -129,16 +129,16 @@ def _number(told: Mapping[str, Any], name: str, default: int) -> int:
     except ValueError:
         number = None
     if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < 2**256:
-        raise ValueError(f"the genesis file: {name}: {value!r} is no number")
+        raise ValueError(f"the genesis file: {name}: {value!r} is not a number")
     return number
 
 
 def _octets(told: Mapping[str, Any], name: str, default: bytes) -> bytes:
-    """Bytes in hex, with or without the prefix."""
+    """Return the bytes of a hex string, with or without the prefix 0x."""
     value = told.get(name)
     if value is None:
         return default
     try:
         return bytes.fromhex(value.removeprefix("0x"))
     except (AttributeError, ValueError):
-        raise ValueError(f"the genesis file: {name}: {value!r} is no hex") from None
+        raise ValueError(f"the genesis file: {name}: {value!r} is not hex") from None

@@ -1,6 +1,7 @@
-"""Which logs are wanted, and finding them: for eth_getLogs, filters and subscriptions alike.
+"""The filter criteria for logs, and the search: for eth_getLogs, filters and subscriptions.
 
-Imports no py-evm. What one request may cost is bounded, in blocks looked at and in logs returned.
+Imports no py-evm. Limits on the blocks searched and the logs returned bound the cost of one
+request.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ __all__ = ["LogCriteria", "Wanted", "matching"]
 
 _MAX_BLOCKS = 100_000
 _MAX_LOGS = 10_000
-_MAX_CHOICES = 1_000  # addresses, or topics at one place: geth's limit
+_MAX_CHOICES = 1_000  # addresses, or topics at one position: geth's limit
 _NO_END = 2**64
-_LIMIT_EXCEEDED = -32005  # EIP-1474's code for a query that is too big
+_LIMIT_EXCEEDED = -32005  # limit exceeded (EIP-1474)
 
 
 class LogCriteria(msgspec.Struct, rename="camel"):
-    """What a caller asks for. Either a block hash or a range, which is then both ends included."""
+    """The criteria of a caller: a block hash, or a range that includes both ends."""
 
     address: Address | list[Address] | None = None
     topics: list[Hash | list[Hash | None] | None] | None = None
@@ -44,10 +45,10 @@ class LogCriteria(msgspec.Struct, rename="camel"):
 
 
 class Wanted:
-    """The addresses and topics of a LogCriteria, ready to be compared.
+    """The addresses and topics of a LogCriteria, prepared for comparing.
 
-    At each place of ``topics`` stands what may be there: one, one of several, or (null) anything.
-    Raises ChainError for more choices than one may have.
+    Each position of ``topics`` has the allowed topics: one, one of several, or (null) any. Raises
+    ChainError if there are too many.
     """
 
     def __init__(self, criteria: LogCriteria) -> None:
@@ -63,7 +64,7 @@ class Wanted:
         self._topics = [_choices(choice) for choice in topics]
 
     def matches(self, entry: Any) -> bool:
-        """Whether a log is wanted."""
+        """Return whether a log matches."""
         if self._addresses and entry.address not in self._addresses:
             return False
         if len(entry.topics) < len(self._topics):
@@ -74,7 +75,7 @@ class Wanted:
         )
 
     def in_block(self, mined: Any) -> Iterator[dict[str, Any]]:
-        """The wanted logs of a block, in order."""
+        """Return the matching logs of a block, in order."""
         if not mined.header.bloom:
             return
         for entry, index, place in shapes.logs(mined):
@@ -82,9 +83,9 @@ class Wanted:
                 yield shapes.log(mined, index, entry, place)
 
     def in_event(self, event: Event) -> list[dict[str, Any]]:
-        """The wanted logs of a block that came, or, newest first, of one that was removed.
+        """Return the matching logs of a new block or, newest first, of a removed one.
 
-        Only those of blocks between the numbers that were asked for, if they were.
+        Only logs of blocks in the range of the criteria match, if there is one.
         """
         if isinstance(event, NewPending):
             return []
@@ -101,7 +102,7 @@ class Wanted:
 
 
 def matching(blocks: Sequence[Any], wanted: Wanted) -> list[dict[str, Any]]:
-    """The wanted logs of some blocks. Raises RPCError for too many of either."""
+    """Return the matching logs of blocks. Raises RPCError if there are too many of either."""
     if len(blocks) > _MAX_BLOCKS:
         raise ChainError(f"exceed maximum block range: {_MAX_BLOCKS}", code=_LIMIT_EXCEEDED)
     found: list[dict[str, Any]] = []
@@ -116,13 +117,13 @@ def matching(blocks: Sequence[Any], wanted: Wanted) -> list[dict[str, Any]]:
 
 
 def _bound(wanted: str | int | None, default: int) -> int:
-    """The number of a block at an end of a range; a tag is no bound for what is to come."""
+    """Return the number of a block at an end of a range. None: a tag, no bound for new blocks."""
     if wanted is None or wanted in TAGS:
         return default
     return to_int(wanted)
 
 
 def _choices(choice: str | list[str | None] | None) -> frozenset[int]:
-    if choice is None or (isinstance(choice, list) and None in choice):  # null: anything will do
+    if choice is None or (isinstance(choice, list) and None in choice):  # null matches any topic
         return frozenset()
     return frozenset(to_int(text) for text in ([choice] if isinstance(choice, str) else choice))

@@ -1,7 +1,7 @@
 """Transactions that are not in a block yet: by sender, then by nonce.
 
-"Pending" are those that could be mined now, "queued" those that wait for an earlier nonce. Knows
-nothing of execution. The number kept is bounded: the senders' keys are the callers' own.
+"Pending" transactions could be mined now, "queued" ones wait for an earlier nonce. The pool
+executes nothing. The number of transactions is limited, because clients choose their senders.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from npipe.ethereum.evm.blobs import gas_of
 __all__ = ["Pool", "cost_of"]
 
 _LIMIT = 5_120  # geth's own: 4096 executable and 1024 others
-_BUMP = 110  # per cent of the old price that a replacement must offer
+_BUMP = 110  # the fees of a replacement, in per cent of the old ones
 
 
 class _Nonces(Protocol):
@@ -24,7 +24,7 @@ class _Nonces(Protocol):
 
 
 class Pool:
-    """What waits. One thread at a time."""
+    """The pool. Used by one thread at a time."""
 
     def __init__(self) -> None:
         self._senders: dict[bytes, dict[int, Any]] = {}
@@ -42,11 +42,11 @@ class Pool:
         return self._by_hash.get(transaction_hash)
 
     def at(self, sender: bytes, nonce: int) -> Any | None:
-        """What waits of a sender with a nonce."""
+        """Return the transaction of a sender with a nonce, or None."""
         return self._senders.get(sender, {}).get(nonce)
 
     def add(self, transaction: Any) -> None:
-        """Keep a transaction, in place of one with its nonce if it pays a tenth more."""
+        """Add a transaction; it replaces one with its nonce if its fees are 10 % higher."""
         if transaction.hash in self._by_hash:
             raise ChainError("already known")
         old = self._senders.get(transaction.sender, {}).get(transaction.nonce)
@@ -61,7 +61,7 @@ class Pool:
         self._arrived[transaction.hash] = self._arrivals
 
     def discard(self, transaction: Any) -> None:
-        """Forget a transaction, if it is there."""
+        """Remove a transaction, if it is there."""
         if self._by_hash.pop(transaction.hash, None) is not None:
             del self._arrived[transaction.hash]
             nonces = self._senders[transaction.sender]
@@ -70,7 +70,7 @@ class Pool:
                 del self._senders[transaction.sender]
 
     def drop_stale(self, state: _Nonces) -> None:
-        """Forget what can never be mined any more, its nonce having been used."""
+        """Remove the transactions that can never be mined, because their nonce is used."""
         for sender in list(self._senders):
             following = state.get_nonce(sender)
             for nonce in [nonce for nonce in self._senders.get(sender, {}) if nonce < following]:
@@ -79,11 +79,11 @@ class Pool:
     def pending(
         self, state: _Nonces, sender: bytes | None = None, *, base_fee: int = 0
     ) -> list[Any]:
-        """What could be mined now, of one sender or all, in the order of a block.
+        """Return the transactions that could be mined now, of one sender or all, in block order.
 
-        That is by the tip that is paid at this base fee, in wei for a unit of gas, and by arrival
-        where tips are equal; those of one sender stay in the order of their nonces. One that does
-        not pay the base fee is left out, with all that its sender has after it.
+        The order is by priority fee at this base fee, in wei per unit of gas, then by arrival;
+        those of one sender stay in the order of their nonces. A transaction that does not pay the
+        base fee is left out, with all later ones of its sender.
         """
         runs = {
             address: self._run(address, state)
@@ -108,22 +108,22 @@ class Pool:
         return ordered
 
     def queued(self, state: _Nonces) -> list[Any]:
-        """What waits for an earlier nonce."""
+        """Return the transactions that wait for an earlier nonce."""
         pending = {transaction.hash for transaction in self.pending(state)}
         return [item for item in self._by_hash.values() if item.hash not in pending]
 
     def cost_before(self, sender: bytes, nonce: int) -> int:
-        """What the sender's other transactions may cost, up to this nonce, in wei."""
+        """Return the maximum cost of the sender's other transactions before this nonce, in wei."""
         return sum(
             cost_of(item) for other, item in self._senders.get(sender, {}).items() if other < nonce
         )
 
     def next_nonce(self, sender: bytes, state: _Nonces) -> int:
-        """The nonce to use now: after those that could be mined."""
+        """Return the next nonce of a sender, after its pending transactions."""
         return state.get_nonce(sender) + sum(1 for _ in self._run(sender, state))
 
     def copy(self) -> Pool:
-        """Another pool with the same transactions."""
+        """Return another pool with the same transactions."""
         other = Pool()
         other._senders = {sender: dict(items) for sender, items in self._senders.items()}
         other._by_hash = dict(self._by_hash)
@@ -141,7 +141,7 @@ class Pool:
 
 
 def cost_of(transaction: Any) -> int:
-    """What a transaction may cost its sender at most, in wei."""
+    """Return the maximum cost of a transaction to its sender, in wei."""
     cost = transaction.gas * transaction.max_fee_per_gas + transaction.value
     if blob_gas := gas_of(transaction):
         cost += blob_gas * transaction.max_fee_per_blob_gas

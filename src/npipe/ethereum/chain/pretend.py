@@ -1,4 +1,4 @@
-"""Changes a state as a call pretends it to be, before the call runs on it."""
+"""State and block overrides of a call."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _UNSUPPORTED = {"beacon_root": "beaconRoot", "withdrawals": "withdrawals"}
 
 
 def pretend(state: Any, overrides: Overrides) -> None:
-    """Change a state that is to be tried on. Raises ChainError for what cannot be pretended."""
+    """Apply overrides to the state of a trial. Raises ChainError if one is not possible."""
     if overrides.block is not None:
         _pretend_block(state, overrides.block)
     pretend_accounts(state, overrides.accounts or {})
 
 
 def _pretend_block(state: Any, block: BlockOverrides) -> None:
-    """Change what the instructions that ask about the block will see."""
+    """Apply overrides to the values that the block instructions return."""
     for name, spelled in _UNSUPPORTED.items():
         if getattr(block, name) is not None:
             raise ChainError(f'block override "{spelled}" is not supported for this RPC method')
@@ -39,9 +39,9 @@ def _pretend_block(state: Any, block: BlockOverrides) -> None:
 
 
 def pretend_accounts(state: Any, accounts: Mapping[str, StateOverride]) -> None:
-    """Change accounts; a precompile whose account is changed runs there no more (as geth has it).
+    """Apply overrides to accounts. An overridden precompile is disabled at its address, as in geth.
 
-    Raises ChainError for a contradiction, or a move of what is no precompile.
+    Raises ChainError for contradictory overrides, or the move of an address that is no precompile.
     """
     overridden = {to_bytes(name) for name in accounts}
     moved: set[bytes] = set()

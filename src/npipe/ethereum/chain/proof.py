@@ -1,4 +1,4 @@
-"""Merkle proofs of accounts and their storage (EIP-1186): what a light client checks."""
+"""Merkle proofs of accounts and their storage (EIP-1186)."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ __all__ = ["prove"]
 def prove(
     store: Mapping[bytes, bytes], root: bytes, address: bytes, keys: list[tuple[int, str]]
 ) -> dict[str, Any]:
-    """Return an account and some of its slots, with the trie's nodes from the state root to each.
+    """Return an account and storage slots, each with the trie's nodes from the state root.
 
-    ``keys`` has the number of each slot, and how it is to be written.
+    ``keys`` has the number of each slot, and its form in the result.
     """
     trie = HexaryTrie(store, root)
     hashed = keccak(address)

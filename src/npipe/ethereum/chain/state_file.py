@@ -1,9 +1,9 @@
-"""The chain in a file: replaced whole or not at all, used by one server, and verified when read.
+"""The state file: replaced atomically, locked by one server, verified when it is read.
 
-The file is a line with the format's name, the SHA-256 of what follows, and the MessagePack of
+The file has a line with the name of the format, the SHA-256 of the rest, and the MessagePack of
 ``SavedChain``. It holds no keys: accounts come from the mnemonic. While a ``StateFile`` is open, a
-lock on a hidden file beside it keeps other servers out. Symbolic links are followed at the start,
-so that they stay and what they point to is replaced.
+lock on a hidden file beside it excludes other servers. Symbolic links are resolved at the start, so
+that the link stays and its target is replaced.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ["SavedChain", "StateFile"]
 _NAME = b"npipe chain "
 _HEAD = _NAME + b"2\n"
 _DIGEST_BYTES = hashlib.sha256().digest_size
-_HELD = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}  # what a lock says that another one holds
+_HELD = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}  # another process has the lock
 
 
 class SavedBlock(msgspec.Struct, array_like=True):
@@ -42,29 +42,29 @@ class SavedBlock(msgspec.Struct, array_like=True):
 
 
 class SavedChain(msgspec.Struct, kw_only=True):
-    """What a chain is made of again. ``nodes`` is the state's key-value store."""
+    """The contents of a state file. ``nodes`` is the state's key-value store."""
 
     chain_id: int
     offset: int
     blocks: list[SavedBlock]
     nodes: dict[bytes, bytes]
     pool: list[bytes]
-    altered: dict[bytes, bytes] = {}  # state roots, where they are not those of the headers
-    genesis_file: bytes = b""  # what the forks of a chain that was imported come from
+    altered: dict[bytes, bytes] = {}  # state roots that differ from those of the headers
+    genesis_file: bytes = b""  # of an imported chain
 
 
 class StateFile:
-    """The file of one chain, from the start of a server to its end."""
+    """The state file of one chain, from the start of a server to its end."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Claim a file, which need not exist yet.
+        """Lock a file, which need not exist yet.
 
         Args:
             path: The file, or a symbolic link to it.
 
         Raises:
-            OSError: Another server has claimed it, or it could not be written at the end: this
-                fails now, and not when the work is done.
+            OSError: Another server uses it, or it could not be written at the end. This is checked
+                now, before there is anything to lose.
         """
         self.path = Path(os.path.realpath(path))
         self._check_target()
@@ -78,10 +78,10 @@ class StateFile:
             raise
 
     def load(self) -> SavedChain | None:
-        """Read the chain; None where there is no file yet.
+        """Read the chain; return None if there is no file yet.
 
         Raises:
-            ValueError: The file is no saved chain, or was cut or changed since it was saved.
+            ValueError: The file is no state file, or it is damaged.
             OSError: It cannot be read.
         """
         try:
@@ -95,7 +95,9 @@ class StateFile:
         start = len(_HEAD) + _DIGEST_BYTES
         body = memoryview(octets)[start:]
         if hashlib.sha256(body).digest() != octets[len(_HEAD) : start]:
-            raise ValueError(f"{self.path} is damaged: it was cut or changed after it was saved")
+            raise ValueError(
+                f"{self.path} is damaged: it was cut off or changed after it was saved"
+            )
         try:
             saved = msgspec.msgpack.decode(body, type=SavedChain)
         except msgspec.DecodeError as error:
@@ -105,11 +107,11 @@ class StateFile:
         return saved
 
     def save(self, saved: SavedChain) -> None:
-        """Replace the file, readable by its owner only. If that fails, it stays as it was.
+        """Replace the file; only its owner can read it. If that fails, the old file stays.
 
         Raises:
-            OSError: The chain could not be saved there. The message says where it was saved
-                instead: among the temporary files, unless that failed, too.
+            OSError: The chain could not be saved there. The message names the temporary file to
+                which it was saved instead, unless that failed too.
         """
         body = msgspec.msgpack.encode(saved)
         pieces = (_HEAD, hashlib.sha256(body).digest(), body)
@@ -121,7 +123,7 @@ class StateFile:
                 os.unlink(written)
                 raise
         except OSError as error:
-            why = f"the chain could not be saved, and {self.path} is as it was: {error.strerror}"
+            why = f"the chain could not be saved, and {self.path} is unchanged: {error.strerror}"
             with contextlib.suppress(OSError):
                 elsewhere = _write(tempfile.gettempdir(), f"{self.path.name}.", pieces)
                 why += f". It was saved as {elsewhere} instead"
@@ -129,11 +131,11 @@ class StateFile:
         _sync_directory(self.path.parent)
 
     def close(self) -> None:
-        """Release the file to other servers. Again does nothing."""
+        """Unlock the file. Idempotent."""
         lock, self._lock = self._lock, -1
         if lock < 0:
             return
-        if sys.platform == "win32":  # where an open file cannot be removed
+        if sys.platform == "win32":  # an open file cannot be removed there
             os.close(lock)
         with contextlib.suppress(OSError):
             os.unlink(self._lock_path)
@@ -145,7 +147,7 @@ class StateFile:
         with self._told():
             found = directory.is_dir()
         if not found:
-            raise FileNotFoundError(f"there is no directory {directory} to keep the state in")
+            raise FileNotFoundError(f"the directory {directory} of the state file does not exist")
         with self._told(), contextlib.suppress(FileNotFoundError):
             mode = os.stat(self.path).st_mode
             if not stat.S_ISREG(mode):
@@ -165,14 +167,14 @@ class StateFile:
             except OSError as error:
                 os.close(descriptor)
                 if error.errno in _HELD:
-                    text = f"another server uses {self.path}: stop that one, or name another file"
+                    text = f"another server uses {self.path}: stop that server, or use another file"
                     raise BlockingIOError(errno.EAGAIN, text) from None
                 raise
-            os.close(descriptor)  # its owner removed it before it was locked
+            os.close(descriptor)  # the process that made it removed it before it was locked
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
-        """Name the file in the errors of what is inside."""
+        """Add the name of the file to the errors raised in the block."""
         try:
             yield
         except OSError as error:
@@ -181,7 +183,7 @@ class StateFile:
 
 
 def _lock(descriptor: int) -> None:
-    """Lock an open file for this process. Raises OSError where another holds it."""
+    """Lock an open file for this process. Raises OSError if another process has the lock."""
     if sys.platform == "win32":
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
     else:
@@ -196,7 +198,7 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 
 def _write(directory: str | Path, prefix: str, pieces: Iterable[bytes]) -> str:
-    """Write a new file, which is on the disk afterwards, and return its path."""
+    """Write a new file, flush it to the disk, and return its path."""
     descriptor, path = tempfile.mkstemp(dir=directory, prefix=prefix)
     try:
         with os.fdopen(descriptor, "wb") as stream:
@@ -211,7 +213,7 @@ def _write(directory: str | Path, prefix: str, pieces: Iterable[bytes]) -> str:
 
 
 def _sync_directory(directory: Path) -> None:
-    """Make the new name last, where a directory can be opened for that (not on Windows)."""
+    """Flush the directory entry to the disk, where the system can (not on Windows)."""
     if os.name != "posix":
         return
     descriptor = os.open(directory, os.O_RDONLY)

@@ -1,7 +1,8 @@
-"""Signed transactions: from bytes, from a request and a key, and whether the chain takes them.
+"""Signed transactions: decoding, making, signing, and the checks before they are accepted.
 
-The checks are geth's, in geth's words and roughly its order. py-evm checks some of this too, but
-later, with other words, and not all of it (a tip above the fee, gas below the intrinsic cost).
+The checks and messages are geth's, in about the same order. py-evm makes some of the checks later,
+with other messages, and not all of them (a priority fee above the fee, gas below the intrinsic
+cost).
 """
 
 from __future__ import annotations
@@ -54,12 +55,12 @@ __all__ = [
 _LEGACY, _ACCESS_LIST, _DYNAMIC_FEE, _BLOB, _SET_CODE = range(5)
 _MAX_NONCE = 2**64 - 2  # EIP-2681
 _HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
-_LENGTHS = re.compile(r"list length \((\d+)\) does not match sedes \((\d+)\)")  # in rlp's words
+_LENGTHS = re.compile(r"list length \((\d+)\) does not match sedes \((\d+)\)")  # rlp's message
 _GO_TYPES = {1: "AccessListTx", 2: "DynamicFeeTx", 3: "BlobTx", 4: "SetCodeTx"}
 
 
 def decode(raw: bytes) -> SignedTransactionAPI:
-    """A transaction from its bytes. Raises ChainError in geth's words for what is none."""
+    """Decode a transaction. Raises ChainError with geth's message if it is invalid."""
     if not raw or (len(raw) == 1 and raw[0] < 0x80):
         raise ChainError("typed transaction too short")
     if raw[0] == 0x00 or 0x04 < raw[0] < 0xC0:
@@ -87,7 +88,7 @@ def decode(raw: bytes) -> SignedTransactionAPI:
 
 
 def _reason(error: Exception, raw: bytes) -> str:
-    """Why bytes are no transaction; what is common, in geth's words."""
+    """Return why bytes are no transaction; for common reasons, geth's message."""
     text = str(error)
     if found := _LENGTHS.search(text):
         have, want = map(int, found.groups())
@@ -105,7 +106,7 @@ def _reason(error: Exception, raw: bytes) -> str:
 
 
 def restore(raw: bytes) -> SignedTransactionAPI:
-    """A transaction that this chain has written, which was checked when it came."""
+    """Restore a transaction from the state file. It was checked when it arrived."""
     return recognized(Builder.decode(raw))
 
 
@@ -117,7 +118,10 @@ def unsigned(
     gas: int,
     fees: tuple[int, int | None],
 ) -> Any:
-    """Make what was asked for. ``fees`` is (price or fee cap, tip or None: legacy)."""
+    """Make an unsigned transaction.
+
+    ``fees``: gas price or fee cap, and priority fee (None: legacy).
+    """
     fee_cap, tip = fees
     common = {
         "nonce": nonce,
@@ -172,20 +176,20 @@ def _wanted_type(request: TransactionRequest) -> int | None:
 
 
 def without_signature(unsigned: Any) -> bytes:
-    """The bytes of a transaction whose signature is yet to come: zeros stand for it."""
+    """Return the bytes of a transaction with zeros in place of a signature."""
     fields = rlp.decode(rlp.encode(unsigned))
     kind = kind_of(unsigned)
     return (bytes([kind]) if kind else b"") + bytes(rlp.encode([*fields, b"", b"", b""]))
 
 
 def sign(unsigned: Any, key: PrivateKey, chain_id: int) -> SignedTransactionAPI:
-    """Sign what ``unsigned`` made."""
+    """Sign a result of ``unsigned``."""
     # Through its bytes: py-evm's older kinds of transaction sign into an older fork's class.
     return decode(unsigned.as_signed_transaction(key, chain_id=chain_id).encode())
 
 
 def check(transaction: SignedTransactionAPI, *, chain_id: int, gas_limit: int) -> None:
-    """Raise ChainError for what no state could make right."""
+    """Raise ChainError if no state could make the transaction valid."""
     signed_for = transaction.chain_id
     if signed_for is not None and signed_for != chain_id:
         raise ChainError(
@@ -214,7 +218,10 @@ def check(transaction: SignedTransactionAPI, *, chain_id: int, gas_limit: int) -
 
 
 def check_against_state(transaction: SignedTransactionAPI, state: StateAPI, spent: int) -> None:
-    """Raise ChainError where the sender cannot send this now. ``spent``: promised to others."""
+    """Raise ChainError if the sender cannot send this now.
+
+    ``spent``: cost of pending ones, in wei.
+    """
     sender = transaction.sender
     following = state.get_nonce(sender)
     if transaction.nonce < following:
@@ -232,14 +239,14 @@ def check_against_state(transaction: SignedTransactionAPI, state: StateAPI, spen
 
 
 def access_list(entries: Sequence[AccessListEntry]) -> list[tuple[bytes, list[int]]]:
-    """An access list as the EVM wants it."""
+    """Convert an access list to py-evm's form."""
     return [
         (to_bytes(entry.address), [to_int(key) for key in entry.storage_keys]) for entry in entries
     ]
 
 
 def authorizations(entries: Sequence[Authorization]) -> list[SignedAuthorization]:
-    """Signed permissions as the EVM wants them."""
+    """Convert authorizations (EIP-7702) to py-evm's form."""
     return [
         SignedAuthorization(
             chain_id=to_int(entry.chain_id),
@@ -254,7 +261,7 @@ def authorizations(entries: Sequence[Authorization]) -> list[SignedAuthorization
 
 
 def signer(permission: SignedAuthorization) -> bytes | None:
-    """Who gave a permission; None where nobody can have."""
+    """Return the signer of an authorization; None if its signature is invalid."""
     message = MAGIC + rlp.encode([permission.chain_id, permission.address, permission.nonce])
     try:
         signature = keys.Signature(vrs=(permission.y_parity, permission.r, permission.s))

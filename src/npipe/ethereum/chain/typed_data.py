@@ -1,7 +1,7 @@
-"""What is signed for structured data (EIP-712), as eth_signTypedData_v4 takes it.
+"""The hash of structured data (EIP-712), as eth_signTypedData_v4 accepts it.
 
-A type's name, its fields and the types that they use are hashed once; a value is hashed field by
-field. Arrays and nested structures are there as in version 4; what is null is left at zero.
+A type with its fields and the types that they use is hashed once; a value is hashed field by field.
+Arrays and nested structures are encoded as in version 4; null is encoded as zero.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ Types = Mapping[str, list[tuple[str, str]]]
 
 
 def typed_data_hash(told: Mapping[str, Any]) -> bytes:
-    """Return the hash that is signed. Raises InvalidParams for data that contradicts its types."""
+    """Return the hash to sign. Raises InvalidParams if the data contradicts its types."""
     types = _types(told.get("types"))
     primary = told.get("primaryType")
     if not isinstance(primary, str) or primary not in types:
-        raise InvalidParams(f"primaryType: {primary!r} is none of the types")
+        raise InvalidParams(f"primaryType: {primary!r} is not one of the types")
     if _DOMAIN not in types:
         raise InvalidParams(f"types has no {_DOMAIN}")
     parts = b"\x19\x01" + _hash_struct(types, _DOMAIN, told.get("domain") or {}, 0)
@@ -43,24 +43,24 @@ def typed_data_hash(told: Mapping[str, Any]) -> bytes:
 def _types(told: Any) -> Types:
     types: dict[str, list[tuple[str, str]]] = {}
     if not isinstance(told, dict):
-        raise InvalidParams("types: an object is wanted")
+        raise InvalidParams("types: expected an object")
     for name, fields in told.items():
         try:
             types[name] = [(str(field["name"]), str(field["type"])) for field in fields]
         except (TypeError, KeyError):
-            raise InvalidParams(f"types.{name}: a list of names and types is wanted") from None
+            raise InvalidParams(f"types.{name}: expected a list of names and types") from None
     return types
 
 
 def _base(kind: str) -> str:
-    """The type in an array, or the type itself."""
+    """Return the type of the elements of an array type, or the type itself."""
     while found := _ARRAY.fullmatch(kind):
         kind = found[1]
     return kind
 
 
 def _used(types: Types, name: str) -> set[str]:
-    """The structures that one is made of, itself included."""
+    """Return the structure types that one uses, itself included."""
     found, waiting = set(), [name]
     while waiting:
         each = waiting.pop()
@@ -81,7 +81,7 @@ def _hash_type(types: Types, name: str) -> bytes:
 
 def _hash_struct(types: Types, name: str, value: Any, depth: int) -> bytes:
     if not isinstance(value, dict):
-        raise InvalidParams(f"{name}: an object is wanted, not {value!r:.80}")
+        raise InvalidParams(f"{name}: expected an object, not {value!r:.80}")
     if depth > _MAX_DEPTH:
         raise InvalidParams(f"{name}: nested more than {_MAX_DEPTH} deep")
     encoded = _hash_type(types, name)
@@ -91,14 +91,14 @@ def _hash_struct(types: Types, name: str, value: Any, depth: int) -> bytes:
 
 
 def _encode(types: Types, kind: str, value: Any, where: str, depth: int) -> bytes:
-    """A value in 32 bytes."""
+    """Encode a value in 32 bytes."""
     if found := _ARRAY.fullmatch(kind):
         return _encode_array(types, (found[1], found[2]), value, where, depth)
     if kind in types:
         return bytes(32) if value is None else _hash_struct(types, kind, value, depth)
     if kind == "string":
         if not isinstance(value, str | None):
-            raise InvalidParams(f"{where}: a text is wanted, not {value!r:.80}")
+            raise InvalidParams(f"{where}: expected a string, not {value!r:.80}")
         return bytes(keccak((value or "").encode("utf-8", "replace")))
     if kind == "bytes":
         return bytes(keccak(_octets(value, where)))
@@ -112,7 +112,7 @@ def _encode_array(types: Types, of: tuple[str, str], value: Any, where: str, dep
     if value is None:
         value = []
     if not isinstance(value, list) or (size and len(value) != int(size)):
-        raise InvalidParams(f"{where}: a list of {size or 'any number of'} {inner} is wanted")
+        raise InvalidParams(f"{where}: expected a list of {size or 'any number of'} {inner}")
     if depth > _MAX_DEPTH:
         raise InvalidParams(f"{where}: nested more than {_MAX_DEPTH} deep")
     return bytes(keccak(b"".join(_encode(types, inner, item, where, depth + 1) for item in value)))
@@ -121,7 +121,7 @@ def _encode_array(types: Types, of: tuple[str, str], value: Any, where: str, dep
 def _encode_word(kind: str, value: Any, where: str) -> bytes:
     if kind == "bool":
         if not isinstance(value, bool):
-            raise InvalidParams(f"{where}: true or false is wanted, not {value!r:.80}")
+            raise InvalidParams(f"{where}: expected true or false, not {value!r:.80}")
         return value.to_bytes(32, "big")
     if kind == "address":
         octets = _octets(value, where)
@@ -131,11 +131,11 @@ def _encode_word(kind: str, value: Any, where: str) -> bytes:
     if found := _FIXED.fullmatch(kind):
         octets = _octets(value, where)
         if not len(octets) == int(found[1]) <= 32:
-            raise InvalidParams(f"{where}: {kind} is wanted, not {len(octets)} bytes")
+            raise InvalidParams(f"{where}: expected {kind}, not {len(octets)} bytes")
         return octets.ljust(32, b"\0")
     if found := _NUMBER.fullmatch(kind):
         return _encode_number(value, int(found[2] or 256), bool(found[1]), where)
-    raise InvalidParams(f"{where}: there is no type {kind!r:.80}")
+    raise InvalidParams(f"{where}: unknown type {kind!r:.80}")
 
 
 def _encode_number(value: Any, bits: int, unsigned: bool, where: str) -> bytes:
@@ -147,7 +147,7 @@ def _encode_number(value: Any, bits: int, unsigned: bool, where: str) -> bytes:
     if isinstance(number, float) and number.is_integer():
         number = int(number)
     if not isinstance(number, int) or isinstance(number, bool) or not least <= number < end:
-        raise InvalidParams(f"{where}: a number of {bits} bits is wanted, not {value!r:.80}")
+        raise InvalidParams(f"{where}: expected a number of {bits} bits, not {value!r:.80}")
     return (number % 2**256).to_bytes(32, "big")
 
 
@@ -159,4 +159,4 @@ def _octets(value: Any, where: str) -> bytes:
             return bytes.fromhex(value[2:])
     except (TypeError, ValueError):
         pass
-    raise InvalidParams(f"{where}: bytes in hex are wanted, not {value!r:.80}")
+    raise InvalidParams(f"{where}: expected bytes in hex, not {value!r:.80}")

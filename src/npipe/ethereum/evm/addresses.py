@@ -1,4 +1,4 @@
-"""Addresses of new contracts, and the code that only names another account's (EIP-7702)."""
+"""Addresses of new contracts, and code that delegates to another account (EIP-7702)."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ DELEGATION = b"\xef\x01\x00"  # begins the code of an account that delegates
 
 
 def created(sender: bytes, nonce: int) -> bytes:
-    """The address of a contract that an account creates at a nonce."""
+    """Return the address of a contract that an account creates at a nonce."""
     return bytes(generate_contract_address(sender, nonce))
 
 
 def created2(sender: bytes, salt: int, code: bytes) -> bytes:
-    """The address of a contract that CREATE2 makes (EIP-1014)."""
+    """Return the address of a contract that CREATE2 makes (EIP-1014)."""
     return bytes(generate_safe_contract_address(sender, salt, code))
 
 
 def delegate_of(code: bytes) -> bytes | None:
-    """The address that an account's code names; None where it is no delegation."""
+    """Return the address to which an account's code delegates; None if it does not delegate."""
     return code[3:] if code.startswith(DELEGATION) and len(code) == 23 else None
 
 
 def checksum(address: bytes) -> str:
-    """An address with the mixed case that guards against typing errors (EIP-55)."""
+    """Return an address with the mixed case that is a checksum (EIP-55)."""
     return str(to_checksum_address(address))

@@ -1,7 +1,7 @@
-"""Blobs (EIP-4844): what they cost, and the proofs that they are what a transaction says.
+"""Blobs (EIP-4844): their price, and the verification of their proofs.
 
-A chain keeps a transaction's hashes of its blobs and never the blobs: these come beside it when it
-is sent, are checked here, and are thrown away. Imports py-evm only when there is one to check.
+A chain stores only the hashes of a transaction's blobs. The blobs arrive with the transaction, are
+verified here, and are discarded. Imports py-evm only when there is a blob to verify.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ __all__ = [
 GAS_PER_BLOB = 131_072
 _KIND = b"\x03"
 _BLOB_SIZE, _POINT_SIZE = 131_072, 48  # bytes
-_FIELDS = 14  # of the transaction itself
-_CELLS = 128  # that a blob is cut into
+_FIELDS = 14  # fields of the transaction itself
+_CELLS = 128  # cells of a blob
 
 
 @dataclass(frozen=True, slots=True)
 class BlobSchedule:
-    """How many blobs a block may have, and how their price follows the demand (EIP-7840)."""
+    """The number of blobs in a block, and how their price follows demand (EIP-7840)."""
 
-    target: int  # blobs of a block at which the price stays
+    target: int  # blobs in a block at which the price stays constant
     max: int
-    fraction: int  # how slowly the price follows
+    fraction: int  # the update fraction: a larger one makes the price follow more slowly
 
     @property
     def max_gas(self) -> int:
-        """The most blob gas of one block."""
+        """Return the maximum blob gas of one block."""
         return self.max * GAS_PER_BLOB
 
     def base_fee(self, excess: int) -> int:
-        """The price, in wei, of a unit of blob gas in a block with this ``excess_blob_gas``.
+        """Return the price of a unit of blob gas, in wei, in a block with this ``excess_blob_gas``.
 
-        e to the power of the excess, by the series that EIP-4844 gives, in whole numbers.
+        It is an exponential of the excess, computed in integers by the series of EIP-4844.
         """
         total, term, step = 0, self.fraction, 1
         while term > 0:
@@ -65,18 +65,19 @@ base_fee: Callable[[int], int] = PRAGUE.base_fee
 
 
 def gas_of(transaction: Any) -> int:
-    """The blob gas that a transaction uses."""
+    """Return the blob gas that a transaction uses."""
     if transaction.type_id != 3:
         return 0
     return GAS_PER_BLOB * len(transaction.blob_versioned_hashes)
 
 
 def without_sidecar(raw: bytes) -> bytes:
-    """A blob transaction as it stands in a block, from what is sent. Raises ChainError.
+    """Verify the blobs of a sent transaction, and return it in the form that a block has.
 
-    That is a list of the transaction, its blobs, and a commitment and a proof for each; or, with
-    the number 1 in second place, as many proofs as a blob has cells (EIP-7594): wallets begin to
-    send these, so they are taken before the fork that wants them.
+    The sent form is a list of the transaction, its blobs, and a commitment and a proof for each;
+    or, with the number 1 in second place, a proof for each cell of each blob (EIP-7594). Wallets
+    send the second form already, so it is accepted before the fork that requires it. Raises
+    ChainError.
     """
     import rlp
 
@@ -122,7 +123,7 @@ def _check_sizes(
     proofs: list[bytes],
     proofs_each: int,
 ) -> None:
-    """Raise ChainError where there are too many, or not as many of each, or not as long."""
+    """Raise ChainError if the number or the length of blobs, commitments and proofs is wrong."""
     if count * GAS_PER_BLOB > MAX_GAS:
         most = MAX_GAS // GAS_PER_BLOB
         raise ChainError(f"too many blobs in transaction: have {count}, permitted {most}")
@@ -151,7 +152,7 @@ def _verify(
         else:
             joined = (b"".join(blobs), b"".join(commitments), b"".join(proofs))
             good = ckzg.verify_blob_kzg_proof_batch(*joined, _setup())
-    except (RuntimeError, TypeError, ValueError) as error:  # what is no point of the curve
+    except (RuntimeError, TypeError, ValueError) as error:  # not a point of the curve
         raise ChainError(f"invalid blob: {error}") from error
     if not good:
         raise ChainError("invalid blob: can't verify opening proof")
@@ -159,7 +160,7 @@ def _verify(
 
 @functools.cache
 def _setup() -> Any:
-    """The numbers of the ceremony, which the proofs rest on. Some 100 ms, once."""
+    """Load the trusted setup of the KZG ceremony, once. This takes about 100 ms."""
     import ckzg
     from eth.precompiles.point_evaluation import TRUSTED_SETUP_PATH
 

@@ -1,8 +1,9 @@
-"""The code of one frame: which instructions come next, and where a jump may go.
+"""The code of one frame: iteration over its instructions, and valid jump destinations.
 
-py-evm looks for the instruction before each jump destination by recursion, which code made of
-PUSH instructions drives beyond Python's limit. Here the code is read once, from the front. The
-clock is looked at on the way, so that no code outruns the limit on a call's time (``State.tick``).
+py-evm searches backwards for the start of the instruction at each jump destination by recursion,
+and code made of PUSH instructions exceeds Python's recursion limit. Here the code is read once,
+from the front. Both the reading and the execution check the clock, so no code exceeds the time
+limit of a call (``State.tick``).
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ from eth.vm.code_stream import CodeStream
 __all__ = ["Code"]
 
 _STOP, _JUMPDEST, _PUSH1, _PUSH32 = 0x00, 0x5B, 0x60, 0x7F
-_STEPS = 1_024  # instructions between two looks at the clock: a few milliseconds
-_CHUNK = 1 << 16  # bytes of code that are searched for jump destinations between two looks
-_CACHED_SIZE = 1 << 16  # bytes: larger code than this comes from overrides only
+_STEPS = 1_024  # instructions between two checks of the clock: a few milliseconds
+_CHUNK = 1 << 16  # bytes of code searched for jump destinations between two checks
+_CACHED_SIZE = 1 << 16  # bytes; only overrides have larger code
 
 
 class Code(CodeStream):
-    """A CodeStream that calls ``tick`` now and then, and knows its jump destinations."""
+    """A CodeStream that calls ``tick`` regularly, and knows its jump destinations."""
 
     __slots__ = ("_destinations", "_tick", "last")
 
-    last: int  # the instruction that is executed
+    last: int  # the instruction in execution
 
     def __init__(self, code: bytes, tick: Callable[[], None]) -> None:
         super().__init__(code)
@@ -34,7 +35,7 @@ class Code(CodeStream):
         self._destinations: frozenset[int] | None = None
 
     def __iter__(self) -> Iterator[int]:
-        """Yield each instruction as the program counter, which jumps change, comes to it."""
+        """Yield the instruction at the program counter, which jumps change."""
         stream: Any = self  # py-evm has no types for its slots
         code, size = stream._raw_code_bytes, stream._length_cache
         while True:
@@ -51,7 +52,7 @@ class Code(CodeStream):
                 yield self.last
 
     def is_valid_opcode(self, position: int) -> bool:
-        """Whether a jump may go to ``position``: a JUMPDEST that is no data of a PUSH."""
+        """Return whether ``position`` is a JUMPDEST outside of the data of a PUSH."""
         if self._destinations is None:
             code = self._raw_code_bytes
             if len(code) <= _CACHED_SIZE:

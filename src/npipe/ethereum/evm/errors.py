@@ -1,4 +1,4 @@
-"""Reasons for a failed creation that py-evm tells only as a lack of gas."""
+"""Reasons for a failed creation or instruction that py-evm does not distinguish."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ __all__ = ["CodeTooLarge", "NoGasForCode", "StackUnderflow"]
 
 
 class CodeTooLarge(OutOfGas):
-    """A new contract's code is longer than EIP-170 allows."""
+    """The code of a new contract is longer than EIP-170 allows."""
 
 
 class NoGasForCode(OutOfGas):
-    """A creation ran, and had no gas left to store the new contract's code."""
+    """A creation ran, but the gas did not suffice to store the code of the new contract."""
 
 
 class StackUnderflow(InsufficientStack):
-    """An instruction found fewer words on the stack than it takes, in geth's words."""
+    """An instruction needs more words than the stack has. The message is geth's."""
 
     def __init__(self, have: int, want: int) -> None:
         super().__init__(f"stack underflow ({have} <=> {want})")

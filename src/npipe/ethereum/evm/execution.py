@@ -1,7 +1,7 @@
-"""Running a message that is in no block: eth_call, eth_estimateGas and the tracers' replays.
+"""Execution of a message outside of a block: eth_call, eth_estimateGas, replays of tracers.
 
-geth's rules: the sender's nonce is not looked at, the base fee is 0 for a call that names no price,
-and the gas is what was asked for, up to the cap. Errors of the EVM get geth's words.
+The rules are geth's: the nonce of the sender is not checked, the base fee is 0 for a call without a
+price, and the gas is the requested one, up to the cap. Errors have geth's messages.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from npipe.ethereum.evm.gas import MAX_INITCODE, TRANSFER_GAS, floor_gas, intrin
 __all__ = ["Message", "Outcome", "check", "describe", "estimate", "execute", "raise_for", "run"]
 
 _STIPEND = 2_300
-_OPCODE = re.compile("Invalid opcode 0x([0-9a-f]+) ")  # as py-evm says it
+_OPCODE = re.compile("Invalid opcode 0x([0-9a-f]+) ")  # py-evm's message
 _MAX_NONCE = 2**64 - 1
 
 
 @dataclass(frozen=True)
 class Message:
-    """A call with every field set. It has the names that py-evm's executor reads."""
+    """A call with every field set. The field names are those that py-evm's executor reads."""
 
     sender: bytes
     to: bytes
@@ -54,23 +54,23 @@ class Message:
 
     @property
     def intrinsic_gas(self) -> int:
-        """As py-evm has it: without the price of code that creates (see ``gas``)."""
+        """Return py-evm's intrinsic gas, without the price of initialisation code (see ``gas``)."""
         authorizations = PER_EMPTY_ACCOUNT_BASE_COST * len(self.authorization_list)
         return int(calculate_txn_intrinsic_gas_berlin(self)) + authorizations
 
     @property
     def gas_price(self) -> int:
-        """The price to forks that know one number only."""
+        """The gas price, for forks before EIP-1559."""
         return self.max_fee_per_gas
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a message: gas, output, and the error where it failed."""
+    """The result of a message: gas used, output, and the error if it failed."""
 
     computation: ComputationAPI
     gas_used: int
-    max_used: int  # before refunds: what it takes to run at all
+    max_used: int  # the gas used before refunds
 
     @property
     def output(self) -> bytes:
@@ -82,22 +82,22 @@ class Outcome:
 
 
 def execute(state: Any, message: Message) -> Outcome:
-    """Run a message on a state, which keeps the changes.
+    """Execute a message on a state, which keeps the changes.
 
-    Raises NotRunnable where it cannot begin: too little gas, or money that is not there.
-    What fails inside is no exception but an outcome with an error.
+    Raises NotRunnable if it cannot begin: too little gas or balance. A failure during the execution
+    is no exception, but an outcome with an error.
     """
     _begin(state, message)
     return run(state, message)
 
 
 def run(state: Any, message: Any, *, free: bool = False) -> Outcome:
-    """Run a message that was checked, or a transaction. ``free``: the miner is paid nothing."""
+    """Run a message that was checked, or a transaction. ``free``: no fee is paid to the miner."""
     state.lock_changes()
     executor = state.get_transaction_executor()
     computation = executor.build_computation(executor.build_evm_message(message), message)
     remaining = computation.get_gas_remaining()
-    if free:  # nothing is paid, so the miner must not be charged the base fee
+    if free:  # no fee is paid, so the miner must not be charged the base fee
         base_fee = state.execution_context.base_fee_per_gas
         state.pretend_block(base_fee=0)
     executor.finalize_computation(message, computation)
@@ -115,11 +115,12 @@ def run(state: Any, message: Any, *, free: bool = False) -> Outcome:
 
 
 def estimate(state_at: Callable[[], Any], message: Message) -> int:
-    """The least gas with which the message succeeds, exactly. ``message.gas`` is the most.
+    """Return the exact minimum of gas with which the message succeeds, up to ``message.gas``.
 
-    Less is not always enough where more is: contracts keep 1/64 back at each call, and refunds come
-    at the end. So: run it with all, then halve the gap between too little and enough.
-    Raises Reverted or ChainError as the message fails with all the gas it may have.
+    The gas used in one execution may not suffice: a call keeps back 1/64 of the gas, and refunds
+    are paid at the end. So the message runs with all gas first, then by bisection.
+
+    Raises Reverted or ChainError if the message fails with all the gas.
     """
     if _is_plain_transfer(state_at, message):
         return TRANSFER_GAS
@@ -134,7 +135,7 @@ def estimate(state_at: Callable[[], Any], message: Message) -> int:
         raise ChainError(f"gas required exceeds allowance ({message.gas})")
     raise_for(outcome)
     too_little, enough = max(outcome.gas_used, least) - 1, message.gas
-    # Most need only what they use, or that plus the refund and what calls hold back: try these.
+    # Most messages need the gas that they use, or that plus the refund and the 1/64: try these.
     refund = outcome.computation.get_gas_refund()
     for guess in (too_little + 1, (outcome.gas_used + refund + _STIPEND) * 64 // 63):
         if too_little < guess < enough:
@@ -146,7 +147,7 @@ def estimate(state_at: Callable[[], Any], message: Message) -> int:
 
 
 def raise_for(outcome: Outcome) -> None:
-    """Raise what geth answers for a message that failed; nothing where it did not."""
+    """Raise geth's error for a message that failed; do nothing if it succeeded."""
     error = outcome.error
     if error is None:
         return
@@ -156,12 +157,12 @@ def raise_for(outcome: Outcome) -> None:
 
 
 def describe(error: Exception) -> str:
-    """An error of py-evm in geth's words."""
+    """Return geth's message for an error of py-evm."""
     if found := _OPCODE.match(str(error)):
         code = int(found[1], 16)
         return "invalid opcode: " + ("INVALID" if code == 0xFE else f"opcode {code:#x} not defined")
     if isinstance(error, StackUnderflow) or type(error) is evm.VMError:
-        return str(error)  # a precompile's, which is in geth's words already
+        return str(error)  # of a precompile: it has geth's message already
     if "EIP-2200" in str(error):
         return "out of gas: not enough gas for reentrancy sentry"
     for kind, words in _WORDS.items():
@@ -189,7 +190,7 @@ _WORDS: dict[type[Exception], str] = {
 
 
 def _begin(state: Any, message: Message) -> None:
-    """Refuse what cannot be run. A call that names no price sees no base fee either."""
+    """Check a message, and set the base fee to 0 if it names no price."""
     if message.max_fee_per_gas == 0 and _has_base_fee(state):
         state.pretend_block(base_fee=0)
     if message.blob_versioned_hashes and message.max_fee_per_blob_gas == 0:
@@ -198,7 +199,7 @@ def _begin(state: Any, message: Message) -> None:
 
 
 def check(state: Any, message: Message, *, priced: bool = True) -> None:
-    """Raise NotRunnable for what cannot be run. ``priced``: it must pay the base fee."""
+    """Raise NotRunnable if a message cannot run. ``priced``: it must pay the base fee."""
     base_fee = state.execution_context.base_fee_per_gas if priced and _has_base_fee(state) else 0
     if message.max_fee_per_gas < message.max_priority_fee_per_gas:
         raise NotRunnable(
@@ -240,7 +241,7 @@ def check(state: Any, message: Message, *, priced: bool = True) -> None:
 
 
 def _check_blobs(state: Any, message: Message) -> None:
-    """Raise NotRunnable for blobs (EIP-4844) that no block could have."""
+    """Raise NotRunnable for blob fields (EIP-4844) that are invalid in every block."""
     hashes = message.blob_versioned_hashes
     if not hashes:
         return
@@ -259,12 +260,12 @@ def _check_blobs(state: Any, message: Message) -> None:
 
 
 def _has_base_fee(state: Any) -> bool:
-    """Whether the fork has a base fee (EIP-1559, from London on)."""
+    """Return whether the fork has a base fee (EIP-1559, from London on)."""
     return state.rules.base_fee
 
 
 def _is_plain_transfer(state_at: Callable[[], Any], message: Message) -> bool:
-    """Whether this only moves money: known to need 21000 without a search."""
+    """Return whether this only transfers ether, which always costs 21000 gas."""
     if message.data or message.access_list or message.authorization_list or not message.to:
         return False
     state = state_at()

@@ -1,9 +1,9 @@
-"""Which rules hold at which block: the forks of a chain, and py-evm's machine for each.
+"""The forks of a chain: the rules of each block, and py-evm's machine for each fork.
 
-A chain made here has the rules of Prague from its first block on. One that is imported brings its
-own schedule, in the ``config`` of a genesis file as geth writes it: forks by block number up to the
-merge, by timestamp after it. py-evm ends at Prague; of Osaka and the blob parameter forks after it
-only what concerns blobs is here (EIP-7892, EIP-7918).
+A chain made here has the rules of Prague from its first block on. An imported chain has its own
+schedule in the ``config`` of a genesis file as geth writes it: forks by block number up to the
+merge, by timestamp after it. py-evm ends at Prague; of Osaka and the blob parameter forks, only the
+rules about blobs are implemented (EIP-7892, EIP-7918).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _BLOB_BASE_COST = 1 << 13  # EIP-7918
 
 @dataclass(frozen=True, slots=True)
 class Fork:
-    """One fork: its name, its machine, and when it begins."""
+    """One fork: its name, its machine, and its activation."""
 
     name: str
     vm: Any
@@ -54,23 +54,23 @@ class Fork:
 
     @property
     def machine(self) -> Any:
-        """py-evm's machine, adapted."""
+        """Return py-evm's machine, adapted."""
         return adapt(self.vm) if self.blobs is None else adapt(self.vm, self.blobs)
 
     @property
     def precompiles(self) -> Mapping[bytes, Any]:
-        """The precompiled contracts by address."""
+        """Return the precompiled contracts by address."""
         found: Mapping[bytes, Any] = self.machine.get_state_class().precompiles
         return found
 
     def holds(self, number: int, timestamp: int) -> bool:
-        """Whether a block of this number and time has the fork's rules, or later ones."""
+        """Return whether a block of this number and time has the rules of this or a later fork."""
         if self.time is not None:
             return timestamp >= self.time
         return self.block is not None and number >= self.block
 
     def excess_blob_gas(self, parent: Any) -> int:
-        """What the header of a block after ``parent`` says (EIP-4844; EIP-7918 from Osaka on)."""
+        """Return the excess blob gas of the block after ``parent`` (EIP-4844, EIP-7918)."""
         assert self.blobs is not None
         excess = int(getattr(parent, "excess_blob_gas", 0)) + int(
             getattr(parent, "blob_gas_used", 0)
@@ -89,7 +89,7 @@ class Fork:
 
 _BY_BLOCK = (
     ("homestead", "homesteadBlock", HomesteadVM),
-    ("dao", "daoForkBlock", HomesteadVM),  # no rules of its own, but a part of the identifiers
+    ("dao", "daoForkBlock", HomesteadVM),  # no rules of its own, but part of the fork hash
     ("tangerineWhistle", "eip150Block", TangerineWhistleVM),
     ("spuriousDragon", "eip158Block", SpuriousDragonVM),
     ("byzantium", "byzantiumBlock", ByzantiumVM),
@@ -121,7 +121,10 @@ class Forks:
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Forks:
-        """The forks of a genesis file's ``config``. Raises ValueError for one that is unknown."""
+        """Return the forks of a genesis file's ``config``.
+
+        Raises ValueError for an unknown fork.
+        """
         forks = [Fork("frontier", FrontierVM)]
         for name, key, vm in _BY_BLOCK:
             if config.get(key) is not None:
@@ -139,22 +142,23 @@ class Forks:
         return cls(forks)
 
     def at(self, number: int, timestamp: int) -> Fork:
-        """The fork whose rules a block has."""
+        """Return the fork of a block by number and time."""
         return next(fork for fork in reversed(self._forks) if fork.holds(number, timestamp))
 
     def of_header(self, header: Any) -> Fork:
-        """The fork of a block."""
+        """Return the fork of a header."""
         return self.at(header.block_number, header.timestamp)
 
     def after(self, fork: Fork) -> Fork | None:
-        """The next fork that is scheduled by time; None where there is none."""
+        """Return the next fork that is scheduled by time; None if there is none."""
         later = self._forks[self._forks.index(fork) + 1 :]
         return next((each for each in later if each.time is not None), None)
 
     def identifier(self, fork: Fork, genesis: bytes, start: int) -> bytes:
-        """The hash by which nodes recognise a fork (EIP-2124, EIP-6122), 4 bytes.
+        """Return the fork hash by which nodes recognise a chain (EIP-2124, EIP-6122), 4 bytes.
 
-        ``genesis`` is the hash of the first block, ``start`` its time; forks of then are no part.
+        ``genesis`` is the hash of the first block, ``start`` its time; forks active at that time
+        are left out.
         """
         passed = self._forks[: self._forks.index(fork) + 1]
         blocks = sorted({each.block for each in passed if each.time is None and each.block})
@@ -168,14 +172,14 @@ class Forks:
 
     @property
     def last(self) -> Fork:
-        """The last fork that is scheduled."""
+        """Return the last scheduled fork."""
         return self._forks[-1]
 
 
 def _number(config: Mapping[str, Any], key: str) -> int:
     value = config[key]
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError(f"config.{key}: a number is wanted, not {value!r}")
+        raise ValueError(f"config.{key}: expected a number, not {value!r}")
     return value
 
 
@@ -185,9 +189,9 @@ def _schedule(given: Any) -> BlobSchedule:
             int(given["target"]), int(given["max"]), int(given["baseFeeUpdateFraction"])
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"config.blobSchedule: {given!r} is no schedule of blobs") from error
+        raise ValueError(f"config.blobSchedule: {given!r} is not a blob schedule") from error
 
 
 def withdrawal(index: int, validator_index: int, address: bytes, amount: int) -> Any:
-    """A withdrawal of a block (EIP-4895); ``amount`` in gwei."""
+    """Make a withdrawal of a block (EIP-4895); ``amount`` is in gwei."""
     return Withdrawal(index, validator_index, address, amount)

@@ -1,4 +1,4 @@
-"""One frame of the EVM: py-evm's computation, without its recursion and with its own reasons."""
+"""One frame of the EVM: py-evm's computation, without its recursion and with distinct errors."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class _Quiet:
 class Frame:
     """One frame of the EVM, mixed into a fork's computation. Raises ChainError past the deadline.
 
-    What the frames add up to (refunds, logs, deletions) py-evm asks each frame to ask its children;
-    at a depth of 1024 that is more recursion than Python 3.12 has, so it is done by a loop here.
+    py-evm collects refunds, logs and deletions by recursion over the child frames; at a depth of
+    1024 that exceeds the recursion limit of Python 3.12, so it is a loop here.
     """
 
     logger: _Quiet = _Quiet()
@@ -46,18 +46,18 @@ class Frame:
 
     @property
     def precompiles(self) -> Mapping[bytes, Any]:
-        """The precompiles of the fork, less those that a call has moved or replaced."""
+        """Return the precompiles of the fork, without those that overrides moved or replaced."""
         return self.state.precompiles
 
-    # -- what is inside, for those who watch ------------------------------------------------------
+    # -- for tracers ------------------------------------------------------------------------------
 
     @property
     def stack_words(self) -> list[int]:
-        """The stack from the bottom to the top."""
+        """Return the stack from the bottom to the top."""
         return [_number(value) for value in self._stack.values]  # type: ignore[attr-defined]
 
     def stack_word(self, depth: int) -> int:
-        """The word at a depth, 0 being the top. Raises IndexError where there is none."""
+        """Return the word at a depth; 0 is the top. Raises IndexError if there is none."""
         return _number(self._stack.values[-1 - depth])  # type: ignore[attr-defined]
 
     @property
@@ -70,31 +70,31 @@ class Frame:
 
     @property
     def own_logs(self) -> list[tuple[int, bytes, tuple[int, ...], bytes]]:
-        """The logs of this frame alone: number in the transaction, address, topics, data."""
+        """Return the logs of this frame alone: number in the transaction, address, topics, data."""
         return self._log_entries  # type: ignore[attr-defined]
 
-    # -- what the frames add up to ----------------------------------------------------------------
+    # -- sums over the frames ----------------------------------------------------------------------
 
     def get_gas_refund(self) -> int:
-        """The gas that this frame and those under it give back at the end."""
+        """Return the gas that this frame and its children refund at the end."""
         failed = sum(child.msg.refund for frame in self._good() for child in frame._failed())
         good = sum(frame.msg.refund + frame._gas_meter.gas_refunded for frame in self._good())
         return (self.msg.refund if self.is_error else good) + failed
 
     def get_accounts_for_deletion(self) -> list[bytes]:
-        """The contracts that destroyed themselves, and were not brought back by a failure."""
+        """Return the contracts that destroyed themselves in frames that did not fail."""
         return list({account for frame in self._good() for account in frame.accounts_to_delete})
 
     def get_self_destruct_beneficiaries(self) -> list[bytes]:
-        """The accounts that were given the balances of those."""
+        """Return the accounts that received the balances of those contracts."""
         return list({account for frame in self._good() for account in frame.beneficiaries})
 
     def get_raw_log_entries(self) -> tuple[Any, ...]:
-        """The logs, in the order in which they were written."""
+        """Return the logs in the order in which they were written."""
         return tuple(sorted(entry for frame in self._good() for entry in frame._log_entries))
 
     def frames(self) -> Iterator[tuple[Any, bool]]:
-        """This frame and all under it, each with whether it or one above it failed."""
+        """Yield this frame and all under it, each with whether it or one above it failed."""
         waiting: list[tuple[Any, bool]] = [(self, self.is_error)]
         while waiting:
             frame, failed = waiting.pop()
@@ -108,14 +108,14 @@ class Frame:
         return (child for child in self.children if child.is_error)
 
     def apply_child_computation(self, child_msg: Any) -> Any:
-        """Run a frame under this one, and keep of it what the end of the transaction needs."""
+        """Run a child frame, and keep only its results for the end of the transaction."""
         child = super().apply_child_computation(child_msg)  # type: ignore[misc]
-        # A call may make a hundred thousand frames: their memory is not needed any more.
+        # A call may make a hundred thousand frames: release their memory.
         child._memory = child._stack = child.code = None
         return child
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> Any:
-        """End the frame; a lack of words on the stack says how many there were."""
+        """End the frame; a stack underflow gets the number of words that there were."""
         base: Any = super()
         if isinstance(error, InsufficientStack):
             stack: Any = self._stack  # type: ignore[attr-defined]
@@ -130,8 +130,8 @@ class Frame:
     ) -> Any:
         """Run a creation and store the code that it returns.
 
-        As py-evm does from Spurious Dragon on (EIP-161, EIP-170); here the error says which of the
-        rules about the code was broken.
+        The rules are py-evm's from Spurious Dragon on (EIP-161, EIP-170); the error here names the
+        rule that the code violated.
         """
         snapshot = state.snapshot()
         state.increment_nonce(message.storage_address)
@@ -164,7 +164,7 @@ class Frame:
 
 
 class FrontierFrame(Frame):
-    """A frame before Spurious Dragon: creations as py-evm has them."""
+    """A frame before Spurious Dragon, with py-evm's creations."""
 
     @classmethod
     def apply_create_message(cls, *args: Any, **kwargs: Any) -> Any:
@@ -173,6 +173,6 @@ class FrontierFrame(Frame):
 
 
 def _number(value: Any) -> int:
-    """A word of py-evm's stack, which holds numbers and bytes as they came."""
+    """Convert a word of py-evm's stack, which has both numbers and bytes, to a number."""
     item = value[1] if isinstance(value, tuple) else value
     return item if isinstance(item, int) else int.from_bytes(item, "big")

@@ -1,7 +1,7 @@
-"""The gas that a transaction must have before it runs: its intrinsic gas, and the floor.
+"""The minimum gas of a transaction: its intrinsic gas, and the floor for its data.
 
-py-evm takes the price of the initialisation code (EIP-3860) while the creation runs, so that a
-transaction without it would fail in a block. To the protocol it is invalid, and so is the block.
+py-evm charges the initialisation code (EIP-3860) during the creation, so a transaction with too
+little gas would fail in a block. In the protocol such a transaction, and its block, are invalid.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ __all__ = [
 ]
 
 TRANSFER_GAS = 21_000
-MAX_INITCODE = MAX_INITCODE_SIZE  # bytes of code that creates a contract (EIP-3860)
+MAX_INITCODE = MAX_INITCODE_SIZE  # bytes of initialisation code (EIP-3860)
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Which of the rules here hold in a fork."""
+    """The gas rules that a fork has."""
 
     initcode: bool = True  # EIP-3860, from Shanghai on
     floor: bool = True  # EIP-7623, from Prague on
@@ -41,7 +41,7 @@ PRAGUE = Rules()
 
 
 def rules_of(vm: type[Any]) -> Rules:
-    """The rules of one of py-evm's forks."""
+    """Return the rules of one of py-evm's forks."""
     return Rules(
         initcode=issubclass(vm, ShanghaiVM),
         floor=issubclass(vm, PragueVM),
@@ -50,7 +50,7 @@ def rules_of(vm: type[Any]) -> Rules:
 
 
 def intrinsic_gas(transaction: Any, rules: Rules = PRAGUE) -> int:
-    """The gas that is taken before the first instruction."""
+    """Return the gas that is charged before the first instruction."""
     taken = int(transaction.intrinsic_gas)
     if rules.initcode and not transaction.to:
         taken += INITCODE_WORD_COST * ((len(transaction.data) + 31) // 32)
@@ -58,12 +58,12 @@ def intrinsic_gas(transaction: Any, rules: Rules = PRAGUE) -> int:
 
 
 def floor_gas(payload: bytes) -> int:
-    """The least that a transaction with this call data costs, whatever it does (EIP-7623)."""
+    """Return the minimum cost of a transaction with this call data (EIP-7623)."""
     zeros = payload.count(0)
     return TRANSFER_GAS + 10 * (zeros + 4 * (len(payload) - zeros))
 
 
 def minimum_gas(transaction: Any, rules: Rules = PRAGUE) -> int:
-    """The least gas that a transaction may offer."""
+    """Return the minimum gas limit of a transaction."""
     floor = floor_gas(transaction.data) if rules.floor else 0
     return max(intrinsic_gas(transaction, rules), floor)

@@ -1,8 +1,8 @@
-"""Transactions of accounts whose key nobody has: what a development chain lets one pretend.
+"""Transactions of impersonated accounts, of which the node has no key.
 
-Such a transaction has a signature that none can have: where the first number should be stands the
-sender. So its hash is its own, and its sender is known again when the chain is read from a file.
-Only here is such a thing believed: what comes signed is checked in ``transactions``.
+Such a transaction has a signature that no key can produce: its first number holds the sender. So it
+has a hash of its own, and its sender is known when the chain is loaded from a file. Only this
+module accepts such signatures; those of sent transactions are verified in ``transactions``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from npipe.ethereum.evm.kinds import kind_of
 
 __all__ = ["Impersonated", "impersonate", "recognized", "simulated"]
 
-_MARK = 1 << 160  # above an address: so the number is never 0
+_MARK = 1 << 160  # a bit above an address, so that the number is never 0
 _KINDS = {
     1: AccessListTransaction,
     2: DynamicFeeTransaction,
@@ -33,21 +33,21 @@ _KINDS = {
 
 
 class Impersonated(PragueTypedTransaction):
-    """A typed transaction that says itself who sent it."""
+    """A typed transaction whose signature holds its sender."""
 
     def get_sender(self) -> Any:
-        """The sender that was pretended."""
+        """Return the impersonated sender."""
         return (self.r - _MARK).to_bytes(20, "big")
 
     def check_signature_validity(self) -> None:
-        """Nothing: there is none."""
+        """Do nothing: there is no signature."""
 
     def validate(self) -> None:
-        """Nothing: what it is made of was checked."""
+        """Do nothing: the fields were checked before."""
 
 
 def impersonate(unsigned: Any, sender: bytes) -> Impersonated:
-    """Send an unsigned transaction of kind 2 or 4 as somebody else."""
+    """Make a transaction of type 2 or 4 with ``sender`` in place of a signature."""
     kind = kind_of(unsigned)
     values = [getattr(unsigned, name) for name, _ in unsigned._meta.fields]
     inner = _KINDS[kind](*values, 0, _MARK + int.from_bytes(sender, "big"), 1)
@@ -55,33 +55,33 @@ def impersonate(unsigned: Any, sender: bytes) -> Impersonated:
 
 
 class _Simulated(Impersonated):
-    """A transaction of a simulation: its signature is zeros."""
+    """A transaction of a simulation; its signature is zeros."""
 
     simulated_sender = b""
 
     def get_sender(self) -> Any:
-        """The sender that was asked for."""
+        """Return the requested sender."""
         return self.simulated_sender
 
 
 class _SimulatedLegacy(PragueLegacyTransaction):
-    """The same, of the oldest kind."""
+    """A legacy transaction of a simulation."""
 
     simulated_sender = b""
 
     def get_sender(self) -> Any:
-        """The sender that was asked for."""
+        """Return the requested sender."""
         return self.simulated_sender
 
     def check_signature_validity(self) -> None:
-        """Nothing: there is none."""
+        """Do nothing: there is no signature."""
 
     def validate(self) -> None:
-        """Nothing: what it is made of was checked."""
+        """Do nothing: the fields were checked before."""
 
 
 def simulated(unsigned: Any, sender: bytes) -> Any:
-    """As ``impersonate``, with the hash that it has before anybody signs it."""
+    """Make a transaction of a simulation. Its hash is that of the unsigned transaction."""
     kind = kind_of(unsigned)
     values = [getattr(unsigned, name) for name, _ in unsigned._meta.fields]
     transaction: Any
@@ -94,7 +94,10 @@ def simulated(unsigned: Any, sender: bytes) -> Any:
 
 
 def recognized(transaction: SignedTransactionAPI) -> SignedTransactionAPI:
-    """A transaction that was read back from where this chain wrote it."""
+    """Restore a transaction from the state file.
+
+    It is Impersonated if its signature holds a sender.
+    """
     if transaction.s == 1 and transaction.r >> 160 == 1 and transaction.type_id in (2, 4):
         return Impersonated(transaction.type_id, transaction._inner)
     return transaction

@@ -8,5 +8,5 @@ __all__ = ["kind_of"]
 
 
 def kind_of(unsigned: Any) -> int:
-    """Return the EIP-2718 type of a transaction that is not signed yet; 0 for the oldest."""
+    """Return the EIP-2718 type of an unsigned transaction; 0 for a legacy transaction."""
     return getattr(unsigned, "_type_id", None) or 0

@@ -1,11 +1,11 @@
-"""py-evm's machine, with what a development chain needs otherwise.
+"""py-evm's machine, changed for a development chain.
 
-A state is opened for every call here, so opening one must not write. A call must end in time, and
-gas does not see to that: 30 million of it are some ten seconds of an EVM in Python. 1024 calls
-within calls must not be too deep for Python. A failed creation has its own reason, and a message
-with too little gas for its own size is invalid, not a failure.
+Every call opens a state, so opening one must not write. A call must end in time, and gas does not
+ensure this: 30 million gas take about ten seconds in an EVM in Python. 1024 nested calls must not
+exceed Python's recursion limit. A failed creation gets a distinct reason, and a message with too
+little gas for its size is invalid, not failed.
 
-``adapt`` makes such a machine of one of py-evm's forks; ``Machine`` is that of Prague.
+``adapt`` changes one of py-evm's forks; ``Machine`` is that of Prague.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["Computation", "Executor", "Machine", "State", "adapt"]
 
 
 class _Run:
-    """Runs a transaction on a state, mixed into a fork's executor."""
+    """Runs a transaction on a state; mixed into a fork's executor."""
 
     vm_state: Any
 
@@ -40,7 +40,7 @@ class _Run:
             raise ValidationError("the gas is less than the transaction's size costs")
 
     def build_computation(self, message: Any, transaction: Any) -> Any:
-        """Run a message, a tracer being told of its first frame."""
+        """Run a message, and pass its first frame to the tracer."""
         watch = self.vm_state.computation_class.watch
         if watch is None:
             return super().build_computation(message, transaction)  # type: ignore[misc]
@@ -51,13 +51,13 @@ class _Run:
 
 
 class _Clear(_Run):
-    """As ``_Run``, from Spurious Dragon on: accounts that are left empty are deleted (EIP-161)."""
+    """``_Run`` from Spurious Dragon on: empty accounts are deleted (EIP-161)."""
 
     def finalize_computation(self, transaction: Any, computation: Any) -> Any:
-        """Pay, refund, and delete what is to be deleted.
+        """Pay the fees and refunds, and delete accounts.
 
-        As py-evm does, without its recursion. Its exception for the precompile 3, which a failed
-        call may touch, is for one block of 2016.
+        As in py-evm, without its recursion. Its exception for the precompile 3, which a failed call
+        may touch, exists for one block of 2016.
         """
         FrontierTransactionExecutor.finalize_computation(self, transaction, computation)
         state = self.vm_state
@@ -74,12 +74,12 @@ class _Clear(_Run):
 
 @functools.cache
 def adapt(vm: Any, schedule: BlobSchedule = PRAGUE) -> Any:
-    """Return the machine of a fork of py-evm, changed as this module says."""
+    """Return the machine of a fork of py-evm with the changes of this module."""
     state = vm._state_class
     frame, executor = state.computation_class, state.transaction_executor_class
     clears = issubclass(executor, SpuriousDragonTransactionExecutor)
     operations = {
-        # SELFDESTRUCT is wrapped into a Python warning each time it runs.
+        # py-evm wraps SELFDESTRUCT in a Python warning for each execution.
         code: getattr(operation, "__wrapped__", operation)
         for code, operation in frame.opcodes.items()
     }
@@ -88,7 +88,7 @@ def adapt(vm: Any, schedule: BlobSchedule = PRAGUE) -> Any:
         (Frame if clears else FrontierFrame, frame),
         {
             "mnemonics": {code: operation.mnemonic for code, operation in operations.items()},
-            # The methods, not the objects that have them: to call an object is a C call in
+            # The methods, not their objects: calling an object is a C call in
             # between, and Python 3.12 has no more than 1500 of these on a stack. The EVM wants
             # 1024 calls, of 3 each.
             "opcodes": {code: operation.__call__ for code, operation in operations.items()},

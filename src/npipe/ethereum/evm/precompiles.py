@@ -1,8 +1,8 @@
-"""The precompiled contracts that can run long, made to stop when a call's time is over.
+"""The precompiled contracts that can run long, changed to stop at the deadline of a call.
 
-py-evm runs them in Python: a round of BLAKE2b takes microseconds and may be asked for millions of
-times, a pairing takes a tenth of a second or more and may be asked for hundreds of times. Here the
-same steps look at the clock in between (``State.tick``). Gas and results are py-evm's.
+py-evm runs them in Python: a call may request millions of rounds of BLAKE2b of some microseconds
+each, and hundreds of pairings of 0.1 s or more each. Here the same steps check the clock in between
+(``State.tick``). Gas and results are py-evm's.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ Precompile = Callable[[Any], Any]
 
 _BLAKE2F, _BN128_PAIRING = 0x09, 0x08
 _G1_MSM, _G2_MSM, _BLS_PAIRING = 0x0C, 0x0E, 0x0F
-_ROUNDS = 256  # of BLAKE2b between two looks at the clock: some ten milliseconds
+_ROUNDS = 256  # rounds of BLAKE2b between two checks of the clock: about ten milliseconds
 _MASK = 2**64 - 1
 
 
 def with_clock(precompiles: Mapping[bytes, Precompile]) -> dict[bytes, Precompile]:
-    """Return a fork's precompiles, those that can run long replaced."""
+    """Return a fork's precompiles, with those replaced that can run long."""
     result = {}
     for address, precompile in precompiles.items():
         replace = _REPLACED.get(int.from_bytes(address, "big"))
@@ -54,13 +54,13 @@ def with_clock(precompiles: Mapping[bytes, Precompile]) -> dict[bytes, Precompil
 
 
 def _named(precompile: Precompile) -> Precompile:
-    """The precompile, whose errors are in geth's words."""
+    """Return the precompile with geth's error messages."""
 
     def run(computation: Any) -> Any:
         try:
             return precompile(computation)
         except VMError as error:
-            if type(error) is not VMError:  # a lack of gas has its own words
+            if type(error) is not VMError:  # out of gas has a message of its own
                 raise
             raise VMError(_words(error, computation.msg.data_as_bytes)) from error
 
@@ -71,14 +71,14 @@ def _words(error: VMError, octets: bytes) -> str:
     text = f"{error} {error.__context__ or ''}".lower()
     words = next((words for found, words in _WORDS.items() if found in text), "invalid input")
     if (words == _ENCODING and "coordinate" in text) or "x >=" in text or "y >=" in text:
-        # An element of BLS12-381 has 48 bytes in 64: these may be too large, or those before them.
+        # An element of BLS12-381 has 48 bytes in 64; either part may be too large.
         tops = (octets[at : at + 16] for at in range(0, len(octets) - 63, 64))
         return "invalid field element top bytes" if any(map(any, tops)) else words
     return words
 
 
 _ENCODING = "invalid fp.Element encoding"
-#: What py-evm's texts hold, and what geth says then; the first that is found.
+#: A part of py-evm's message, and geth's message; the first match counts.
 _WORDS = {
     "final block indicator": "invalid final flag",
     "bad elliptic curve pairing size": "bad elliptic curve pairing size",
@@ -99,7 +99,7 @@ def _blake2f(_: Precompile) -> Precompile:
 
 
 def _compress(computation: Any) -> Any:
-    """EIP-152: the compression function F of BLAKE2b (RFC 7693), 1 gas for each round."""
+    """Compute the compression function F of BLAKE2b (EIP-152, RFC 7693), 1 gas per round."""
     try:
         parameters: Any = extract_blake2b_parameters(computation.msg.data_as_bytes)
     except ValidationError as error:
@@ -142,7 +142,7 @@ _MIXED = (
 
 
 def _mix(v: list[int], a: int, b: int, c: int, d: int, x: int, y: int) -> None:  # noqa: PLR0917
-    """The function G: two words of the message are mixed into four of the state."""
+    """Mix two words of the message into four words of the state: the function G."""
     va = (v[a] + v[b] + x) & _MASK
     vd = v[d] ^ va
     vd = (vd >> 32) | (vd << 32) & _MASK
@@ -158,7 +158,7 @@ def _mix(v: list[int], a: int, b: int, c: int, d: int, x: int, y: int) -> None: 
 
 
 def _bn128_pairing(original: Precompile) -> Precompile:
-    """EIP-197, at the prices of the fork: 100,000 and 80,000 a pair, or 45,000 and 34,000."""
+    """Check a product of pairings on alt_bn128 (EIP-197), at the fork's prices."""
     options = getattr(original, "keywords", None) or {}
     base = options.get("gas_cost_base", constants.GAS_ECPAIRING_BASE)
     each = options.get("gas_cost_per_point", constants.GAS_ECPAIRING_PER_POINT)
@@ -187,7 +187,7 @@ def _bls_pairing(_: Precompile) -> Precompile:
 
 
 def _check_pairing(computation: Any) -> None:
-    """EIP-2537: whether the product of pairings on BLS12-381 is one."""
+    """Check whether a product of pairings on BLS12-381 is one (EIP-2537)."""
     octets = computation.msg.data_as_bytes
     if not octets or len(octets) % 384:
         raise VMError("Length of data must be a multiple of 384 bytes for BLS12_PAIRING_CHECK")
@@ -216,7 +216,7 @@ def _sum_of_products(
     add: Callable[..., Any],
     encode: Callable[[Any], bytes],
 ) -> Callable[[Precompile], Precompile]:
-    """EIP-2537: a multi-scalar multiplication on one of the groups of BLS12-381."""
+    """Compute a multi-scalar multiplication on a group of BLS12-381 (EIP-2537)."""
 
     def run(computation: Any) -> None:
         octets = computation.msg.data_as_bytes

@@ -1,4 +1,4 @@
-"""How many words each instruction takes from the stack, which geth's errors say."""
+"""The number of words that each instruction takes from the stack, for geth's error messages."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _CALLS = (0xF1, 0xF2, 0xF4, 0xFA)
 
 
 def taken(code: int) -> int:
-    """How many words an instruction takes, or looks at."""
+    """Return the number of words that an instruction takes or reads."""
     return _TAKEN.get(code, 0)
 
 
 def underflow(code: int, left: int) -> StackUnderflow:
-    """The error of an instruction that found too few words and left so many.
+    """Return the error of an instruction that found too few words, with ``left`` words left.
 
-    py-evm's calls take the first two words one by one, so these are missing where others are left.
+    py-evm's calls take the first two words one by one, so these are missing from ``left``.
     """
     have = left + 2 if code in _CALLS and left else left
     return StackUnderflow(have, taken(code))

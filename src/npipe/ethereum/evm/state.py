@@ -1,6 +1,6 @@
-"""The state after a block, mixed into a fork's state: its deadline, and what a call pretends.
+"""The state after a block, mixed into a fork's state: its deadline, and overrides of a call.
 
-Opening a state writes nothing, since a state is opened for every call.
+Opening a state writes nothing, because every call opens a state.
 """
 
 from __future__ import annotations
@@ -23,13 +23,15 @@ TIMEOUT = 5.0  # seconds that a call such as ``eth_call`` may run, as in geth; m
 class OpenState:
     """The state after a block, mixed into a fork's state.
 
-    ``deadline`` is that of what runs on it, by time.monotonic(); ``stopping``, once it is set,
-    interrupts that too. ``ancestor_base`` is the number of the block whose ancestors are known,
-    where the number that instructions see is pretended.
+    ``deadline`` is the deadline of code that runs on it, a value of time.monotonic(). ``stopping``,
+    once set, interrupts that code too. ``ancestor_base`` is the number of the block whose ancestors
+    are known, if an override changes the number that instructions see.
     """
 
     deadline: float = math.inf
-    late: str = f"execution aborted (timeout = {TIMEOUT:g}s)"  # the error past it
+    late: str = (
+        f"execution aborted (timeout = {TIMEOUT:g}s)"  # the message of the error past the deadline
+    )
     stopping: threading.Event | None = None
     pretended_blob_base_fee: int | None = None
     ancestor_base: int | None = None
@@ -39,7 +41,7 @@ class OpenState:
     precompiles: Mapping[bytes, Any]
 
     def tick(self) -> None:
-        """Raise ChainError past the deadline, Stopped once the chain is being stopped."""
+        """Raise ChainError past the deadline, Stopped once the chain is stopping."""
         if self.stopping is not None and self.stopping.is_set():
             raise Stopped
         if time.monotonic() > self.deadline:
@@ -47,13 +49,13 @@ class OpenState:
 
     @property
     def blob_base_fee(self) -> int:
-        """The price of a unit of blob gas, or what a caller pretends that it is."""
+        """Return the price of a unit of blob gas, in wei, or its override."""
         if self.pretended_blob_base_fee is not None:
             return self.pretended_blob_base_fee
         return self.blob_schedule.base_fee(self.execution_context.excess_blob_gas)
 
     def get_ancestor_hash(self, block_number: int) -> bytes:
-        """The hash of one of the last 256 blocks before the number that is seen; else nothing."""
+        """Return the hash of one of the last 256 blocks before the visible number, or b""."""
         context = self.execution_context
         known = context.block_number if self.ancestor_base is None else self.ancestor_base
         if not max(0, context.block_number - 256) <= block_number < context.block_number:
@@ -64,20 +66,20 @@ class OpenState:
         return b""
 
     def increment_nonce(self, address: bytes) -> None:
-        """Count a nonce on, beyond 2**64 - 1 from 0, as geth's 64 bits do in a call."""
+        """Increment a nonce; after 2**64 - 1 comes 0, as in geth."""
         state: Any = self
         state.set_nonce(address, (state.get_nonce(address) + 1) % 2**64)
 
     def delta_balance(self, address: bytes, delta: int) -> None:
-        """Change a balance; pretended ones can add up to more than 256 bits, which wraps."""
+        """Change a balance; a sum of overrides above 256 bits wraps."""
         state: Any = self
         balance = state.get_balance(address) + delta
         state.set_balance(address, balance if balance < 0 else balance % 2**256)
 
     def set_system_contracts(self) -> None:
-        """Nothing: py-evm would write them again each time a state is opened."""
+        """Do nothing: py-evm would write them each time a state is opened."""
 
-    # -- what a call pretends ---------------------------------------------------------------------
+    # -- overrides of a call ---------------------------------------------------------------------
 
     def pretend_block(
         self,
@@ -90,8 +92,8 @@ class OpenState:
         mix_hash: bytes | None = None,
         blob_base_fee: int | None = None,
     ) -> None:
-        """Change what the instructions that ask about the block will see."""
-        context = self.execution_context  # py-evm has no other way in
+        """Override the values that the block instructions return."""
+        context = self.execution_context  # py-evm has no public setter
         if number is not None:
             self.ancestor_base = context.block_number
         for name, value in (
@@ -108,9 +110,9 @@ class OpenState:
             self.pretended_blob_base_fee = blob_base_fee
 
     def replace_precompile(self, address: bytes, target: bytes | None = None) -> None:
-        """Let a precompile be at another address, or (None) nowhere: code may take its place.
+        """Move a precompile to another address, or (None) remove it.
 
-        Raises KeyError where there is none at ``address``.
+        Raises KeyError if there is none at ``address``.
         """
         moved = dict(self.precompiles)
         precompile = moved.pop(address)

@@ -1,8 +1,8 @@
-"""The contracts that blocks themselves write to or read from, and their code.
+"""The system contracts that blocks write to or read from, and their code.
 
-The beacon roots (EIP-4788) and the block hashes (EIP-2935) are written before a block's first
-transaction. The requests to leave (EIP-7002) and to consolidate (EIP-7251) that accounts have made
-are collected after the last one. The code is that which each EIP gives.
+The beacon roots (EIP-4788) and the block hashes (EIP-2935) are written before the first transaction
+of a block. The requests to withdraw (EIP-7002) and to consolidate (EIP-7251) are collected after
+the last one. Each code is the one given in its EIP.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _CONSOLIDATION_REQUESTS = bytes.fromhex(
     "90035b5f555f6001556074025ff35b5f5ffd"
 )
 
-#: The code at the first block, by address.
+#: The code in the first block, by address.
 CODES: dict[bytes, bytes] = {
     BEACON_ROOTS_ADDRESS: BEACON_ROOTS_CONTRACT_CODE,
     HISTORY_STORAGE_ADDRESS: HISTORY_STORAGE_CONTRACT_CODE,
@@ -53,7 +53,7 @@ CODES: dict[bytes, bytes] = {
     CONSOLIDATION_REQUEST_PREDEPLOY_ADDRESS: _CONSOLIDATION_REQUESTS,
 }
 
-#: EIP-7910's names of them, as eth_config has them.
+#: Their names in eth_config (EIP-7910).
 ADDRESSES: dict[str, bytes] = {
     "BEACON_ROOTS_ADDRESS": BEACON_ROOTS_ADDRESS,
     "CONSOLIDATION_REQUEST_PREDEPLOY_ADDRESS": CONSOLIDATION_REQUEST_PREDEPLOY_ADDRESS,

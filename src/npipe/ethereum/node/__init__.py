@@ -1,1 +1,1 @@
-"""The one thread that owns the chain, and calls that are tried on it without changing it."""
+"""The worker thread that owns the chain, and threads for calls that do not change it."""

@@ -1,7 +1,7 @@
-"""Calls: what a transaction would do, on the state of a block. Nothing of it is kept.
+"""Calls: executions on the state of a block that change nothing.
 
-The state is looked up in the chain's worker, where these methods are called; what they return, a
-``Trial``, runs on it in any thread.
+The methods run in the worker of the chain, where they open the state. They return a ``Trial``,
+which executes on that state in any thread.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ from npipe.ethereum.values.types import BlockId, TransactionRequest, to_bytes, t
 __all__ = ["GAS_CAP", "Calls"]
 
 _NOTHING = Overrides()
-GAS_CAP = 50_000_000  # of a call, as in geth
+GAS_CAP = 50_000_000  # gas of a call, as in geth
 
 
 class Calls:
-    """What can be tried on a chain."""
+    """Calls, estimates and traces on a chain."""
 
     def __init__(self, chain: Chain, header_of: Callable[[BlockId], BlockHeaderAPI]) -> None:
-        """``header_of`` tells what a block is for who calls. Raises UnknownBlock."""
+        """``header_of`` returns the header of a block. Raises UnknownBlock."""
         self._chain, self._header_of = chain, header_of
 
     def message(self, request: TransactionRequest, state: Any, *, most: int = GAS_CAP) -> Message:
-        """What a request asks to be run, with geth's defaults filled in; ``most`` caps its gas."""
+        """Make the message of a request, with geth's defaults; ``most`` caps its gas."""
         check_chain(request, self._chain.chain_id)
         fee_cap, tip = call_fees(request)
         sender = to_bytes(request.from_) if request.from_ else bytes(20)
         value = to_int(request.value or 0)
         gas = min(to_int(request.gas), most) if request.gas is not None else most
-        if fee_cap and request.gas is None:  # no more than the sender can pay
+        if fee_cap and request.gas is None:  # at most what the sender can pay
             gas = min(gas, max(0, state.get_balance(sender) - value) // fee_cap)
         return Message(
             sender=sender,
@@ -67,7 +67,7 @@ class Calls:
     def call(
         self, request: TransactionRequest, wanted: BlockId, overrides: Overrides = _NOTHING
     ) -> Trial[bytes]:
-        """Run a request on the state of a block and return its output; nothing is kept."""
+        """Execute a request on the state of a block and return its output; nothing is kept."""
         opened = self._trial(wanted, overrides)
 
         def trial() -> bytes:
@@ -85,14 +85,16 @@ class Calls:
     def estimate(
         self, request: TransactionRequest, wanted: BlockId, overrides: Overrides = _NOTHING
     ) -> Trial[int]:
-        """The least gas that makes a request succeed."""
+        """Return the minimum of gas with which a request succeeds."""
         opened, limit = self._trial(wanted, overrides), self._chain.gas_limit
 
         def trial() -> int:
             fresh = opened.begin()
             state, asked = fresh(), request
             if asked.gas is not None and to_int(asked.gas) < TRANSFER_GAS:
-                asked = replace(asked, gas=None)  # it would never do: as if it had not been given
+                asked = replace(
+                    asked, gas=None
+                )  # it can never suffice: estimate as if it had not been given
             fee_cap, value = call_fees(asked)[0], to_int(asked.value or 0)
             if fee_cap and asked.from_ and state.get_balance(to_bytes(asked.from_)) <= value:
                 raise ChainError("insufficient funds for transfer")
@@ -104,7 +106,7 @@ class Calls:
     def access_list(
         self, request: TransactionRequest, wanted: BlockId, overrides: Overrides = _NOTHING
     ) -> Trial[tuple[list[dict[str, Any]], int, str]]:
-        """What a request touches, the gas it uses when it says so, and its error or ""."""
+        """Return the access list of a request, the gas that it uses with it, and its error."""
         opened = self._trial(wanted, overrides)
 
         def trial() -> tuple[list[dict[str, Any]], int, str]:
@@ -124,7 +126,7 @@ class Calls:
         overrides: Overrides,
         config: TraceConfig,
     ) -> Trial[Any]:
-        """Run a request and say what it did."""
+        """Execute a request and return its trace."""
         opened, seconds = self._trial(wanted, overrides), timeout_of(config)
 
         def trial() -> Any:
@@ -138,15 +140,15 @@ class Calls:
 
 
 class _Opened:
-    """The state after a block, changed as the caller pretends, to be opened for each attempt."""
+    """The state after a block with the overrides of a call, opened anew for each attempt."""
 
     def __init__(self, opener: Callable[[float], Any], overrides: Overrides) -> None:
         self._opener, self._overrides = opener, overrides
 
     def begin(self, seconds: float | None = None, *, late: str = "") -> Callable[[], Any]:
-        """Return what opens a state for an attempt.
+        """Return a function that opens a state for an attempt.
 
-        All attempts together have so many seconds from now; ``late`` is the error after that.
+        All attempts together have this many seconds from now; ``late`` is the error after that.
         """
         deadline = time.monotonic() + (TIMEOUT if seconds is None else seconds)
 

@@ -1,15 +1,15 @@
-"""Whose turn it is in the chain's worker: what only reads need not wait for all who write.
+"""The order of jobs in the worker of the chain: reads may overtake writes of other callers.
 
-A transaction may run for seconds. Ten that wait must not add up for somebody who asks for a
-balance, so reads pass transactions that wait; but never one that their own caller has sent before:
-whoever sends and then looks wants to see what came of it. And reads cannot keep writers out: after
-each transaction, only those that were there by then go first.
+A transaction may run for seconds, and a caller that reads a balance must not wait for ten of them.
+So reads overtake waiting writes, but never a write that the same caller sent before: after sending,
+a caller reads the result. Reads cannot delay writes without end: after each write, only the reads
+go first that were queued by then.
 
-A job that would be long (ten thousand blocks) has many turns. It keeps its place among those in
-order until it is finished, so no other job writes in between, but reads pass after each turn. It
-may pause between two turns: then only reads are taken until it resumes.
+A long job (ten thousand blocks) has many turns. It stays first among the writes until it is
+finished, so no other write runs in between, but reads run after each turn. It may pause between two
+turns; until it resumes, only reads run.
 
-Not safe by itself: the worker holds its lock.
+Not thread-safe: the worker holds its lock.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ Job = Callable[[], None]
 
 
 class JobQueue:
-    """Two lines of jobs, and which one is next."""
+    """Two queues of jobs, and the choice of the next one."""
 
     def __init__(self) -> None:
         self._reads: deque[Job] = deque()
-        # What writes, and what follows that: caller, job, whether it has many turns.
+        # Writes, and the reads that must follow them: caller, job, whether it has many turns.
         self._in_order: deque[tuple[Hashable, Job, bool]] = deque()
-        self._callers: Counter[Hashable] = Counter()  # of the jobs in order
-        self._first = 0  # so many reads go before the next of the jobs in order
-        self._paused = False  # the first in order waits for something else
+        self._callers: Counter[Hashable] = Counter()  # number of each caller's jobs in _in_order
+        self._first = 0  # the number of reads that run before the next of _in_order
+        self._paused = False  # the first of _in_order waits for another thread
 
     def __len__(self) -> int:
         return len(self._reads) + len(self._in_order)
@@ -45,7 +45,7 @@ class JobQueue:
         one turn after the other until ``finish``.
         """
         if writes or many or caller in self._callers:
-            if not self._in_order:  # what was asked before it is answered before it
+            if not self._in_order:  # the reads that were queued before it run before it
                 self._first = len(self._reads)
             self._in_order.append((caller, job, many))
             self._callers[caller] += 1
@@ -53,7 +53,7 @@ class JobQueue:
             self._reads.append(job)
 
     def take(self) -> Job | None:
-        """Return the next job; None where none can run now."""
+        """Return the next job; None if no job can run now."""
         held = self._paused or not self._in_order
         if self._reads and (self._first or held):
             self._first = max(0, self._first - 1)
@@ -73,15 +73,15 @@ class JobQueue:
         return run
 
     def pause(self) -> None:
-        """Keep the job of many turns, which is the first in order, from having its next one."""
+        """Pause the long job, which is the first write."""
         self._paused = True
 
     def resume(self) -> None:
-        """Let the job that paused have its turns again."""
+        """Continue the long job that paused."""
         self._paused = False
 
     def finish(self) -> None:
-        """The job of many turns, which is the first in order, has had its last."""
+        """Remove the long job, which is the first write, after its last turn."""
         self._drop_first()
 
     def _drop_first(self) -> None:

@@ -1,7 +1,7 @@
-"""The node: chain, pool, keys and worker put together; what the namespaces are written on.
+"""The node: chain, pool, keys and worker, on which the namespaces are built.
 
-Methods here run in the worker (the namespaces see to that), except the reads of ``head``,
-``chain_id`` and ``accounts``, which need no chain and may be used from any thread.
+Methods run in the worker, which the namespaces ensure, except reads of ``head``, ``chain_id`` and
+``accounts``, which any thread may use.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ _NO_BLOCK_NAMED = "invalid arguments; neither block nor hash specified"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a call runs: the header it sees and whether that block is still to come."""
+    """The place of a call: the header that it sees, and whether it is the pending block."""
 
     header: BlockHeaderAPI
-    mined: MinedBlock | None  # None: the pending block, with nothing in it yet
+    mined: MinedBlock | None  # None: the pending block, still empty
 
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """What a snapshot keeps besides the chain."""
+    """The data of a snapshot besides the chain."""
 
     pool: Pool
     impersonated: set[bytes]
@@ -56,7 +56,7 @@ class _Kept:
 
 
 class Node:
-    """A chain that takes transactions."""
+    """A chain that accepts transactions."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Node:
         self.impersonates_all: bool = False
         self.worker: Worker = worker or Worker(stopping=chain.stopping)
         self.automine: bool = block_time is None
-        self.interval: float = 0  # seconds from a block to the next; 0: none is mined by itself
+        self.interval: float = 0  # seconds between blocks; 0: no interval mining
         if block_time is not None:
             self.set_interval(block_time)
 
@@ -84,22 +84,22 @@ class Node:
 
     @property
     def head(self) -> MinedBlock:
-        """The newest block. From any thread."""
+        """Return the newest block. From any thread."""
         return self.chain.head
 
     def account(self, address: bytes) -> Account:
-        """The account whose key is here. Raises UnknownAccount."""
+        """Return an account of the node. Raises UnknownAccount."""
         try:
             return self.accounts[address]
         except KeyError:
             raise UnknownAccount from None
 
-    # -- which block ----------------------------------------------------------------------------
+    # -- blocks ---------------------------------------------------------------------------------
 
     def block(self, wanted: BlockId) -> MinedBlock | None:
-        """The block of a number, tag, hash or EIP-1898 object; None where there is none.
+        """Return the block of a number, tag, hash or EIP-1898 object; None if there is none.
 
-        "pending" is a block built now from what waits in the pool, on no account kept.
+        "pending" is a block built now from the pool, which is not kept.
         """
         if wanted is None:
             raise ChainError(_NO_BLOCK_NAMED)
@@ -116,7 +116,7 @@ class Node:
         return self.chain.by_number(to_int(wanted))
 
     def place(self, wanted: BlockId) -> Place:
-        """Where to run a call. Raises UnknownBlock."""
+        """Return the place of a call. Raises UnknownBlock."""
         if wanted == "pending" and not len(self.pool):
             return Place(self.chain.next_header(), None)
         mined = self.block(wanted)
@@ -127,7 +127,7 @@ class Node:
         return Place(mined.header, mined)
 
     def state(self, wanted: BlockId, deadline: float = math.inf) -> Any:
-        """The state after a block. Raises UnknownBlock."""
+        """Return the state after a block. Raises UnknownBlock."""
         return self.chain.state(self.place(wanted).header, deadline)
 
     def _block_of_object(self, wanted: BlockHash) -> MinedBlock | None:
@@ -149,9 +149,9 @@ class Node:
     def sign(
         self, request: TransactionRequest, *, pretend: bool = False
     ) -> CooperativeJob[SignedTransactionAPI]:
-        """Fill in what a request leaves out, as geth does, and sign it with the sender's key.
+        """Fill in missing fields of a request, as geth does, and sign it with the sender's key.
 
-        An impersonated sender needs none, nor any with ``pretend``.
+        An impersonated sender needs no key, nor does any sender with ``pretend``.
         """
         if request.from_ is None:
             raise UnknownAccount
@@ -164,9 +164,9 @@ class Node:
         return transactions.sign(unsigned, account.key, self.chain.chain_id)
 
     def fill(self, request: TransactionRequest, *, typed: bool = False) -> CooperativeJob[Any]:
-        """Return what a request asks to be signed, complete. ``typed``: of a new kind in any case.
+        """Return a complete request for signing. ``typed``: never a legacy transaction.
 
-        Gas is estimated in a thread for trials, with the fees that it will have, as geth does.
+        Gas is estimated with the fees of the transaction, in a thread for trials, as in geth.
         """
         sender = to_bytes(request.from_ or NOBODY)
         check_request(request, self.chain.chain_id)
@@ -188,11 +188,11 @@ class Node:
         )
 
     def submit(self, transaction: SignedTransactionAPI) -> CooperativeJob[bytes]:
-        """Take a signed transaction into the pool, and into a block at once when automining.
+        """Add a signed transaction to the pool and, with automatic mining, mine it at once.
 
-        Returns its hash; when that is returned and it was mined, its receipt is there. Many
-        turns: those that waited for it get a block each.
-        Raises ChainError, in geth's words, for one that cannot be taken.
+        Returns its hash. If it was mined, its receipt exists by then. The job has many turns:
+        queued transactions that it enables get a block each. Raises ChainError with geth's message
+        if it is not acceptable.
         """
         chain, state = self.chain, self.chain.state()
         transactions.check(transaction, chain_id=chain.chain_id, gas_limit=chain.gas_limit)
@@ -201,7 +201,7 @@ class Node:
         promised = self.pool.cost_before(transaction.sender, transaction.nonce)
         transactions.check_against_state(transaction, state, promised)
         base_fee = self.chain.next_base_fee()
-        if self.automine and transaction.max_fee_per_gas < base_fee:  # it would wait for ever
+        if self.automine and transaction.max_fee_per_gas < base_fee:  # it could never be mined
             raise ChainError(
                 f"max fee per gas less than block base fee: address 0x{transaction.sender.hex()}, "
                 f"maxFeePerGas: {transaction.max_fee_per_gas}, baseFee: {base_fee}"
@@ -219,21 +219,21 @@ class Node:
             try:
                 yield from self._mine_each(transaction.sender)
             except Stopped:
-                self.pool.discard(transaction)  # its caller is told that it failed
+                self.pool.discard(transaction)  # its caller gets the error
                 raise
         return bytes(transaction.hash)
 
     def mine(self) -> MinedBlock:
-        """Add a block with what waits in the pool."""
+        """Add a block with the transactions of the pool."""
         return self._mine(self._waiting())
 
     def mine_many(self, count: int, interval: int | None = None) -> CooperativeJob[None]:
-        """Add so many blocks, a turn each; ``interval``: so many seconds from one to the next.
+        """Add ``count`` blocks, a turn each. ``interval``: the seconds between their timestamps.
 
-        Raises ChainError for more than one request may have.
+        Raises ChainError if the number exceeds the limit of one request.
         """
         if count > _MAX_MINED_AT_ONCE:
-            raise ChainError(f"{count} blocks are too many at once: {_MAX_MINED_AT_ONCE} at most")
+            raise ChainError(f"{count} blocks in one request: the limit is {_MAX_MINED_AT_ONCE}")
         empty: EmptyBlocks | None = None
         for number in range(count):
             if number:
@@ -247,38 +247,38 @@ class Node:
             empty = EmptyBlocks(self.chain) if many else None
 
     def set_automine(self, on: bool) -> CooperativeJob[None]:
-        """Mine each transaction as it comes, those that wait included, or let them wait."""
+        """Enable or disable mining each transaction at once. Enabling mines the pending ones."""
         self.automine = on
         if on:
             yield from self._mine_each()
 
     def set_interval(self, seconds: float) -> None:
-        """Mine a block each so many seconds; 0 stops that."""
+        """Mine a block every ``seconds``; 0 disables it."""
         self.interval = seconds
         self.worker.every(seconds, self.mine)
 
     def reset(self) -> None:
-        """Go back to the first block, with nothing waiting and nobody impersonated."""
+        """Return to the first block, with an empty pool and no impersonated accounts."""
         self.chain.reset()
         self.pool = Pool()
         self.impersonated.clear()
         self.impersonates_all = False
 
     def gas_price(self) -> int:
-        """A price, in wei a unit of gas, that the next block will take."""
+        """Return a price that the next block accepts, in wei per unit of gas."""
         return self.chain.next_base_fee() + TIP
 
     def dump(self) -> SavedChain:
-        """Chain and pool, to be saved."""
+        """Return chain and pool, for the state file."""
         return self.chain.dump(self.pool)
 
     def restore_pool(self, saved: SavedChain) -> None:
-        """Take back the transactions that waited when the chain was saved."""
+        """Add the transactions of the pool in a state file."""
         for raw in saved.pool:
             self.pool.add(transactions.restore(raw))
 
     def snapshot(self) -> int:
-        """Remember the chain, the pool and all that can be set."""
+        """Save the chain, the pool and all settings. Return the number for ``revert``."""
         return self.chain.snapshot(
             _Kept(
                 self.pool.copy(),
@@ -290,7 +290,7 @@ class Node:
         )
 
     def revert(self, number: int) -> bool:
-        """Go back to a snapshot; False where there is none of that number."""
+        """Restore a snapshot. Return False if there is none with that number."""
         found, kept = self.chain.revert(number)
         if found:
             self.pool = kept.pool
@@ -301,12 +301,12 @@ class Node:
         return found
 
     def _waiting(self, sender: bytes | None = None) -> list[Any]:
-        """What could be in the next block, in its order."""
+        """Return the transactions that could be in the next block, in order."""
         base_fee = self.chain.next_base_fee()
         return self.pool.pending(self.chain.state(), sender, base_fee=base_fee)
 
     def _mine_each(self, sender: bytes | None = None) -> CooperativeJob[None]:
-        """One block for each transaction that can be mined, of one sender or all, in order."""
+        """Mine a block for each transaction that can be mined, of one sender or all, in order."""
         first = True
         while waiting := self._waiting(sender):
             if not first:
@@ -314,12 +314,12 @@ class Node:
             first = False
             try:
                 mined = self._mine(waiting[:1])
-            except Stopped:  # it goes on waiting, in the state that is saved
+            except Stopped:  # it stays pending in the state file
                 raise
             except BaseException:
                 self.pool.discard(waiting[0])
                 raise
-            self.pool.discard(waiting[0])  # in a block or not, the next one must not wait for it
+            self.pool.discard(waiting[0])  # mined or not, the next one must not wait for it
             if not mined.block.transactions:
                 raise ChainError("the transaction does not fit into a block")
 

@@ -1,7 +1,7 @@
-"""eth_simulateV1: blocks that could follow, run one upon the other. Nothing of them is kept.
+"""eth_simulateV1: blocks executed one after the other on a chain, of which nothing is kept.
 
-They are built as real ones are, on a store of their own that lies over the chain's. What differs
-is who may send: nobody signs, and without ``validation`` gas is free and nonces are not looked at.
+They are built as real blocks are, on a store over that of the chain. They differ in the senders:
+nothing is signed, and without ``validation`` gas is free and nonces are not checked.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ __all__ = ["simulate"]
 JSON = dict[str, Any]
 _SELFDESTRUCT, _LOG0, _LOG4 = 0xFF, 0xA0, 0xA4
 _TRANSFER = int.from_bytes(keccak(b"Transfer(address,address,uint256)"), "big")
-_ETHER = b"\xee" * 20  # the address that ether is logged as, as if it were a token (ERC-7528)
+_ETHER = b"\xee" * 20  # the token address of ether in logs (ERC-7528)
 _MAX_NONCE = 2**64 - 1
 _FAILED, _OUT_OF_BLOCK = -32015, -38015
 _NONCE_TOO_LOW, _NONCE_TOO_HIGH, _INVALID = -38010, -38011, -32602
-_NONCE_AT_MAX = -32603  # as the specification's own example has it, though nothing is broken
+_NONCE_AT_MAX = -32603  # as in the example of the specification
 _CODES = {
     "max fee per gas less than": -38012,
     "intrinsic gas": -38013,
@@ -59,7 +59,7 @@ _CODES = {
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """An event, by the names that py-evm's own have."""
+    """A log, with the field names of py-evm's logs."""
 
     address: bytes
     topics: tuple[int, ...]
@@ -67,28 +67,28 @@ class Log:
 
 
 class _Logs(Tracer):
-    """All logs, and the ether that each frame brought or sent in its place among them."""
+    """All logs, and for each transfer of ether a log at its position."""
 
     def __init__(self) -> None:
-        self.kept: list[tuple[int, Log]] = []  # of what succeeded, each with its number
-        self.count = 0  # of all, in the order in which they were written
+        self.kept: list[tuple[int, Log]] = []  # of successful frames, each with its number
+        self.count = 0  # of all logs, also those that were removed
         self._open: list[list[tuple[int, Log]]] = []
         self._destroying: tuple[bytes, bytes, int] = b"", b"", 0
 
     def enter(self, frame: Frame) -> None:
-        """Add what a frame brings."""
+        """Add the transfer to a new frame."""
         self._open.append([])
         if frame.value and frame.kind != "DELEGATECALL":
             self._add_transfer(frame.origin, frame.target, frame.value)
 
     def leave(self, frame: Frame, computation: Any) -> None:
-        """Forget the logs of a frame that failed; the others' are the parent's."""
+        """Remove the logs of a failed frame; those of another frame become its parent's."""
         own = self._open.pop()
         if not computation.is_error:
             (self._open[-1] if self._open else self.kept).extend(own)
 
     def before(self, computation: Any, mnemonic: str) -> None:
-        """Look at what SELFDESTRUCT is about to send."""
+        """Read the balance that SELFDESTRUCT is about to send."""
         self._destroying = b"", b"", 0
         if mnemonic == "SELFDESTRUCT" and computation.stack_size:
             own = computation.msg.storage_address
@@ -96,7 +96,7 @@ class _Logs(Tracer):
             self._destroying = own, target, computation.state.get_balance(own)
 
     def after(self, computation: Any, error: Exception | None) -> None:
-        """Add a log, or what SELFDESTRUCT has sent."""
+        """Add a log, or the transfer of SELFDESTRUCT."""
         code = computation.code.last
         if error is None and code == _SELFDESTRUCT and self._destroying[2]:
             self._add_transfer(*self._destroying)
@@ -116,7 +116,7 @@ class _Logs(Tracer):
 def simulate(
     chain: Chain, calls: Calls, base: BlockHeaderAPI, simulation: Simulation
 ) -> Trial[list[JSON]]:
-    """Run it upon a block. Raises ChainError for what could be in no block at all."""
+    """Run a simulation on a block. Raises ChainError for a call that no block could contain."""
     root, fork = chain.state_root(base), chain.forks.of_header(base)
 
     def trial() -> list[JSON]:
@@ -151,7 +151,7 @@ def _header(
     timestamp: int,
     real: bool,
 ) -> BlockHeaderAPI:
-    """What a block begins with. ``real``: with the base fee that it would have."""
+    """Return the header with which a block begins. ``real``: with the base fee of a real block."""
     wanted = block.block_overrides or BlockOverrides()
     header = fork.machine.create_header_from_parent(
         parent, coinbase=parent.coinbase, timestamp=timestamp, gas_limit=parent.gas_limit
@@ -182,10 +182,10 @@ def _given(text: str | None, default: bytes) -> bytes:
 
 
 class _Block:
-    """One block while it is run."""
+    """One block of a simulation."""
 
     def __init__(self, vm: Any, calls: Calls, simulation: Simulation, left: int) -> None:
-        """``left`` is the gas that the whole simulation may still use."""
+        """Begin a block. ``left`` is the remaining gas of the whole simulation."""
         self._vm, self._calls, self._simulation, self.left = vm, calls, simulation, left
         self._state: Any = vm.state
         self._plain = self._state.computation_class
@@ -195,7 +195,7 @@ class _Block:
         self._outcomes: list[tuple[Outcome, list[tuple[int, Log]], int]] = []
 
     def run(self, block: BlockCalls) -> tuple[JSON, BlockHeaderAPI]:
-        """Run the calls; return what is told of the block, and its header."""
+        """Run the calls; return the block in JSON, and its header."""
         vm = self._vm
         wanted = block.block_overrides or BlockOverrides()
         if wanted.blob_base_fee is not None:
@@ -288,8 +288,8 @@ class _Block:
             ) from None
 
     def _told(self, mined: MinedBlock) -> Iterator[JSON]:
-        """What came of each call."""
-        place = 0  # of the next log; those of what failed count, too
+        """Return the results of the calls."""
+        place = 0  # index of the next log; removed logs count too
         for index, (outcome, logs, count) in enumerate(self._outcomes):
             told: JSON = {
                 "returnData": data(outcome.output),

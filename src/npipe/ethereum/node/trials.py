@@ -1,9 +1,9 @@
-"""Threads for what is only tried: calls, estimates, traces, simulations. Nothing of it is kept.
+"""Threads for calls, estimates, traces and simulations, of which nothing is kept.
 
-A call may run for seconds, and every other client would wait for it if it ran in the chain's own
-thread. The chain's worker only looks up the state to try on, which stays as it is whatever becomes
-of the chain; the rest is done here. A connection has one trial running at a time and its others
-wait in order, so that one client cannot take every thread.
+A call may run for seconds, and every other client would wait for it in the worker of the chain. So
+the worker only opens the state, which does not change with the chain, and the execution runs here.
+Each connection has one trial running at a time and its others wait in order, so no client can
+occupy every thread.
 """
 
 from __future__ import annotations
@@ -24,17 +24,18 @@ _THREADS = 8
 
 
 class Trials:
-    """A few threads with deep stacks, begun when they are needed."""
+    """A few threads with large stacks, started on demand."""
 
     def __init__(self, threads: int = _THREADS, *, stopping: threading.Event | None = None) -> None:
-        """Start no thread yet. Once ``stopping`` is set, what waits is refused when its turn comes.
+        """Start no thread yet.
 
-        What runs then is interrupted by the states that it runs on.
+        Once ``stopping`` is set, waiting jobs are refused, and running ones are interrupted by the
+        states that they run on.
         """
         self._most = threads
         self._stopping = stopping or threading.Event()
-        self._changed = threading.Condition()  # guards all that follows
-        self._ready: deque[Hashable] = deque()  # callers with a job waiting and none running
+        self._changed = threading.Condition()  # guards the attributes below
+        self._ready: deque[Hashable] = deque()  # callers that have a waiting job and no running one
         self._jobs: dict[Hashable, deque[Callable[[], None]]] = {}  # of each caller, in order
         self._threads: list[threading.Thread] = []
         self._idle = 0
@@ -49,7 +50,7 @@ class Trials:
     ) -> T:
         """Run ``function`` in one of the threads; return its result or raise its exception.
 
-        Raises Stopped once this is closed, or where the caller is ``gone`` when its turn comes.
+        Raises Stopped after ``close``, or if the caller is ``gone`` when its turn comes.
         """
         return self.start(function, caller=caller, gone=gone).result()
 
@@ -60,7 +61,7 @@ class Trials:
         caller: Hashable = None,
         gone: Callable[[], bool] = lambda: False,
     ) -> Future[T]:
-        """As ``run``, without waiting: the outcome is the future's."""
+        """Do the same as ``run``, without waiting: return a future."""
         future: Future[T] = Future()
 
         def tried() -> T:
@@ -78,7 +79,7 @@ class Trials:
             if waiting is None:
                 self._jobs[caller] = deque([job])
                 self._ready.append(caller)
-            else:  # one of the caller's is running or will run: this one comes after it
+            else:  # an earlier job of the caller runs or waits: this one follows it
                 waiting.append(job)
             if len(self._ready) > self._idle and len(self._threads) < self._most:
                 name = f"npipe-trial-{len(self._threads) + 1}"
@@ -87,7 +88,7 @@ class Trials:
         return future
 
     def close(self) -> None:
-        """Finish what is running and what waits, then end the threads. Again does nothing."""
+        """Finish the running and the waiting jobs, then end the threads. Idempotent."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -107,13 +108,13 @@ class Trials:
                     del self._jobs[caller]
 
     def _take(self) -> tuple[Hashable, Callable[[], None]] | None:
-        """Wait for a caller's next job; None at the end."""
+        """Wait for the next job of a caller; return None at the end."""
         with self._changed:
             self._idle += 1
             while not self._ready and not self._closed:
                 self._changed.wait()
             self._idle -= 1
-            if not self._ready:  # what is running makes its caller's next job ready for itself
+            if not self._ready:  # a running job makes its caller's next job ready at its end
                 return None
             caller = self._ready.popleft()
             return caller, self._jobs[caller].popleft()

@@ -1,13 +1,12 @@
-"""The one thread that the chain runs in.
+"""The thread of the chain.
 
-The EVM is neither quick nor safe to share, so every use of it is a job for this thread; callers
-wait for the result in their own. The order is that of ``job_queue``. A generator is a job that lets
-others read at each ``yield``; what it yields is run in a thread for trials meanwhile, where it is
-a Trial. With a period, the thread also does one thing again and again, between jobs (a block every
-so many seconds).
+The EVM is neither fast nor thread-safe, so every use of it is a job for this thread, and callers
+wait for the result in their own threads. ``job_queue`` defines the order. A generator is a job that
+lets reads run at each ``yield``; a Trial that it yields runs in a thread for trials meanwhile. With
+a period, the thread also calls a function repeatedly between jobs (for a block every some seconds).
 
-At the end, jobs have a moment to finish. Then ``stopping`` is set, which whatever runs code looks
-at: that is interrupted, and the jobs that wait are refused.
+At the end, jobs have a moment to finish. Then ``stopping`` is set, which running code checks: it is
+interrupted, and the waiting jobs are refused.
 
 Imports no py-evm and knows nothing of chains.
 """
@@ -37,27 +36,28 @@ log: logging.Logger = logging.getLogger("npipe.ethereum")
 P = ParamSpec("P")
 T = TypeVar("T")
 Trial = Callable[[], T]
-"""What a job returns that is to go on outside of the worker, in one of the threads for trials."""
+"""The result of a job that continues outside of the worker, in a thread for trials."""
 CooperativeJob = Generator[Trial[Any] | None, Any, T]
-"""A job in turns: reads go first at each ``yield``. What it returns is its result.
+"""A job in turns: reads run first at each ``yield``. Its return value is its result.
 
-A Trial that it yields runs in a thread for trials; ``yield`` then gives or raises its outcome.
+A Trial that it yields runs in a thread for trials; ``yield`` then returns its result or raises its
+exception.
 """
-GRACE = 0.5  # seconds that jobs get at the end
+GRACE = 0.5  # seconds for jobs to finish at the end
 
 
 class Worker:
-    """A thread and what it is to do. Jobs run one at a time."""
+    """A thread and its jobs, which run one at a time."""
 
     def __init__(
         self, *, name: str = "npipe-chain", stopping: threading.Event | None = None
     ) -> None:
-        """Start the thread. ``stopping`` is set at the end, for what runs to see."""
+        """Start the thread. ``stopping`` is set at the end; running jobs check it."""
         self._turns = JobQueue()
-        self._arrivals: queue.SimpleQueue[bool] = queue.SimpleQueue()  # of jobs; False: of the end
+        self._arrivals: queue.SimpleQueue[bool] = queue.SimpleQueue()  # True: a job; False: the end
         self._tick: Callable[[], object] | None = None
         self._period = 0.0
-        self._lock = threading.Lock()  # of the turns and of closing
+        self._lock = threading.Lock()  # guards the queue and closing
         self._closed = False
         self._stopping = stopping or threading.Event()
         self.trials: Trials = Trials(stopping=self._stopping)
@@ -66,7 +66,7 @@ class Worker:
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``function`` in the worker and return its result or raise its exception.
 
-        From within the worker it simply runs. Raises Stopped once the worker is closed.
+        In the worker itself, it runs directly. Raises Stopped once the worker is closed.
         """
         return self.run(functools.partial(function, *args, **kwargs))
 
@@ -78,10 +78,10 @@ class Worker:
         writes: bool = False,
         gone: Callable[[], bool] = lambda: False,
     ) -> T:
-        """As ``call``, for a caller whose jobs stay in order; see ``JobQueue.put``.
+        """Do the same as ``call``, for a caller whose jobs stay in order; see ``JobQueue.put``.
 
-        Raises Stopped where the caller is ``gone`` when its turn comes: what reads is of no use
-        then, and what writes is not begun while the worker is being closed.
+        Raises Stopped if the caller is ``gone`` when its turn comes and the job only reads, or if
+        the worker is closing.
         """
         if threading.current_thread() is self._thread:
             return function()
@@ -102,11 +102,11 @@ class Worker:
         caller: Hashable = None,
         gone: Callable[[], bool] = lambda: False,
     ) -> T:
-        """As ``run``, for what writes and is long. No other job writes before it has ended."""
+        """Do the same as ``run``, for a long write. No other write runs before it has ended."""
         if threading.current_thread() is self._thread:
             return _exhaust(steps)
         future: Future[T] = Future()
-        tried: Future[Any] = Future()  # the outcome of what the job yielded last
+        tried: Future[Any] = Future()  # the result of the trial that the job yielded last
         tried.set_result(None)
 
         def turn() -> None:
@@ -134,7 +134,7 @@ class Worker:
         return future.result()
 
     def _put(self, job: Callable[[], None], **how: Any) -> None:
-        with self._lock:  # nothing may arrive after the end
+        with self._lock:  # no job may be added after the end
             if self._closed:
                 raise Stopped
             self._turns.put(job, **how)
@@ -154,7 +154,7 @@ class Worker:
             self._arrivals.put(True)
 
     def every(self, seconds: float, function: Callable[[], object]) -> None:
-        """Run ``function`` in the worker each ``seconds``; 0 stops it. One at a time."""
+        """Run ``function`` in the worker every ``seconds``, never twice at a time; 0 stops it."""
 
         def change() -> None:
             self._period, self._tick = seconds, function if seconds else None
@@ -162,7 +162,7 @@ class Worker:
         self.call(change)
 
     def close(self, grace: float = GRACE) -> None:
-        """End all threads; see ``stop``. Again does nothing."""
+        """End all threads; see ``stop``. Idempotent."""
         self.stop(grace)
         self.trials.close()
 
@@ -210,7 +210,7 @@ class Worker:
         except Stopped:
             pass
         except Exception:  # there is no caller to raise it to, and the next one may go well
-            log.exception("what is done every %g s", self._period)
+            log.exception("the periodic job (every %g s) has failed", self._period)
 
 
 def on_worker(
@@ -263,9 +263,9 @@ def on_worker(
 
 
 def _advance(steps: CooperativeJob[T], tried: Future[Any]) -> Trial[Any] | None:
-    """Run a job to its next ``yield`` with the outcome of what it yielded last.
+    """Run a job to its next ``yield``, with the result of the yielded trial.
 
-    Returns what it yields. Raises StopIteration with its result, or what it raises.
+    Returns the yielded value. Raises StopIteration with the result of the job, or its exception.
     """
     if error := tried.exception():
         return steps.throw(error)
@@ -273,7 +273,7 @@ def _advance(steps: CooperativeJob[T], tried: Future[Any]) -> Trial[Any] | None:
 
 
 def _exhaust(steps: CooperativeJob[T]) -> T:
-    """Run a job to its end in this thread, trials included."""
+    """Run a job to its end in this thread, with its trials."""
     tried: Future[Any] = Future()
     tried.set_result(None)
     while True:

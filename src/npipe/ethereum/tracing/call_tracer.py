@@ -1,4 +1,4 @@
-"""geth's callTracer: the tree of calls, without the instructions; and 4byteTracer."""
+"""geth's callTracer (the tree of calls, without instructions) and 4byteTracer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _REVERTED = "execution reverted"
 
 
 class CallTracer(Tracer):
-    """One object for each frame, those under it in ``calls``."""
+    """Makes an object for each frame, with those of its children in ``calls``."""
 
     def __init__(self, *, only_top: bool = False, with_logs: bool = False) -> None:
         self.top: JSON = {}
@@ -24,7 +24,7 @@ class CallTracer(Tracer):
         self._open: list[JSON] = []
 
     def enter(self, frame: Frame) -> None:
-        """Begin an object, under that of the frame that calls."""
+        """Begin an object, in that of the calling frame."""
         shape = _begun(frame)
         if not self._open:
             self.top = shape
@@ -33,7 +33,7 @@ class CallTracer(Tracer):
         self._open.append(shape)
 
     def leave(self, frame: Frame, computation: Any) -> None:
-        """Add what came of the frame."""
+        """Add the result of the frame."""
         shape = self._open.pop()
         error = describe(computation.error) if computation.is_error else ""
         _end(shape, computation.get_gas_used(), bytes(computation.output), error)
@@ -48,7 +48,7 @@ class CallTracer(Tracer):
             self._open[-1].setdefault("calls", []).append(shape)
 
     def before(self, computation: Any, mnemonic: str) -> None:
-        """Remember what is about to be sent by SELFDESTRUCT, or logged."""
+        """Keep the balance that SELFDESTRUCT is about to send, or the data of a log."""
         if mnemonic == "SELFDESTRUCT" and computation.stack_size:
             own = computation.msg.storage_address
             target = computation.stack_word(0).to_bytes(32, "big")[12:]
@@ -56,7 +56,7 @@ class CallTracer(Tracer):
             self._sent = Frame(mnemonic, own, target, own, value=balance)
 
     def after(self, computation: Any, error: Exception | None) -> None:
-        """Add a log to its frame; SELFDESTRUCT counts as a call that sends all there is."""
+        """Add a log to its frame. SELFDESTRUCT counts as a call that sends the whole balance."""
         if error is not None:
             return
         code = computation.code.last
@@ -103,7 +103,7 @@ def _end(shape: JSON, gas_used: int, output: bytes, error: str) -> None:
 
 
 def _drop_logs(shape: JSON) -> None:
-    """Forget the logs of a frame that failed, and of all under it."""
+    """Remove the logs of a failed frame and its children."""
     waiting = [shape]
     while waiting:
         each = waiting.pop()
@@ -112,14 +112,14 @@ def _drop_logs(shape: JSON) -> None:
 
 
 class FourByteTracer(Tracer):
-    """Which functions were called, by selector and size of the arguments, and how often."""
+    """Counts calls by selector and size of the arguments."""
 
     def __init__(self, precompiles: set[bytes]) -> None:
         self.counts: dict[str, int] = {}
         self._precompiles = precompiles
 
     def enter(self, frame: Frame) -> None:
-        """Count a call of something that is no precompile."""
+        """Count a call, unless it is one of a precompile."""
         called = frame.input
         if frame.kind in CALLS and len(called) >= 4 and frame.target not in self._precompiles:
             name = f"{data(called[:4])}-{len(called) - 4}"

@@ -1,4 +1,4 @@
-"""Running what has been mined once more, watched: debug_trace*, and eth_createAccessList."""
+"""Executing mined transactions again with a tracer: debug_trace* and eth_createAccessList."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from npipe.ethereum.values.types import data, quantity, word
 
 __all__ = ["TOO_LATE", "access_list", "trace_block", "trace_message", "trace_transaction"]
 
-TOO_LATE = "execution timeout"  # what geth answers for a trace that takes too long
-_MAX_ROUNDS = 16  # of looking for an access list: each adds to the last, most need two
+TOO_LATE = "execution timeout"  # geth's message for a trace that takes too long
+_MAX_ROUNDS = 16  # for an access list: each adds to the last; most need two
 
 
 def trace_transaction(
     chain: Chain, mined: MinedBlock, index: int, config: TraceConfig
 ) -> Callable[[], Any]:
-    """Return what runs a transaction of a block again, on the state as it was before it.
+    """Return a function that executes a transaction of a block again, on the state before it.
 
-    What is returned may run in any thread, and raises ChainError where it takes too long.
+    The function may run in any thread, and raises ChainError if it takes too long.
     """
     replay = _replay(chain, mined, {index}, config)
     return lambda: replay()[index]
@@ -49,9 +49,9 @@ def trace_transaction(
 def trace_block(
     chain: Chain, mined: MinedBlock, config: TraceConfig
 ) -> Callable[[], list[dict[str, Any]]]:
-    """Return what runs all transactions of a block again; see ``trace_transaction``.
+    """Return a function that executes all transactions of a block again.
 
-    Raises ChainError for the first block, which ran nothing.
+    See ``trace_transaction``. Raises ChainError for the first block, which has no transactions.
     """
     if mined.number == 0:
         raise ChainError("genesis is not traceable")
@@ -69,7 +69,7 @@ def trace_block(
 
 
 def trace_message(state_at: Callable[[], Any], message: Message, config: TraceConfig) -> Any:
-    """Trace a call that is in no block. ``state_at`` opens the state that it runs on."""
+    """Trace a call outside of a block. ``state_at`` opens its state."""
     state = state_at()
     tracer = _tracer(config, message, state)
     state.computation_class = traced(tracer, state.computation_class)
@@ -81,10 +81,10 @@ def trace_message(state_at: Callable[[], Any], message: Message, config: TraceCo
 def access_list(
     state_at: Any, message: Message, ignored: set[bytes]
 ) -> tuple[list[dict[str, Any]], int, str]:
-    """The accounts and slots a message touches, the gas it uses when it names them, its error.
+    """Return the access list of a message, the gas that it uses with it, and its error.
 
-    Naming them changes what the message does (gas is visible), so it is run until nothing is new.
-    ``ignored``: accounts that are warm anyway, listed only for their slots.
+    The list changes the execution, because gas is visible, so the message runs until the list does
+    not grow. ``ignored``: accounts that are warm anyway, listed only for their slots.
     """
     entries: dict[bytes, set[int]] = {address: set(slots) for address, slots in message.access_list}
     for _ in range(_MAX_ROUNDS):
@@ -109,7 +109,7 @@ def access_list(
 def _replay(
     chain: Chain, mined: MinedBlock, wanted: set[int], config: TraceConfig
 ) -> Callable[[], dict[int, Any]]:
-    """Return what runs a block's transactions up to the last one wanted, those with a tracer."""
+    """Return a function that executes a block's transactions up to the last one wanted."""
     header = begun(mined.header, chain.state_root(chain.blocks[mined.number - 1].header))
     seconds = timeout_of(config)
 
@@ -129,9 +129,9 @@ def _replay(
 def _traces(
     mined: MinedBlock, wanted: set[int], config: TraceConfig, vm: Any, behind: Any
 ) -> dict[int, Any]:
-    """Run the transactions on machines that are on the state before the first of them.
+    """Execute the transactions on machines with the state before the first one.
 
-    For prestateTracer both run them, ``behind`` a transaction later.
+    For prestateTracer both machines execute them, ``behind`` one transaction later.
     """
     plain = vm.state.computation_class
     results: dict[int, Any] = {}
@@ -149,15 +149,15 @@ def _traces(
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """What came of a transaction or a message."""
+    """The result of a transaction or a message."""
 
     gas_used: int
     computation: Any
-    gas: int  # that it offered
+    gas: int  # the gas limit
 
 
 def _tracer(config: TraceConfig, message: Any, before: Any) -> Tracer:
-    """The tracer that is asked for. ``before`` is a state that the message has not changed yet."""
+    """Return the requested tracer. ``before`` is a state that the message has not changed yet."""
     options = config.tracer_config or TracerConfig()
     match config.tracer:
         case None | "":
@@ -177,11 +177,11 @@ def _tracer(config: TraceConfig, message: Any, before: Any) -> Tracer:
         case "noopTracer":
             return Tracer()
     names = ", ".join(TRACERS)
-    raise InvalidParams(f"there is no tracer {config.tracer!r} here: {names}, or none at all")
+    raise InvalidParams(f"unknown tracer {config.tracer!r} here: {names}, or none at all")
 
 
 def _prestate_tracer(message: Any, before: Any) -> PrestateTracer:
-    """A tracer that has met what every transaction meets: both ends, the miner, who delegates."""
+    """Return a tracer that has seen the accounts of every transaction: sender, receiver, miner."""
     sender = message.sender
     target = message.to or created(sender, before.get_nonce(sender))
     tracer = PrestateTracer()
@@ -194,9 +194,9 @@ def _prestate_tracer(message: Any, before: Any) -> PrestateTracer:
 
 
 def _result(tracer: Tracer, config: TraceConfig, run: _Run, before: Any, after: Any) -> Any:
-    """What the tracer has to tell. ``before`` and ``after`` are states."""
+    """Return the result of the tracer. ``before`` and ``after`` are states."""
     if isinstance(tracer, CallTracer):
-        # The first frame stands for the whole transaction, with what it cost to begin.
+        # The first frame stands for the whole transaction, with its intrinsic gas.
         tracer.top["gas"] = quantity(run.gas)
         tracer.top["gasUsed"] = quantity(run.gas_used)
         return tracer.top

@@ -14,13 +14,13 @@ from npipe.ethereum.values.types import data, word
 
 __all__ = ["StructTracer"]
 
-_MAX_STEPS = 200_000  # of one trace, which makes it some 50 MB of JSON
-#: What geth finds before an instruction runs, and tells in its entry.
+_MAX_STEPS = 200_000  # entries of one trace, about 50 MB of JSON
+#: Errors that geth finds before an instruction runs, and that are in its entry.
 _FOUND_BEFORE = (OutOfGas, InsufficientStack, FullStack)
 
 
 class StructTracer(Tracer):
-    """The instructions with the gas, the stack, the memory and the storage before each."""
+    """The instructions, with gas, stack, memory and storage before each."""
 
     def __init__(
         self,
@@ -36,30 +36,30 @@ class StructTracer(Tracer):
         self._with_return_data = return_data
         self._limit = limit
         self._open: list[tuple[dict[str, Any], Any]] = []  # running instructions and their frames
-        self._storage: dict[bytes, dict[str, str]] = {}  # seen so far, of each account
+        self._storage: dict[bytes, dict[str, str]] = {}  # the slots seen so far, by account
         self._refund = 0
-        self._refunds: list[int] = []  # what it was when each of the frames began
+        self._refunds: list[int] = []  # the refund when each of the frames began
 
     def enter(self, frame: Frame) -> None:
-        """Begin a frame: what its instruction cost is known now."""
+        """Begin a frame: the cost of its instruction is now known."""
         if not self._refunds:
             self._refund = frame.refund
         self._refunds.append(self._refund)
         self._tell_cost()
 
     def fail(self, attempt: Attempt) -> None:
-        """Tell the cost of an instruction whose frame could not begin."""
+        """Set the cost of an instruction whose frame could not begin."""
         collided = attempt.gas_used > 0
         self._tell_cost(own_only=attempt.frame.kind in CREATES and not collided)
 
     def leave(self, frame: Frame, computation: Any) -> None:
-        """End a frame, whose refunds count for nothing if it failed."""
+        """End a frame. The refunds of a failed frame do not count."""
         before = self._refunds.pop()
         if computation.is_error:
             self._refund = before
 
     def before(self, computation: Any, mnemonic: str) -> None:
-        """Write down what there is before an instruction."""
+        """Add an entry with the state before an instruction."""
         meter = computation.get_gas_meter()
         self._refunded = meter.gas_refunded
         step: dict[str, Any] = {
@@ -82,7 +82,7 @@ class StructTracer(Tracer):
         self._open.append((step, computation))
 
     def after(self, computation: Any, error: Exception | None) -> None:
-        """Write down what the instruction cost, and whether it failed before it ran."""
+        """Add the cost of the instruction, and its error if it failed before it ran."""
         self._tell_cost(own_only=True)
         step, _ = self._open.pop()
         if step["op"] == "SSTORE" and error is None and (more := self._newly_refunded(computation)):
@@ -93,7 +93,7 @@ class StructTracer(Tracer):
             step["error"] = describe(error)
 
     def _tell_cost(self, *, own_only: bool = False) -> None:
-        """What the running instruction asked for; to geth a creation's own gas is no part of it."""
+        """Return the cost of the running instruction; as in geth, without a creation's own gas."""
         if not self._open:
             return
         step, computation = self._open[-1]
@@ -105,7 +105,7 @@ class StructTracer(Tracer):
             return
         if len(self.steps) == _MAX_STEPS:
             raise ChainError(
-                f"the trace has more than {_MAX_STEPS} steps: give a limit, or ask for callTracer"
+                f"the trace has more than {_MAX_STEPS} steps: pass a limit, or use callTracer"
             )
         self.steps.append(step)
 
@@ -114,7 +114,7 @@ class StructTracer(Tracer):
 
     def _see_storage(self, computation: Any, mnemonic: str, step: dict[str, Any]) -> None:
         if computation.stack_size < (2 if mnemonic == "SSTORE" else 1):
-            return  # it is about to fail for want of them
+            return  # it is about to fail with a stack underflow
         address, slot = computation.msg.storage_address, computation.stack_word(0)
         if mnemonic == "SSTORE":
             value = computation.stack_word(1)

@@ -1,4 +1,4 @@
-"""The accounts and slots that a run touches: eth_createAccessList, and prestateTracer."""
+"""The accounts and slots that an execution touches: eth_createAccessList and prestateTracer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from npipe.ethereum.values.types import data, quantity, word
 __all__ = ["AccessTracer", "PrestateTracer", "accounts_before", "accounts_changed"]
 
 JSON = dict[str, Any]
-_MAX_CODE_AT = 2**32  # no gas pays for memory beyond
+_MAX_CODE_AT = 2**32  # gas limits memory to less
 _ACCOUNTS = ("EXTCODECOPY", "EXTCODEHASH", "EXTCODESIZE", "BALANCE", "SELFDESTRUCT")
 
 
@@ -26,22 +26,23 @@ class AccessTracer(Tracer):
         self.touched: dict[bytes, set[int]] = {}
 
     def before(self, computation: Any, mnemonic: str) -> None:
-        """Take note of what an instruction is about to touch."""
+        """Add the account or slot that an instruction is about to touch."""
         for address, slot in _touches(computation, mnemonic):
             self.meet(address)
             if slot is not None:
                 self.touched[address].add(slot)
 
     def meet(self, *addresses: bytes) -> None:
-        """Count these in, too."""
+        """Add accounts."""
         for address in addresses:
             self.touched.setdefault(address, set())
 
 
 class PrestateTracer(AccessTracer):
-    """The accounts and slots that a transaction meets, those included that it makes.
+    """The accounts and slots that a transaction touches, with those that it creates.
 
-    What an instruction would touch counts once it has run: one without the gas touches nothing.
+    The account or slot of an instruction is added after it ran, because one without enough gas
+    touches nothing.
     """
 
     def __init__(self) -> None:
@@ -50,7 +51,7 @@ class PrestateTracer(AccessTracer):
         self._running: list[list[tuple[bytes, int | None]]] = []
 
     def before(self, computation: Any, mnemonic: str) -> None:
-        """Look at what an instruction touches, delegates and new contracts included."""
+        """Find the account or slot of an instruction, with delegates and new contracts."""
         touches = [*_touches(computation, mnemonic), *_makes(computation, mnemonic)]
         state, own = computation.state, computation.msg.storage_address
         if mnemonic in CALLS and touches and (found := delegate_of(state.get_code(touches[0][0]))):
@@ -60,7 +61,7 @@ class PrestateTracer(AccessTracer):
         self._running.append(touches)
 
     def after(self, computation: Any, error: Exception | None) -> None:
-        """Count it in, unless it never ran."""
+        """Add it, unless the instruction never ran."""
         touches = self._running.pop()
         if not isinstance(error, _NEVER_RAN):
             for address, slot in touches:
@@ -69,12 +70,12 @@ class PrestateTracer(AccessTracer):
                     self.touched[address].add(slot)
 
 
-#: What is found before an instruction runs.
+#: Errors that are found before an instruction runs.
 _NEVER_RAN = (OutOfGas, InsufficientStack, FullStack)
 
 
 def _touches(computation: Any, mnemonic: str) -> list[tuple[bytes, int | None]]:
-    """The account that an instruction is about to touch, and the slot, if it is one of these."""
+    """Return the account and the slot that an instruction is about to touch, if any."""
     size = computation.stack_size
     if mnemonic in ("SLOAD", "SSTORE") and size:
         return [(computation.msg.storage_address, computation.stack_word(0))]
@@ -86,7 +87,7 @@ def _touches(computation: Any, mnemonic: str) -> list[tuple[bytes, int | None]]:
 
 
 def _makes(computation: Any, mnemonic: str) -> list[tuple[bytes, None]]:
-    """The address of the contract that an instruction is about to create."""
+    """Return the address of the contract that an instruction is about to create."""
     own, size = computation.msg.storage_address, computation.stack_size
     if mnemonic == "CREATE" and size >= 3:
         return [(created(own, computation.state.get_nonce(own)), None)]
@@ -99,7 +100,7 @@ def _makes(computation: Any, mnemonic: str) -> list[tuple[bytes, None]]:
 
 
 def accounts_before(tracer: PrestateTracer, before: Any, options: TracerConfig) -> dict[str, JSON]:
-    """Tell what was met as it was; what did not exist is left out unless it is asked for."""
+    """Return the touched accounts as they were before; new ones only on request."""
     told: dict[str, JSON] = {}
     for address, slots in tracer.touched.items():
         account = _account(before, address, slots, options)
@@ -111,7 +112,7 @@ def accounts_before(tracer: PrestateTracer, before: Any, options: TracerConfig) 
 def accounts_changed(
     tracer: PrestateTracer, before: Any, after: Any, options: TracerConfig
 ) -> dict[str, dict[str, JSON]]:
-    """Tell what was met and changed: only that, as it was ("pre") and as it is ("post")."""
+    """Return the touched accounts that changed, as they were ("pre") and are ("post")."""
     pre: dict[str, JSON] = {}
     post: dict[str, JSON] = {}
     for address, slots in tracer.touched.items():
@@ -138,7 +139,7 @@ def accounts_changed(
 
 
 def _account(state: Any, address: bytes, slots: set[int], options: TracerConfig) -> JSON:
-    """An account; under the key "" whether it exists at all."""
+    """Return an account in JSON; the key "" tells whether it exists."""
     balance, nonce, code = (
         state.get_balance(address),
         state.get_nonce(address),
@@ -161,7 +162,7 @@ def _account(state: Any, address: bytes, slots: set[int], options: TracerConfig)
 def _changed_slots(
     before: Any, after: Any, address: bytes, slots: set[int]
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """The slots that changed, old and new; those that are 0 are left out on that side."""
+    """Return the changed slots, old and new values; a zero is left out on its side."""
     old, new = {}, {}
     for slot in sorted(slots):
         was, now = before.get_storage(address, slot), after.get_storage(address, slot)

@@ -1,10 +1,11 @@
-"""Watching the EVM run: what a tracer is notified of, and how py-evm is made to notify it.
+"""The notifications that a tracer gets while the EVM runs.
 
-py-evm has no hooks, so a tracer is a computation class made for one run, whose table of opcodes
-calls the tracer around each instruction. Nothing global is changed and a normal run pays nothing.
+py-evm has no hooks. So a tracer gets a computation class made for one run, whose table of opcodes
+calls the tracer around each instruction. Nothing global changes, and a run without a tracer is not
+slower.
 
-The order is geth's: ``before`` an instruction, ``enter`` and ``leave`` for a frame that it opens (a
-call or creation that cannot begin has both, too), ``after`` the instruction.
+The order is geth's: ``before`` an instruction, ``enter`` and ``leave`` for a frame that it opens
+(also for a call or creation that cannot begin), ``after`` the instruction.
 """
 
 from __future__ import annotations
@@ -20,28 +21,28 @@ __all__ = ["CALLS", "CREATES", "Attempt", "Frame", "Tracer", "traced"]
 
 CALLS = ("CALL", "CALLCODE", "DELEGATECALL", "STATICCALL")
 CREATES = ("CREATE", "CREATE2")
-_RENAMED = {"SHA3": "KECCAK256", "DIFFICULTY": "PREVRANDAO"}  # what geth calls them today
+_RENAMED = {"SHA3": "KECCAK256", "DIFFICULTY": "PREVRANDAO"}  # geth's present names
 _MAX_DEPTH = 1024
 _MAX_NONCE = 2**64 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A call or a creation, as it begins."""
+    """A call or a creation at its beginning."""
 
     kind: str  # the mnemonic that opened it
     origin: bytes  # the account that calls
     target: bytes  # the account that is called, or created
-    storage: bytes  # the account whose storage it works on
+    storage: bytes  # the account whose storage it uses
     gas: int = 0
     input: bytes = b""
     value: int = 0
-    refund: int = 0  # gas to be given back before anything has run (EIP-7702)
+    refund: int = 0  # the refund before the execution (EIP-7702)
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A call or a creation that could not begin, and why, in geth's words."""
+    """A call or a creation that could not begin, with geth's message."""
 
     frame: Frame
     error: str
@@ -49,7 +50,7 @@ class Attempt:
 
 
 class Tracer:
-    """What can be heard of a run. Each method does nothing until it is overridden."""
+    """The notifications of a run. Each method does nothing until it is overridden."""
 
     def enter(self, frame: Frame) -> None:
         """A frame begins."""
@@ -58,7 +59,7 @@ class Tracer:
         """A frame has ended, a creation's code being stored or not."""
 
     def fail(self, attempt: Attempt) -> None:
-        """A frame could not begin: the money, the depth or a collision forbade it."""
+        """A frame could not begin, because of the balance, the depth or a collision."""
 
     def before(self, computation: Any, mnemonic: str) -> None:
         """An instruction is about to run; an account without code runs none."""
@@ -68,7 +69,7 @@ class Tracer:
 
 
 def traced(tracer: Tracer, plain: Any) -> Any:
-    """The computation class ``plain``, notifying ``tracer``."""
+    """Return the computation class ``plain`` with notifications to ``tracer``."""
     watch = _Watch(tracer)
 
     class Traced(plain):
@@ -102,16 +103,18 @@ def traced(tracer: Tracer, plain: Any) -> Any:
 
 
 class _Watch:
-    """Translate what py-evm does into what a tracer is notified of."""
+    """Converts py-evm's calls to notifications of a tracer."""
 
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
-        self._running: list[tuple[str, int]] = []  # instructions, outermost first, and their target
+        self._running: list[
+            tuple[str, int]
+        ] = []  # instructions from the outermost, with their target
         self._frames: list[Frame] = []
         self._entered = 0
 
     def enter(self, message: Any, parent: Any, _state: Any) -> None:
-        """A message is about to be run; ``parent`` is None for the first one."""
+        """Notify of a message about to run; ``parent`` is None for the first one."""
         creates = message.is_create
         if parent is None:
             kind, target = "CREATE" if creates else "CALL", message.to
@@ -133,11 +136,11 @@ class _Watch:
         self._tracer.enter(frame)
 
     def leave(self, computation: Any) -> None:
-        """The message has been run."""
+        """Notify of the end of a message."""
         self._tracer.leave(self._frames.pop(), computation)
 
     def around(self, plain: Any, code: int) -> Callable[..., None]:
-        """An instruction, watched; one that is undefined is one that fails."""
+        """Run an instruction with notifications. An undefined one is one that fails."""
         operation = plain.opcodes.get(code) or InvalidOpcode(code)
         undefined = "INVALID" if code == 0xFE else f"opcode {code:#x} not defined"
         mnemonic = plain.mnemonics.get(code, undefined)
@@ -147,7 +150,7 @@ class _Watch:
 
         def run(computation: Any) -> None:
             tracer = self._tracer
-            if not len(computation.code):  # an account without code runs, to py-evm, one STOP
+            if not len(computation.code):  # in py-evm an account without code runs one STOP
                 operation(computation=computation)
                 return
             computation.asked = 0
@@ -174,7 +177,7 @@ class _Watch:
         return run
 
     def _tell_attempt(self, computation: Any, kind: str, words: Any) -> None:
-        """The instruction opened no frame, and did not fail."""
+        """Notify of an instruction that opened no frame and did not fail."""
         own = computation.msg.storage_address
         state = computation.state
         if kind in CREATES:

@@ -1,1 +1,1 @@
-"""How Ethereum writes values: quantities, hashes, options and defaults. Imports no py-evm."""
+"""Ethereum's values in JSON: quantities, hashes, options and defaults. Imports no py-evm."""

@@ -1,6 +1,6 @@
-"""What a request leaves out, filled in as geth does; and requests that make no sense, refused.
+"""Missing fields of a request, filled in as geth does, and the check of contradictions.
 
-Pure: it is told of the chain what it needs to know, and imports no py-evm.
+Pure functions; they import no py-evm.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from npipe.ethereum.values.types import TransactionRequest, to_bytes, to_int
 
 __all__ = ["TIP", "call_fees", "check_chain", "check_request", "fees", "with_fees"]
 
-TIP = 10**9  # what a transaction that names no tip offers the miner, in wei a unit of gas
+TIP = 10**9  # the default priority fee, in wei per unit of gas
 
 Fees = tuple[int, int | None]
-"""The most that a unit of gas may cost, and the tip in it; no tip: a price of the old kind."""
+"""The fee cap and the priority fee per unit of gas, in wei; None for the second: a gas price."""
 
 
 def fees(request: TransactionRequest, base_fee: int) -> Fees:
-    """The fees of a transaction that is to be mined, in wei. Raises ChainError."""
+    """Return the fees of a transaction to be mined, in wei. Raises ChainError."""
     if request.gas_price is not None:
         if base_fee and not to_int(request.gas_price):
             raise ChainError("gasPrice must be non-zero after london fork")
@@ -38,7 +38,7 @@ def fees(request: TransactionRequest, base_fee: int) -> Fees:
 
 
 def call_fees(request: TransactionRequest) -> Fees:
-    """The fees of a call: what is not named is 0, and then the call is free."""
+    """Return the fees of a call. A missing fee is 0, which makes the call free."""
     if request.gas_price is not None:
         return _price(request)
     tip = to_int(_tip(request))
@@ -47,7 +47,7 @@ def call_fees(request: TransactionRequest) -> Fees:
 
 
 def with_fees(request: TransactionRequest, offered: Fees) -> TransactionRequest:
-    """The request with these fees, and no others."""
+    """Return the request with these fees only."""
     cap, tip = offered
     if tip is None:
         return replace(request, gas_price=cap, max_fee_per_gas=None, max_priority_fee_per_gas=None)
@@ -55,7 +55,7 @@ def with_fees(request: TransactionRequest, offered: Fees) -> TransactionRequest:
 
 
 def check_request(request: TransactionRequest, chain_id: int) -> None:
-    """Raise ChainError for what contradicts itself or the chain, before anything is signed."""
+    """Raise ChainError if the request contradicts itself or the chain."""
     data, payload = request.data, request.input
     if data is not None and payload is not None and to_bytes(data) != to_bytes(payload):
         raise ChainError(
@@ -75,7 +75,7 @@ def check_request(request: TransactionRequest, chain_id: int) -> None:
 
 
 def check_chain(request: TransactionRequest, chain_id: int) -> None:
-    """Raise ChainError for a request that is meant for another chain."""
+    """Raise ChainError if the request is for another chain."""
     if request.chain_id is not None and to_int(request.chain_id) != chain_id:
         raise ChainError(
             f"chainId does not match node's (have={to_int(request.chain_id)}, want={chain_id})"

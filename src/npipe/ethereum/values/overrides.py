@@ -1,4 +1,4 @@
-"""What a call pretends: of accounts, and of the block that it runs in. Imports no py-evm."""
+"""State and block overrides of a call. Imports no py-evm."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["BlockOverrides", "Overrides", "StateOverride", "WithdrawalRequest"]
 
 
 class StateOverride(msgspec.Struct, rename="camel"):
-    """What is pretended of one account: the fields given replace the account's own."""
+    """The overrides of one account. A given field replaces the account's own."""
 
     balance: Quantity | None = None
     nonce: Uint64 | None = None
@@ -23,7 +23,7 @@ class StateOverride(msgspec.Struct, rename="camel"):
 
 
 class WithdrawalRequest(msgspec.Struct, rename="camel"):
-    """What the beacon chain gives back to an account (EIP-4895); ``amount`` in gwei."""
+    """A withdrawal from the beacon chain (EIP-4895); ``amount`` is in gwei."""
 
     index: Uint64
     validator_index: Uint64
@@ -32,7 +32,7 @@ class WithdrawalRequest(msgspec.Struct, rename="camel"):
 
 
 class BlockOverrides(msgspec.Struct, rename="camel"):
-    """What is pretended of the block: the fields given replace the block's own."""
+    """The overrides of the block. A given field replaces the block's own."""
 
     number: Quantity | None = None
     time: Uint64 | None = None
@@ -47,7 +47,7 @@ class BlockOverrides(msgspec.Struct, rename="camel"):
 
 
 class Overrides(msgspec.Struct, frozen=True):
-    """Both, for one call."""
+    """The state and block overrides of one call."""
 
     accounts: Mapping[str, StateOverride] | None = None
     block: BlockOverrides | None = None

@@ -1,4 +1,4 @@
-"""What eth_simulateV1 can be told: blocks to come, each with calls. Imports no py-evm."""
+"""The options of eth_simulateV1: blocks, each with calls. Imports no py-evm."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from npipe.ethereum.values.types import Address, TransactionRequest, to_int
 
 __all__ = ["BlockCalls", "Simulation", "in_order"]
 
-SECONDS = 12  # from a block to the next, where nothing is said
+SECONDS = 12  # between blocks, by default
 _MAX_BLOCKS = 256
-_NOT_LATER, _NOT_HIGHER, _TOO_MANY = -38021, -38020, -38026  # of the specification
+_NOT_LATER, _NOT_HIGHER, _TOO_MANY = -38021, -38020, -38026  # of the execution-apis
 
 
 class BlockCalls(msgspec.Struct, rename="camel"):
-    """One block: what is pretended in it, and what is called, one after the other."""
+    """One block: its overrides, and its calls in order."""
 
     block_overrides: BlockOverrides | None = None
     state_overrides: dict[Address, StateOverride] | None = None
@@ -28,7 +28,7 @@ class BlockCalls(msgspec.Struct, rename="camel"):
 
 
 class Simulation(msgspec.Struct, rename="camel"):
-    """All of it, and how much of a real block is asked of it."""
+    """A whole simulation, with its options."""
 
     block_state_calls: list[BlockCalls] | None = None
     trace_transfers: bool = False
@@ -39,9 +39,9 @@ class Simulation(msgspec.Struct, rename="camel"):
 def in_order(
     blocks: Sequence[BlockCalls] | None, number: int, timestamp: int
 ) -> Iterator[tuple[BlockCalls, int]]:
-    """The blocks and their times, with empty ones in the gaps, on a base of that number and time.
+    """Yield the blocks and their times, with empty blocks in the gaps, after a base block.
 
-    Raises InvalidParams and ChainError, in geth's words, before the first.
+    Raises InvalidParams and ChainError with geth's messages, before the first block.
     """
     if not blocks:
         raise InvalidParams("empty input")
@@ -67,6 +67,6 @@ def in_order(
                 f"block timestamps must be in order: {time} <= {timestamp}", code=_NOT_LATER
             )
         number, timestamp = following, time
-        # What is in the header is said there; what is left is for the state.
+        # The header has most of the overrides; the state gets the rest.
         result.append((replace(block, block_overrides=wanted), timestamp))
     return iter(result)

@@ -1,4 +1,4 @@
-"""What the debug_trace methods can be told. Imports no py-evm; the tracers themselves do."""
+"""The options of the debug_trace methods. Imports no py-evm."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ TRACERS = ("callTracer", "prestateTracer", "4byteTracer", "noopTracer")
 
 
 class TracerConfig(msgspec.Struct, rename="camel"):
-    """The options of the tracers that have a name; each ignores those of the others, as in geth."""
+    """The options of the named tracers. Each ignores those of the others, as in geth."""
 
-    only_top_call: bool = False  # callTracer's
+    only_top_call: bool = False  # of callTracer
     with_log: bool = False
-    diff_mode: bool = False  # prestateTracer's
+    diff_mode: bool = False  # of prestateTracer
     disable_code: bool = False
     disable_storage: bool = False
     include_empty: bool = False
 
 
 class TraceConfig(msgspec.Struct, rename="camel"):
-    """What to trace, and how. Without ``tracer``: one entry an instruction."""
+    """The tracer and its options. Without ``tracer``: one entry for each instruction."""
 
     tracer: str | None = None
     tracer_config: TracerConfig | None = None
@@ -51,18 +51,18 @@ class TraceConfig(msgspec.Struct, rename="camel"):
     enable_memory: bool = False
     enable_return_data: bool = False
     limit: int = 0
-    timeout: str | None = None  # a duration as Go writes it, such as "30s"
+    timeout: str | None = None  # a duration in the syntax of Go, such as "30s"
 
 
 class TraceCallConfig(TraceConfig, rename="camel"):
-    """A TraceConfig, with what to pretend."""
+    """A TraceConfig with overrides."""
 
     state_overrides: dict[Address, StateOverride] | None = None
     block_overrides: BlockOverrides | None = None
 
 
 def timeout_of(config: TraceConfig) -> float:
-    """Return how long a trace may take, in seconds. Raises ChainError for what is no duration."""
+    """Return the time limit of a trace, in seconds. Raises ChainError for an invalid duration."""
     text = config.timeout
     if text is None:
         return TIMEOUT

@@ -1,11 +1,11 @@
-"""How Ethereum writes numbers and bytes in JSON, and the objects that callers send.
+"""Ethereum's numbers and bytes in JSON, and the request objects of clients.
 
-Quantities are the shortest hexadecimal ("0x0", "0x1f"), data is two digits a byte ("0x", "0x00ff").
-What comes in is described by types that the RPC layer checks before a method runs; a plain
-JSON integer is taken for a quantity too, which is kind to people at a command line. null is what it
-is to geth, where most values have a zero: an empty request, an empty text, no block at all.
+Quantities are the shortest hexadecimal ("0x0", "0x1f"), data has two digits per byte ("0x",
+"0x00ff"). The types of parameters are checked by the RPC layer before a method runs. A plain JSON
+integer is accepted as a quantity too, for use at a command line. null means the same as in geth,
+where most values have a zero: an empty request, an empty string, no block.
 
-Imports no py-evm: the modules that work without the chain use this file as well.
+Imports no py-evm: modules that work without the chain use this file as well.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 _HEX_DIGITS = frozenset("0123456789abcdefABCDEF")
-_MOST = 2**63 - 1  # of a plain integer; a larger number is written in hex
+_MOST = 2**63 - 1  # the largest plain integer; a larger one must be in hex
 _END = r"$(?!\n)"  # "$" alone lets a line feed follow; "\Z" means nothing in JSON schemas
 
 # No more digits than a 256-bit number has: a longer one is an error, not a big computation.
@@ -62,7 +62,7 @@ Uint64 = (
     | Annotated[int, Meta(ge=0, le=_MOST)]
 )
 Index = (
-    Annotated[str, Meta(pattern=r"^0[xX][0-9a-fA-F]{1,16}" + _END, description="place, in hex")]
+    Annotated[str, Meta(pattern=r"^0[xX][0-9a-fA-F]{1,16}" + _END, description="index, in hex")]
     | Annotated[int, Meta(ge=0, le=_MOST)]
 )
 Data = Annotated[
@@ -72,14 +72,14 @@ Address = Annotated[
     str, Meta(pattern=r"^0[xX][0-9a-fA-F]{40}" + _END, description="20 bytes in hex")
 ]
 Hash = Annotated[str, Meta(pattern=r"^0[xX][0-9a-fA-F]{64}" + _END, description="32 bytes in hex")]
-# An account, or "" and "0x" for none: a contract is to be created.
+# An account, or "" and "0x" for none, to create a contract.
 Target = Annotated[
     str, Meta(pattern=r"^(0[xX]([0-9a-fA-F]{40})?)?" + _END, description="20 bytes in hex")
 ]
-# A place in a contract's storage, for ``to_slot``, which is as lenient as geth.
+# A storage slot, for ``to_slot``, which is as tolerant as geth.
 Slot = Annotated[str, Meta(description="storage slot, up to 32 bytes in hex")] | None
-FilterId = Annotated[str, Meta(description="what made the filter returned")] | None
-# A number that may be decimal, too, and is 0 where it is empty: one method of geth's has it.
+FilterId = Annotated[str, Meta(description="the result of the method that made the filter")] | None
+# A number that may also be decimal, and is 0 if empty: one method of geth accepts it.
 Count = (
     Annotated[
         str,
@@ -102,7 +102,7 @@ BlockText = Annotated[
 
 
 class BlockHash(msgspec.Struct, rename="camel"):
-    """EIP-1898: a block by hash, or by number, as an object."""
+    """A block by hash or by number, as an object (EIP-1898)."""
 
     block_hash: Hash | None = None
     block_number: BlockText | int | None = None
@@ -116,18 +116,18 @@ class BlockHash(msgspec.Struct, rename="camel"):
 
 
 BlockNumber = BlockText | Annotated[int, Meta(ge=0, le=2**63 - 1)]
-BlockId = BlockNumber | BlockHash | None  # None: the caller said null, which is no block
+BlockId = BlockNumber | BlockHash | None  # None: null, which is no block
 
 
 class AccessListEntry(msgspec.Struct, rename="camel"):
-    """One account of an access list, with the slots that a transaction says it will touch."""
+    """An account of an access list, with its slots (EIP-2930)."""
 
     address: Address
     storage_keys: list[Hash] = []
 
 
 class Authorization(msgspec.Struct, rename="camel"):
-    """A signed permission to run another contract's code at the signer's address (EIP-7702)."""
+    """A signed authorization to run another contract's code at the signer's address (EIP-7702)."""
 
     chain_id: Quantity
     address: Address
@@ -139,10 +139,10 @@ class Authorization(msgspec.Struct, rename="camel"):
 
 
 class TransactionRequest(msgspec.Struct, rename="camel"):
-    """What eth_call, eth_estimateGas, eth_sendTransaction and their kind are given.
+    """The transaction object of eth_call, eth_estimateGas, eth_sendTransaction and others.
 
-    Fields that are not known are ignored, as geth does. ``to`` null, absent or empty creates a
-    contract.
+    Unknown fields are ignored, as in geth. If ``to`` is null, absent or empty, a contract is
+    created.
     """
 
     from_: Address | None = msgspec.field(name="from", default=None)
@@ -165,32 +165,32 @@ class TransactionRequest(msgspec.Struct, rename="camel"):
 
     @property
     def payload(self) -> bytes:
-        """The call data: ``input``, the field's name today, and ``data`` where that is absent."""
+        """Return the call data: ``input`` or, if that is absent, its older name ``data``."""
         return to_bytes(self.input if self.input is not None else self.data or "0x")
 
     @property
     def target(self) -> bytes:
-        """The receiver's 20 bytes, or none of them for a contract to be created."""
+        """Return the 20 bytes of the receiver, or b"" to create a contract."""
         return to_bytes(self.to) if self.to else b""
 
 
 def quantity(number: int) -> str:
-    """``31`` as ``"0x1f"``."""
+    """Encode a number: 31 as ``"0x1f"``."""
     return hex(number)
 
 
 def data(octets: bytes) -> str:
-    r"""``b"\x00\xff"`` as ``"0x00ff"``."""
+    r"""Encode bytes: ``b"\x00\xff"`` as ``"0x00ff"``."""
     return "0x" + octets.hex()
 
 
 def word(number: int) -> str:
-    """A number as the 32 bytes that the EVM keeps it in."""
+    """Encode a number as the 32 bytes of an EVM word."""
     return f"0x{number:064x}"
 
 
 def to_int(text: Any) -> int:
-    """A quantity's number. Raises InvalidParams for what is none, a boolean included."""
+    """Decode a quantity. Raises InvalidParams if it is none; a boolean is none."""
     if isinstance(text, int) and not isinstance(text, bool) and 0 <= text < 2**256:
         return text
     if isinstance(text, str) and text[:2] in ("0x", "0X") and text.isascii() and text.isalnum():
@@ -198,11 +198,11 @@ def to_int(text: Any) -> int:
             return int(text[2:], 16)
         except ValueError:
             pass
-    raise InvalidParams(f"{text!r} is not a quantity: write it in hex, such as 0x1f")
+    raise InvalidParams(f"{text!r} is not a quantity: write it in hex, like 0x1f")
 
 
 def to_slot(text: str | None) -> int:
-    """A storage slot's number; the prefix may be missing. Raises InvalidParams in geth's words."""
+    """Decode a storage slot; the prefix is optional. Raises InvalidParams with geth's message."""
     text = text or ""
     digits = text[2:] if text[:2] in ("0x", "0X") else text
     if len(digits) > 64:
@@ -213,7 +213,7 @@ def to_slot(text: str | None) -> int:
 
 
 def slot_name(text: str | None) -> str:
-    """A slot as eth_getProof gives it back: 32 bytes as they are, anything shorter as a number."""
+    """Encode a slot as eth_getProof does: 32 bytes unchanged, shorter ones as a quantity."""
     digits = (text or "")[2:] if (text or "")[:2] in ("0x", "0X") else text or ""
     return f"0x{digits.lower()}" if len(digits) == 64 else quantity(to_slot(text))
 
@@ -223,12 +223,12 @@ def _quoted(text: str) -> str:
 
 
 def to_bytes(text: str) -> bytes:
-    """The bytes of hex data. Raises InvalidParams where it is none."""
+    """Decode hex data. Raises InvalidParams if it is invalid."""
     if text[:2] in ("0x", "0X"):
         try:
             octets = bytes.fromhex(text[2:])
         except ValueError:
             octets = b""
-        if 2 + 2 * len(octets) == len(text):  # fromhex passes over spaces
+        if 2 + 2 * len(octets) == len(text):  # fromhex ignores spaces
             return octets
-    raise InvalidParams(f"{text[:80]!r} is not data: write it in hex, such as 0x00ff")
+    raise InvalidParams(f"{text[:80]!r} is not hex data: write it like 0x00ff")
