@@ -113,7 +113,7 @@ def parse(
     if pipe := _as_pipe(rest, windows):
         return _pipe(text, *pipe, windows)
     if re.match(_DRIVE, rest):
-        why = "it is a Windows file path, and a pipe is no file"
+        why = "it is the path of a Windows file, not of a pipe"
         raise _bad(text, why if windows else "it is a Windows path", windows)
     if rest.startswith("@"):
         return _abstract(text, rest[1:], abstract, platform)
@@ -200,7 +200,7 @@ def _pipe(text: str, host: str, name: str, windows: bool) -> Address:
     if host != ".":
         return Address("pipe", path, host)
     if not windows:
-        raise _bad(text, "there are no Windows pipes on this system", windows)
+        raise _bad(text, "this system has no Windows pipes", windows)
     return Address("pipe", path)
 
 
@@ -238,7 +238,7 @@ def _windows_name(text: str, rest: str) -> Address:
         what = "Unix sockets are not served here" if found[1] == "unix" else "unknown scheme"
         raise _bad(text, f"{found[1]}: {what}", True)
     if "/" in rest or "\\" in rest:
-        raise _bad(text, "it is a file path, and a pipe is no file", True)
+        raise _bad(text, "it is the path of a file, not of a pipe", True)
     return _pipe(text, ".", rest, True)
 
 
@@ -250,7 +250,7 @@ def _abstract(text: str, name: str, abstract: bool, platform: str) -> Address:
         raise _bad(
             text,
             "an abstract socket has no permissions: anyone on the machine may take its name; "
-            "if you want one, say parse(text, abstract=True)",
+            "to use one, call parse(text, abstract=True)",
             windows,
         )
     if not name:
@@ -286,7 +286,7 @@ def _url_path(text: str, rest: str) -> str:
     elif rest.startswith("///"):
         path = "/" + rest.lstrip("/")
     else:
-        raise _bad(text, "after the scheme come three slashes, or none", False)
+        raise _bad(text, "write three slashes after the scheme, or none", False)
     if not path.strip("/"):
         raise _bad(text, "no path follows the scheme", False)
     return path

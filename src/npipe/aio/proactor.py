@@ -202,7 +202,7 @@ class PipeTransport(_LoopTransport):  # type: ignore[misc]
         if self._sock is not None and self._sock.address.host is not None:
             size = memoryview(data).nbytes
             if size > self._part:
-                text = f"a message of {size} bytes: another computer takes at most {self._part}"
+                text = f"a message of {size} bytes: a remote pipe accepts at most {self._part}"
                 raise OSError(errno.EMSGSIZE, text)
         before = len(self._buffer or b"")
         super().write(data)

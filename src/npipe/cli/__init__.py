@@ -1,7 +1,7 @@
 """The command line: ``npipe serve | call | attach | ...``. One file per command.
 
-This file imports nothing but Python, so that a missing extra is reported in one line instead of in
-a traceback. ``app.py`` holds the list of commands, ``common.py`` what they share.
+This file imports only the standard library, so that a missing extra is reported in one line, not in
+a traceback. ``app.py`` has the list of commands, ``common.py`` their common functions.
 """
 
 from __future__ import annotations
@@ -24,6 +24,6 @@ def main() -> None:
     from npipe.cli.output import prepare
 
     prepare()
-    # On Windows click would look for files that match each argument, and to look at a pipe's name
-    # is to connect to it: the server would see a client that comes and goes.
+    # On Windows click would expand arguments as file patterns, and testing whether the name of a
+    # pipe exists connects to it: the server would get a client that disconnects at once.
     cli(prog_name="npipe", windows_expand_args=False)

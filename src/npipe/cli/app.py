@@ -1,6 +1,6 @@
-"""The list of commands. Each is imported when it is asked for, so that one never waits for another.
+"""The list of commands. A command is imported when it is used, so the others do not delay it.
 
-No command's work is done here, and no command imports this file.
+This module does no work of a command, and no command imports it.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ __all__ = ["cli"]
 COMMANDS: Final = {
     "serve": "Serve JSON-RPC 2.0 at ADDRESS until Ctrl-C or SIGTERM.",
     "call": "Call METHOD at ADDRESS and print its result as JSON.",
-    "attach": "Open a console to the server at ADDRESS.",
-    "bench": "Measure how fast the server at ADDRESS answers METHOD.",
-    "cat": "Copy standard input to ADDRESS, and what comes back to standard output.",
-    "ls": "List the pipes whose name matches PATTERN, one a line.",
-    "relay": "Listen at ADDRESS, and connect each client there to TARGET.",
-    "tap": "Show what passes through the Unix socket at ADDRESS until Ctrl-C.",
-    "replay": "Play the clients on TAPE against the server at ADDRESS and compare its answers.",
+    "attach": "Open an interactive console to the server at ADDRESS.",
+    "bench": "Measure the speed of calls of METHOD at ADDRESS.",
+    "cat": "Connect standard input and output to ADDRESS.",
+    "ls": "List the served pipes whose name matches PATTERN.",
+    "relay": "Listen at ADDRESS and connect each client to TARGET.",
+    "tap": "Print the messages of the clients of a Unix socket until Ctrl-C.",
+    "replay": "Send the recorded calls of TAPE to ADDRESS and compare the replies.",
 }
 
 

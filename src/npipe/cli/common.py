@@ -1,7 +1,7 @@
-"""What the commands share: how a failure is told, how a value is printed.
+"""Functions of all commands: reporting failures and printing values.
 
-The exit status is 0, or 1 when what was asked for failed, or 2 for wrong usage. A failure is one
-clear line on standard error and never a traceback; an error that nobody foresaw stays one.
+The exit status is 0 for success, 1 for a failure, 2 for wrong usage. A failure is one line on
+standard error, without a traceback; only an unexpected error has one.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ DEFAULT_ADDRESS: Final = "npipe"  # a bare name: a pipe on Windows, in the runti
 
 
 class Failure(click.ClickException):
-    """What was asked for failed. Exit status 1, and one line."""
+    """The command has failed. Exit status 1, and one line."""
 
     def show(self, file: IO[Any] | None = None) -> None:
         click.echo(f"npipe: {one_line(self.message)}", file=file or sys.stderr)
 
 
 class LoadError(Exception):
-    """What was named on the command line cannot be served. The message is one line."""
+    """An object named on the command line cannot be served. The message is one line."""
 
 
 def version() -> str:
@@ -49,21 +49,21 @@ def version() -> str:
 
 
 def one_line(text: str) -> str:
-    """Return ``text`` as one line that cannot drive a terminal: it may come from a peer."""
+    """Return ``text`` as one line without control characters: it may come from a peer."""
     return "".join(char if char.isprintable() else " " for char in text.strip())
 
 
 def dump(value: Any, *, pretty: bool | None = None) -> str:
-    """Return ``value`` as JSON: indented for a person (a terminal), one line for a program."""
+    """Return ``value`` as JSON: indented for a terminal, otherwise one line."""
     pretty = sys.stdout.isatty() if pretty is None else pretty
     return msgspec.json.format(msgspec.json.encode(value), indent=2 if pretty else -1).decode()
 
 
 @contextmanager
 def failures(address: str, *, listening: bool = False) -> Iterator[None]:
-    """Turn the errors of talking to ``address``, or of listening there, into a Failure.
+    """Turn an error of a connection to ``address``, or of a listener there, into a Failure.
 
-    An address that is none is wrong usage.
+    An invalid address is wrong usage.
     """
     try:
         yield
@@ -72,21 +72,21 @@ def failures(address: str, *, listening: bool = False) -> Iterator[None]:
         raise Failure(told) from error
     except (ProtocolError, RPCError) as error:
         raise Failure(explain(error, address)) from error
-    except ValueError as error:  # an address that is none
+    except ValueError as error:  # an invalid address
         raise click.UsageError(str(error), click.get_current_context(silent=True)) from error
 
 
 def explain(error: Exception, address: str) -> str:
-    """Say what went wrong with ``address`` and what would help."""
+    """Return the message for an error at ``address``, with the remedy."""
     if isinstance(error, RPCError):
         data = "" if error.data is None else f", data {dump(error.data, pretty=False)}"
         return f"{error.message} (code {error.code}{data})"
     if isinstance(error, FileNotFoundError):
         if sys.platform != "win32" and "/" not in address and os.path.exists(address):
-            return f"no server at {address}; for the file of that name here give ./{address}"
+            return f"no server at {address}; for the file of that name here write ./{address}"
         return f"no server at {address}; start one with: npipe serve {address}"
-    if isinstance(error, ConnectionRefusedError) and "any more" in _reason(error):
-        return f"nobody serves {address} any more; start a server with: npipe serve {address}"
+    if isinstance(error, ConnectionRefusedError) and "has ended" in _reason(error):
+        return f"the server of {address} has ended; start it with: npipe serve {address}"
     reason = _reason(error) if isinstance(error, OSError) else str(error)
     if isinstance(error, ConnectionLost) and error.maybe_executed:
         reason += " (the call may have been executed)"
@@ -94,7 +94,7 @@ def explain(error: Exception, address: str) -> str:
 
 
 def as_object(error: RPCError) -> dict[str, Any]:
-    """Return ``error`` as the error object that came."""
+    """Return the error object of a reply."""
     told = {"code": error.code, "message": error.message}
     return told if error.data is None else {**told, "data": error.data}
 

@@ -1,4 +1,4 @@
-"""Bytes from one file or connection to another, until there are no more."""
+"""Copying bytes from one stream or connection to another."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ CHUNK: Final = 65536  # bytes in one read: the buffer of a pipe on both systems
 
 
 def copy(read: Callable[[int], bytes], write: Callable[[bytes], object]) -> None:
-    """Copy until ``read`` returns nothing more."""
+    """Copy until ``read`` returns nothing."""
     while data := read(CHUNK):
         write(data)
 
 
 def copy_streams(connection: Connection, *, until_eof: bool = False) -> None:
-    """Copy standard input to ``connection``, and it to standard output, until it ends.
+    """Copy standard input to ``connection``, and ``connection`` to standard output, to its end.
 
     Args:
         connection: The connection.
-        until_eof: Whether the end of standard input closes the connection, and not only its write
-            side: then the program cannot outlive the one that started it.
+        until_eof: Whether the end of standard input closes the connection, not only one direction.
+            The command then never outlives the program that started it.
 
     Raises:
         OSError: The connection is lost.
     """
-    # A daemon: nothing can wake a read of a terminal when the other end has closed.
+    # A daemon thread, because nothing wakes a read of a terminal when the peer has closed.
     threading.Thread(target=_send, args=(connection, until_eof), daemon=True).start()
-    with contextlib.suppress(ClosedError):  # by the end of standard input
+    with contextlib.suppress(ClosedError):  # closed at the end of standard input
         copy(connection.read, _print)
 
 
@@ -49,9 +49,9 @@ def _send(connection: Connection, until_eof: bool) -> None:
             connection.close()
         else:
             connection.close_write()
-    except io.UnsupportedOperation:  # a Windows pipe has no half-close: its end is the close
+    except io.UnsupportedOperation:  # a Windows pipe of bytes has no half-close
         pass
-    except OSError:  # the other end is gone, which reading shows as well
+    except OSError:  # the peer has disconnected; the reading thread sees that too
         pass
 
 

@@ -1,4 +1,4 @@
-"""What ``relay`` and ``cat`` connect: pipes, TCP ports of this computer, programs.
+"""The endpoints of ``relay`` and ``cat``: pipes, TCP ports of this computer, programs.
 
 ===================  ===========================================================================
 an address           a pipe or a Unix socket, as everywhere
@@ -27,7 +27,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between two attempts to reach 
 
 
 def check(endpoint: str) -> None:
-    """Raise ValueError if ``endpoint`` is none that ``dial`` takes."""
+    """Raise ValueError if ``endpoint`` is not one that ``dial`` accepts."""
     kind, rest = _split(endpoint)
     if kind == "tcp":
         tcp.parse(rest)
@@ -45,18 +45,18 @@ def dial(
     remote: npipe.Smb | None = None,
     verify_server: str | None = "auto",
 ) -> Connection:
-    """Connect to an endpoint, or start it.
+    """Connect to an endpoint, or start its program.
 
     Args:
-        endpoint: What to connect to.
+        endpoint: The endpoint.
         timeout: Seconds, at most; None means no limit.
-        wait: Whether a server that is not there yet is waited for.
-        remote: How to log on to the computer of a remote pipe.
+        wait: Whether to wait for a server that does not listen yet.
+        remote: The log-on for a remote pipe.
         verify_server: As for ``npipe.connect``; for an address only.
 
     Raises:
-        ValueError: It is no endpoint.
-        OSError: It cannot be reached, or not started.
+        ValueError: ``endpoint`` is invalid.
+        OSError: The server cannot be reached, or the program not started.
     """
     kind, rest = _split(endpoint)
     if kind == "exec":
@@ -74,16 +74,16 @@ def listen(endpoint: str, *, access: str = "owner") -> Listener[Connection]:
     """Listen at an endpoint: an address, or ``tcp:PORT``.
 
     Args:
-        endpoint: Where to listen.
-        access: Which users may connect, as for ``npipe.listen``; a port knows no such rule.
+        endpoint: The endpoint.
+        access: The users that may connect, as for ``npipe.listen``. It has no effect on a port.
 
     Raises:
-        ValueError: Nothing can listen there.
-        OSError: It is in use.
+        ValueError: It is not possible to listen at ``endpoint``.
+        OSError: The endpoint is in use.
     """
     kind, rest = _split(endpoint)
     if kind == "exec":
-        raise ValueError("a program cannot be listened at: give exec:COMMAND as the target")
+        raise ValueError("exec:COMMAND can only be the target")
     if kind == "tcp":
         return tcp.TcpListener(rest)
     return npipe.listen(endpoint, access=access)
@@ -95,7 +95,7 @@ def _split(endpoint: str) -> tuple[str, str]:
 
 
 def _command(text: str) -> str | list[str]:
-    """Return what Popen takes: Windows programs take their command line apart for themselves."""
+    """Return the command for Popen. On Windows it is a string, which programs split themselves."""
     words = text.strip() if sys.platform == "win32" else shlex.split(text)
     if not words:
         raise ValueError("exec: needs a command, as in exec:'ssh host npipe cat name'")

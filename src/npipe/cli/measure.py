@@ -1,7 +1,7 @@
-"""How fast an endpoint answers: the loads of ``npipe bench``, and the numbers they give.
+"""The loads of ``npipe bench``, and their results.
 
-The requests are bytes made before the clock starts, and of a reply only the end of its line is
-looked for, so that the time is the server's and not this program's. Nothing is printed here.
+The requests are encoded before the measurement, and of a reply only the end of its line is
+searched, so the time is that of the server and not of this program. Nothing is printed here.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ Connect = Callable[[], Connection]
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A way to call: ``run`` calls for some seconds and returns the seconds of each answer."""
+    """A load: ``run`` makes calls for some seconds and returns the latency of each, in seconds."""
 
     name: str
     title: str
-    calls: int  # in one answer
+    calls: int  # calls per latency: 1, or the size of a batch
     run: Callable[[Connection, bytes, float], list[float]]
 
 
 class Result(msgspec.Struct):
-    """What one load came to. Latencies are in microseconds: of a call, or of a whole batch."""
+    """The result of a load. Latencies are in microseconds, of a call or of a whole batch."""
 
     load: str
     connections: int
@@ -53,7 +53,7 @@ class Result(msgspec.Struct):
 
 
 def run(load: Load, connect: Connect, request: bytes, seconds: float, connections: int) -> Result:
-    """Put one load on the server for about ``seconds``, on each of so many connections."""
+    """Run one load for about ``seconds``, on each of a number of connections."""
     latencies: list[float] = []
     failures: list[Exception] = []
     ready = threading.Barrier(connections + 1)
@@ -72,7 +72,7 @@ def run(load: Load, connect: Connect, request: bytes, seconds: float, connection
     for thread in threads:
         thread.start()
     with contextlib.suppress(threading.BrokenBarrierError):
-        ready.wait()  # broken: one could not connect, and its error is raised below
+        ready.wait()  # broken: a connection failed, and its error is raised below
     start = time.perf_counter()
     for thread in threads:
         thread.join()
@@ -101,7 +101,7 @@ def _summary(load: Load, connections: int, latencies: Sequence[float], took: flo
 
 
 def _rank(ordered: Sequence[float], share: float) -> float:
-    """Return a percentile by nearest rank: one that was measured, with none between two."""
+    """Return a percentile by nearest rank, which is a measured value."""
     return ordered[max(math.ceil(share * len(ordered)) - 1, 0)]
 
 

@@ -1,14 +1,14 @@
-"""Standard output and standard error of a command, with failures that name the right culprit.
+"""Standard output and standard error of a command, whose failures are not those of a pipe.
 
-A full disk, a closed descriptor and a character that the encoding lacks are no fault of the pipe
-that a command talks to. ``prepare`` replaces the standard streams, once, before a command runs:
+A full disk, a closed descriptor and a character that the encoding lacks are not errors of the
+connection. ``prepare`` replaces the standard streams once, before a command runs:
 
-* A write that fails raises ``OutputFailure``, which is no OSError: nothing that handles the errors
-  of a pipe takes it for one.
-* A character that the encoding of standard output lacks is written as a JSON escape, so that
-  what is printed stays the same JSON.
-* A standard descriptor that is closed is filled with the null device. Otherwise the next pipe
-  that is opened would get its number, and output would go to the server.
+* A write that fails raises ``OutputFailure``, which is not an OSError, so that no handler for
+  errors of a connection catches it.
+* A character that the encoding of standard output lacks is written as a JSON escape, so the output
+  is the same JSON.
+* A closed standard descriptor is opened on the null device. Otherwise the next pipe would get its
+  number, and output would go to the server.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ ESCAPES: Final = "npipe.json"  # the name of the codec error handler
 
 
 class OutputFailure(click.ClickException):
-    """Standard output could not be written. Exit status 1, and one line; none for a broken pipe.
+    """Standard output could not be written. Exit status 1; one line, or none for a broken pipe.
 
     Args:
-        error: What the write raised.
+        error: The exception of the write.
     """
 
     def __init__(self, error: OSError) -> None:
         super().__init__(f"cannot write to standard output: {error.strerror or error}")
-        self.is_quiet: bool = error.errno in (errno.EPIPE, errno.EINVAL)  # Windows says EINVAL
+        self.is_quiet: bool = error.errno in (errno.EPIPE, errno.EINVAL)  # EINVAL on Windows
 
     def show(self, file: IO[Any] | None = None) -> None:
         if not self.is_quiet:
@@ -44,7 +44,7 @@ class OutputFailure(click.ClickException):
 
 
 def prepare() -> None:
-    """Replace the standard streams of this process. Call it once, before anything is printed."""
+    """Replace the standard streams of this process. Call it once, before any output."""
     codecs.register_error(ESCAPES, _escape)
     closed = [stream is None for stream in (sys.stdin, sys.stdout, sys.stderr)]
     _fill_closed_descriptors()
@@ -58,7 +58,7 @@ def prepare() -> None:
 
 
 def _fill_closed_descriptors() -> None:
-    """Open the null device until no standard descriptor is free: open gives the lowest number."""
+    """Open the null device until every standard descriptor is open."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(descriptor)
@@ -67,9 +67,9 @@ def _fill_closed_descriptors() -> None:
 def _over(stream: Any, kind: type[io.FileIO], errors: str) -> Any:
     """Return a text stream like ``stream`` whose bytes go through ``kind``.
 
-    A console of Windows, and a stream that is none of the interpreter's, stay as they are.
+    A Windows console, and a stream that the interpreter did not make, are not replaced.
     """
-    buffer = getattr(stream, "buffer", None)  # under PYTHONUNBUFFERED it is the raw file itself
+    buffer = getattr(stream, "buffer", None)  # under PYTHONUNBUFFERED it is the raw file
     if not isinstance(getattr(buffer, "raw", buffer), io.FileIO):
         return stream
     stream.flush()
@@ -82,7 +82,7 @@ def _over(stream: Any, kind: type[io.FileIO], errors: str) -> Any:
 
 
 class _Output(io.FileIO):
-    """Standard output: a write that fails raises ``OutputFailure``, and what is left is dropped."""
+    """Standard output: a write that fails raises ``OutputFailure``, and the rest is discarded."""
 
     def write(self, data: Any, /) -> int:
         try:
@@ -93,7 +93,7 @@ class _Output(io.FileIO):
 
 
 class _Errors(io.FileIO):
-    """Standard error: a message that cannot be written is dropped, for want of another place."""
+    """Standard error: a message that cannot be written is discarded."""
 
     def write(self, data: Any, /) -> int:
         try:
@@ -104,7 +104,7 @@ class _Errors(io.FileIO):
 
 
 def _drop_the_rest(stream: io.FileIO) -> None:
-    """Point the descriptor at the null device, or the interpreter fails again at its end."""
+    """Point the descriptor at the null device, or the interpreter would fail again at its end."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, stream.fileno())
     os.close(null)
@@ -118,7 +118,7 @@ class _ClosedOutput(io.TextIOBase):
 
 
 def _escape(error: UnicodeError) -> tuple[str, int]:
-    """Write a character that the encoding lacks as RFC 8259 section 7 has it: UTF-16, escaped."""
+    """Write a character that the encoding lacks as a JSON escape (RFC 8259, section 7)."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")

@@ -1,7 +1,7 @@
-"""Words of the command line to parameters of a call. Pure: no I/O, no click.
+"""Converts words of the command line to parameters of a call. Pure: no I/O, no click.
 
-A word that is JSON is that JSON; a bare word is a string, so that ``0x1`` and ``latest`` need no
-quotes inside quotes. A word that begins as JSON and is not is a mistake, never a string.
+A word that is JSON has that value; another word is a string, so ``0x1`` and ``latest`` need no
+second quotes. A word that begins like JSON and is invalid is an error, not a string.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def _refuse_constant(text: str) -> NoReturn:
 
 
 def parse_param(word: str) -> Any:
-    """Return the value that ``word`` stands for. Raises ValueError, saying what would be right.
+    """Return the value of ``word``. Raises ValueError, whose message contains the remedy.
 
     >>> [parse_param(word) for word in ("7", "-1", "0x1", "latest", "true", '"7"')]
     [7, -1, '0x1', 'latest', True, '7']

@@ -1,7 +1,7 @@
-r"""The options of commands that connect: the check of the server, a pipe of another computer.
+r"""Options of commands that connect: the check of the server, and the log-on to another computer.
 
-For ``\\host\pipe\name`` they say how to log on there. The password is never one of them, where
-every user of this computer could see it: it comes from a file, the environment, or a prompt.
+The password is not an option, because every user of this computer can see options. It comes from
+a file, the environment, or a prompt.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PASSWORD: Final = "NPIPE_SMB_PASSWORD"  # the environment variable
 
 
 class Remote(NamedTuple):
-    """What was said about how to log on to another computer."""
+    """The options for the log-on to another computer."""
 
     user: str | None
     password_file: str | None
@@ -34,9 +34,10 @@ class Remote(NamedTuple):
     verify_server: str = "auto"
 
     def options(self, address: str) -> dict[str, Any]:
-        """Return the options of ``npipe.connect`` for ``address``: most for another computer's.
+        """Return the options of ``npipe.connect`` for ``address``.
 
-        Raises UsageError where the user is missing, ValueError for a bad address.
+        Most are for an address on another computer. Raises UsageError if the user is missing,
+        ValueError for a bad address.
         """
         check: dict[str, Any] = {}
         if self.verify_server != "auto":
@@ -48,9 +49,9 @@ class Remote(NamedTuple):
             return {}
         if self.user is None and self.auth != "kerberos":
             if sys.platform == "win32":
-                return {}  # Windows connects as the user who runs this
+                return {}  # Windows connects as the user of this process
             raise click.UsageError(
-                f"{address} is on another computer: give --user NAME, or --auth kerberos"
+                f"{address} is on another computer: pass --user NAME, or --auth kerberos"
             )
         try:
             return {
@@ -76,10 +77,10 @@ class Remote(NamedTuple):
         if PASSWORD in os.environ:
             return os.environ[PASSWORD]
         if self.auth == "kerberos":
-            return None  # the ticket does
+            return None  # a Kerberos ticket replaces it
         if not sys.stdin.isatty():
             raise click.UsageError(
-                f"no password for {self.user}: give --password-file FILE, or set {PASSWORD}"
+                f"no password for {self.user}: pass --password-file FILE, or set {PASSWORD}"
             )
         password: str = click.prompt(f"Password of {self.user}", hide_input=True, err=True)
         return password
@@ -90,41 +91,44 @@ def _host(address: str) -> str | None:
     try:
         return parse(address).host
     except ValueError:
-        return None  # it is the command's to refuse, or ssh://, or stdio:
+        return None  # invalid (the command reports it), or ssh://, or stdio:
 
 
 def remote_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options, and hand them to the command as ``remote``, a Remote."""
+    """Add the options to a command, which gets them as ``remote``, a Remote."""
 
     @click.option(
         "--user",
         envvar="NPIPE_SMB_USER",
         metavar="NAME",
-        help=r"Log on to the computer of \\host\pipe\name as this user, NAME or DOMAIN\NAME.",
+        help=r"Log on to the computer of \\host\pipe\name as this user: NAME or DOMAIN\NAME.",
     )
     @click.option(
         "--password-file",
         envvar="NPIPE_SMB_PASSWORD_FILE",
         type=click.Path(dir_okay=False),
         metavar="FILE",
-        help=f"Its first line is the password. Else ${PASSWORD} is, or a prompt asks for it.",
+        help="Read the password from the first line of this file. Otherwise it comes from "
+        f"${PASSWORD} or a prompt.",
     )
     @click.option(
         "--auth",
         type=click.Choice(["negotiate", "ntlm", "kerberos"]),
         default="negotiate",
         show_default=True,
-        help="How to log on there; kerberos alone takes the tickets of this user.",
+        help="The authentication; kerberos uses the tickets of this user.",
     )
     @click.option("--smb-port", type=click.IntRange(1, 65535), default=445, show_default=True)
-    @click.option("--smb-hostname", metavar="NAME", help="The computer's name to Kerberos.")
-    @click.option("--no-smb-encryption", is_flag=True, help="Sign what is sent; do not encrypt it.")
+    @click.option("--smb-hostname", metavar="NAME", help="The name of the computer in Kerberos.")
+    @click.option(
+        "--no-smb-encryption", is_flag=True, help="Sign the traffic, but do not encrypt it."
+    )
     @click.option(
         "--verify-server",
         type=click.Choice(["auto", "owner", "none"]),
         default="auto",
         show_default=True,
-        help="Accept only a server of this user. auto: for a bare name on Windows.",
+        help="Accept only a server of your own user. auto: only for a bare name on Windows.",
     )
     @wraps(command)
     def with_remote(

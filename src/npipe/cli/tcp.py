@@ -1,7 +1,7 @@
 """A TCP port of this computer as an endpoint of ``relay`` and ``cat``.
 
-Only the loopback interface: a pipe is for this computer, and TCP knows no access rule. Any program
-of this computer may connect to a port, whoever its user is.
+Only the loopback interface is used, because TCP has no access rules. Every program of this computer
+may connect to a port, whatever its user is.
 """
 
 from __future__ import annotations
@@ -31,11 +31,13 @@ def parse(text: str) -> tuple[str, int]:
     host = host.removeprefix("[").removesuffix("]")
     if host not in LOOPBACK:
         raise ValueError(
-            f"tcp:{text}: only this computer's loopback is used: give tcp:PORT (another computer's "
-            f"port can be brought here by ssh -L)"
+            f"tcp:{text}: only the loopback interface is possible: write tcp:PORT (ssh -L can "
+            f"forward a port of another computer)"
         )
     if not port.isdecimal() or not 0 <= int(port) <= 65535:
-        raise ValueError(f"tcp:{text}: {port!r} is no port: give tcp:PORT, with a number to 65535")
+        raise ValueError(
+            f"tcp:{text}: {port!r} is not a port: write tcp:PORT, with a number up to 65535"
+        )
     return LOOPBACK[host], int(port)
 
 
@@ -47,7 +49,7 @@ def connect(text: str, timeout: float | None) -> TcpConnection:
 
 
 class TcpConnection(base.Connection):
-    """A TCP connection of this computer. Deadlines are taken and do nothing."""
+    """A TCP connection of this computer. Deadlines are accepted and have no effect."""
 
     has_deadlines = False
 
@@ -87,7 +89,10 @@ class TcpConnection(base.Connection):
         return memoryview(data).nbytes
 
     def has_gone(self) -> bool:
-        """Tell only of a reset: TCP does not tell a half-close from an end."""
+        """Return whether the connection was reset.
+
+        TCP does not distinguish half-close and close.
+        """
         if self._closed:
             raise ClosedError
         return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
@@ -96,13 +101,13 @@ class TcpConnection(base.Connection):
         self._socket.shutdown(socket.SHUT_WR)
 
     def flush(self) -> None:
-        """Return at once: a written byte is the kernel's."""
+        """Return at once: written bytes are in the kernel."""
 
     def close(self) -> None:
         if self._closed:
             return
         self._closed = True
-        with contextlib.suppress(OSError):  # the other end may have gone
+        with contextlib.suppress(OSError):  # the peer may have disconnected
             self._socket.shutdown(socket.SHUT_RDWR)  # this wakes a read
         self._socket.close()
 
@@ -130,7 +135,7 @@ class TcpConnection(base.Connection):
 
 
 class TcpListener(base.Listener[TcpConnection]):
-    """Listens on a port of the loopback interface; port 0 takes a free one."""
+    """Listens on a port of the loopback interface; port 0 selects a free one."""
 
     def __init__(self, text: str) -> None:
         host, port = parse(text)
@@ -152,7 +157,7 @@ class TcpListener(base.Listener[TcpConnection]):
             if self._closed:
                 raise ClosedError
             if not ready:
-                raise TimeoutError("no client came in time")
+                raise TimeoutError("no client connected before the deadline")
             sock, _ = self._socket.accept()
         return TcpConnection(sock)
 
@@ -160,7 +165,7 @@ class TcpListener(base.Listener[TcpConnection]):
         if self._closed:
             return
         self._closed = True
-        self._waker.close()  # the other end of it becomes readable, which ends an accept
+        self._waker.close()  # its other end becomes readable, which ends an accept
         with self._accepting:
             self._socket.close()
             self._woken.close()

@@ -2,15 +2,15 @@
 
 ====================  ==========================================================================
 ``httpx``, ``httpx2`` ``Transport``, ``AsyncTransport``: an HTTP client
-``uvicorn``           ``Server``: an ASGI application that knows its caller
-``socket``            ``PipeSocket``, ``create_connection``: for code that wants a socket
+``uvicorn``           ``Server``: an ASGI application with the identity of its caller
+``socket``            ``PipeSocket``, ``create_connection``: for code that needs a socket
 ``requests``          ``Adapter`` (requests), ``Pool`` (urllib3)
 ``pygls``             ``start_server``: a language server with ``--pipe``
 ``mcp``               ``connect``, ``serve``: the Model Context Protocol
 ``web3``              ``Provider``, ``AsyncProvider``: an Ethereum node
 ``grpclib``           ``Channel``, ``serve``: gRPC in pure Python
 ``aiohttp``           ``Connector``, ``Site``: an HTTP client and server
-``nats``              JSON-RPC by way of a NATS broker: ``nats://host/subject``
+``nats``              JSON-RPC over a NATS broker: ``nats://host/subject``
 ``opentelemetry``     ``middleware``, ``trace``: spans for calls
 ``anyio``             ``connect``, ``listen``: streams for trio and for every asyncio loop
 ====================  ==========================================================================

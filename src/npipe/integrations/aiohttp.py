@@ -4,8 +4,8 @@
 
 A handler finds its caller in ``request.transport.get_extra_info("peer")``, a ``PeerIdentity``.
 
-aiohttp's own ``NamedPipeConnector`` and ``NamedPipeSite`` are for Windows alone; there anyone may
-connect, remote clients too, and a busy pipe is waited for without a limit.
+aiohttp's own ``NamedPipeConnector`` and ``NamedPipeSite`` exist on Windows only. They let every
+user connect, also from other computers, and wait for a busy pipe without a limit.
 
 Extension points: ``web.BaseSite``; and ``BaseConnector._create_connection`` with ``_factory``,
 which all connectors of aiohttp use and which have no public name.
@@ -33,7 +33,7 @@ __all__ = ["Connector", "Site"]
 
 
 class Connector(aiohttp.BaseConnector):
-    """A connector for ``aiohttp.ClientSession``, which connects to a pipe whatever the URL's host.
+    """A connector for ``aiohttp.ClientSession`` to one pipe, whatever the URL's host is.
 
     Args:
         address: Address of the server.
@@ -41,7 +41,7 @@ class Connector(aiohttp.BaseConnector):
             connecting is ``sock_connect`` of the session's ``aiohttp.ClientTimeout``.
     """
 
-    # aiodocker writes its URLs with the last two.
+    # aiodocker uses the last two in its URLs.
     allowed_protocol_schema_set: frozenset[str] = (
         aiohttp.BaseConnector.allowed_protocol_schema_set | frozenset({"unix", "npipe"})
     )

@@ -6,10 +6,9 @@
     listener = await listen("name")
     await listener.serve(handle)
 
-Each call runs in a worker thread. To cancel it, its deadline is set to the past: this wakes the
-thread, and loses no byte, because a read that had succeeded by then is kept for the next one. With
-plain blocking files that cannot be done. The cost is a switch of threads for each call: with
-asyncio on a loop that can wait for pipes, ``npipe.aio`` is quicker.
+Each call runs in a worker thread. To cancel it, its deadline is set to the past. This wakes the
+thread and loses no byte, because the data of a completed read is kept for the next one. Each call
+costs a thread switch, so ``npipe.aio`` is faster with asyncio on a loop that can wait for pipes.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["PipeListener", "PipeStream", "connect", "listen"]
 
 PAST: Final = 0.0  # a deadline that has passed
-TURN: Final = 0.1  # seconds after which a call that cannot be woken looks whether it is cancelled
+TURN: Final = 0.1  # seconds between checks for cancellation in a call that cannot be woken
 
 
 async def connect(
@@ -54,8 +53,8 @@ async def connect(
         options: Options of ``npipe.connect``.
 
     Raises:
-        TimeoutError: Nobody has accepted in time.
-        OSError: What else ``npipe.connect`` raises.
+        TimeoutError: No server accepted before the timeout.
+        OSError: As ``npipe.connect``.
     """
     end = None if connect_timeout is None else time.monotonic() + connect_timeout
     while True:
@@ -77,12 +76,12 @@ async def listen(address: str | npipe.Address, **options: Unpack[ListenOptions])
 
 
 class PipeStream(ByteStream):
-    """A connection as an ``anyio.abc.ByteStream``. Its ``peer`` is the other end's identity."""
+    """A connection as an ``anyio.abc.ByteStream``. Its ``peer`` is the identity of the peer."""
 
     def __init__(self, connection: npipe.Connection) -> None:
         self._connection = connection
-        self._received = b""  # what a receive had read when it was cancelled
-        # Limits of their own: receives wait for long, and 40 would use up anyio's common one.
+        self._received = b""  # data that a cancelled receive had read
+        # Separate limiters: 40 waiting receives would exhaust anyio's common one.
         self._reading, self._writing = anyio.CapacityLimiter(1), anyio.CapacityLimiter(1)
         # A second receive at the same time would be cancelled with the first.
         self._receiving = anyio.ResourceGuard("reading from")
@@ -109,7 +108,7 @@ class PipeStream(ByteStream):
             return data
 
     async def send(self, item: bytes) -> None:
-        """Send all of ``item``. How much went when it is cancelled is not known."""
+        """Send all of ``item``. If it is cancelled, the number of sent bytes is unknown."""
 
         def write() -> None:
             self._connection.write(item)
@@ -118,8 +117,8 @@ class PipeStream(ByteStream):
             await _cancellable(write, self._connection.set_write_deadline, self._writing)
 
     async def send_eof(self) -> None:
-        """End this direction. Raises io.UnsupportedOperation on a Windows pipe of bytes."""
-        self._connection.set_write_deadline(None)  # a cancelled send has left one in the past
+        """Close this direction. Raises io.UnsupportedOperation on a Windows pipe of bytes."""
+        self._connection.set_write_deadline(None)  # a cancelled send leaves a deadline in the past
         self._connection.close_write()
         await anyio.lowlevel.checkpoint()
 
@@ -155,7 +154,7 @@ class PipeListener(SocketListener):
             with self._accepting:
                 await _cancellable(accept, self._listener.set_deadline, self._limiter)
         except BaseException:
-            for connection in accepted:  # it came as the accept was cancelled
+            for connection in accepted:  # accepted while the accept was cancelled
                 connection.close()
             raise
         return PipeStream(accepted[0])
@@ -184,7 +183,7 @@ async def _handle(handler: Callable[[PipeStream], Any], stream: PipeStream) -> N
 
 
 async def _shielded(call: Callable[[], Any]) -> Any:
-    """Run a short ``call`` in a thread, to its end; be cancelled only before it."""
+    """Run a short ``call`` in a thread to its end; only the wait before it can be cancelled."""
     await anyio.lowlevel.checkpoint_if_cancelled()
     with anyio.CancelScope(shield=True):
         return await to_thread.run_sync(call, limiter=anyio.CapacityLimiter(1))
@@ -193,7 +192,7 @@ async def _shielded(call: Callable[[], Any]) -> Any:
 async def _cancellable(
     call: Callable[[], None], set_deadline: Callable[[float | None], None], limiter: Any
 ) -> None:
-    """Run ``call`` in a thread; if cancelled, end it by its deadline and wait for its end."""
+    """Run ``call`` in a thread. If cancelled, set its deadline to the past and wait for its end."""
     error: OSError | None = None
 
     async def cancel() -> None:
@@ -215,7 +214,9 @@ async def _cancellable(
                     error = problem
                 ended = True
             tasks.cancel_scope.cancel()
-        await anyio.lowlevel.checkpoint_if_cancelled()  # and not the TimeoutError of the deadline
+        await (
+            anyio.lowlevel.checkpoint_if_cancelled()
+        )  # raise the cancellation, not the TimeoutError of the deadline
         if error is not None:
             raise error
     except ClosedError as closed:

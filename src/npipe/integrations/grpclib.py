@@ -1,4 +1,4 @@
-"""gRPC over a pipe, with grpclib: pure Python, so on Windows too, where grpcio has no pipes.
+"""gRPC over a pipe, with grpclib. It is pure Python, and works on Windows, unlike grpcio's sockets.
 
     channel = Channel("containerd-containerd")
 
@@ -9,7 +9,7 @@
 Generated stubs and services work as they are. A service finds its caller with ``peer(stream)``.
 
 Extension points, which have an underscore: ``Channel._create_connection``,
-``Server._protocol_factory`` with what ``Server.start`` sets, and ``Peer._transport``.
+``Server._protocol_factory`` and the attributes that ``Server.start`` sets, ``Peer._transport``.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Channel(grpclib.client.Channel):
         options: Options of ``npipe.connect`` and of ``grpclib.client.Channel``.
 
     Raises:
-        OSError: From a call, what ``npipe.connect`` raises.
+        OSError: Raised by a call, as by ``npipe.connect``.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Channel(grpclib.client.Channel):
     ) -> None:
         ours, theirs = split(options)
         if theirs.get("ssl"):
-            raise ValueError("TLS over a pipe is not supported: leave ssl= out")
+            raise ValueError("TLS over a pipe is not supported: remove ssl=")
         super().__init__("localhost", **theirs)  # the :authority that the server sees
         self._address, self._timeout, self._options = address, connect_timeout, ours
 

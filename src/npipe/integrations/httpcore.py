@@ -1,8 +1,8 @@
-"""The network backends of httpcore and httpcore2, which ``httpx`` and ``httpx2`` stand on.
+"""Network backends for httpcore and httpcore2, on which ``httpx`` and ``httpx2`` are built.
 
 Extension point: ``ConnectionPool(network_backend=)``, which is public in both. The classes are the
-same for both packages. Their exceptions are not, and httpx passes an exception of the other package
-on as it is: so each backend is given the module ``core`` whose exceptions it raises.
+same for both packages, but their exceptions differ, and httpx does not convert exceptions of the
+other package. So each backend gets the module ``core`` whose exceptions it raises.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ def _deadline(seconds: float | None) -> float | None:
 
 
 def _has_input(sock: Any) -> bool:
-    """Whether a read of ``sock`` would return at once. A loop that was busy may not know it yet.
+    """Return whether a read of ``sock`` would return at once, which a busy loop may not know yet.
 
-    False for None, which is what there is for a Windows pipe.
+    Return False for None: a Windows pipe has no socket.
     """
     if sys.platform == "win32" or sock is None:
         return False
@@ -75,13 +75,13 @@ class Stream:
         self._connection.close()
 
     def start_tls(self, *_: object, **__: object) -> NoReturn:
-        self.close()  # httpcore leaves that to the stream
+        self.close()  # httpcore expects the stream to do it
         raise self._core.UnsupportedProtocol(NO_TLS)
 
     def get_extra_info(self, info: str) -> Any:
         """Return "peer", the server's ``PeerIdentity``; "server_addr"; or None.
 
-        "is_readable" is asked about an idle connection, to find one that the server has closed.
+        httpcore uses "is_readable" of an idle connection to detect that the server has closed it.
         """
         match info:
             case "is_readable":
@@ -94,7 +94,7 @@ class Stream:
 
 
 class Backend:
-    """An ``httpcore.NetworkBackend`` that connects to one address, whatever host a URL names."""
+    """An ``httpcore.NetworkBackend`` that connects to one address, whatever the host is."""
 
     def __init__(
         self, core: ModuleType, address: str | npipe.Address, options: ConnectOptions
@@ -147,7 +147,7 @@ class AsyncStream:
         raise self._core.UnsupportedProtocol(NO_TLS)
 
     def get_extra_info(self, info: str) -> Any:
-        """Return what ``Stream.get_extra_info`` does."""
+        """Return the same as ``Stream.get_extra_info``."""
         match info:
             case "is_readable":
                 closed = self._reader.at_eof() or self._writer.is_closing()

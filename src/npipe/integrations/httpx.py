@@ -2,11 +2,11 @@
 
     client = httpx.Client(transport=Transport("name"), base_url="http://localhost")
 
-The host of a URL becomes the Host header; the connection is always to the pipe. A response tells
+The host of a URL becomes the Host header; the connection is always to the pipe. A response has
 the server's identity: ``response.extensions["network_stream"].get_extra_info("peer")``.
 
-The transports of httpx take no network backend. These set ``_pool``, the one attribute that the
-methods of theirs use, and never call their ``__init__``, which would make a TLS context.
+The transports of httpx accept no network backend. These classes set ``_pool``, the only attribute
+that its methods use, and do not call its ``__init__``, which would make a TLS context.
 """
 
 from __future__ import annotations

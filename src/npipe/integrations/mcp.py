@@ -8,7 +8,7 @@
 A message is a line of JSON, as on standard streams; a connection is a session. A tool finds its
 caller in ``context.request_context.request.peer``, a ``PeerIdentity``.
 
-Extension points: what ``mcp.Client`` takes for a transport, and ``Server.run`` of the low-level
+Extension points: the transport of ``mcp.Client``, and ``Server.run`` of the low-level
 server, which an ``MCPServer`` has in ``_lowlevel_server``.
 """
 
@@ -45,7 +45,7 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Request:
-    """What a tool finds in ``context.request_context.request``."""
+    """The object in ``context.request_context.request`` of a tool."""
 
     peer: PeerIdentity
 
@@ -57,7 +57,7 @@ async def connect(
     connect_timeout: float | None = None,
     **options: Unpack[ConnectOptions],
 ) -> AsyncIterator[tuple[Any, Any]]:
-    """Connect to a server; yield the two streams that ``mcp.Client`` takes.
+    """Connect to a server; yield the two streams for ``mcp.Client``.
 
     Args:
         address: Address of the server.
@@ -65,7 +65,7 @@ async def connect(
         options: Options of ``npipe.connect``.
 
     Raises:
-        OSError: What ``npipe.connect`` raises.
+        OSError: As ``npipe.connect``.
     """
     streams = await aio.open_connection(
         address, limit=LIMIT, connect_timeout=connect_timeout, **options
@@ -83,7 +83,7 @@ async def serve(address: str | Address, server: Any, **options: Unpack[ListenOpt
         options: Options of ``npipe.listen``.
 
     Raises:
-        OSError: What ``npipe.listen`` raises.
+        OSError: As ``npipe.listen``.
     """
     low_level = getattr(server, "_lowlevel_server", server)
 
@@ -92,7 +92,7 @@ async def serve(address: str | Address, server: Any, **options: Unpack[ListenOpt
         try:
             async with _session(reader, writer, metadata) as both:
                 await low_level.run(*both, low_level.create_initialization_options())
-        except Exception:  # one client's session must not end the others
+        except Exception:  # the session of one client must not end the others
             logger.exception("a session at %s failed", address)
 
     # A task group, and not a coroutine function as the callback: no task may outlive this, and
@@ -126,7 +126,7 @@ async def _session(
 
 
 async def _receive(reader: asyncio.StreamReader, arrived: Any, metadata: object) -> None:
-    """Hand over each message; one that is no MCP goes in as an exception, as the SDK wants it."""
+    """Pass on each message. An invalid one is passed on as an exception, as the SDK expects."""
     async with arrived:
         while line := await _line(reader):
             try:
@@ -138,7 +138,7 @@ async def _receive(reader: asyncio.StreamReader, arrived: Any, metadata: object)
 
 
 async def _line(reader: asyncio.StreamReader) -> bytes:
-    """Return the next line; nothing when the peer has gone, or its line is too long."""
+    """Return the next line; b"" when the peer has disconnected, or its line is too long."""
     try:
         return await reader.readline()
     except (OSError, ValueError) as error:
@@ -152,5 +152,5 @@ async def _send(writer: asyncio.StreamWriter, leaving: Any) -> None:
         try:
             writer.write(text.encode() + b"\n")
             await writer.drain()
-        except OSError:  # the peer has gone, which reading tells as well
+        except OSError:  # the peer has disconnected, which reading reports too
             return

@@ -1,14 +1,14 @@
-"""Spans for calls, by OpenTelemetry; extra "opentelemetry", which is its API alone.
+"""Spans for calls, with OpenTelemetry. The extra "opentelemetry" installs its API only.
 
 ::
 
     server = rpc.Server(api, middleware=[opentelemetry.middleware()])
     client = opentelemetry.trace(rpc.connect("shop"))
 
-The same for asyncio. A client sends the context of its span as the members ``traceparent`` and
-``tracestate`` of each request, beside ``method``: the form of StreamJsonRpc, which works with
-parameters by position and by name. Servers ignore members that they do not know, but for a few
-that refuse the request (anvil): so nothing is sent unless a client is traced.
+The same works for asyncio. A client sends the context of its span as the members ``traceparent``
+and ``tracestate`` of each request, beside ``method``: the form of StreamJsonRpc, which works with
+parameters by position and by name. Most servers ignore unknown members, but some (anvil)
+refuse the request, so only a traced client sends them.
 
 Names follow the semantic conventions for RPC, which changed in 2025; all of them are in the
 constants below.
@@ -45,7 +45,7 @@ METHOD: Final = "rpc.method"
 REQUEST_ID: Final = "jsonrpc.request.id"
 STATUS: Final = "rpc.response.status_code"
 ERROR_TYPE: Final = "error.type"
-BATCH_SIZE: Final = "rpc.batch.size"  # ours: the conventions have no batches
+BATCH_SIZE: Final = "rpc.batch.size"  # not in the conventions, which have no batches
 
 _MEMBERS: Final = ("traceparent", "tracestate")
 _propagator: Final = TraceContextTextMapPropagator()
@@ -56,9 +56,9 @@ def middleware(
 ) -> Callable[[Context, Callable[[], Any]], Any]:
     """Return middleware that gives each call a span of the kind SERVER.
 
-    It continues the trace of the request, if that names one; what is no ``traceparent`` is
-    ignored, as W3C Trace Context demands. The span is the current one while the function runs,
-    ``async def`` or not. The span of a subscription covers the subscribing, not its life.
+    It continues the trace of the request, if there is one; an invalid ``traceparent`` is
+    ignored, as W3C Trace Context requires. The span is the current one while the function runs,
+    ``async def`` or not. The span of a subscription ends when it is confirmed.
 
     Args:
         provider: Makes the spans; None: the global provider.
@@ -71,7 +71,7 @@ def middleware(
         attributes = {**SYSTEM, METHOD: context.method}
         if context.id is not None:
             attributes[REQUEST_ID] = str(context.id)
-        # start_as_current_span costs five times as much where no SDK is installed.
+        # start_as_current_span costs five times as much if no SDK is installed.
         span = tracer.start_span(
             context.method, parent or otel_context.Context(), SpanKind.SERVER, attributes
         )
@@ -106,14 +106,14 @@ async def _awaited(span: Span, active: otel_context.Context, result: Awaitable[T
 
 
 def trace(client: Any, provider: TracerProvider | None = None) -> Any:
-    """Return ``client`` with a span of the kind CLIENT around each call, batch and subscribing.
+    """Return ``client`` with a span of the kind CLIENT around each call, batch and subscribe.
 
     Args:
-        client: What ``rpc.connect`` or ``await rpc.aio.connect`` returned.
+        client: The result of ``rpc.connect`` or ``await rpc.aio.connect``.
         provider: Makes the spans; None: the global provider.
 
     Returns:
-        An object to be used in place of the client, with all of its methods.
+        An object with all methods of the client, to use in its place.
     """
     client.set_members(_members)
     kind = _AsyncTraced if inspect.iscoroutinefunction(type(client).call) else _Traced
@@ -185,7 +185,7 @@ class _AsyncTraced(_Traced):
 
 @contextmanager
 def _span(tracer: Tracer, name: str, attributes: Mapping[str, Any] | None = None) -> Iterator[None]:
-    """Have a span be the current one during the block; its context goes with what is sent."""
+    """Make a span the current one in the block, so that its context is sent with requests."""
     found = {**SYSTEM, METHOD: name} if attributes is None else {**SYSTEM, **attributes}
     span = tracer.start_span(name, kind=SpanKind.CLIENT, attributes=found)
     token = otel_context.attach(otel_trace.set_span_in_context(span))
@@ -200,7 +200,7 @@ def _span(tracer: Tracer, name: str, attributes: Mapping[str, Any] | None = None
 
 
 def _members() -> Mapping[str, str]:
-    """Return the members that the current span puts into a request; none without a span."""
+    """Return the members of the current span for a request; {} without a span."""
     if not otel_trace.get_current_span().get_span_context().is_valid:
         return {}
     carrier: dict[str, str] = {}

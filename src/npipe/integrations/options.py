@@ -1,4 +1,4 @@
-"""The keywords of ``npipe.connect`` and ``npipe.listen`` that every integration passes on."""
+"""The keywords of ``npipe.connect`` and ``npipe.listen`` that every integration accepts."""
 
 from __future__ import annotations
 

@@ -34,10 +34,10 @@ TIMEOUT = 10.0  # seconds for the editor to listen
 def start_server(
     server: Any, args: Sequence[str] | None = None, **options: Unpack[ConnectOptions]
 ) -> None:
-    """Serve the editor that the command line names until it says ``exit`` or closes.
+    """Serve the editor named on the command line until it sends ``exit`` or disconnects.
 
-    With ``--pipe=NAME``, as VS Code's ``TransportKind.pipe`` starts a server, that is a pipe or a
-    Unix socket. Without it this is ``pygls.cli.start_server``. ``--clientProcessId``, which VS
+    ``--pipe=NAME`` names a pipe or a Unix socket, as VS Code's ``TransportKind.pipe`` passes it.
+    Without it this function calls ``pygls.cli.start_server``. ``--clientProcessId``, which VS
     Code adds, is accepted and not used.
 
     Args:
@@ -46,7 +46,7 @@ def start_server(
         options: Options of ``npipe.connect``.
 
     Raises:
-        OSError: What ``npipe.connect`` raises.
+        OSError: As ``npipe.connect``.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--pipe")

@@ -3,7 +3,7 @@
     session.mount("http://docker/", Adapter("docker_engine"))      # requests
     Pool("docker_engine").request("GET", "/version")               # urllib3
 
-So docker-py and podman-py work on pipes too, without pywin32: see the guide.
+With it docker-py and podman-py work on pipes without pywin32: see docs/integrations.md.
 
 Extension points: ``HTTPConnection._new_conn`` and ``is_connected`` and ``ConnectionCls`` of
 urllib3; ``HTTPAdapter.get_connection_with_tls_context`` of requests, which came with 2.32.2.
@@ -36,7 +36,7 @@ __all__ = ["Adapter", "HTTPConnection", "Pool"]
 
 
 class HTTPConnection(urllib3.connection.HTTPConnection):
-    """urllib3's connection, with a pipe for its socket. Made by ``Pool``."""
+    """A connection of urllib3 whose socket is a pipe. Made by ``Pool``."""
 
     def __init__(
         self, *args: Any, address: str | Address, pipe_options: ConnectOptions, **options: Any
@@ -54,7 +54,7 @@ class HTTPConnection(urllib3.connection.HTTPConnection):
 
     @property
     def is_connected(self) -> bool:
-        """Whether the server is still there. urllib3's own asks ``select``."""
+        """Return whether the server is still connected. urllib3's own method uses ``select``."""
         return self.sock is not None and not self.sock.connection.has_gone()
 
 
@@ -79,8 +79,8 @@ class Adapter(HTTPAdapter):
 
     Args:
         address: Address of the server.
-        max_retries: As for ``requests.adapters.HTTPAdapter``, and so the next two.
-        pool_maxsize: The number of connections that are kept for the next request.
+        max_retries: As for ``requests.adapters.HTTPAdapter``, like the next two.
+        pool_maxsize: The largest number of idle connections to keep.
         pool_block: Whether a request waits while that many are in use.
         options: Options of ``npipe.connect``; its timeout is that of the request.
     """
@@ -97,7 +97,7 @@ class Adapter(HTTPAdapter):
         self._address = address
         self._options = {**options, "maxsize": pool_maxsize, "block": pool_block}
         self._lock = threading.Lock()
-        self._pools: dict[tuple[str, int | None], Pool] = {}  # by what the Host header says
+        self._pools: dict[tuple[str, int | None], Pool] = {}  # by the Host header
         super().__init__(max_retries=max_retries)
 
     def get_connection_with_tls_context(

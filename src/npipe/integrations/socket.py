@@ -1,8 +1,8 @@
-"""A connection in the shape of a connected ``socket.socket``.
+"""A connection with the methods of a connected ``socket.socket``.
 
-For a library that takes a socket, or lets a subclass make one: http.client, urllib3, PyMySQL,
-paramiko, websocket-client. Not for one that hands the socket to ``select``: no pipe of Windows can
-be waited for there, so ``fileno`` raises an error on Windows instead of never becoming ready.
+For a library that accepts a socket, or a subclass that makes one: http.client, urllib3, PyMySQL,
+paramiko, websocket-client. It does not work with a library that passes the socket to ``select``,
+which cannot wait for Windows pipes: ``fileno`` raises an error there.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ __all__ = ["PipeSocket", "create_connection"]
 def create_connection(
     address: str | npipe.Address, timeout: float | None = None, **options: Unpack[ConnectOptions]
 ) -> PipeSocket:
-    """Connect to ``address`` and return a PipeSocket, as ``socket.create_connection`` does.
+    """Connect to ``address`` and return a PipeSocket, like ``socket.create_connection``.
 
     Args:
         address: Address of the server.
-        timeout: Seconds for the connecting, and afterwards for each call; None means no limit.
+        timeout: Seconds for connecting, and afterwards for each call; None means no limit.
         options: Options of ``npipe.connect``.
 
     Raises:
-        OSError: What ``npipe.connect`` raises.
+        OSError: As ``npipe.connect``.
     """
     return PipeSocket(npipe.connect(address, connect_timeout=timeout, **options), timeout)
 
@@ -55,9 +55,9 @@ class PipeSocket:
 
     def __init__(self, connection: npipe.Connection, timeout: float | None = None) -> None:
         self._connection = connection
-        self._files = 0  # open files of makefile: the connection outlives close() until the last
+        self._files = 0  # open files of makefile: the last one closes the connection
         self._closed = False
-        self._ended = False  # shutdown: what is read from now on is the end
+        self._ended = False  # shutdown: reads return the end
         self.settimeout(timeout)
 
     @property
@@ -70,10 +70,10 @@ class PipeSocket:
         return self._timeout
 
     def settimeout(self, seconds: float | None) -> None:
-        """Set how long each call may take, in seconds; None means no limit.
+        """Set the time limit of each call, in seconds; None means no limit.
 
         Raises:
-            ValueError: For 0, which on a socket means non-blocking, and for less.
+            ValueError: The timeout is 0, which means non-blocking for a socket, or negative.
         """
         if seconds is not None and not seconds > 0:
             raise ValueError("a pipe cannot be non-blocking: use a timeout above 0, or None")
@@ -153,7 +153,7 @@ class PipeSocket:
         return file if "b" in mode else io.TextIOWrapper(file, encoding, errors, newline)
 
     def shutdown(self, how: int) -> None:
-        """End one direction, or both; reads then return the end.
+        """Close one direction, or both; reads then return the end.
 
         Raises:
             io.UnsupportedOperation: For SHUT_WR on a Windows pipe of the byte type.
@@ -176,7 +176,7 @@ class PipeSocket:
         """Return the descriptor, or -1 once closed.
 
         Raises:
-            io.UnsupportedOperation: On Windows, where no pipe can be waited for by ``select``.
+            io.UnsupportedOperation: On Windows, where ``select`` cannot wait for a pipe.
         """
         if sys.platform == "win32":
             raise io.UnsupportedOperation("select() cannot wait for a Windows pipe")
@@ -186,7 +186,7 @@ class PipeSocket:
             return -1
 
     def detach(self) -> int:
-        """Give the descriptor (on Windows the handle) away, and count as closed."""
+        """Return the descriptor (on Windows the handle), and mark the socket as closed."""
         self._closed = True
         return self._connection.detach()
 
@@ -197,7 +197,7 @@ class PipeSocket:
         return str(self._connection.local_address)
 
     def setsockopt(self, *option: object) -> None:
-        """Do nothing: TCP_NODELAY and keep-alive mean nothing on a pipe."""
+        """Do nothing: TCP_NODELAY and keep-alive have no meaning for a pipe."""
 
     def _deadline(self) -> float | None:
         return None if self._timeout is None else time.monotonic() + self._timeout
@@ -218,7 +218,7 @@ class PipeSocket:
 
 
 class _File(io.RawIOBase):
-    """A raw file on a PipeSocket. It has ``sock``, which docker-py looks for."""
+    """A raw file on a PipeSocket. It has the attribute ``sock``, which docker-py uses."""
 
     def __init__(self, sock: PipeSocket, mode: str) -> None:
         self.sock, self._mode = sock, mode

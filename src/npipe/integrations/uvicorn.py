@@ -3,10 +3,10 @@
     Server("name", uvicorn.Config(app)).run()
 
 The application finds its caller in ``scope["extensions"]["npipe"]["peer"]``, a ``PeerIdentity``,
-with HTTP and with WebSocket. Unlike uvicorn's ``uds=`` the socket is the owner's alone, and one
-that is in use is never taken over.
+with HTTP and with WebSocket. Unlike with uvicorn's ``uds=``, only the owner may connect, and a
+socket in use is never taken over.
 
-Extension point: ``uvicorn.Server.startup``. uvicorn is given no socket (``sockets=[]``), and the
+Extension point: ``uvicorn.Server.startup``. uvicorn gets no socket (``sockets=[]``), and the
 pipe's server joins ``self.servers``, which ``uvicorn.Server.shutdown`` closes and waits for.
 """
 
@@ -45,23 +45,25 @@ class Server(uvicorn.Server):
         options: Options of ``npipe.listen``.
 
     Raises:
-        ValueError: The configuration asks for TLS, or for several processes.
-        OSError: From ``serve`` and ``run``, what ``npipe.listen`` raises. The application has not
-            been started then.
+        ValueError: The configuration has TLS, or several processes.
+        OSError: Raised by ``serve`` and ``run``, as by ``npipe.listen``, before the application
+            is started.
     """
 
     def __init__(
         self, address: str | Address, config: uvicorn.Config, **options: Unpack[ListenOptions]
     ) -> None:
         if config.is_ssl:
-            raise ValueError("TLS over a pipe is not supported: leave ssl_keyfile and such out")
+            raise ValueError(
+                "TLS over a pipe is not supported: remove ssl_keyfile and similar options"
+            )
         if config.workers > 1 or config.should_reload:
-            raise ValueError("a pipe is served by one process: leave workers= and reload= out")
+            raise ValueError("one process serves a pipe: remove workers= and reload=")
         super().__init__(config)
         self._address, self._options = address, options
 
     async def startup(self, sockets: object = None) -> None:
-        """Take the name, start the application, and only then serve."""
+        """Take the name, start the application, then accept clients."""
         pipe = await aio.create_server(
             lambda: _Introduction(self, pipe.address),
             self._address,
@@ -83,10 +85,10 @@ class Server(uvicorn.Server):
 
 
 class _Introduction(asyncio.Protocol):
-    """Gives way to uvicorn's protocol as soon as the peer is known.
+    """Replaces itself by uvicorn's protocol as soon as the peer is known.
 
     Both protocols of uvicorn take the application from their configuration, so each connection
-    gets a copy of it whose application is told the peer.
+    gets a copy of it whose application knows the peer.
     """
 
     def __init__(self, server: Server, address: Address) -> None:
@@ -117,5 +119,5 @@ class _WithPeer:
         send: Callable[[Message], Awaitable[None]],
     ) -> None:
         scope["extensions"] = {**scope.get("extensions", {}), "npipe": {"peer": self._peer}}
-        scope["server"] = (self._address, None)  # as ASGI has it for a Unix socket
+        scope["server"] = (self._address, None)  # as ASGI specifies for a Unix socket
         await self._app(scope, receive, send)

@@ -4,13 +4,13 @@
 
     async with AsyncWeb3(AsyncProvider("geth.ipc")) as w3: ...
 
-Beyond web3's own providers: asyncio on Windows, timeouts on Windows, an error at once when the node
-goes, and no processor time while a call waits.
+In addition to web3's own providers they have asyncio and timeouts on Windows, an error at once when
+the node disconnects, and no polling while a call waits.
 
 Extension points: ``make_request`` and ``make_batch_request`` of ``JSONBaseProvider``; for asyncio
 the four methods of ``PersistentConnectionProvider`` that send and receive. Calls go through
-``npipe.rpc.aio``; only what a subscription pushes goes through web3's listener. Parameters are
-written by ``Web3JsonEncoder``, because bytes are hexadecimal in web3.
+``npipe.rpc.aio``; only items of subscriptions go through web3's listener. Parameters are
+encoded by ``Web3JsonEncoder``, because bytes are hexadecimal in web3.
 """
 
 from __future__ import annotations
@@ -64,16 +64,16 @@ Reply = dict[str, Any]
 class Provider(JSONBaseProvider):
     """A provider for ``Web3``: one exchange at a time, from any thread.
 
-    A lost connection is made again by the next call; nothing is sent twice.
+    After a loss, the next call opens a new connection. No call is sent twice.
 
     Args:
         address: Address of the node.
-        timeout: Seconds for a call, with the connecting where that is needed.
+        timeout: Seconds for a call, including connecting.
         options: Options of ``npipe.connect`` and of web3's ``JSONBaseProvider``.
 
     Raises:
-        OSError: From each call, what connecting, reading and writing raise.
-        TimeExhausted: From each call.
+        OSError: Raised by each call: an error of connecting, reading or writing.
+        TimeExhausted: Raised by each call.
     """
 
     def __init__(self, address: str | Address, *, timeout: float = TIMEOUT, **options: Any) -> None:
@@ -128,7 +128,9 @@ class Provider(JSONBaseProvider):
                 connection.set_deadline(deadline)
                 connection.write(text + b"\n")
                 return self._read_reply(connection, is_reply)
-            except BaseException as error:  # a late reply must not meet the next request
+            except (
+                BaseException
+            ) as error:  # a late reply must not be taken for that of the next request
                 self._disconnect()
                 if isinstance(error, TimeoutError):
                     raise TimeExhausted(f"{self._address}: {error}") from error
@@ -154,7 +156,7 @@ class Provider(JSONBaseProvider):
                 reply = msgspec.json.decode(message)
                 if is_reply(reply):
                     return reply
-        raise ConnectionError(f"{self._address}: the node hung up before it answered")
+        raise ConnectionError(f"{self._address}: the node closed the connection before its reply")
 
 
 class AsyncProvider(PersistentConnectionProvider):
@@ -163,11 +165,11 @@ class AsyncProvider(PersistentConnectionProvider):
     Args:
         address: Address of the node.
         options: Options of ``npipe.connect`` and of web3's ``PersistentConnectionProvider``, of
-            which ``request_timeout`` is the seconds for a call.
+            which ``request_timeout`` is the time limit of a call, in seconds.
 
     Raises:
-        ProviderConnectionError: From each call, when the node has gone.
-        TimeExhausted: From each call.
+        ProviderConnectionError: Raised by each call after the node has disconnected.
+        TimeExhausted: Raised by each call.
     """
 
     def __init__(self, address: str | Address, **options: Any) -> None:
@@ -189,13 +191,13 @@ class AsyncProvider(PersistentConnectionProvider):
             if show_traceback:
                 raise ProviderConnectionError(str(error)) from error
             return False
-        except rpc.RPCError:  # it answers, and that is enough
+        except rpc.RPCError:  # the node answers, so it is connected
             pass
         return True
 
     @async_handle_send_caching
     async def send_request(self, method: str, params: Any) -> Any:
-        """Only make the request: it is sent where its reply is waited for."""
+        """Make the request. It is sent by the method that waits for its reply."""
         return self.form_request(method, params)
 
     @async_handle_recv_caching
@@ -222,10 +224,10 @@ class AsyncProvider(PersistentConnectionProvider):
         return [_reply(each["id"], outcome) for each, outcome in pairs]
 
     async def socket_send(self, request_data: bytes) -> None:
-        raise NotImplementedError("npipe.rpc sends what web3 would send here")
+        raise NotImplementedError("npipe.rpc sends the requests: this method must not be called")
 
     async def socket_recv(self) -> Any:
-        """Return what a subscription pushes next."""
+        """Return the next item of a subscription."""
         pushed = await self._pushed.get()
         if isinstance(pushed, Exception):
             raise PersistentConnectionClosedOK(user_message=str(pushed))
@@ -267,7 +269,7 @@ class AsyncProvider(PersistentConnectionProvider):
         return id
 
     async def _pass_on(self, id: str, subscription: Any) -> None:
-        """Hand what is pushed to web3's listener, at its pace."""
+        """Pass the items of a subscription to web3's listener, at its pace."""
         try:
             async for item in subscription:
                 params = {"subscription": id, "result": item}

@@ -73,7 +73,7 @@ class Tap:
         if not stat.S_ISSOCK(found.st_mode):
             raise OSError(errno.ENOTSOCK, "it is not a socket", self.path)
         if not is_served(self.path):
-            raise ConnectionRefusedError(errno.ECONNREFUSED, "nobody serves it", self.path)
+            raise ConnectionRefusedError(errno.ECONNREFUSED, "no server listens here", self.path)
         try:
             os.link(self.path, self.behind)
         except FileExistsError:
@@ -132,7 +132,7 @@ class Tap:
         except FileNotFoundError:
             return
         if not stat.S_ISSOCK(behind.st_mode):
-            text = "a file that is no socket is in the way; it was left alone"
+            text = "a file that is not a socket exists here; remove it or choose another address"
             raise FileExistsError(errno.EEXIST, text, self.behind)
         if not is_served(self.behind):
             os.unlink(self.behind)

@@ -437,7 +437,7 @@ class Listener(Generic[ConnectionT_co]):
         Raises:
             ValueError: ``when`` is NaN, a duration, or a value of ``time.time()``.
         """
-        raise io.UnsupportedOperation("this listener takes no deadline")
+        raise io.UnsupportedOperation("this listener has no deadlines")
 
     @abstractmethod
     def close(self) -> None:

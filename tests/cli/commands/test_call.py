@@ -92,7 +92,7 @@ def test_wrong_usage(run: Run, address: str, words: list[str]) -> None:
 def test_a_time_limit_on_the_answer(served: str, run: Run) -> None:
     done = run("call", served, "test_wait", "--timeout", "0.5")
     assert done.returncode == 1
-    assert done.stderr == f"npipe: {served}: no answer within 0.5 seconds\n"
+    assert done.stderr == f"npipe: {served}: no reply within 0.5 seconds\n"
 
 
 def test_no_server(address: str, run: Run) -> None:
@@ -113,7 +113,7 @@ def test_a_file_that_is_no_socket(address: str, run: Run) -> None:
     Path(address).write_text("mine")
     done = run("call", address, "test_echo")
     assert done.returncode == 1
-    assert "this file is no socket" in done.stderr
+    assert "this file is not a socket" in done.stderr
     assert "npipe serve" not in done.stderr
 
 

@@ -69,7 +69,7 @@ def test_what_a_relay_records_is_replayed_and_served(
     stop(process)
     done = run("replay", tape, shop)
     assert done.returncode == 0, done.stdout
-    assert "1 answers compared, 0 differences" in done.stdout
+    assert "1 replies compared, 0 differences" in done.stdout
     _, ready = serve(front, "--replay", tape)
     assert ready["modules"] == ["shop"]
     assert order(front) == {"name": "tea", "price": 3}

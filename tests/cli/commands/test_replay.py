@@ -43,7 +43,7 @@ def test_differences_are_listed_and_the_exit_status_is_1(tape: str, shop: str, r
     first, second, total = done.stdout.splitlines()
     assert first == 'shop_order $.result.at: "noon" -> "now"'
     assert second == "shop_order $.result.price: 3 -> 4"
-    assert "1 answers compared, 2 differences" in total
+    assert "1 replies compared, 2 differences" in total
 
 
 def test_what_is_ignored_is_no_difference(tape: str, shop: str, run: Run) -> None:

@@ -44,7 +44,7 @@ def test_a_transcript_shows_who_said_what_and_how_long_a_reply_took() -> None:
     assert lines[6] == "  1 <-- no JSON  [31m (not JSON)"
     assert lines[7].endswith("…") and len(lines[7]) < 200
     assert lines[8:] == [
-        "  1 --> not shown from here on: too long",
+        "  1 --> not shown any further: too long",
         "  1 <-- end",
         "  3 refused: nobody is there",
     ]

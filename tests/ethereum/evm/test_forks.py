@@ -81,9 +81,9 @@ def test_the_excess_of_blobs_is_what_is_above_the_target() -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"londonBlock": "1"}, "config.londonBlock: a number is wanted, not '1'"),
-        ({"cancunTime": -1}, "config.cancunTime: a number is wanted"),
-        ({"cancunTime": 0, "blobSchedule": {"cancun": {"max": 1}}}, "is no schedule of blobs"),
+        ({"londonBlock": "1"}, "config.londonBlock: expected a number, not '1'"),
+        ({"cancunTime": -1}, "config.cancunTime: expected a number"),
+        ({"cancunTime": 0, "blobSchedule": {"cancun": {"max": 1}}}, "is not a blob schedule"),
     ],
 )
 def test_a_config_that_makes_no_sense_is_refused(config: Any, message: str) -> None:

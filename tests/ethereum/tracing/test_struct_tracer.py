@@ -63,7 +63,7 @@ def test_what_a_call_costs_is_what_it_hands_on(call: Call, deploy: Deploy) -> No
 def test_a_trace_has_an_end(call: Call, deploy: Deploy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("npipe.ethereum.tracing.struct_tracer._MAX_STEPS", 100)
     request = {"to": deploy(LOOP), "gas": "0x6000"}
-    with pytest.raises(RPCError, match="more than 100 steps: give a limit"):
+    with pytest.raises(RPCError, match="more than 100 steps: pass a limit"):
         call("debug_traceCall", request, "latest")
     limited = call("debug_traceCall", request, "latest", {"limit": 7})
     assert len(limited["structLogs"]) == 7

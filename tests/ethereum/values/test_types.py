@@ -41,7 +41,7 @@ def test_what_is_no_quantity(bad: Any) -> None:
 
 @pytest.mark.parametrize("bad", ["", "12", "0x1", "0xgg", "0x 12", "0x12 "])
 def test_what_is_no_data(bad: str) -> None:
-    with pytest.raises(InvalidParams, match="is not data"):
+    with pytest.raises(InvalidParams, match="is not hex data"):
         to_bytes(bad)
 
 

@@ -275,7 +275,7 @@ def test_every_log_line_names_its_connection(run: Run, caplog: pytest.LogCapture
         mine = [line for line in lines if f"connection {number}" in line]
         assert "opened" in mine[0]
         assert "test_crash failed" in mine[1]
-        assert mine[2].endswith("closed (the other end closed it)")
+        assert mine[2].endswith("closed (the peer closed the connection)")
 
 
 def test_stats(run: Run) -> None:

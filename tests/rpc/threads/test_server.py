@@ -562,7 +562,7 @@ def test_rpc_bug_21_connection_ids_count_up_in_the_log(
     wait_for(lambda: server.stats()["connections"]["open"] == 0)
     for id in (1, 2, 3):
         assert f"connection {id:06d} opened" in caplog.text
-        assert f"connection {id:06d} closed (the other end closed it)" in caplog.text
+        assert f"connection {id:06d} closed (the peer closed the connection)" in caplog.text
     assert "secret" not in caplog.text
 
 

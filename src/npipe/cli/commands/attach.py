@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["attach"]
 
-RECONNECT: Final = 2.0  # seconds that a person waits for a server that is being started again
+RECONNECT: Final = 2.0  # seconds to wait for a server that restarts
 
 
 class PlainScreen:
@@ -40,23 +40,23 @@ class PlainScreen:
 
 @click.command()
 @click.argument("address", default=DEFAULT_ADDRESS)
-@click.option("--exec", "expression", metavar="EXPR", help="Evaluate one expression and leave.")
+@click.option("--exec", "expression", metavar="EXPR", help="Evaluate one expression and exit.")
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
     default=30.0,
     show_default=True,
     metavar="SECONDS",
-    help="Give up connecting after this long.",
+    help="Time limit for connecting.",
 )
 @remote_options
 @nats_options
 def attach(*, address: str, expression: str | None, timeout: float, remote: Remote) -> None:
-    """Open a console to the server at ADDRESS.
+    """Open an interactive console to the server at ADDRESS.
 
-    It may be npipe's, geth's, anvil's, or any other that speaks JSON-RPC. From a terminal the
-    console completes, highlights and remembers (extra "console"). From a pipe or a file it reads
-    lines and prints JSON.
+    Any server with JSON-RPC will do, such as npipe, geth or anvil. In a terminal the console has
+    completion, colours and a history (extra "console"). If standard input is a pipe or a file,
+    it evaluates each line and prints JSON.
 
     \b
     Examples:
@@ -108,7 +108,7 @@ def _interact(address: str, client: Client, catalog: Callable[[], Catalog]) -> N
     except ModuleNotFoundError as missing:
         raise Failure(
             f'the console needs {missing.name}: pip install "npipe[console]"'
-            " (--exec and piped lines work without it)"
+            " (--exec and standard input from a pipe work without it)"
         ) from None
     from npipe.cli.console.console import Console
 
@@ -119,7 +119,7 @@ def _interact(address: str, client: Client, catalog: Callable[[], Catalog]) -> N
     while not console.done:
         try:
             console.execute(terminal.read())
-        except KeyboardInterrupt:  # drops the line, or ends the wait for an answer
+        except KeyboardInterrupt:  # discards the line, or ends the wait for a reply
             continue
         except EOFError:
             return

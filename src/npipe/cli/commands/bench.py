@@ -29,20 +29,20 @@ __all__ = ["bench"]
     type=click.FloatRange(min=0, min_open=True),
     default=2.0,
     show_default=True,
-    help="How long each load runs.",
+    help="Duration of each load.",
 )
 @click.option(
     "--connections",
     type=click.IntRange(1, 1000),
     default=32,
     show_default=True,
-    help="Connections of the last load, a thread each.",
+    help="Number of connections of the last load.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one line of JSON.")
 @click.option(
     "--plot",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Draw the latencies to this file; needs matplotlib.",
+    help='Write a plot of the latencies to this file (extra "plot").',
 )
 @remote_options
 def bench(
@@ -56,10 +56,10 @@ def bench(
     plot: Path | None,
     remote: Remote,
 ) -> None:
-    """Measure how fast the server at ADDRESS answers METHOD.
+    """Measure the speed of calls of METHOD at ADDRESS.
 
-    The loads: one call after the other, 64 in flight, batches of 100, many connections. METHOD
-    should be one that changes nothing: it is called as often as it goes.
+    There are four loads: one call after the other, 64 calls in flight, batches of 100, and many
+    connections. METHOD is called as often as possible, so it should change nothing.
 
     \b
     Examples:
@@ -75,7 +75,7 @@ def bench(
         raise click.UsageError(str(error)) from None
     with failures(address):
         options = remote.options(address)  # once: they may ask for the password
-        # An error now, not a table of how fast it says no.
+        # Check the call once: otherwise the table would measure error replies.
         with rpc_connect(address, **options) as client:
             client.call(method, *arguments, timeout=60)
 
@@ -147,7 +147,7 @@ def _require_matplotlib() -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError:
-        raise Failure("--plot needs matplotlib: pip install matplotlib") from None
+        raise Failure('--plot needs matplotlib: pip install "npipe[plot]"') from None
 
 
 def _draw(results: Sequence[Result], path: Path) -> None:
@@ -164,7 +164,7 @@ def _draw(results: Sequence[Result], path: Path) -> None:
         shares = [100 * (at + 1) / count for at in range(count)]
         axes.plot(result.latencies, shares, label=_title(titles[result.load], result.connections))
     axes.set_xscale("log")
-    axes.set(xlabel="microseconds", ylabel="% answered", title="Time to an answer")
+    axes.set(xlabel="microseconds", ylabel="Calls answered (%)", title="Latency")
     axes.legend()
     try:
         figure.savefig(path)

@@ -21,18 +21,23 @@ __all__ = ["call"]
 @click.argument("address")
 @click.argument("method")
 @click.argument("params", nargs=-1, type=click.UNPROCESSED, metavar="[PARAM]...")
-@click.option("--named", is_flag=True, help="The parameters are by name: NAME=VALUE each.")
+@click.option("--named", is_flag=True, help="Pass the parameters by name, each as NAME=VALUE.")
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
     default=30.0,
     show_default=True,
     metavar="SECONDS",
-    help="Give up after this long, connecting included.",
+    help="Time limit for the call, including connecting.",
 )
-@click.option("--wait", is_flag=True, help="Wait, within the timeout, for a server to appear.")
 @click.option(
-    "--json", "as_json", is_flag=True, help="Print {result} or {error} as one line of JSON."
+    "--wait", is_flag=True, help="Wait within the timeout for a server that does not listen yet."
+)
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print an object with the result or the error as one line of JSON.",
 )
 @remote_options
 @nats_options
@@ -49,8 +54,8 @@ def call(
 ) -> None:
     """Call METHOD at ADDRESS and print its result as JSON.
 
-    Each PARAM is JSON; a bare word is a string, so 0x1 and latest need no quotes.
-    A string that looks like JSON takes both: '"123"'.
+    Each PARAM is JSON. A word that is not JSON is a string, so 0x1 and latest need no quotes.
+    A string that looks like JSON needs two pairs of quotes: '"123"'.
 
     \b
     Examples:
@@ -78,7 +83,7 @@ def call(
                 remote=remote.options(address),
             )
         except TimeoutError as error:
-            raise Failure(f"{address}: no answer within {timeout:g} seconds") from error
+            raise Failure(f"{address}: no reply within {timeout:g} seconds") from error
         except RPCError as error:
             if not as_json:
                 raise Failure(f"{method}: {explain(error, address)}") from error

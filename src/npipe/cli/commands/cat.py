@@ -14,15 +14,15 @@ __all__ = ["cat"]
 
 @click.command()
 @click.argument("address")
-@click.option("-l", "--listen", is_flag=True, help="Be the server, for one client.")
+@click.option("-l", "--listen", is_flag=True, help="Listen at ADDRESS for one client.")
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
-    help="Give up connecting, or waiting for the client, after this long.",
+    help="Time limit for connecting, or for waiting for the client.",
 )
-@click.option("--wait", is_flag=True, help="Wait for a server to appear.")
-@click.option("--until-eof", is_flag=True, help="Close all when standard input ends.")
+@click.option("--wait", is_flag=True, help="Wait for a server that does not listen yet.")
+@click.option("--until-eof", is_flag=True, help="Close the connection when standard input ends.")
 @remote_options
 def cat(
     *,
@@ -33,10 +33,11 @@ def cat(
     until_eof: bool,
     remote: Remote,
 ) -> None:
-    """Copy standard input to ADDRESS, and what comes back to standard output.
+    """Connect standard input and output to ADDRESS.
 
-    It ends when the other end closes. The end of standard input is passed on, where the system
-    has a half-close: a Windows pipe has none. With --until-eof it ends the command.
+    The command ends when the peer closes the connection. The end of standard input closes only
+    one direction, if the connection supports that (a Windows pipe of bytes does not). With
+    --until-eof it ends the command.
 
     ADDRESS may also be tcp:PORT, a port of this computer, or exec:COMMAND, a program.
 

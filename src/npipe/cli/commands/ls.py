@@ -21,17 +21,17 @@ ACCEPTS, STREAM = 0x10000, 1
 
 @click.command()
 @click.argument("pattern", default="*")
-@click.option("-a", "--all", "everything", is_flag=True, help="Also what other programs serve.")
+@click.option("-a", "--all", "everything", is_flag=True, help="List the sockets of all programs.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 @nats_options
 def ls(pattern: str, everything: bool, as_json: bool) -> None:
-    """List the pipes whose name matches PATTERN, one a line.
+    """List the served pipes whose name matches PATTERN, one per line.
 
-    On Windows all of the system's. Elsewhere those in your own directory for bare names; with
-    --all every Unix socket on which a program listens, of every user (Linux only), of which an
-    abstract one begins with @.
+    On Windows these are all pipes of the system. On other systems they are those with a bare
+    name; with --all, every listening Unix socket of every user (Linux only). An abstract socket
+    begins with @.
 
-    At nats://HOST: the workers of npipe there, with their subject, machine and calls.
+    With nats://HOST, list the workers at that broker: subject, machine and calls.
 
     \b
     Examples:
@@ -59,7 +59,7 @@ def _listening() -> Iterator[str]:
         with open(UNIX_SOCKETS, encoding="utf-8", errors="replace") as table:
             yield from parse(table)
     except FileNotFoundError as error:
-        raise Failure(f"--all needs {UNIX_SOCKETS}, which this system has not") from error
+        raise Failure(f"--all needs {UNIX_SOCKETS}, which this system does not have") from error
 
 
 def parse(table: Iterable[str]) -> Iterator[str]:

@@ -29,21 +29,23 @@ STREAMS = "-"  # in place of an address: standard input and output
     default=5.0,
     show_default=True,
     metavar="SECONDS",
-    help="Give up connecting to the target after this long.",
+    help="Time limit for connecting to TARGET.",
 )
-@click.option("--wait", is_flag=True, help="Wait so long for a target that is not there yet.")
+@click.option(
+    "--wait", is_flag=True, help="Wait within the timeout for a target that does not listen yet."
+)
 @click.option(
     "--access",
     default="owner",
     show_default=True,
     metavar="WHO",
-    help="Which users may connect: owner, group, everyone.",
+    help="The users that may connect: owner, group, everyone.",
 )
 @click.option(
     "--record",
     type=click.Path(dir_okay=False),
     metavar="FILE",
-    help="Write the JSON-RPC messages that pass to this new file.",
+    help="Record the JSON-RPC messages in this new file.",
 )
 @remote_options
 def relay(
@@ -56,14 +58,14 @@ def relay(
     record: str | None,
     remote: Remote,
 ) -> None:
-    """Listen at ADDRESS, and connect each client there to TARGET.
+    """Listen at ADDRESS and connect each client to TARGET.
 
     \b
-    Each of the two is
+    Each of the two is one of
       an address        a pipe or a Unix socket
-      tcp:PORT          a port of this computer, which any program here may use
+      tcp:PORT          a port of this computer, open to all its users
       -                 standard input and output, for one connection
-    and TARGET may be
+    TARGET may also be
       exec:COMMAND      a program's standard input and output, started for each client
 
     \b
@@ -72,7 +74,7 @@ def relay(
       npipe relay tcp:2375 docker_engine
       npipe relay ./front.ipc ./node.ipc --record session.jsonl
       npipe relay ./app.ipc '\\\\host\\pipe\\app' --user me
-    In WSL, the agent of Windows:
+    In WSL, to reach the ssh-agent of Windows:
       npipe relay ~/.ssh/agent "exec:npipe.exe cat --until-eof //./pipe/openssh-ssh-agent"
     """
     with failures(target):

@@ -19,7 +19,7 @@ __all__ = ["replay"]
     "--ignore",
     multiple=True,
     metavar="NAME",
-    help="Ignore differences where the path ends like this: timestamp. May be given again.",
+    help="Ignore differences in members of this name, such as timestamp. May be repeated.",
 )
 @click.option(
     "--timeout",
@@ -27,7 +27,7 @@ __all__ = ["replay"]
     default=10.0,
     show_default=True,
     metavar="SECONDS",
-    help="Give up waiting for an answer after this long.",
+    help="Time limit for each reply.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one line of JSON.")
 @remote_options
@@ -40,10 +40,11 @@ def replay(
     as_json: bool,
     remote: Remote,
 ) -> None:
-    """Play the clients on TAPE against the server at ADDRESS and compare its answers.
+    """Send the recorded calls of TAPE to ADDRESS and compare the replies.
 
-    A message is sent once the answers that stood before it on the tape have come: no timing is
-    kept. Pushes are counted, not compared. Exit status 1 if an answer differs.
+    Each message is sent once the replies before it on the tape have arrived; the recorded times
+    are not kept. Notifications of the server are counted, not compared. The exit status is 1 if
+    a reply differs.
 
     \b
     Example:
@@ -58,7 +59,7 @@ def replay(
         except FileNotFoundError as error:
             if error.filename != tape:
                 raise
-            raise Failure(f"there is no tape {tape}") from error
+            raise Failure(f"the tape does not exist: {tape}") from error
         except ValueError as error:
             if not str(error).startswith(tape):
                 raise
@@ -70,9 +71,9 @@ def replay(
             told = f"{each.method} {each.path}: {each.expected} -> {each.got}"
             click.echo(one_line(told))
         click.echo(
-            f"{report.sent} messages sent, {report.compared} answers compared, "
+            f"{report.sent} messages sent, {report.compared} replies compared, "
             f"{len(report.differences)} differences; "
-            f"{report.pushes} pushes came, {report.pushes_expected} are on the tape"
+            f"{report.pushes} notifications received, {report.pushes_expected} on the tape"
         )
     if report.differences:
         click.get_current_context().exit(1)

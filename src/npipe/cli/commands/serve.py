@@ -35,43 +35,43 @@ def _connections_allowed() -> int:
     "apis",
     multiple=True,
     metavar="[NAMESPACE=]MODULE[:OBJECT]",
-    help="Serve this object of yours. May be given again, for more namespaces.",
+    help="Serve an object of a module. May be repeated, for several namespaces.",
 )
 @click.option(
     "--upstream",
     "upstreams",
     multiple=True,
     metavar="ADDRESS|URL",
-    help="Pass everything on to a server's pipe, http://, ws:// or ssh:// endpoint. Given again: "
-    "each client to the least busy of these servers.",
+    help="Forward all messages to a server: a pipe, or an http://, ws:// or ssh:// URL. If "
+    "repeated, each client goes to the least busy of these servers.",
 )
 @click.option(
     "--stateless",
     is_flag=True,
-    help="Spread each client's calls over the servers of --upstream; at nats://, allow that.",
+    help="Distribute each client's calls over the servers of --upstream; at nats://, allow this.",
 )
 @click.option(
     "--replay",
     "tape",
     type=click.Path(dir_okay=False),
     metavar="TAPE",
-    help="Answer as the server that npipe relay or npipe tap has recorded.",
+    help="Answer from a recording of npipe relay or npipe tap.",
 )
-@click.option("--modules", type=names, metavar="NAME,NAME...", help="Serve only these modules.")
+@click.option("--modules", type=names, metavar="NAME,NAME...", help="Serve only these namespaces.")
 @click.option(
     "--access",
     type=access_of,
     default="owner",
     show_default=True,
     metavar="owner|group|everyone|MODE|SDDL",
-    help="Who may connect.",
+    help="The users that may connect.",
 )
 @click.option(
     "--max-connections",
     type=click.IntRange(1),
     default=_connections_allowed,
     metavar="N",
-    help="Turn further clients away. Default: as many as `ulimit -n` allows.",
+    help="The largest number of clients; more are disconnected. Default: what `ulimit -n` allows.",
 )
 @click.option(
     "--workers",
@@ -79,67 +79,75 @@ def _connections_allowed() -> int:
     default=1,
     show_default=True,
     metavar="N",
-    help="Serve --api from N processes, each with objects of its own. Not on Windows.",
+    help="Serve --api from N processes, each with its own objects. Not on Windows.",
 )
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="warning",
     show_default=True,
-    help="What goes to standard error.",
+    help="The lowest level of log messages on standard error.",
 )
 @click.option(
     "--samba",
     metavar="NAME",
-    help=r"Serve the clients of this computer's Samba at \\HOST\pipe\NAME, too.",
+    help=r"Also serve the SMB clients of this computer's Samba, at \\HOST\pipe\NAME.",
 )
 @click.option(
     "--samba-directory",
     metavar="DIRECTORY",
-    help="Where Samba looks for the sockets of pipes; else where Debian's does.",
+    help="The directory of Samba's pipe sockets, if it is not Debian's.",
 )
-@click.option("--json-log", is_flag=True, help="Log lines of JSON.")
-@click.option("--log-calls", is_flag=True, help="Log each call: its time, and its error.")
+@click.option("--json-log", is_flag=True, help="Write the log as lines of JSON.")
+@click.option("--log-calls", is_flag=True, help="Log each call with its duration and its error.")
 @click.option(
     "--metrics",
     metavar="HOST:PORT|ADDRESS",
-    help="Serve counters to Prometheus, such as at :9464 or ./shop.metrics.",
+    help="Serve metrics for Prometheus at this port or address, such as :9464.",
 )
-@click.option("--accounts", type=click.IntRange(0), metavar="N", help="Chain: funded accounts.")
-@click.option("--balance", type=ether, metavar="ETH", help="Chain: what each account has.")
-@click.option("--chain-id", type=click.IntRange(1), metavar="N", help="Chain: its id.")
+@click.option(
+    "--accounts", type=click.IntRange(0), metavar="N", help="Chain: the number of funded accounts."
+)
+@click.option("--balance", type=ether, metavar="ETH", help="Chain: the balance of each account.")
+@click.option("--chain-id", type=click.IntRange(1), metavar="N", help="Chain: the chain id.")
 @click.option(
     "--block-time",
     type=click.FloatRange(0.001, 86_400),
     metavar="SECONDS",
-    help="Chain: a block each so often, not each transaction.",
+    help="Chain: make a block at this interval, not for each transaction.",
 )
 @click.option(
     "--mnemonic",
     envvar="NPIPE_MNEMONIC",
     metavar="WORDS",
-    help="Chain: what the accounts are made from; better given in NPIPE_MNEMONIC.",
+    help="Chain: the mnemonic of the accounts. Other users can see options: prefer NPIPE_MNEMONIC.",
 )
 @click.option(
     "--state",
     "state_file",
     type=click.Path(dir_okay=False),
     metavar="FILE",
-    help="Chain: load it at the start, save it at a clean stop.",
+    help="Chain: load it from this file at the start, save it at the stop.",
 )
 @click.option(
     "--genesis",
     "genesis_file",
     type=click.Path(exists=True, dir_okay=False),
     metavar="FILE",
-    help="Chain: the first block and the forks of another chain, in JSON as geth has it.",
+    help="Chain: the first block and the forks, in a genesis file of geth.",
 )
 @click.option(
     "--import",
     "import_file",
     type=click.Path(exists=True, dir_okay=False),
     metavar="FILE",
-    help="Chain: execute and serve the blocks of that chain, in RLP.",
+    help="Chain: execute and serve the blocks of this file, in RLP.",
+)
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print one line of JSON, not the banner, when the server is ready.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Say that it is ready as one line of JSON.")
 @nats_options
@@ -166,21 +174,21 @@ def serve(
     """Serve JSON-RPC 2.0 at ADDRESS until Ctrl-C or SIGTERM.
 
     Without --api it serves an Ethereum development chain, if the extra "ethereum" is
-    installed. Only you can connect, unless --access says otherwise.
+    installed. Only your own user can connect, unless you pass --access.
 
     \b
     Examples:
       npipe serve
       npipe serve ./node.ipc --modules eth,net,web3
       npipe serve ./node.ipc --genesis genesis.json --import chain.rlp
-      npipe serve ./shop.ipc --api shop=package.module:Shop
-      npipe serve ./shop.ipc --api shop=package.module:Shop --workers 4
+      npipe serve ./shop.ipc --api shop=shop:Shop
+      npipe serve ./shop.ipc --api shop=shop:Shop --workers 4
       npipe serve ./node.ipc --upstream http://localhost:8545
       npipe serve ./shop.ipc --upstream ./a.ipc --upstream ssh://host/run/b.ipc
-      npipe serve ./shop.ipc --api shop=package.module:Shop --metrics :9464
+      npipe serve ./shop.ipc --api shop=shop:Shop --metrics :9464
       npipe serve ./mock.ipc --replay session.jsonl
-      npipe serve ./shop.ipc --api shop=package.module:Shop --samba shop
-      npipe serve nats://broker/shop --api shop=package.module:Shop
+      npipe serve ./shop.ipc --api shop=shop:Shop --samba shop
+      npipe serve nats://broker/shop --api shop=shop:Shop
       npipe serve ./shop.ipc --upstream nats://broker/shop
     """
     from npipe import rpc
@@ -196,13 +204,15 @@ def serve(
     server_options: dict[str, Any] = {"limits": limits, "log_calls": log_calls}
     given = {name: value for name, value in chain.items() if value is not None}
     if "import_file" in given and "genesis_file" not in given:
-        raise click.UsageError("--import needs the --genesis that its blocks are built upon")
+        raise click.UsageError("--import needs --genesis, the genesis file of the same chain")
     if "genesis_file" in given and {"balance", "chain_id"} & given.keys():
-        raise click.UsageError("--genesis says the chain id and all balances itself")
+        raise click.UsageError(
+            "--genesis sets the chain id and all balances: leave out --chain-id and --balance"
+        )
     remote = is_remote(address)
     passes_on = _check_front(front, tape, has_api=bool(apis) or modules is not None)
     if stateless and not (upstreams or remote):
-        raise click.UsageError("--stateless goes with --upstream, or a nats:// address")
+        raise click.UsageError("--stateless needs --upstream, or a nats:// address")
     if passes_on and log_calls:
         raise click.UsageError(f"--log-calls is for calls that are run here: without {passes_on}")
     if given and (apis or passes_on):
@@ -217,7 +227,7 @@ def serve(
     if workers > 1:
         _check_workers(apis, remote)
     if samba is not None and (workers > 1 or len(upstreams) > 1):
-        raise click.UsageError("--samba goes with one process and one server")
+        raise click.UsageError("--samba cannot be combined with --workers or a nats:// address")
     try:
         with (
             make_offer(apis, modules, given, front, tape, options=server_options) as offer,
@@ -251,11 +261,13 @@ def _check_front(front: Front, tape: str | None, *, has_api: bool) -> str:
 
 def _check_workers(apis: tuple[str, ...], remote: bool) -> None:
     if sys.platform == "win32":
-        raise click.UsageError("--workers: on Windows one process has to serve a pipe")
+        raise click.UsageError("--workers is not available on Windows")
     if remote:
-        raise click.UsageError("--workers share a socket: start several npipe serve instead")
+        raise click.UsageError(
+            "--workers cannot be used at a broker: start npipe serve several times"
+        )
     if not apis:
-        raise click.UsageError("--workers goes with --api only: a chain is in one process")
+        raise click.UsageError("--workers needs --api: the development chain runs in one process")
 
 
 def _run(
@@ -302,4 +314,4 @@ def _hint(given: str) -> tuple[str, ...]:
     on_windows = sys.platform == "win32"
     if on_windows or "/" in given or not given.endswith((".ipc", ".sock")):
         return ()
-    return (f"{given} is a name in your runtime directory; for a file here give ./{given}",)
+    return (f"{given} is a bare name, in your runtime directory; for a file here write ./{given}",)

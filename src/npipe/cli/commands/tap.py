@@ -22,16 +22,16 @@ __all__ = ["tap"]
     "--record",
     type=click.Path(dir_okay=False),
     metavar="FILE",
-    help="Write the messages to this new file, too.",
+    help="Also record the messages in this new file.",
 )
-@click.option("-q", "--quiet", is_flag=True, help="Print no messages.")
+@click.option("-q", "--quiet", is_flag=True, help="Do not print the messages.")
 def tap(address: str, record: str | None, quiet: bool) -> None:
-    """Show what passes through the Unix socket at ADDRESS until Ctrl-C.
+    """Print the messages of the clients of a Unix socket until Ctrl-C.
 
-    It stands between new clients and the server; neither is restarted, and no client fails when it
-    comes or goes. Connections from before are not seen. The server sees this program as the
-    client's process. At the end, connections that were made through it go on until they close; a
-    second Ctrl-C ends them.
+    The command takes over the address of a running server and forwards new clients to it. No
+    program is restarted and no client fails, at the start or at the end. Existing connections
+    are not recorded. The server sees this process as its client. After Ctrl-C, connections
+    through it continue until they close; a second Ctrl-C ends them.
 
     \b
     Examples:
@@ -39,7 +39,9 @@ def tap(address: str, record: str | None, quiet: bool) -> None:
       npipe tap ./geth.ipc --record session.jsonl --quiet
     """
     if sys.platform == "win32":
-        raise click.UsageError("tap renames a socket's file: on Windows use npipe relay --record")
+        raise click.UsageError(
+            "tap works by renaming a socket file; on Windows use npipe relay --record"
+        )
     else:  # noqa: RET506  # mypy does not look in here for Windows
         from npipe.cli.serving.record import recording
         from npipe.recording import Relay
@@ -51,12 +53,15 @@ def tap(address: str, record: str | None, quiet: bool) -> None:
             with recording(record, address, show=None if quiet else _show) as recorder:
                 relay = Relay(tap.behind, recorder=recorder)
                 tap.enter(relay)
-                click.echo(f"tapping {tap.path}; Ctrl-C leaves it", err=True)
+                click.echo(f"tapping {tap.path}; Ctrl-C ends this", err=True)
                 try:
                     stop.wait()
                 finally:
                     if not tap.leave():
-                        click.echo(f"{tap.path} is another server's by now: left alone", err=True)
+                        click.echo(
+                            f"{tap.path} now belongs to another server and was not changed",
+                            err=True,
+                        )
                 _wait(relay)
 
 
@@ -64,7 +69,7 @@ def _wait(relay: Relay) -> None:
     """Wait for the connections that pass through, or cut them at the next signal."""
     try:
         if relay.connections:
-            told = f"{relay.connections} connections still pass through; Ctrl-C ends them"
+            told = f"{relay.connections} connections are still open; Ctrl-C ends them"
             click.echo(told, err=True)
         relay.wait()
     except KeyboardInterrupt:

@@ -1,6 +1,6 @@
-"""The names and defaults of geth's JavaScript console, for who types what is in the fingers.
+"""The names and defaults of geth's JavaScript console, for its users.
 
-Pure. Applied to dotted names only, and only where the server has no method of that very name.
+Pure. They apply to dotted names only, and only if the server has no method with that name.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from npipe.cli.console.expression import Invocation
 __all__ = ["translate"]
 
 ALIASES: Final = {
-    "eth_getBlock": "eth_getBlockByNumber",  # or ByHash, as its parameter has it
+    "eth_getBlock": "eth_getBlockByNumber",  # or ByHash, depending on its parameter
     "eth_getTransaction": "eth_getTransactionByHash",
     "eth_getRawTransaction": "eth_getRawTransactionByHash",
     "eth_filter": "eth_newFilter",
     "web3_version": "web3_clientVersion",
 }
-# Methods whose last parameter is a block, and the index of it: a node wants it, a person omits it.
+# Methods whose last parameter is a block, and its index: nodes require it, users omit it.
 BLOCK_AT: Final = {
     "eth_getBalance": 1,
     "eth_getCode": 1,
@@ -28,7 +28,7 @@ BLOCK_AT: Final = {
     "eth_getBlockByNumber": 0,
     "eth_getBlockReceipts": 0,
 }
-# Methods whose first parameter is an object with numbers in it: a person writes them in decimal.
+# Methods whose first parameter is an object with numbers, which users write in decimal.
 OBJECTS: Final = {
     *("eth_call", "eth_createAccessList", "eth_estimateGas", "eth_fillTransaction"),
     *("eth_getLogs", "eth_newFilter", "eth_sendTransaction", "eth_signTransaction"),
@@ -38,7 +38,7 @@ HASH_LENGTH: Final = 66  # characters of a 32-byte hash with its 0x
 
 
 def translate(call: Invocation) -> Invocation:
-    """Return ``call`` as a node understands it: getBlock(5) is getBlockByNumber("0x5", false)."""
+    """Return ``call`` as a node accepts it: getBlock(5) becomes getBlockByNumber("0x5", false)."""
     method = ALIASES.get(call.method, call.method)
     params = list(call.params)
     if call.method == "eth_getBlock" and params and isinstance(params[0], str):
@@ -58,6 +58,6 @@ def translate(call: Invocation) -> Invocation:
 
 
 def _quantity(value: Any) -> Any:
-    """Return a number as JSON-RPC of Ethereum wants it."""
+    """Return a number as a quantity of Ethereum."""
     number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
     return hex(value) if number else value

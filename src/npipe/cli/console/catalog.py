@@ -1,7 +1,7 @@
-"""What a server offers: its modules, its methods and their parameters, for completion and help.
+"""The modules and methods of a server with their parameters, for completion and help.
 
-A server that answers ``rpc.discover`` says it exactly. geth and others tell only their modules,
-anvil not even that: then the well-known methods of Ethereum stand in.
+A server with ``rpc.discover`` reports them exactly. geth and others report only their modules,
+anvil not even those; for these the well-known methods of Ethereum are assumed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["Catalog", "Method", "discover"]
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A method as help shows it."""
+    """A method in the form of the help."""
 
     name: str
     params: tuple[str, ...] = ()
@@ -34,19 +34,19 @@ class Catalog:
     def __init__(self, methods: Iterable[Method], modules: Mapping[str, str], exact: bool) -> None:
         self.methods: dict[str, Method] = {method.name: method for method in methods}
         self.modules: dict[str, str] = dict(modules)
-        self.exact = exact  # every method is known; otherwise a missing one may exist all the same
+        self.exact = exact  # False: methods that are not listed may exist too
 
     def find(self, name: str) -> Method | None:
         """Return the method called ``name``, with an underscore or a dot in the middle."""
         return self.methods.get(name) or self.methods.get(name.replace(".", "_", 1))
 
     def describe(self, name: str) -> Method | None:
-        """As ``find``, to be read: for geth's own names in JavaScript, too."""
+        """Return the line of a method for the help, also for geth's names in JavaScript."""
         found = self.find(name)
         return found or self.find(ALIASES.get(name.replace(".", "_", 1), ""))
 
     def complete(self, start: str) -> list[str]:
-        """Return what ``start`` can become, in its own spelling: modules first, then methods."""
+        """Return the completions of ``start``, in its own spelling: modules first, then methods."""
         if "." not in start and "_" not in start:
             names = [f"{module}." for module in self.modules]
             names += [name for name in self.methods if "_" not in name and "." not in name]
@@ -62,7 +62,7 @@ class Catalog:
 
 
 def discover(call: Callable[[str], Any]) -> Catalog:
-    """Ask a server through ``call`` (method to result; any exception means that it has none)."""
+    """Ask a server through ``call`` (method to result; any exception means that there is none)."""
     document = _ask(call, "rpc.discover")
     methods = list(_from_openrpc(document))
     if methods:
@@ -91,7 +91,7 @@ def _modules(call: Callable[[str], Any]) -> dict[str, str]:
 
 
 def _from_openrpc(document: Any) -> Iterable[Method]:
-    """Read an OpenRPC document leniently: it comes from a peer."""
+    """Read an OpenRPC document tolerantly, because it comes from a peer."""
     methods = document.get("methods") if isinstance(document, dict) else None
     for entry in methods if isinstance(methods, list) else ():
         if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
@@ -103,7 +103,7 @@ def _from_openrpc(document: Any) -> Iterable[Method]:
 
 
 def _plain(summary: Any) -> str:
-    """The first line, without the marks that a docstring has around code."""
+    """Return the first line without the markup of code."""
     return str(summary).partition("\n")[0].replace("``", "")
 
 
@@ -114,7 +114,7 @@ def _param(param: Any) -> str:
     return name if param.get("required") else f"[{name}]"
 
 
-# Module: methods with their parameters. Those that people type, of the execution-apis and geth.
+# Module: methods with their parameters; the usual ones of the execution-apis and geth.
 WELL_KNOWN: Final = {
     "admin": "nodeInfo peers datadir",
     "anvil": "autoImpersonateAccount(on) dropTransaction(hash) impersonateAccount(address)"

@@ -1,6 +1,6 @@
-"""Execute a line of the console: calls, batches, subscriptions. No terminal in here.
+"""Executes a line of the console: calls, batches, subscriptions. Independent of the terminal.
 
-``attach.py`` reads lines and gives a ``Screen``; a test gives a list.
+``attach.py`` reads lines and passes a ``Screen``; a test passes a list.
 """
 
 from __future__ import annotations
@@ -33,29 +33,29 @@ COMMANDS: Final = ("batch", "exit", "help", "modules", "subscribe")
 HELP: Final = """\
 eth_blockNumber                    call a method; eth.blockNumber is the same
 eth.getBalance("0x..", "latest")   with parameters; eth_getBalance 0x.. latest is the same
-eth.getBlock("latest").hash        a part of the result
-eth.getBalance(eth.accounts[0])    a parameter that is asked for first
-{"method": "eth_call", ...}        a request written out; [{...}, {...}] is a batch
+eth.getBlock("latest").hash        a member of the result
+eth.getBalance(eth.accounts[0])    a parameter that is called first
+{"method": "eth_call", ...}        a whole request; [{...}, {...}] is a batch
 .batch eth.blockNumber; eth.chainId
-.subscribe eth newHeads            print what is pushed, until Ctrl-C; eth.subscribe("newHeads") too
+.subscribe eth newHeads            print items until Ctrl-C; eth.subscribe("newHeads") too
 web3.fromWei("0x..", "ether")      convert an amount; web3.toWei(1.5, "ether") back
-.modules                           what the server offers
-.help [METHOD]                     this, or the parameters of a method
-.exit                              leave; so does Ctrl-D
-Enter sends; inside open brackets it begins another line."""
+.modules                           the modules of the server
+.help [METHOD]                     this text, or the parameters of a method
+.exit                              exit, as Ctrl-D does
+Enter sends the line; inside open brackets it begins another line."""
 
 
 class Screen(Protocol):
-    """Where the console prints."""
+    """The output of the console."""
 
     def result(self, value: Any, seconds: float) -> None:
-        """Show a result and how long it took."""
+        """Print a result and its duration."""
 
     def text(self, text: str) -> None:
-        """Show words for a person."""
+        """Print text for a user."""
 
     def error(self, text: str) -> None:
-        """Show one line of what went wrong."""
+        """Print one line about an error."""
 
 
 class Console:
@@ -66,18 +66,18 @@ class Console:
     ) -> None:
         self._client = client
         self._address = address
-        self._catalog = catalog  # asked for when first wanted: a single call needs none
+        self._catalog = catalog  # requested on first use: a single call needs none
         self._screen = screen
         self.done: bool = False  # .exit was typed
 
     def execute(self, line: str) -> bool:
-        """Do what ``line`` says and show the outcome; tell whether it succeeded."""
+        """Execute ``line`` and print the result. Return whether it succeeded."""
         try:
             self._do(line)
         except (OSError, RPCError, ProtocolError) as error:
             self._screen.error(one_line(explain(error, self._address)))
             return False
-        except (ValueError, TypeError) as error:  # of the line itself
+        except (ValueError, TypeError) as error:  # an error in the line itself
             self._screen.error(one_line(str(error)))
             return False
         return True
@@ -118,7 +118,7 @@ class Console:
         return call if catalog.exact and catalog.find(call.method) else translate(call)
 
     def _evaluate(self, value: Any) -> Any:
-        """A parameter, with the results of the calls in it."""
+        """Return a parameter, with the results of the calls in it."""
         match value:
             case Invocation():
                 return pick(self._call(value), value.path)
@@ -151,7 +151,7 @@ class Console:
         self._follow(namespace, name, params)
 
     def _follow(self, namespace: str, name: str, params: list[Any]) -> None:
-        """Print what a subscription pushes, until Ctrl-C."""
+        """Print the items of a subscription until Ctrl-C."""
         params = [self._evaluate(value) for value in params]
         began = time.monotonic()
         try:
@@ -159,9 +159,11 @@ class Console:
                 for item in subscription:
                     self._screen.result(item, time.monotonic() - began)
         except KeyboardInterrupt:
-            self._screen.text("")  # the terminal has put ^C where the prompt would be
+            self._screen.text("")  # the terminal has printed ^C in place of a prompt
         except ConnectionLost:
-            raise ValueError(f"the subscription ended: {self._address} closed it") from None
+            raise ValueError(
+                f"the subscription ended: {self._address} closed the connection"
+            ) from None
 
     def _modules(self, _rest: str) -> None:
         self._show(lambda: dict(sorted(self._catalog().modules.items())))
@@ -172,7 +174,7 @@ class Console:
             return
         method = self._catalog().describe(rest)
         if method is None:
-            raise ValueError(f"nothing is known about {rest}; .modules lists what there is")
+            raise ValueError(f"unknown method or module: {rest}; .modules lists the modules")
         self._screen.text(f"{method.signature()}  {method.summary}".strip())
 
     def _exit(self, _rest: str) -> None:
@@ -182,12 +184,12 @@ class Console:
 def _entry(request: dict[str, Any]) -> tuple[str, list[Any] | dict[str, Any]]:
     params = request.get("params") or []
     if not isinstance(params, list | dict):
-        raise ValueError('"params" of a request is an array or an object')
+        raise ValueError('"params" of a request must be an array or an object')
     return request["method"], params
 
 
 def _outcomes(results: list[Any]) -> list[Any]:
-    """Return results as they are, and errors as the objects that came."""
+    """Return results unchanged, and errors as error objects."""
     return [_outcome(item) for item in results]
 
 

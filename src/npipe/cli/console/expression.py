@@ -1,16 +1,16 @@
 """Parse a line of the console to a call. Pure: no terminal, no connection.
 
-The language is a small part of JavaScript, as geth's console has it, and of the shell::
+The language is a small part of JavaScript, as in geth's console, and of the shell::
 
     eth_blockNumber                      the method's own name
-    eth.blockNumber                      the same, as a JavaScript console has it
-    eth.getBalance("0x..", "latest")     with parameters: JSON, or JavaScript's looser form of it
+    eth.blockNumber                      the same, in the style of JavaScript consoles
+    eth.getBalance("0x..", "latest")     with parameters: JSON, or literals of JavaScript
     eth_getBalance 0x.. latest           with parameters as on the command line
-    eth.getBlock("latest").hash          a part of the result
-    eth.getBalance(eth.accounts[0])      a parameter that is asked for first
+    eth.getBlock("latest").hash          a member of the result
+    eth.getBalance(eth.accounts[0])      a parameter that is called first
     {"method": "eth_call", ...}          a whole request, and [...] a batch of them
-    .help                                a command to the console itself
-    // ... and /* ... */                 comments; a line that begins with # is one too
+    .help                                a command of the console
+    // ... and /* ... */                 comments, as is a line that begins with #
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """A method with parameters, and the path of the wanted part inside the result.
+    """A method with parameters, and the path of the requested member of the result.
 
-    A parameter may be an Invocation itself, which stands for its result.
+    A parameter may be an Invocation, which stands for its result.
     """
 
     method: str
     params: list[Any]
     path: tuple[str | int, ...] = ()
-    dotted: bool = False  # written as namespace.method, the way of JavaScript consoles
+    dotted: bool = False  # written as namespace.method, as in JavaScript consoles
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +72,8 @@ _TOKEN: Final = re.compile(
 )
 _NAMES: Final = re.compile(r"[A-Za-z_$][\w$]*(?:\.[\w$]+)*")
 _LITERALS: Final[dict[str, Any]] = {"true": True, "false": False, "null": None, "undefined": None}
-_EXPONENT_FROM: Final = 1e21  # from here on JavaScript writes numbers with an exponent
-_DEPTH: Final = 64  # of brackets; what a person types never comes near it
+_EXPONENT_FROM: Final = 1e21  # from here on JavaScript formats numbers with an exponent
+_DEPTH: Final = 64  # of brackets; typed lines have far fewer
 
 
 def parse(text: str) -> Invocation | Command | Request | None:
@@ -83,12 +83,14 @@ def parse(text: str) -> Invocation | Command | Request | None:
         text: The expression, of one line or several, with or without comments.
 
     Returns:
-        What it asks for, or None where it holds nothing but blanks and comments.
+        The parsed call, or None if the text has only blanks and comments.
 
     Raises:
-        ValueError: It is none; the message says what was expected.
+        ValueError: The expression is invalid; the message names what was expected.
     """
-    text = _without_comments(text.removeprefix("\ufeff")).strip()  # editors add a byte order mark
+    text = _without_comments(
+        text.removeprefix("\ufeff")
+    ).strip()  # some editors add a byte order mark
     if not text:
         return None
     if text.startswith("."):
@@ -109,12 +111,12 @@ def _request(text: str) -> dict[str, Any] | list[Any]:
         if not isinstance(request, dict) or not isinstance(request.get("method"), str):
             raise ValueError('a request needs a "method"')
     if not body:
-        raise ValueError("an empty batch asks for nothing")
+        raise ValueError("an empty batch has no calls")
     return body  # type: ignore[no-any-return]
 
 
 def _method(names: list[str]) -> tuple[str, tuple[str | int, ...], bool]:
-    """Split dotted names into the method and the path of a part: ``admin.nodeInfo.id``."""
+    """Split dotted names into the method and the path of a member: ``admin.nodeInfo.id``."""
     if not all(names):
         raise ValueError(f"not a method: {'.'.join(names)}")
     if "_" in names[0] or len(names) == 1:
@@ -132,7 +134,7 @@ class _Parser:
         self._advance()
 
     def words(self) -> list[Any]:
-        """Return values with nothing but blanks between them."""
+        """Return values that are separated by blanks only."""
         values: list[Any] = []
         while self._kind:
             values.append(self._value(0))
@@ -148,7 +150,7 @@ class _Parser:
         return call
 
     def _call(self, first: str, depth: int) -> Invocation:
-        """A call whose first name has been read."""
+        """Parse a call after its first name."""
         names = [first]
         while self._token == ".":
             self._advance()
@@ -157,7 +159,7 @@ class _Parser:
         params: list[Any] = []
         if self._token == "(":
             if path:
-                raise ValueError(f"a part of a result cannot be called: {'.'.join(names)}")
+                raise ValueError(f"a member of a result cannot be called: {'.'.join(names)}")
             params = self._items(")", depth)
         return Invocation(method, params, path + self._path(), dotted)
 
@@ -171,7 +173,7 @@ class _Parser:
                 continue
             key = self._value(0)
             if isinstance(key, bool) or not isinstance(key, str | int):
-                raise ValueError("inside [ ] goes the number or the name of a part")
+                raise ValueError("inside [ ] write the number or the name of a member")
             path.append(key)
             self._mark("]")
         return tuple(path)
@@ -193,7 +195,7 @@ class _Parser:
             return _string(token)
         if kind == "number":
             return _number(token)
-        # 0x1 stays text, which is how JSON-RPC carries it; a bare word is text too.
+        # 0x1 stays a string, as in JSON-RPC; a bare word is a string too.
         return _LITERALS.get(token, token) if kind == "word" else token
 
     def _items(self, closing: str, depth: int) -> list[Any]:
@@ -253,14 +255,14 @@ class _Parser:
 
 
 def _number(token: str) -> int | float:
-    """A number as JavaScript would send it: 1e18 is whole."""
+    """Return a number as JavaScript would send it: 1e18 is an integer."""
     number: int | float = json.loads(token)
     whole = isinstance(number, float) and abs(number) < _EXPONENT_FROM and number.is_integer()
     return int(number) if whole else number
 
 
 def _string(token: str) -> str:
-    if token[0] == "'":  # JSON knows no single quotes
+    if token[0] == "'":  # JSON has no single quotes
         inner = re.sub(r"\\(.)|\"", _requote, token[1:-1])
         token = f'"{inner}"'
     try:
@@ -292,7 +294,7 @@ def _without_comments(text: str) -> str:
 
 
 def is_complete(text: str) -> bool:
-    """Tell whether Enter ends ``text``, or opens another line: a bracket or a comment is open."""
+    """Return whether Enter ends ``text``. It does not inside an open bracket or comment."""
     depth = 0
     for found in _LEXEME.finditer(text):
         if found["open"]:
@@ -310,7 +312,7 @@ def is_in_string(text: str) -> bool:
 
 
 def split_expressions(text: str) -> list[str]:
-    """Split at the semicolons outside brackets, strings and comments; leave out what is blank."""
+    """Split at semicolons outside of brackets, strings and comments; leave out blank parts."""
     parts, start, depth = [], 0, 0
     for found in _LEXEME.finditer(text):
         if found["bracket"]:
@@ -322,10 +324,10 @@ def split_expressions(text: str) -> list[str]:
 
 
 def pick(result: Any, path: tuple[str | int, ...]) -> Any:
-    """Return the part of ``result`` at ``path``. Raises ValueError if there is none."""
+    """Return the member of ``result`` at ``path``. Raises ValueError if there is none."""
     for step in path:
         try:
             result = result[step]
         except (KeyError, IndexError, TypeError):
-            raise ValueError(f"the result has no part {step!r}") from None
+            raise ValueError(f"the result has no member {step!r}") from None
     return result

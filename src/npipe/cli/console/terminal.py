@@ -1,6 +1,6 @@
 """The console's terminal: prompt_toolkit reads a line, rich prints the result. Extra "console".
 
-What a line means is not decided here.
+The meaning of a line is in ``console.py``.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from npipe.cli.console.expression import is_complete, is_in_string
 
 __all__ = ["RichScreen", "Terminal", "history_path"]
 
-# Lines that carry a password or a key are not kept, as geth does not keep them.
+# Lines with a password or a key are not stored, as in geth.
 SECRET: Final = re.compile(r"personal[._](unlock|new|sign|import|send|ecRecover)", re.IGNORECASE)
 _WORD: Final = re.compile(r"[\w$.]*$")
 _CALL: Final = re.compile(r"\s*(?:\.batch\s+)?([A-Za-z_$][\w$.]*)")
 
 
 def history_path() -> Path:
-    """Return the file that keeps the typed lines across runs."""
+    """Return the file of the history."""
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
     else:
@@ -46,14 +46,14 @@ def history_path() -> Path:
 
 
 class _History(FileHistory):
-    """A history that only its owner can read, and that keeps no secret."""
+    """A history that only its owner can read, and that leaves out secrets."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             if sys.platform != "win32":
-                os.fchmod(handle, 0o600)  # it may be older than this rule
+                os.fchmod(handle, 0o600)  # it may be older than this version
         finally:
             os.close(handle)
         super().__init__(str(path))
@@ -88,7 +88,7 @@ class _Completer(Completer):
 
 
 class Terminal:
-    """Reads lines from a person."""
+    """Reads lines from a terminal."""
 
     def __init__(self, catalog: Catalog, prompt: str = "> ") -> None:
         self._catalog = catalog
@@ -109,18 +109,18 @@ class Terminal:
         return self._session.prompt(self._prompt)
 
     def _toolbar(self) -> str:
-        """Show the parameters of the method that is being typed."""
+        """Return the parameters of the method that is being typed."""
         match = _CALL.match(self._session.default_buffer.text)
         method = self._catalog.describe(match[1]) if match else None
         if method is None:
-            return " .help  .modules  Tab completes  Ctrl-D leaves"
+            return " .help  .modules  Tab completes  Ctrl-D exits"
         return f" {method.signature()}  {method.summary}"
 
 
 def _history() -> FileHistory | None:
     try:
         return _History(history_path())
-    except OSError:  # no home, a full disk: the console works without
+    except OSError:  # no home directory, or a full disk: continue without a history
         return None
 
 
@@ -145,7 +145,7 @@ class RichScreen:
         self._out = RichConsole(soft_wrap=True, highlight=False)
 
     def result(self, value: Any, seconds: float) -> None:
-        """Show JSON, highlighted; beside a quantity its decimal; below, the time."""
+        """Print JSON with colours; after a quantity its decimal value, below it the duration."""
         self._out.print(JSON(dump(value, pretty=False), indent=2))
         note = f"{seconds * 1000:.1f} ms"
         if isinstance(value, str) and re.fullmatch(r"0x(0|[1-9a-f][0-9a-f]{0,23})", value):

@@ -30,7 +30,7 @@ _UNITS: Final = MappingProxyType(
         "tether": 30,
     }
 )
-_DIGITS: Final = 120  # more than 2**256 has, with 30 places
+_DIGITS: Final = 120  # enough for 2**256 with 30 decimal places
 
 
 def _number(value: Any) -> Decimal:
@@ -49,7 +49,7 @@ def _number(value: Any) -> Decimal:
 
 def _scale(unit: Any) -> Decimal:
     if unit not in _UNITS:
-        raise ValueError(f"no such unit: {unit}; there are {', '.join(_UNITS)}")
+        raise ValueError(f"no such unit: {unit}; choose from {', '.join(_UNITS)}")
     return Decimal(10) ** _UNITS[unit]
 
 
@@ -86,4 +86,4 @@ FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = MappingProxyType(
         "web3_toHex": _to_hex,
     }
 )
-"""The functions by the name that the parser gives them."""
+"""The functions by the name that the parser uses."""

@@ -1,1 +1,1 @@
-"""What ``npipe serve`` needs to load, run and report a server."""
+"""The parts of ``npipe serve``: loading, running and reporting a server."""

@@ -1,4 +1,4 @@
-"""What ``npipe serve`` prints when it is ready. Pure: text in, text out."""
+"""The text that ``npipe serve`` prints when it is ready. Pure: text in, text out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SAMPLES = ("eth_blockNumber", "web3_clientVersion", "rpc_modules")
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """What is served, where, and for whom."""
+    """The served address and its contents."""
 
     address: str
     version: str
@@ -22,14 +22,14 @@ class Ready:
     modules: Sequence[str]
     access: str = "owner"
     accounts: Sequence[str] = ()  # of the development chain
-    keys: Sequence[str] = ()  # their private keys, where these are public anyway
-    balance: str = ""  # of each account, for people: "10000 ETH"
+    keys: Sequence[str] = ()  # their private keys, if they are public
+    balance: str = ""  # of each account, as text: "10000 ETH"
     chain_id: int | None = None
     notes: Sequence[str] = field(default=())
-    metrics: str = ""  # where they are, if they are served
+    metrics: str = ""  # the address of the metrics, if they are served
 
     def record(self) -> dict[str, Any]:
-        """Return what a script wants. No private keys: they are on the banner, for a person."""
+        """Return the banner as an object for scripts. It has no private keys."""
         return {
             "address": self.address,
             "pid": self.pid,
@@ -82,7 +82,10 @@ class Ready:
 
 
 def _shell(path: str) -> str:
-    """Quote ``path`` where it must be. A pipe's backslashes are plain to cmd and PowerShell."""
+    """Quote ``path`` for a shell if necessary.
+
+    cmd and PowerShell do not treat backslashes specially.
+    """
     return path if path.startswith("\\\\") and " " not in path else shlex.quote(path)
 
 

@@ -1,4 +1,4 @@
-"""``package.module:object`` to an API. What ``npipe serve --api`` means."""
+"""Loads the objects of ``npipe serve --api package.module:object`` into an API."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["load", "own_api", "split"]
 
 
 def own_api(texts: Sequence[str], chosen: Sequence[str] | None) -> rpc.API:
-    """Return an API of what ``texts`` name; of these, only the namespaces ``chosen``.
+    """Return an API of the objects that ``texts`` name, with the namespaces ``chosen`` only.
 
-    An rpc.API is served as it is, alone; anything else is registered under its namespace.
+    An rpc.API is served as it is, alone; any other object is registered under its namespace.
     """
     wanted = {split(text)[0]: text for text in texts}
     missing = sorted(set(chosen or ()) - {*wanted, "rpc"})
     if missing:
-        raise LoadError(f"no such module: {', '.join(missing)}; there are {', '.join(wanted)}")
+        raise LoadError(f"no such module: {', '.join(missing)}; choose from {', '.join(wanted)}")
     api = rpc.API()
     for namespace, text in wanted.items():
         if chosen is not None and namespace not in chosen:
@@ -31,7 +31,7 @@ def own_api(texts: Sequence[str], chosen: Sequence[str] | None) -> rpc.API:
         found = load(*split(text)[1:])
         if isinstance(found, rpc.API):
             if len(texts) > 1 or chosen is not None:
-                raise LoadError(f"{text} is a whole API: it goes with no other and no --modules")
+                raise LoadError(f"{text} is an rpc.API: use it without another --api and --modules")
             return found
         try:
             api.register(namespace, found)
@@ -43,7 +43,7 @@ def own_api(texts: Sequence[str], chosen: Sequence[str] | None) -> rpc.API:
 def split(text: str) -> tuple[str, str, str]:
     """Return namespace, module and attribute path of ``[NAMESPACE=]package.module[:object]``.
 
-    Without a namespace it is the last name: ``shop.api:orders`` is served as ``orders``.
+    The default namespace is the last name: ``shop.api:orders`` is served as ``orders``.
     """
     namespace, equals, target = text.rpartition("=")
     module, _, path = target.partition(":")
@@ -53,9 +53,9 @@ def split(text: str) -> tuple[str, str, str]:
 
 
 def load(module: str, path: str) -> Any:
-    """Import ``module`` and return what ``path`` names in it; a class is called without arguments.
+    """Import ``module`` and return the object at ``path``. A class is called without arguments.
 
-    The current directory is importable, as it is with ``python -m``.
+    The current directory is importable, as with ``python -m``.
     """
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
@@ -70,7 +70,7 @@ def load(module: str, path: str) -> Any:
 
 
 def _explain(error: Exception) -> str:
-    """Name the error, and the line of the user's code where it happened, if it was there."""
+    """Return the error, with the line of the user's code that raised it, if there is one."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     ours = last.filename in (__file__, importlib.__file__) or last.filename.startswith("<frozen")
     where = "" if ours else f" ({last.filename}, line {last.lineno})"

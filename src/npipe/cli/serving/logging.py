@@ -1,4 +1,4 @@
-"""The log of ``npipe serve``: lines on standard error, for people or as JSON for a collector."""
+"""The log of ``npipe serve``: lines on standard error, as text or JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["configure"]
 
 
 class _Json(logging.Formatter):
-    """One object a line."""
+    """Formats a record as one JSON object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return time, level, logger and message, and the traceback if there is one."""
@@ -30,7 +30,7 @@ class _Json(logging.Formatter):
 
 
 def configure(level: str, *, as_json: bool, calls: bool = False) -> None:
-    """Send the log to standard error from ``level`` on; the log of calls whole, or not at all."""
+    """Write the log to standard error from ``level`` on, and the log of calls if it is enabled."""
     logging.getLogger("npipe.rpc.calls").setLevel(logging.INFO if calls else logging.NOTSET)
     handler = logging.StreamHandler()
     handler.setFormatter(

@@ -1,7 +1,7 @@
 """The counters of a server over HTTP, for Prometheus: ``npipe serve --metrics``.
 
 On a TCP port any program of this machine can read them; on a pipe or Unix socket only those that
-``--access`` lets connect. Both are HTTP/1.0: one connection, one answer.
+``--access`` admits. Both use HTTP/1.0: one connection, one response.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from npipe.transport.base import Connection, Listener
 
 __all__ = ["serve_metrics", "split_port"]
 
-TIMEOUT: Final = 10.0  # seconds for one request; a slower client is hung up on
-AT_ONCE: Final = 16  # clients that are answered side by side; further ones are hung up on
+TIMEOUT: Final = 10.0  # seconds for one request; a slower client is disconnected
+AT_ONCE: Final = 16  # clients answered at the same time; further ones are disconnected
 
 Stats = Callable[[], Mapping[str, Any]]
 
@@ -33,13 +33,13 @@ Stats = Callable[[], Mapping[str, Any]]
 def split_port(text: str) -> tuple[str, int] | None:
     """Return host and port of ``HOST:PORT``, ``:PORT`` or ``[HOST]:PORT``; None for an address.
 
-    Without a host it is 127.0.0.1. Raises ValueError for a port that cannot be.
+    The default host is 127.0.0.1. Raises ValueError for an invalid port.
     """
     host, colon, port = text.rpartition(":")
     if not (colon and port.isdecimal()) or "/" in host or "\\" in host:
         return None
     if int(port) > 65535:
-        raise ValueError(f"bad address {text!r}: there is no port {port}")
+        raise ValueError(f"bad address {text!r}: invalid port {port}")
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
@@ -48,16 +48,16 @@ def serve_metrics(at: str, stats: Stats, access: str | int = "owner") -> Iterato
     """Answer ``GET /metrics`` until the block ends.
 
     Args:
-        at: A host and a port as ``split_port`` takes them, or an address as ``npipe.listen`` does.
-        stats: Returns what ``prometheus.render`` takes.
-        access: Who may connect, where ``at`` is no port.
+        at: A host and a port of ``split_port``, or an address of ``npipe.listen``.
+        stats: Returns the argument of ``prometheus.render``.
+        access: The users that may connect, if ``at`` is an address.
 
     Returns:
-        A context manager whose value says where it listens.
+        A context manager, whose value is the URL or address of the metrics.
 
     Raises:
-        OSError: It is in use, or may not be used.
-        ValueError: It is neither a port nor an address.
+        OSError: The port or address is in use or not permitted.
+        ValueError: ``at`` is neither a port nor an address.
     """
     port = split_port(at)
     if port is None:
@@ -75,7 +75,7 @@ def serve_metrics(at: str, stats: Stats, access: str | int = "owner") -> Iterato
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers one request. ``stats`` is set in a class made for one server."""
+    """Answers one request. ``stats`` is set in a subclass made for one server."""
 
     timeout = TIMEOUT
     stats: Stats
@@ -85,7 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answer a scrape."""
         if self.path.partition("?")[0] != "/metrics":
-            self.send_error(404, "Only /metrics is here")
+            self.send_error(404, "Only /metrics exists")
             return
         body = prometheus.render(type(self).stats())
         self.send_response(200)
@@ -95,11 +95,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Log nothing: a scrape every few seconds is no event."""
+        """Log nothing: a scrape every few seconds is not worth a line."""
 
 
 class _PipeHandler(_Handler):
-    """The same over a connection of npipe."""
+    """The same handler over a connection of npipe."""
 
     def setup(self) -> None:
         self.request.set_deadline(time.monotonic() + TIMEOUT)
@@ -107,7 +107,9 @@ class _PipeHandler(_Handler):
         self.wfile = self.request
 
     def finish(self) -> None:
-        with suppress(TimeoutError):  # the client reads nothing, or has sent no request in time
+        with suppress(
+            TimeoutError
+        ):  # the client did not send its request, or read the response, in time
             self.rfile.close()  # flushes the connection and closes it
 
 
@@ -116,10 +118,10 @@ def _handler(kind: type[_Handler], stats: Stats) -> type[_Handler]:
 
 
 class _Server(ThreadingHTTPServer):
-    """An HTTP server that asks no name server, and answers a limited number at once."""
+    """An HTTP server without name lookups, which answers a limited number of clients at once."""
 
     daemon_threads = True
-    # On Windows the option would let another program listen at the same port.
+    # On Windows this option would let another program listen at the same port.
     allow_reuse_address = sys.platform != "win32"
 
     def __init__(self, port: tuple[str, int], handler: type[_Handler]) -> None:
@@ -129,12 +131,12 @@ class _Server(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Where it is."""
+        """The URL of the metrics."""
         host, port = self.server_address[:2]
         return f"http://{f'[{host!s}]' if ':' in str(host) else host!s}:{port}/metrics"
 
     def server_bind(self) -> None:
-        socketserver.TCPServer.server_bind(self)  # HTTPServer's own looks the host's name up
+        socketserver.TCPServer.server_bind(self)  # HTTPServer's own looks up the name of the host
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -150,7 +152,7 @@ class _Server(ThreadingHTTPServer):
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of a client that went away; anything else is a bug, and is shown."""
+        """Ignore errors of a client that disconnected; report any other, which is a bug."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 

@@ -1,4 +1,4 @@
-"""The server that ``npipe serve`` runs: of own objects, a chain, other servers, or a recording."""
+"""Makes the server that ``npipe serve`` runs: of objects, a chain, other servers or a tape."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Front", "Offer", "make_offer"]
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What is served."""
+    """The server, and the chain if there is one."""
 
     server: rpc.Server | rpc.Spread
     modules: Iterable[str]
@@ -27,19 +27,19 @@ class Offer:
     notes: tuple[str, ...] = ()
 
     def close(self) -> None:
-        """Stop the chain, where there is one, and save it. Raises Failure."""
+        """Stop and save the chain, if there is one. Raises Failure."""
         if self.chain is not None:
             try:
                 self.chain.close()
-            except OSError as error:  # not the pipe's
+            except OSError as error:  # an error of the state file, not of the pipe
                 raise Failure(error.strerror or str(error)) from error
 
 
 class Front(NamedTuple):
-    """Servers that this one stands in front of."""
+    """The options of a proxy: the servers behind it."""
 
     upstreams: tuple[str, ...]
-    stateless: bool  # spread the calls of each client
+    stateless: bool  # distribute the calls of each client
 
 
 @contextmanager
@@ -52,7 +52,7 @@ def make_offer(
     *,
     options: dict[str, Any],
 ) -> Iterator[Offer]:
-    """Make the server: of a proxy, of objects of the user's own, or of the development chain."""
+    """Make the server: a proxy, a recording, the user's objects, or the development chain."""
     from npipe import ethereum, rpc
     from npipe.cli.serving.load import own_api
 
@@ -87,13 +87,13 @@ def _front_offer(front: Front, limits: rpc.Limits) -> Offer:
                     upstream.check()
                 with rpc.connect(upstream, timeout=10) as client:
                     modules = discover(client.call).modules
-        except Failure as failure:  # the others may do meanwhile
+        except Failure as failure:  # the other servers may work meanwhile
             unreached = failure
             if len(names) > 1:
                 failure.show()
     if modules is None:
         raise unreached or Failure("no upstream was given")
-    note = f"everything is answered by {', '.join(names)}"
+    note = f"all calls are forwarded to {', '.join(names)}"
     if len(upstreams) == 1 and not is_remote(front.upstreams[0]):
         return Offer(rpc.Proxy(upstreams[0], limits=limits), modules, notes=(note,))
     server = rpc.Spread(upstreams, stateless=front.stateless or None, limits=limits)
@@ -107,7 +107,7 @@ def _tape_offer(tape: str, limits: rpc.Limits) -> Offer:
     try:
         playback = Playback(tape)
     except FileNotFoundError as error:
-        raise LoadError(f"there is no tape {tape}") from error
+        raise LoadError(f"the tape does not exist: {tape}") from error
     modules = {name.partition("_")[0] for name in playback.methods}
-    note = f"everything is answered from {tape}"
+    note = f"all calls are answered from {tape}"
     return Offer(rpc.Proxy(playback, limits=limits), modules, notes=(note,))

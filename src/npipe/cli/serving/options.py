@@ -12,7 +12,7 @@ ETHER: Final = 10**18
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Return names that have commas in between."""
+    """Split names at commas."""
     return tuple(filter(None, (part.strip() for part in text.split(","))))
 
 
@@ -22,7 +22,7 @@ def is_remote(address: str) -> bool:
 
 
 def access_of(text: str) -> str | int:
-    """Return an octal mode as a number and anything else as it is; the transport judges it."""
+    """Return an octal mode as a number, and another value unchanged, for the transport to check."""
     if not text.isdecimal():
         return text
     if not re.fullmatch("0?[0-7]{3}", text):
@@ -34,11 +34,11 @@ def ether(text: str) -> int:
     """Return an amount of ether in wei, exactly."""
     try:
         with localcontext() as context:
-            context.prec = 100  # digits: more than 2**256 wei has
+            context.prec = 100  # digits: enough for 2**256 wei
             wei = Decimal(text) * ETHER
             amount = int(wei)
     except (ArithmeticError, ValueError) as error:
-        raise ValueError(f"no amount of ether: {text}") from error
+        raise ValueError(f"not an amount of ether: {text}") from error
     if amount != wei:
-        raise ValueError(f"{text} ETH is no whole number of wei: 18 decimal places at most")
+        raise ValueError(f"{text} ETH has more than 18 decimal places (1 ETH is 10**18 wei)")
     return amount

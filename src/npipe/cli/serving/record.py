@@ -1,4 +1,4 @@
-"""Where ``npipe relay --record`` and ``npipe tap`` send what passes: a tape, a screen, or both."""
+"""The outputs of ``npipe relay --record`` and ``npipe tap``: a tape, a transcript, or both."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ WIDTH: Final = 160  # characters of a message that are shown
 def recording(
     path: str | None, target: str, *, show: Callable[[str], object] | None
 ) -> Iterator[Recorder | None]:
-    """Record what passes until the block ends; None where nothing is wanted.
+    """Record all messages until the block ends. The value is None if there is no output.
 
     Args:
-        path: The tape; None: none.
+        path: The tape; None: no tape.
         target: The address of the server, for the tape.
-        show: Gets each line of a transcript; None: none is made.
+        show: Called with each line of the transcript; None: no transcript.
 
     Raises:
-        Failure: The tape cannot be made, or could not be written to its end.
+        Failure: The tape cannot be made, or could not be written completely.
     """
     errors: list[OSError] = []
 
@@ -58,15 +58,17 @@ def recording(
         stack.callback(recorder.close)
         yield recorder
     if errors:
-        raise Failure(f"the recording is not complete: {errors[0]}")
+        raise Failure(f"the recording is incomplete: {errors[0]}")
 
 
 class Transcript:
-    """Shows messages as ``  1 --> {...}`` and ``  1 <-- {...}  0.3 ms``, one a line."""
+    """Prints messages as `` 1 --> {...}`` and `` 1 <-- {...} 0.3 ms``, one per line."""
 
     def __init__(self, show: Callable[[str], object]) -> None:
         self._show = show
-        self._asked: dict[tuple[int, bool, str], float] = {}  # when, by connection, caller and id
+        self._asked: dict[
+            tuple[int, bool, str], float
+        ] = {}  # time of each request, by connection, caller and id
 
     def __call__(self, events: Iterable[Event]) -> None:
         for event in events:
@@ -82,7 +84,7 @@ class Transcript:
         if event.end:
             self._show(f"{event.c:>3} {mark} end")
         elif event.lost is not None:
-            self._show(f"{event.c:>3} {mark} not shown from here on: {one_line(event.lost)}")
+            self._show(f"{event.c:>3} {mark} not shown any further: {one_line(event.lost)}")
         elif event.message:
             data = bytes(event.message)
             text = data.decode()
@@ -92,7 +94,7 @@ class Transcript:
             self._show(f"{event.c:>3} {mark} {_cut(event.text or event.base64 or '')} (not JSON)")
 
     def _took(self, event: Event, message: Any) -> str:
-        """Return how long a reply took; nothing for anything else."""
+        """Return the duration of a reply as text; "" for other messages."""
         if not isinstance(message, dict) or "id" not in message:
             return ""
         from_client = event.side == "client"

@@ -1,10 +1,10 @@
-"""Run a server until somebody stops it.
+"""Run a server until a signal stops it.
 
-The first signal stops accepting and lets running calls end; the second ends them too.
+The first signal stops accepting and lets calls in flight end; the second ends them too.
 
-``serve`` uses the server with threads, chosen by measuring: on Linux it answers sequential calls,
-calls in flight and batches as quickly as the one on asyncio does, with uvloop or without, and plain
-functions, which is what most people register, almost three times as quickly.
+``serve`` uses the server with threads, which measurements favour: on Linux it answers sequential
+calls, calls in flight and batches as fast as the server on asyncio, with or without uvloop, and
+plain functions, which most APIs have, almost three times as fast.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from npipe.transport.base import Connection, Listener
 
 __all__ = ["DRAIN", "Ready", "run"]
 
-DRAIN: Final = 5.0  # seconds that running calls get to end
+DRAIN: Final = 5.0  # seconds for calls in flight to end
 
 
 Ready = Callable[[Address, str], None]
-"""Called once clients can connect, with where they can, and where the metrics are, if anywhere."""
+"""Called once clients can connect, with the address, and the URL of the metrics or None."""
 
 
 def run(
@@ -41,12 +41,12 @@ def run(
     """Serve; call ``ready`` once clients can connect; return when stopped.
 
     Args:
-        server: What is served.
-        address: Where.
+        server: The server.
+        address: The address to listen at.
         listen: Options of ``npipe.listen``.
         ready: See ``Ready``.
-        metrics: Where to serve the counters; see ``serve_metrics``.
-        samba: Serve the clients of this listener, too.
+        metrics: The address of the counters; see ``serve_metrics``.
+        samba: A further listener to serve.
         save: Called at the first signal, before anything else. No signal interrupts it.
     """
     stop = Stop()

@@ -18,13 +18,13 @@ __all__ = ["behind_samba"]
 def behind_samba(
     name: str | None, directory: str | None, access: str | int
 ) -> Iterator[Listener[Connection] | None]:
-    """Listen behind Samba; not at all where ``name`` is None."""
+    """Listen behind Samba; return None if ``name`` is None."""
     if name is None:
         yield None
     elif sys.platform == "win32":
-        raise click.UsageError("--samba: there is no Samba for Windows")
+        raise click.UsageError("--samba is not available on Windows: serve the pipe itself")
     elif isinstance(access, int):
-        raise click.UsageError("--samba goes with --access owner, group or everyone")
+        raise click.UsageError("--samba needs --access owner, group or everyone")
     else:
         from npipe.transport.smb.samba import DIRECTORY, SambaListener
 

@@ -1,11 +1,11 @@
-"""Run until a signal asks the process to end: Ctrl-C, SIGTERM, SIGHUP, or Ctrl-Break.
+"""Wait until a signal asks the process to end: Ctrl-C, SIGTERM, SIGHUP, or Ctrl-Break.
 
-The first signal asks to end; after ``release`` a second one raises KeyboardInterrupt. SIGHUP
-counts, since a terminal that is closed sends it: what a server keeps in memory is saved then, too.
+The first signal asks to end; after ``release`` a second one raises KeyboardInterrupt. SIGHUP is
+included, because closing a terminal sends it, and the state of a server must be saved then too.
 
-The waiting is done on a socket that the signal itself writes to. A ``threading.Event`` would do
-until the signal comes in the moment in which the event holds its own lock: then setting it hangs
-forever. And on Windows nothing interrupts a wait for a lock.
+The wait is on a socket to which the signal handler writes. With a ``threading.Event``, a signal
+that arrives while the event holds its own lock would block forever, and on Windows nothing
+interrupts a wait for a lock.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["Stop"]
 
 
 class Stop:
-    """Takes the signals over from its creation on. For the main thread, once."""
+    """Handles the signals from its creation on. For the main thread, once."""
 
     def __init__(self) -> None:
         self._receiver, self._sender = socket.socketpair()
@@ -28,7 +28,7 @@ class Stop:
         _handle(_nothing)
 
     def wait(self) -> None:
-        """Return when the first signal has come, or at once if it came before."""
+        """Return when the first signal has arrived, also if that was before the call."""
         self._receiver.recv(1)
 
     def release(self) -> None:
@@ -40,7 +40,7 @@ class Stop:
 
 
 def _nothing(_number: int, _frame: object) -> None:
-    """What there is to do was done when the signal came."""
+    """Do nothing: the signal has already written to the socket."""
 
 
 def _interrupt(_number: int, _frame: object) -> None:
@@ -54,5 +54,5 @@ def _handle(handler: Callable[[int, Any], None]) -> None:
 
 
 def _is_ignored(name: str) -> bool:
-    """Tell whether nohup started this process: SIGHUP then stays ignored."""
+    """Return whether nohup started this process: SIGHUP then stays ignored."""
     return name == "SIGHUP" and signal.getsignal(getattr(signal, name)) is signal.SIG_IGN

@@ -1,7 +1,7 @@
-"""What ``npipe serve --upstream`` stands in front of: a pipe, or a node's HTTP or WebSocket.
+"""The servers behind ``npipe serve --upstream``: a pipe, or the HTTP or WebSocket URL of a node.
 
-For the last two, an object that looks like a server in this process: ``rpc.Proxy`` gives it one
-connection for each client, and it carries the messages on. Messages stay the bytes they are.
+For the last two, an object stands for a server in this process: ``rpc.Proxy`` opens a connection to
+it for each client, and it forwards the messages unchanged.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ AT_ONCE: Final = 8  # HTTP requests in flight for one client
 TIMEOUT: Final = 60.0  # seconds for one HTTP exchange, and for opening a WebSocket
 READ_SIZE: Final = 65536  # bytes of a reply at a time
 BROKERS: Final = ("nats", "tls")  # schemes whose URLs may hold a password or a token
-MAX_BYTES: Final = 32 << 20  # of one message, as in rpc.Limits
+MAX_BYTES: Final = 32 << 20  # size of one message, as in rpc.Limits
 
 
 class Upstream(Protocol):
-    """A server in this process, as ``rpc.Proxy`` wants it."""
+    """A server in this process, as ``rpc.Proxy`` uses it."""
 
     def check(self) -> None:
         """Raise OSError if it cannot be reached."""
@@ -49,7 +49,7 @@ class Upstream(Protocol):
 
 
 def open_upstream(text: str) -> str | list[str] | Upstream:
-    """Return what ``text`` names: an http, ws or ssh URL, or else the address of a pipe.
+    """Return the endpoint of ``text``: an http, ws or ssh URL, or the address of a pipe.
 
     ``ssh://[user@]host[:port]/path`` is a Unix socket on another machine, by ``npipe cat`` there.
     """
@@ -72,7 +72,7 @@ def open_upstream(text: str) -> str | list[str] | Upstream:
 
 
 def describe(text: str) -> str:
-    """Return ``text`` without what may be a key: the user, the path and the query of a URL."""
+    """Return ``text`` without the parts of a URL that may be secret: user, path and query."""
     url = urlsplit(text)
     if url.scheme not in ("http", "https", "ws", "wss") or not url.hostname:
         _, at, rest = url.netloc.rpartition("@")
@@ -82,11 +82,10 @@ def describe(text: str) -> str:
 
 
 class Http:
-    """A node's HTTP endpoint. Each message is one POST, several at once.
+    """The HTTP endpoint of a node. Each message is one POST, and several are in flight at once.
 
-    A POST is never sent a second time: when its connection is lost, nothing shows whether the
-    node has executed it. urllib3 keeps the connections, and finds out before it uses one again
-    whether the node has closed it.
+    A POST is never repeated: when its connection is lost, the node may have executed it. urllib3
+    keeps the connections, and checks before each use whether the node has closed it.
     """
 
     def __init__(self, text: str) -> None:
@@ -128,12 +127,12 @@ class Http:
             reply = _error(message, f"upstream: {_reason(error)}")
         except (OSError, HTTPError) as error:
             reply = _error(message, f"upstream: {_reason(error)}; it may have executed the call")
-        with suppress(OSError):  # the client has gone; its reader sees that too
+        with suppress(OSError):  # the client has disconnected; its reader sees that too
             if reply:
                 connection.write(reply.replace(b"\n", b" ") + b"\n")
 
     def _post(self, message: bytes, pool: HTTPConnectionPool) -> bytes:
-        """Send one message; return the reply to it, or nothing for a notification."""
+        """Send one message; return its reply, or b"" for a notification."""
         response = pool.urlopen(
             "POST",
             self._path,
@@ -145,14 +144,14 @@ class Http:
         try:
             body = _read(response)
         except _TooLong:
-            response.close()  # before it goes back to the pool: the rest is never read
+            response.close()  # before it returns to the pool: the rest is not read
             return _error(message, f"upstream: the reply is longer than {MAX_BYTES} bytes")
         finally:
             response.release_conn()
         return _reply_to(message, body, f"{response.status} {response.reason or ''}".strip())
 
     def _pool(self) -> HTTPConnectionPool:
-        """Return connections to keep for one client, none of them made yet."""
+        """Return the pool of connections for one client; none is open yet."""
         from urllib3 import connection_from_url
 
         return connection_from_url(
@@ -200,7 +199,7 @@ def _reply_to(message: bytes, body: bytes, status: str) -> bytes:
 
 
 def _reason(error: Exception) -> str:
-    """Return the cause that urllib3 wraps, without the address of an object in it."""
+    """Return the cause that urllib3 wraps, without the address of an object."""
     cause: BaseException = error
     while cause.__cause__ is not None or cause.__context__ is not None:
         cause = cause.__cause__ or cause.__context__ or cause
@@ -208,7 +207,7 @@ def _reason(error: Exception) -> str:
 
 
 class WebSocket:
-    """A node's WebSocket endpoint: one for each client."""
+    """The WebSocket endpoint of a node, with a connection for each client."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -235,7 +234,7 @@ class WebSocket:
         from websockets.exceptions import WebSocketException
 
         def receive() -> None:
-            # A server may just hang up, as anvil does: then the client's connection ends, too.
+            # Some servers, such as anvil, hang up without a close: end the client's connection.
             with connection, suppress(OSError, WebSocketException):
                 for message in socket:
                     data = message.encode() if isinstance(message, str) else message
@@ -247,12 +246,12 @@ class WebSocket:
                     _start(receive)
                     for message in _messages(connection):
                         socket.send(message, text=True)
-            except (OSError, WebSocketException):  # the client's connection is closed: it knows
+            except (OSError, WebSocketException):  # the client's connection is closed anyway
                 pass
 
 
 def _messages(connection: Connection) -> Iterator[bytes]:
-    """Yield what the proxy sends, until it closes."""
+    """Yield the messages of the proxy until it closes the connection."""
     reader = framing.make("json-stream", max_bytes=MAX_BYTES)
     try:
         while data := connection.read(65536):
@@ -266,11 +265,11 @@ def _start(function: Callable[..., None], *args: object) -> None:
 
 
 def _id(message: bytes) -> bytes:
-    """Return the id of a request as it stands there; nothing for a notification."""
+    """Return the id of a request as it was sent; b"" for a notification."""
     return bytes(msgspec.json.decode(message, type=dict[str, msgspec.Raw]).get("id", b""))
 
 
 def _error(message: bytes, text: str) -> bytes:
-    """Return the error reply to ``message``; nothing for a notification."""
+    """Return the error reply to ``message``; b"" for a notification."""
     id_ = _id(message)
     return error_reply(id_, RPCError(text)) if id_ else b""

@@ -1,7 +1,7 @@
-"""How the first of several processes learns the counters of the others: ``serve --workers``.
+"""The counters of worker processes, which the first process collects: ``serve --workers``.
 
-Each worker has one end of a socket pair. It is sent a number and answers with one line of JSON,
-the number and its counters; so an answer that comes too late is told from the next one.
+Each worker has one end of a socket pair. It receives a number and answers with one line of JSON,
+the number and its counters, so a late answer is not taken for that of the next question.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PATIENCE: Final = 2.0  # seconds for a worker to answer
 
 
 class WorkerStats:
-    """The counters of one worker. Made before the fork; each side then uses its own methods."""
+    """The counters of one worker. Made before the fork; each process uses its own methods."""
 
     def __init__(self) -> None:
         self._asking, self._answering = socket.socketpair()
@@ -33,14 +33,14 @@ class WorkerStats:
         self._last: dict[str, Any] | None = None
 
     def close(self) -> None:
-        """Close what this process has of it. Idempotent."""
+        """Close the ends in this process. Idempotent."""
         self._asking.close()
         self._answering.close()
 
     # In the worker
 
     def answer(self, stats: Callable[[], Mapping[str, Any]]) -> None:
-        """Answer in a thread, until the first process has gone."""
+        """Answer in a thread until the first process has ended."""
         self._asking.close()
 
         def run() -> None:
@@ -55,11 +55,11 @@ class WorkerStats:
     # In the first process
 
     def forked(self) -> None:
-        """Close the worker's end: then its end is seen here."""
+        """Close the worker's end, so that the end of the worker is noticed."""
         self._answering.close()
 
     def ask(self) -> dict[str, Any] | None:
-        """Return the counters of the worker; those of the time before where it does not answer."""
+        """Return the counters of the worker, or its last ones if it does not answer."""
         with self._lock:
             self._asked += 1
             with suppress(OSError):
@@ -85,6 +85,6 @@ class WorkerStats:
 
 
 def add_up_workers(workers: Sequence[WorkerStats]) -> dict[str, Any]:
-    """Return the sum of the counters of all workers, as ``Server.stats()`` returns those of one."""
+    """Return the sum of the counters of all workers, in the form of ``Server.stats()``."""
     reports = (worker.ask() for worker in workers)
     return add_up(report for report in reports if report is not None)

@@ -1,9 +1,8 @@
-"""Serve from several processes: one listening socket, and each takes clients from it. POSIX only.
+"""Serve from several processes, which accept clients of one listening socket. POSIX only.
 
-The first process listens, starts the others by fork, and serves nobody itself; it passes a signal
-on, waits for them, and removes the socket's file. When it dies by force they notice it by a pipe
-that only it holds the writing end of. Nothing is shared but the socket: an API's objects are
-copies, one for each process.
+The first process listens, forks the workers and serves no clients itself. It forwards signals,
+waits for the workers, and removes the socket file. If it is killed, the workers notice that by the
+end of a pipe. Only the socket is shared: each process has its own copies of the API objects.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
-assert sys.platform != "win32"  # mypy then skips the rest there
+assert sys.platform != "win32"  # mypy then skips the rest on Windows
 
 from npipe import rpc, transport
 from npipe.cli.serving.metrics import serve_metrics
@@ -40,17 +39,17 @@ def run_workers(
     *,
     metrics: str | None = None,
 ) -> None:
-    """Serve; call ``ready`` once clients can connect; return when stopped, and all have ended.
+    """Serve; call ``ready`` once clients can connect; return when all workers have ended.
 
-    The metrics are served by the first process, the sums over all workers. Other arguments are
-    those of ``run``.
+    The first process serves the metrics, the sums over all workers. Other arguments are those of
+    ``run``.
 
     Raises:
-        ChildProcessError: One of the processes has ended by itself.
+        ChildProcessError: A worker has ended unexpectedly.
     """
     listener = transport.listen(address, **listen)
     lifeline, held = os.pipe()
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # until both sides can take them
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # until both processes can handle them
     workers: list[int] = []
     ended: list[int] = []
     watches: list[threading.Thread] = []
@@ -84,13 +83,13 @@ def run_workers(
         try:
             _end(workers, ended, watches)
         except KeyboardInterrupt:
-            _end(workers, ended, watches)  # the second signal ends running calls
+            _end(workers, ended, watches)  # the second signal ends calls in flight
         os.close(lifeline)
         os.close(held)
         for each in stats:
             each.close()
     if early:
-        raise ChildProcessError(f"a worker ended by itself: process {early[0]}")
+        raise ChildProcessError(f"a worker ended unexpectedly: process {early[0]}")
 
 
 def _work(
@@ -100,10 +99,10 @@ def _work(
     held: int,
     stats: WorkerStats,
 ) -> None:
-    """Be a worker, and never return."""
+    """Run a worker; never return."""
     status = 1
     try:
-        os.setpgid(0, 0)  # Ctrl-C is the first process's to hear
+        os.setpgid(0, 0)  # only the first process gets Ctrl-C
         os.close(held)
         stop = Stop()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
@@ -111,7 +110,7 @@ def _work(
         stats.answer(server.stats)
         try:
             server.serve_listener(listener.share())
-            listener.close()  # its file is not ours to remove, and stays
+            listener.close()  # its file belongs to the first process, and stays
             stop.wait()
         finally:
             try:
@@ -132,7 +131,7 @@ def _end_with_parent(lifeline: int) -> None:
 
 
 def _watch(worker: int, ended: list[int], stopping: threading.Event) -> None:
-    """Wait for a worker's end, and stop everything if that is not under way."""
+    """Wait for the end of a worker, and stop everything if it was unexpected."""
     os.waitpid(worker, 0)
     ended.append(worker)
     if not stopping.is_set():

@@ -177,7 +177,7 @@ def _tracer(config: TraceConfig, message: Any, before: Any) -> Tracer:
         case "noopTracer":
             return Tracer()
     names = ", ".join(TRACERS)
-    raise InvalidParams(f"unknown tracer {config.tracer!r} here: {names}, or none at all")
+    raise InvalidParams(f"unknown tracer {config.tracer!r}: use one of {names}, or none")
 
 
 def _prestate_tracer(message: Any, before: Any) -> PrestateTracer:

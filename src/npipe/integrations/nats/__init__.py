@@ -1,16 +1,16 @@
 """JSON-RPC connections over a NATS broker: ``nats://host/subject``; extra "nats".
 
 A *worker* serves a subject; any number of them may serve the same one, on any machine that reaches
-the broker. Nobody needs a port of their own. ``rpc.aio.Server.serve``, ``rpc.connect`` and
+the broker. No program needs an open port. ``rpc.aio.Server.serve``, ``rpc.connect`` and
 ``rpc.Spread`` take such an address::
 
-    npipe serve nats://broker/shop --api shop=package.module:Shop      # a worker
+    npipe serve nats://broker/shop --api shop=shop:Shop      # a worker
     npipe serve ./shop.ipc --upstream nats://broker/shop               # for ordinary clients
 
 ``pipe.py``     a connection: two subjects with one subscriber each, numbered messages, a window
-``broker.py``   what one process has with the broker; who is alive
+``broker.py``   the broker connection of a process; checks that peers are alive
 ``workers.py``  finding the workers of a subject, and connecting to them
-``service.py``  being a worker
+``service.py``  a worker
 ``threads.py``  the same for programs without an event loop
 """
 

@@ -1,7 +1,7 @@
-"""What one process has with the broker: its pipes, and who is alive at the other ends.
+"""The connection of a process to the broker: its pipes, and checks that their peers are alive.
 
-Everything here runs on one event loop. A call that was sent must not be sent again by anyone but
-its caller: so nothing is kept while the broker is away, and all pipes end when it goes.
+Everything here runs on one event loop. Only the caller may repeat a call that was sent. So nothing
+is stored while the broker is away, and all pipes end when the connection to it is lost.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ __all__ = ["Broker", "Target"]
 
 log: logging.Logger = logging.getLogger("npipe.nats")
 
-PING = 1.0  # seconds between two looks at who is alive
-SILENCE = 10.0  # seconds without a sign of life after which an end is given up
-FLUSH = 2.0  # seconds at the end for the broker to take what is left
+PING = 1.0  # seconds between checks that peers are alive
+SILENCE = 10.0  # seconds without a message after which a peer counts as lost
+FLUSH = 2.0  # seconds at the end for sending the rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +51,15 @@ class Target:
         url = urlsplit(text)
         subject = url.path.strip("/")
         if url.scheme not in ("nats", "tls") or not url.hostname:
-            raise ValueError(f"bad address {_public(text)!r}: give nats://host/subject")
+            raise ValueError(f"bad address {_public(text)!r}: write nats://host/subject")
         if not re.fullmatch(r"[\w-]+(\.[\w-]+)*", subject, re.ASCII):
-            why = "a subject is letters, digits, _ and -, with dots in between"
+            why = "a subject has letters, digits, _ and -, with dots between them"
             raise ValueError(f"bad address {_public(text)!r}: {why}")
         return cls(f"{url.scheme}://{url.netloc}", subject)
 
     @property
     def name(self) -> str:
-        """The name of the service (NATS ADR-32), which may have no dots."""
+        """The name of the service (NATS ADR-32), which has no dots."""
         return self.subject.replace(".", "_")
 
     @property
@@ -87,8 +87,10 @@ class Broker:
         self.target = target
         self.pipes: dict[str, Pipe] = {}
         self.max_payload: int = 1 << 20
-        self.on_gone: Callable[[str], object] = lambda peer: None  # a subject without a receiver
-        self.on_idle: Callable[[], object] = lambda: None  # the last pipe has ended
+        self.on_gone: Callable[[str], object] = lambda peer: (
+            None
+        )  # called for a subject without a receiver
+        self.on_idle: Callable[[], object] = lambda: None  # called when the last pipe has ended
         self.client: Client
         self._silence = silence
         self._outbox: deque[tuple[str, str, bytes]] = deque()
@@ -100,7 +102,7 @@ class Broker:
         """Connect.
 
         Raises:
-            OSError: The broker cannot be reached in time, or refuses us.
+            OSError: The broker cannot be reached in time, or refuses the connection.
         """
         options: dict[str, Any] = {
             "pending_size": 0,  # else nats-py keeps what is published while the broker is away
@@ -144,7 +146,7 @@ class Broker:
             await self.client.close()
 
     def post(self, subject: str, reply: str, data: bytes) -> None:
-        """Publish soon, in order."""
+        """Publish a message soon, in order."""
         self._outbox.append((subject, reply, data))
         self._wake.set()
 
@@ -161,14 +163,14 @@ class Broker:
         return pipe
 
     def take(self, message: Msg, base: str) -> Pipe | None:
-        """Take a message below ``base``, where the own subjects are.
+        """Process a message below ``base``, which has the own subjects.
 
         Returns:
-            The pipe that it was for; None where there is none.
+            The pipe of the message; None if there is none.
         """
         conn, _, token = message.subject[len(base) + 1 :].partition(".")
         pipe = self.pipes.get(f"{base}.{conn}")
-        if token:  # to a reply subject comes the broker's 503 alone
+        if token:  # a reply subject gets only the broker's 503
             if pipe is not None and (message.headers or {}).get("Status", "503") == "503":
                 self.on_gone(pipe.peer)
                 pipe.undelivered(token)
@@ -195,7 +197,7 @@ class Broker:
                 log.debug("not published: %r", error)
 
     async def _look(self) -> None:
-        """Ask each other end, over one of its pipes, whether it is alive."""
+        """Ask each peer, over one of its pipes, whether it is alive."""
         while True:
             await asyncio.sleep(PING)
             now = time.monotonic()
@@ -206,22 +208,22 @@ class Broker:
                 if now - max(pipe.heard for pipe in pipes) > self._silence:
                     self.on_gone(pipes[0].peer)
                     for pipe in pipes:
-                        pipe.lost("the other end gives no sign of life")
+                        pipe.lost("the peer does not answer")
                 else:
                     pipes[0].ping()
 
     async def _disconnected(self) -> None:
         self._outbox.clear()
-        # nats-py would send these once the broker is back, when their callers have given up.
+        # nats-py would send these once the broker is back, after their calls have failed.
         self.client._pending.clear()
         self.client._pending_data_size = 0
         for pipe in tuple(self.pipes.values()):
             self.on_gone(pipe.peer)
-            pipe.lost("the broker was lost")
+            pipe.lost("the connection to the broker was lost")
 
     async def _failed(self, error: Exception) -> None:
-        # A broker that refuses us says so and closes; whether the sentence or the reset is seen
-        # is a matter of chance on each attempt. The sentence says more.
+        # A broker that refuses a client sends an error and closes. Either the error or the reset
+        # is seen first, by chance; the error is more helpful.
         if not isinstance(self._error, nats.errors.Error) or isinstance(error, nats.errors.Error):
             self._error = error
         log.debug("broker of %s: %r", self.target, error)

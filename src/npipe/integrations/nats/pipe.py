@@ -1,21 +1,20 @@
 """A connection over NATS, as a transport of asyncio.
 
-Each end owns a subject to which only it subscribes, so the messages of one direction keep their
+Each peer has a subject to which only it subscribes, so the messages of one direction keep their
 order. The reply subject of message N is the sender's own subject and N::
 
     front -> worker   S.<worker>.<conn>        reply  _INBOX.<front>.<conn>.<N>
     worker -> front   _INBOX.<front>.<conn>    reply  S.<worker>.<conn>.<N>
 
-The sender subscribes to its reply subjects too. So when a message has no receiver, the broker's
-answer 503 arrives at ``...<N>`` and tells which one: it and all after it were not delivered. In
-the place of N stand:
+The sender subscribes to its reply subjects too. If message N has no receiver, the broker sends 503
+to ``...<N>``: that message and all later ones were not delivered. In place of N there may be:
 
 ======== =======================================================================
-p        are you there?
-a<bytes> so many bytes were read here; also the answer to ``p``
-d        no new calls, please: this end is about to leave
-q        understood: no call follows this
-x        the end
+p        a question whether the peer is alive
+a<bytes> the number of bytes read; also the answer to ``p``
+d        a request to send no new calls, because this peer is about to leave
+q        the answer to ``d``: no call follows
+x        the end of the connection
 ======== =======================================================================
 """
 
@@ -29,12 +28,12 @@ from typing import Any, Protocol
 
 __all__ = ["Broker", "LostPipe", "Pipe"]
 
-WINDOW = 1 << 20  # bytes that may be on the way to one end and not read there
+WINDOW = 1 << 20  # bytes that may be sent and not read by the peer
 ACK_EVERY = WINDOW // 4
 
 
 class Broker(Protocol):
-    """What a pipe needs of the process's connection to the broker."""
+    """The methods of the broker connection that a pipe uses."""
 
     max_payload: int
 
@@ -43,7 +42,7 @@ class Broker(Protocol):
 
 
 class LostPipe(ConnectionResetError):
-    """The connection has ended. ``undelivered_from``: the first byte that surely reached nobody."""
+    """The connection has ended. ``undelivered_from``: the first byte that was not delivered."""
 
     def __init__(self, why: str, undelivered_from: int) -> None:
         super().__init__(why)
@@ -60,28 +59,30 @@ class Pipe(asyncio.Transport):
         super().__init__()
         self.own = own
         self.peer = peer
-        self.heard: float = time.monotonic()  # when the other end was last heard of
+        self.heard: float = time.monotonic()  # time of the peer's last message
         self.quiet: asyncio.Event = (
             asyncio.Event()
-        )  # the other end sends no more calls, as it was asked
+        )  # set once the peer has agreed to send no more calls
         self._broker = broker
         self._protocol = protocol
         self._on_leaving = on_leaving
         self._sent = self._seen = 0  # messages
-        self._out = self._acked = 0  # bytes written, and read at the other end
-        self._in = self._told = 0  # bytes read here, and those that the other end knows of
-        self._starts: deque[tuple[int, int]] = deque()  # of messages on the way: number, offset
-        self._queue: deque[bytes] = deque()  # what waits for room in the window
+        self._out = self._acked = 0  # bytes written, and bytes read by the peer
+        self._in = self._told = 0  # bytes read here, and the number last reported to the peer
+        self._starts: deque[tuple[int, int]] = (
+            deque()
+        )  # number and offset of each message in flight
+        self._queue: deque[bytes] = deque()  # waits for room in the window
         self._queued = 0
         self._high = WINDOW
-        self._paused = False  # the protocol was told to write no more
+        self._paused = False  # the protocol has been paused
         self._reading = True
-        self._held: deque[bytes] = deque()  # came while not reading: a window full at most
-        self._closing = False  # this end sends no more than what is queued
+        self._held: deque[bytes] = deque()  # received while reading is paused: one window at most
+        self._closing = False  # only queued data is sent any more
         self._ended = False
         protocol.connection_made(self)
 
-    # What the protocol calls
+    # Called by the protocol
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return True if name == "tells_undelivered" else default
@@ -123,7 +124,7 @@ class Pipe(asyncio.Transport):
         return self._reading
 
     def close(self) -> None:
-        """End once what is queued has been sent."""
+        """End the connection once the queue has been sent."""
         self._closing = True
         self._push()
 
@@ -134,10 +135,10 @@ class Pipe(asyncio.Transport):
             self._control("x")
             self._end(None)
 
-    # What the broker's messages bring
+    # Called for messages of the broker
 
     def received(self, token: str, data: bytes) -> None:
-        """Take a message of the other end."""
+        """Process a message of the peer."""
         self.heard = time.monotonic()
         if token == "p":
             self._acknowledge()
@@ -159,30 +160,32 @@ class Pipe(asyncio.Transport):
                 self._held.append(data)
         else:
             self._control("x")
-            self.lost(f"messages were lost or doubled: {self._seen + 1} was due, {token[:20]} came")
+            self.lost(
+                f"messages were lost or duplicated: {token[:20]} arrived, not {self._seen + 1}"
+            )
 
     def ping(self) -> None:
-        """Ask for a sign of life; without a receiver the broker says so at once."""
+        """Ask the peer whether it is alive; without a receiver, the broker reports that at once."""
         self._control("p")
 
     def leave(self) -> None:
-        """Ask the other end to send no more calls; ``quiet`` is set once it does not."""
+        """Ask the peer to send no more calls; ``quiet`` is set once it agrees."""
         self._control("d")
 
     def undelivered(self, token: str) -> None:
-        """Take the broker's answer that a message had no receiver."""
+        """Process the broker's report that a message had no receiver."""
         first = None
         if token.isdecimal():
             first = next((start for number, start in self._starts if number >= int(token)), None)
-        self.lost("the other end is gone", first)
+        self.lost("the peer has disconnected", first)
 
     def lost(self, why: str, undelivered_from: int | None = None) -> None:
-        """End with an error."""
+        """End the connection with an error."""
         start = self._out if undelivered_from is None else undelivered_from
         self._end(LostPipe(why, start))
 
     def _push(self) -> None:
-        """Send what the window has room for."""
+        """Send as much as the window allows."""
         while self._starts and self._starts[0][1] < self._acked and len(self._starts) > 1:
             if self._starts[1][1] > self._acked:
                 break

@@ -1,4 +1,4 @@
-"""Being a worker: one of those who serve a subject."""
+"""A worker: one of the processes that serve a subject."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ __all__ = ["Service", "serve"]
 
 log: logging.Logger = logging.getLogger("npipe.nats")
 
-LEAVE = 1.0  # seconds for the fronts to say that they send no more calls
+LEAVE = 1.0  # seconds for the fronts to agree to send no more calls
 
 
 class Service:
-    """A worker at work. Made by ``serve``."""
+    """A running worker. Made by ``serve``."""
 
     def __init__(self, broker: Broker, make_protocol: Callable[[], Any]) -> None:
         self._broker = broker
@@ -40,17 +40,17 @@ class Service:
 
     @property
     def target(self) -> Target:
-        """What is served."""
+        """The served address."""
         return self._broker.target
 
     @property
     def id(self) -> str:
-        """The id of this worker, which no other ever has."""
+        """The id of this worker, which is never used again."""
         assert self._micro is not None
         return self._micro.id
 
     async def start(self, metadata: dict[str, str], stats: Callable[[], Any] | None) -> None:
-        """Subscribe, and then be found."""
+        """Subscribe, then announce the worker."""
         target, client = self.target, self._broker.client
 
         config = ServiceConfig(
@@ -64,20 +64,20 @@ class Service:
         self._micro = Micro(client, config)
         self._base = f"{target.subject}.{self.id}"
         await client.subscribe(f"{self._base}.>", cb=self._received)
-        await self._micro.start()  # last: whoever finds it may connect at once
-        # For the tools of NATS: an endpoint that says what is spoken here.
+        await self._micro.start()  # last: a front that finds it may connect at once
+        # For the tools of NATS: an endpoint that describes the protocol.
         endpoint = EndpointConfig(name="rpc", subject=self._base, handler=_explain)
         await self._micro.add_endpoint(endpoint)
         await client.flush()
 
     async def leave(self) -> None:
-        """Be found no more, and have every front stop sending calls."""
+        """Withdraw the announcement, and have every front stop sending calls."""
         if self._leaving:
             return
         self._leaving = True
         if self._micro is not None:
             with suppress(nats.errors.Error, OSError, TimeoutError):
-                async with asyncio.timeout(LEAVE):  # a broker that has gone is waited for longer
+                async with asyncio.timeout(LEAVE):  # otherwise it waits longer for a lost broker
                     await self._micro.stop()
         pipes = list(self._broker.pipes.values())
         for pipe in pipes:
@@ -88,7 +88,7 @@ class Service:
                     await pipe.quiet.wait()
 
     async def close(self) -> None:
-        """End every connection, and the one to the broker. What is queued has ``LEAVE`` seconds."""
+        """End every connection, and the one to the broker. Queued data has ``LEAVE`` seconds."""
         with suppress(TimeoutError):
             async with asyncio.timeout(LEAVE):
                 while self._broker.pipes:
@@ -103,12 +103,12 @@ class Service:
         own = message.subject
         peer, _, token = message.reply.rpartition(".")
         if "." in own[len(self._base) + 1 :] or not peer:
-            return  # the broker's answer to a pipe that has ended
+            return  # the broker's report for a pipe that has ended
         if token == "1" and not self._leaving:
             pipe = self._broker.add(own, peer, self._make_protocol())
             pipe.received(token, message.data)
         elif token != "x":
-            self._broker.post(peer, f"{own}.x", b"")  # there is no such connection any more
+            self._broker.post(peer, f"{own}.x", b"")  # the connection has ended
 
 
 async def serve(
@@ -125,13 +125,13 @@ async def serve(
     Args:
         address: ``nats://host/subject``.
         make_protocol: Returns the protocol of a new connection, as ``Server.protocol`` does.
-        stateless: Tell the fronts that the calls of one client may go to several workers.
-        stats: Returns what the tools of NATS show of this worker.
+        stateless: Whether the calls of one client may go to several workers.
+        stats: Returns the statistics of this worker for the tools of NATS.
         timeout: Seconds for the broker to answer.
-        silence: Seconds without a sign of life after which a front is given up.
+        silence: Seconds without a message after which a front counts as lost.
 
     Raises:
-        ValueError: The address is none.
+        ValueError: The address is invalid.
         OSError: The broker cannot be reached.
     """
     target = address if isinstance(address, Target) else Target.parse(address)
@@ -147,4 +147,6 @@ async def serve(
 
 
 async def _explain(request: Request) -> None:
-    await request.respond_error("400", "connect with npipe: this is no request and reply")
+    await request.respond_error(
+        "400", "this subject carries npipe connections: use npipe, not a NATS request"
+    )

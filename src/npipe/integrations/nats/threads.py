@@ -1,7 +1,7 @@
 """Connections over NATS for programs without an event loop.
 
-A loop runs in a thread; between it and the program stands a pair of connections in memory, whose
-far end two threads carry to the loop, as they do for standard streams.
+A loop runs in a thread. A pair of connections in memory joins it to the program; two threads copy
+between the far connection and the loop, as for standard streams.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ PATIENCE = 5.0  # seconds for the thread of a listener to end
 
 
 class _Half(asyncio.Protocol):
-    """One side of a connection that is passed on: what it reads, the other side writes."""
+    """One side of a forwarded connection: the other side writes what this one reads."""
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
         self.ended = asyncio.Event()
         self._other: _Half | None = None
-        self._early: list[bytes] = []  # came before the two sides were joined
+        self._early: list[bytes] = []  # received before the two sides were joined
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
@@ -44,7 +44,7 @@ class _Half(asyncio.Protocol):
             self._other.transport.write(data)
 
     def join(self, other: _Half) -> None:
-        """Pass on what is read, both ways, from now on. Both sides are connected."""
+        """Forward data in both directions from now on. Both sides are connected."""
         self._other, other._other = other, self
         for half, its_other in ((self, other), (other, self)):
             assert its_other.transport is not None
@@ -79,7 +79,7 @@ def connect(address: str, *, timeout: float | None = 10.0, **_: Any) -> Any:
 
     Raises:
         OSError: The broker or every worker is missing.
-        ValueError: The address is none.
+        ValueError: The address is invalid.
     """
     Target.parse(address)
     ours, theirs = memory_pair(peer=PeerIdentity())
@@ -97,7 +97,7 @@ def connect(address: str, *, timeout: float | None = 10.0, **_: Any) -> Any:
         ready.set_result(None)
         await far.ended.wait()
         await near.ended.wait()
-        await asyncio.sleep(0)  # the workers' own end begins
+        await asyncio.sleep(0)  # let the worker's side begin
         others = asyncio.all_tasks() - {asyncio.current_task()}
         await asyncio.wait(others, timeout=PATIENCE) if others else None
 
@@ -114,7 +114,7 @@ def connect(address: str, *, timeout: float | None = 10.0, **_: Any) -> Any:
 
 
 class Listener:
-    """A worker at work, in a thread of its own. Made by ``listen``."""
+    """A running worker, in its own thread. Made by ``listen``."""
 
     def __init__(
         self, address: str, serve_connection: Callable[[Any], object], options: dict[str, Any]
@@ -147,7 +147,7 @@ class Listener:
         ready.result()
 
     def leave(self) -> None:
-        """Take no more calls; those under way go on. Returns once no front sends any."""
+        """Accept no more calls; those in flight continue. Return once no front sends any."""
         asyncio.run_coroutine_threadsafe(self._service.leave(), self._loop).result()
 
     def close(self) -> None:
@@ -181,6 +181,6 @@ def listen(address: str, serve_connection: Callable[[Any], object], **options: A
 
     Raises:
         OSError: The broker cannot be reached.
-        ValueError: The address is none.
+        ValueError: The address is invalid.
     """
     return Listener(address, serve_connection, options)

@@ -1,9 +1,9 @@
-"""The workers of a subject: who there is, and connections to them.
+"""The workers of a subject: finding them and connecting to them.
 
 Workers are found by NATS micro (ADR-32): each answers ``$SRV.INFO.<name>`` with its id and its
-metadata. They are asked each second. The id of a worker is never used again, so one that has
-left or died is struck off for good, at the broker's 503 rather than at the next question: a dead
-worker has nothing to do, and would be picked again and again as the least busy.
+metadata. They are asked every second. The id of a worker is never used again, so a worker that has
+left or died is removed for good, already at the broker's 503: a dead worker has no calls in flight,
+and would be selected again and again as the least busy.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ __all__ = ["PROTOCOL", "Workers", "list_workers", "open_driver"]
 
 log: logging.Logger = logging.getLogger("npipe.nats")
 
-PROTOCOL: Final = "1"  # of ``pipe.py``, in a worker's metadata
-PERIOD: Final = 1.0  # seconds between two questions who is there
-FORGET: Final = 5.0  # seconds without an answer after which a worker is not picked
-ANSWERS: Final = 0.25  # seconds that workers have to answer
+PROTOCOL: Final = "1"  # version of the protocol of ``pipe.py``, in a worker's metadata
+PERIOD: Final = 1.0  # seconds between two searches
+FORGET: Final = 5.0  # seconds without an answer after which a worker is not selected
+ANSWERS: Final = 0.25  # seconds for workers to answer
 
 
 class Workers:
-    """A group of servers for ``rpc.aio.Spread``: those who serve one subject."""
+    """A group of servers for ``rpc.aio.Spread``: the workers of one subject."""
 
     def __init__(
         self, target: str | Target, *, timeout: float | None = 10.0, silence: float = SILENCE
@@ -48,13 +48,13 @@ class Workers:
         Args:
             target: ``nats://host/subject``.
             timeout: Seconds for the broker to answer.
-            silence: Seconds without a sign of life after which a worker is given up.
+            silence: Seconds without a message after which a worker counts as lost.
         """
         self._target = target if isinstance(target, Target) else Target.parse(target)
         self._broker = Broker(self._target, silence=silence)
         self._timeout = 10.0 if timeout is None else timeout
         self._found: dict[str, dict[str, Any]] = {}
-        self._seen: dict[str, float] = {}  # when each answered last
+        self._seen: dict[str, float] = {}  # time of each worker's last answer
         self._stateless = False
         self._gone: set[str] = set()
         self._numbers = count(1)
@@ -63,7 +63,7 @@ class Workers:
         self._closing: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Connect to the broker, and ask who is there. Raises OSError."""
+        """Connect to the broker, and search for workers. Raises OSError."""
         await self._broker.open(self._timeout)
         self._broker.on_gone = self._strike_off
         client = self._broker.client
@@ -93,7 +93,7 @@ class Workers:
         return tuple(self._found) if self._broker.client.is_connected else ()
 
     async def open(self, name: str, make_driver: Callable[[], Any]) -> Any:
-        """Connect to a worker. Nothing is sent before there is something to be said."""
+        """Connect to a worker. Nothing is sent before the first message."""
         if name not in self._found:
             raise ConnectionRefusedError(f"worker {name} of {self._target} has left")
         driver = make_driver()
@@ -120,7 +120,7 @@ class Workers:
     def _strike_off(self, peer: str) -> None:
         name = peer[len(self._target.subject) + 1 :].split(".", maxsplit=1)[0]
         self._found.pop(name, None)
-        if self._broker.client.is_connected:  # else it may be back when the broker is
+        if self._broker.client.is_connected:  # otherwise the worker may return with the broker
             self._gone.add(name)
 
     async def _keep_discovering(self) -> None:
@@ -139,7 +139,7 @@ class Workers:
                 log.warning("%s: worker %s has another version of npipe", self._target, name)
         now = time.monotonic()
         self._seen |= dict.fromkeys(found, now)
-        # One that is late is not gone: what is gone shows when it is spoken to.
+        # A late worker is kept: a dead one is noticed when a message is sent to it.
         self._found = {
             name: info
             for name, info in (self._found | found).items()
@@ -156,10 +156,10 @@ def _metadata(info: Any) -> dict[str, Any]:
 
 
 def list_workers(broker: str, *, timeout: float = 10.0) -> list[dict[str, Any]]:
-    """Return the workers of npipe at a broker, whatever they serve: for people, and for scripts.
+    """Return the workers of npipe at a broker, whatever they serve, for users and scripts.
 
     Args:
-        broker: ``nats://host``; what else the URL says does not matter.
+        broker: ``nats://host``; the rest of the URL is ignored.
         timeout: Seconds for the broker to answer.
 
     Raises:
@@ -195,7 +195,7 @@ def _row(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _ask(client: Client, subject: str) -> list[dict[str, Any]]:
-    """Ask all services; return what those of npipe answer within ``ANSWERS`` seconds."""
+    """Ask all services; return the answers of npipe's within ``ANSWERS`` seconds."""
     inbox = client.new_inbox()
     found: list[dict[str, Any]] = []
 

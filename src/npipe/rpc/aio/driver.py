@@ -206,7 +206,7 @@ class Driver(asyncio.Protocol):
             self._mark_undelivered(getattr(exc, "undelivered_from", self.bytes_out))
         self.closed = True
         self._timeouts.stop()
-        reason = self._reason or "the other end closed it"
+        reason = self._reason or "the peer closed the connection"
         self.session.close(reason)
         self._executor.close()
         self._make_room()
@@ -363,7 +363,7 @@ class Driver(asyncio.Protocol):
         if self.session.idle:
             self.close(self._reason)
         elif self._peer_is_gone():
-            self.abort("the other end has gone")
+            self.abort("the peer has disconnected")
         else:
             self._timeouts.after(POLL_SECONDS, self._check_peer)
 

@@ -96,7 +96,7 @@ class Proxy(Server):
         join_sessions(driver.session, other.session)
         driver.join(other)
         if driver.closed:  # while connecting upstream
-            other.close("the other end closed it")
+            other.close("the peer closed the connection")
 
     def _closed(self, driver: Driver, reason: str) -> None:
         assert isinstance(driver, ForwardingDriver)

@@ -214,7 +214,7 @@ class Spread(Server):
             join_sessions(driver.session, other.session)
             driver.join(other)
             if driver.closed:  # while connecting upstream
-                other.close("the other end closed it")
+                other.close("the peer closed the connection")
             return
         log.error("a client is turned away: no server is there")
         driver.close("no server is there")
@@ -245,10 +245,10 @@ class Spread(Server):
         if upstream.closed:  # lost while connecting
             return
         if driver.closed:
-            other.close("the client has gone")
+            other.close("the client has disconnected")
             return
         upstream.crowded = lambda: other.crowded
-        upstream.close = partial(other.close, "the client has gone")
+        upstream.close = partial(other.close, "the client has disconnected")
         other.on_crowded = lambda: driver.hold_while(spreading.crowded)
         other.feed(driver)
         spreading.opened(upstream, other.session)

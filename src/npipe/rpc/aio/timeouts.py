@@ -138,6 +138,6 @@ class Timeouts:
         if not waiting or seconds is None:
             return
         if left == before:
-            self._driver.abort("the other end reads too slowly")
+            self._driver.abort("the peer reads too slowly")
         else:
             self.after(seconds, self._await_progress, left)

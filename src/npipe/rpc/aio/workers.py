@@ -143,7 +143,7 @@ class ConnectionWorkers:
             try:
                 call.run()
             except BaseException:  # also SystemExit: the call was answered, the thread continues
-                log.exception("a function raised what is no Exception")
+                log.exception("a function raised an exception that is not an Exception")
         self._left.append(None)
         self._wake()
 

@@ -63,7 +63,7 @@ def decode_result(encoding: Encoding, outcome: Outcome, kind: Any) -> Any:
     try:
         return encoding.decode(outcome, kind)
     except BAD_DATA as error:
-        raise ProtocolError(f"the result is not what was asked for: {error}") from None
+        raise ProtocolError(f"the result does not fit result_type: {error}") from None
 
 
 def decode_results(encoding: Encoding, outcomes: list[Outcome], kind: Any) -> list[Any]:

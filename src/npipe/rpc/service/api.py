@@ -91,7 +91,7 @@ class API:
             raise TypeError(f"register an instance of {target.__name__}, not the class")
         found = public_functions(target)
         if not found:
-            raise ValueError(f"there is no public function in {target!r}")
+            raise ValueError(f"no public function in {target!r}")
         self._open(namespace, version, allow)
         for name, function in found.items():
             self._add(namespace, name, function, format_error)

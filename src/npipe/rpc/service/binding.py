@@ -259,4 +259,4 @@ def _variadic(encoding: Encoding, parameters: list[Parameter]) -> Bind:
 
 
 def _refuse(params: Raw) -> tuple[Any, ...]:
-    raise msgspec.ValidationError("this method takes its parameters by name, in an object")
+    raise msgspec.ValidationError("this method accepts parameters by name only, in an object")

@@ -353,7 +353,7 @@ class Driver:
         self._writer.flush(pushes=True)
         while not self._closed and not self.idle:
             if self.connection.has_gone():
-                self.close("the other end has gone")
+                self.close("the peer has disconnected")
             else:
                 time.sleep(GONE_SECONDS)
         self.check_end()
@@ -366,7 +366,7 @@ class Driver:
     def check_end(self) -> None:
         """Close after the last reply, once the peer has closed its direction."""
         if self._at_end and self.idle:
-            self.close("the other end closed it")
+            self.close("the peer closed the connection")
 
     def close(self, reason: str) -> None:
         """Close the connection and end all its calls. Idempotent; may be called from any thread."""

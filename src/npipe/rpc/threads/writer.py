@@ -160,7 +160,7 @@ class Writer:
         except OSError as error:
             self._rest = b""
             slow = isinstance(error, TimeoutError)
-            self._on_failure("the other end reads too slowly" if slow else str(error))
+            self._on_failure("the peer reads too slowly" if slow else str(error))
         except BaseException:  # KeyboardInterrupt: half a message may be written, so close
             self._rest = b""
             self.writing = False

@@ -39,7 +39,7 @@ def adopted_socket(handle: int, *, listening: bool) -> socket.socket:
             sock.setblocking(True)
             os.set_blocking(handle, blocking)
         if (sock.family, sock.type) != (socket.AF_UNIX, socket.SOCK_STREAM):
-            raise ValueError(f"descriptor {handle} is no Unix stream socket")
+            raise ValueError(f"descriptor {handle} is not a Unix stream socket")
         if bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)) != listening:
             wanted = "a listening socket" if listening else "a connection"
             raise ValueError(f"descriptor {handle} is a Unix socket, but not {wanted}")

@@ -112,7 +112,7 @@ def try_connect(address: Address, *, wait: bool = False) -> socket.socket | None
         OSError: The connection failed for another reason.
     """
     if address.kind == "pipe":
-        raise ValueError(f"bad address {str(address)!r}: there are no Windows pipes on this system")
+        raise ValueError(f"bad address {str(address)!r}: this system has no Windows pipes")
     check_runtime_directory(address.path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -207,12 +207,12 @@ def _explained(code: int, address: Address) -> OSError:
     """Return the error for errno ``code`` with an explanation for a Unix socket."""
     why = {
         errno.ENOENT: "no server is listening there; start one, or wait for it with wait=True",
-        errno.ECONNREFUSED: "no server is behind this socket any more",
+        errno.ECONNREFUSED: "the server of this socket has ended",
         errno.EACCES: "you may not connect to this socket",
         errno.EPROTOTYPE: "this is a socket of another kind than a stream",
     }.get(code)
     if code == errno.ECONNREFUSED and _is_other_file(address):
-        why = "this file is no socket"
+        why = "this file is not a socket"
     if code == errno.ENOENT and address.kind == "unix" and is_in_runtime_directory(address.path):
         why = f"{why}. Not looked at: {_other_runtime_directory()}"
     text = os.strerror(code)

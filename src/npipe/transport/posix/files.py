@@ -208,11 +208,11 @@ def _make_way(path: str) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(found.st_mode):
-        text = "a file that is no socket is in the way; it was left alone"
+        text = "a file that is not a socket exists here; remove it or choose another address"
         raise FileExistsError(errno.EEXIST, text, path)
     answer = probe(path)
     if answer in (errno.EACCES, errno.EPERM):
-        text = f"a socket of uid {found.st_uid} stands there, and this user may not ask it"
+        text = f"a socket of uid {found.st_uid} exists here, and this user may not connect to it"
         raise PermissionError(answer, f"{os.strerror(answer)}: {text}", path)
     if answer not in (errno.ECONNREFUSED, errno.ENOENT):
         raise _in_use(path)

@@ -67,7 +67,7 @@ def bind(
     elif not isinstance(backlog, int) or backlog < 0:
         raise ValueError(f"backlog={backlog!r}: give a number of clients that may wait")
     if address.kind == "pipe":
-        raise ValueError(f"bad address {str(address)!r}: there are no Windows pipes on this system")
+        raise ValueError(f"bad address {str(address)!r}: this system has no Windows pipes")
     return unix_files.bind(address, mode=mode, backlog=backlog, patience=patience)
 
 

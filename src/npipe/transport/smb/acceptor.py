@@ -1,4 +1,4 @@
-"""Answering smbd: a thread that accepts its connections and reads what it says of each client."""
+"""Accepts the connections of smbd in a thread, and reads smbd's message about each client."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-assert sys.platform != "win32"  # mypy then skips the rest there
+assert sys.platform != "win32"  # mypy then skips the rest on Windows
 
 from npipe.security import peer_is_user
 from npipe.transport.posix.peer import peer_of
@@ -21,17 +21,17 @@ from npipe.transport.smb import npa
 
 __all__ = ["Acceptor"]
 
-PATIENCE: Final = 5.0  # seconds that smbd has to say who the client is
-PAUSE: Final = 0.1  # seconds, when there is no descriptor for one more client
+PATIENCE: Final = 5.0  # seconds for smbd to send the identity of the client
+PAUSE: Final = 0.1  # seconds to wait if there is no descriptor for another client
 
 log: logging.Logger = logging.getLogger(__name__)
 
 
 class Acceptor:
-    """Runs until the listening socket was shut down by ``close``, and closes it then.
+    """Runs until ``close`` shuts down the listening socket, and then closes it.
 
-    While ``wanted()`` is false no client is accepted. ``arrived`` is given the socket of each, and
-    smbd's message about it, in this thread; it owns the socket.
+    While ``wanted()`` is false no client is accepted. ``arrived`` is called in this thread with the
+    socket of each client, which it then owns, and smbd's message.
     """
 
     def __init__(
@@ -50,18 +50,18 @@ class Acceptor:
         self._ringer.setblocking(False)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._bell, selectors.EVENT_READ)
-        self._messages: dict[socket.socket, tuple[bytearray, float]] = {}  # and their deadlines
+        self._messages: dict[socket.socket, tuple[bytearray, float]] = {}  # with their deadlines
         self._listens = False
         self._pause_until = 0.0
         threading.Thread(target=self._run, name=f"npipe-samba {name}", daemon=True).start()
 
     def wake(self) -> None:
-        """Have ``wanted`` asked again."""
-        with contextlib.suppress(OSError):  # full, so it is awake; or it has ended
+        """Have ``wanted`` called again."""
+        with contextlib.suppress(OSError):  # full: it is awake already; or it has ended
             self._ringer.send(b"\0")
 
     def close(self) -> None:
-        """End, from any thread; accept no more from here on."""
+        """Stop accepting and end the thread, from any thread."""
         self._closed = True
         self.wake()
 
@@ -89,7 +89,7 @@ class Acceptor:
                 self._receive(key.fileobj)
         now = time.monotonic()
         for sock in [each for each, (_, due) in self._messages.items() if due <= now]:
-            self._drop(sock, "smbd did not say who the client is")
+            self._drop(sock, "smbd sent no identity of the client")
 
     def _listen_or_not(self) -> None:
         listens = self._wanted() and time.monotonic() >= self._pause_until
@@ -110,12 +110,12 @@ class Acceptor:
             sock, _ = self._listening.accept()
         except (BlockingIOError, ConnectionAbortedError):
             return
-        except OSError as error:  # no descriptor or memory for one more
+        except OSError as error:  # no descriptor or memory for another client
             log.warning("cannot accept a client of Samba: %s", error)
             self._pause_until = time.monotonic() + PAUSE
             return
         sock.setblocking(False)
-        # Anybody else could say that he is anybody. The user of this program already is.
+        # Any other process could claim any identity. The user of this program may do so anyway.
         if not peer_is_user(peer_of(sock), os.geteuid()):
             log.error("refused a client that is not smbd: its uid is %s", peer_of(sock).uid)
             sock.close()
@@ -124,7 +124,7 @@ class Acceptor:
         self._selector.register(sock, selectors.EVENT_READ)
 
     def _receive(self, sock: socket.socket) -> None:
-        """Read no byte beyond smbd's message: what follows is the client's."""
+        """Read smbd's message and no byte after it, because those are the client's."""
         message, _ = self._messages[sock]
         try:
             part = sock.recv(_missing(message))
@@ -135,9 +135,9 @@ class Acceptor:
             return
         message += part
         if not part:
-            self._drop(sock, "smbd hung up")
+            self._drop(sock, "smbd closed the connection")
         elif _missing(message) > npa.LONGEST:
-            self._drop(sock, "a message too long to be smbd's")
+            self._drop(sock, "a message longer than any of smbd")
         elif not _missing(message):
             self._hand_on(sock, bytes(message))
 
@@ -158,7 +158,7 @@ class Acceptor:
 
 
 def _missing(message: bytearray) -> int:
-    """Return how many bytes are missing: of the length, or of what it counts."""
+    """Return the number of missing bytes: of the length field, or of the message."""
     if len(message) < 4:
         return 4 - len(message)
     return 4 + int.from_bytes(message[:4], "big") - len(message)

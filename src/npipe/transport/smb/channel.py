@@ -1,14 +1,14 @@
 """One open pipe as a state machine: bytes of the network in and out, bytes of the pipe out and in.
 
-No lock, thread, clock or socket is here; ``connection.py`` drives it with threads and
-``npipe.aio.smb`` with a loop. The one in charge calls
+It has no lock, thread, clock or socket. ``connection.py`` drives it with threads and
+``npipe.aio.smb`` with an event loop. The driver calls
 
-* ``receive`` with what arrived, and sends what ``outgoing`` returns, after every other call;
-* ``request_read``, and takes what comes by ``take``, until ``ended``;
+* ``receive`` with received bytes, and sends the result of ``outgoing`` after every other call;
+* ``request_read``, and takes the data by ``take``, until ``ended``;
 * ``start_write`` while not ``writing``, and then ``finish_write``;
-* ``tick`` every so often while something is awaited.
+* ``tick`` at intervals while a reply is awaited.
 
-``failed`` is set once the connection is of no more use: it is the error to raise from then on.
+``failed`` is set once the connection is unusable: it is the error that later calls raise.
 """
 
 from __future__ import annotations
@@ -24,76 +24,80 @@ from npipe.transport.smb.status import OVERFLOW, PENDING, SUCCESS, is_end, strea
 
 __all__ = ["CREDIT_SIZE", "READ_SIZE", "Channel", "Opened"]
 
-CREDIT_SIZE: Final = 65536  # bytes that one credit pays for (MS-SMB2, 3.1.5.2)
+CREDIT_SIZE: Final = 65536  # bytes per credit (MS-SMB2, 3.1.5.2)
 # One READ and one WRITE at a time: a server may process requests of one connection in any order
-# (Samba does not, Windows has several threads). A READ sent before its data is wanted gains
-# nothing: the stream costs processor time, not round trips.
-READ_SIZE: Final = 65536  # bytes of one READ: Samba returns less at once, whatever is asked for
+# (Samba does not, Windows has several threads). Sending a READ ahead gains nothing: processor
+# time limits the stream, not round trips.
+READ_SIZE: Final = 65536  # bytes of one READ; Samba never returns more at once
 WRITE_SIZE: Final = 16 * CREDIT_SIZE  # bytes of one WRITE, at most
 RESERVE: Final = 2  # credits kept for a CLOSE and an ECHO
-CREDITS: Final = 32  # how many a client asks to have
-FRAME_LIMIT: Final = READ_SIZE + 4096  # bytes; more than any answer to what is asked here
+CREDITS: Final = 32  # the number to request
+FRAME_LIMIT: Final = READ_SIZE + 4096  # bytes; larger than any reply to these requests
 
 
 class Opened(NamedTuple):
-    """An open pipe, as the handshake leaves it."""
+    """An open pipe, as the handshake returns it."""
 
     seal: Seal
     session_id: int
     tree_id: int
     file_id: bytes
     message_id: int
-    """The next one that the client may use."""
+    """The next message id that the client may use."""
     credits: int
-    """How many of them."""
+    """The number of credits."""
     multi_credit: bool
-    """Whether a message may cost several (SMB 2.1)."""
+    """Whether a message may use several credits (SMB 2.1)."""
     max_write: int
 
 
 class Channel:
-    """Reads, writes and signs of life on one open pipe."""
+    """Reads, writes and echo requests on one open pipe."""
 
     def __init__(self, opened: Opened) -> None:
         self.failed: OSError | None = None
         self.ended: bool = False
-        """Whether the pipe's server has closed its end: no more will come than what has."""
+        """Whether the pipe's server has closed the pipe: no more data will arrive."""
         self.received: bytearray = bytearray()
-        """What has come and was not taken yet."""
+        """Received data that was not taken yet."""
         self.writing: bool = False
-        """Whether a write waits for the server's answer."""
+        """Whether a write waits for the reply of the server."""
         self._opened = opened
         self._seal = opened.seal
         self._next_id = opened.message_id
         self._credits = opened.credits
         self._out: list[memoryview] = []
         self._in = bytearray()
-        self._asked: dict[int, int] = {}  # message id: command, of requests without an answer
+        self._asked: dict[int, int] = {}  # message id and command of requests without a reply
         self._reading = False
-        self._wrote: tuple[int, int] | None = None  # status and count, of the write answered last
+        self._wrote: tuple[int, int] | None = (
+            None  # status and count of the last write that was answered
+        )
         self._heard = True
 
     @property
     def answered(self) -> bool:
-        """Whether ``finish_write`` has something to say."""
+        """Return whether ``finish_write`` has a result."""
         return self._wrote is not None
 
     @property
     def awaits(self) -> bool:
-        """Whether the server owes an answer."""
+        """Return whether a reply of the server is missing."""
         return bool(self._asked)
 
     def outgoing(self) -> list[memoryview]:
-        """Return what is to be sent, in this order, and forget it."""
+        """Return the bytes to send, in order, and remove them."""
         frames, self._out = self._out, []
         return frames
 
     def receive(self, data: bytes) -> None:
-        """Take what has arrived; ``b""`` is the end of the network connection."""
+        """Process received bytes; ``b""`` is the end of the network connection."""
         if self.failed is not None:
             return
         if not data:
-            self.fail(ConnectionResetError(errno.ECONNRESET, "the SMB server has hung up"))
+            self.fail(
+                ConnectionResetError(errno.ECONNRESET, "the SMB server has closed the connection")
+            )
             return
         try:
             if self._in:
@@ -108,20 +112,20 @@ class Channel:
                 rest = rest[4 + size :]
             self._in += rest
         except (ValueError, struct.error) as error:
-            text = f"the connection was tampered with, or the server is at fault: {error}"
+            text = f"a reply was tampered with, or the server is faulty: {error}"
             self.fail(ConnectionAbortedError(errno.ECONNABORTED, text))
 
     def fail(self, error: OSError) -> None:
-        """Let every call from now on raise ``error``; the first one stands."""
+        """Let every later call raise ``error``. Only the first error is kept."""
         if self.failed is None:
             self.failed = error
             self._in.clear()
             self._out.clear()
 
     def request_read(self) -> bool:
-        """Ask for data, if that was not done already. The answer may come at any later time.
+        """Request data, unless a request is in flight. The reply may arrive at any later time.
 
-        Return whether there is something to take already.
+        Return whether there is data to take already.
         """
         if not self._reading and not self.ended and self._credits > 0:
             self._reading = True
@@ -129,16 +133,16 @@ class Channel:
         return bool(self.received) or self.ended
 
     def take(self, size: int) -> bytes:
-        """Return what has come, at most ``size`` bytes."""
+        """Return received data, at most ``size`` bytes."""
         data = bytes(memoryview(self.received)[:size])
         del self.received[:size]
         return data
 
     def start_write(self, data: memoryview) -> int:
-        """Ask to write the start of ``data``; return its length in bytes.
+        """Request to write the start of ``data``; return its length in bytes.
 
-        Only while not ``writing``. 0 means that the server has to grant credits first, which it
-        does with the answers to what is under way.
+        Only while not ``writing``. 0 means that the server must grant credits first, which it does
+        with the replies to requests in flight.
         """
         size = min(len(data), WRITE_SIZE, self._opened.max_write)
         size = min(size, self._affordable())
@@ -149,7 +153,7 @@ class Channel:
         return size
 
     def finish_write(self) -> int:
-        """Return how many bytes the write that was answered wrote. Raises OSError."""
+        """Return the number of bytes that the server has written. Raises OSError."""
         assert self._wrote is not None
         (status, count), self._wrote = self._wrote, None
         if status != SUCCESS:
@@ -162,20 +166,20 @@ class Channel:
             self._ask(CLOSE, messages.close_body(self._opened.file_id))
 
     def tick(self) -> None:
-        """Fail if the server has not answered a question for a sign of life; else ask for one.
+        """Fail if the server has not answered the last echo request; otherwise send one.
 
-        Not where something has come since the last call: that was one.
+        Does neither if data has arrived since the last call, because then the server is alive.
         """
         if self._heard or self.failed is not None:
             self._heard = False
         elif ECHO in self._asked.values():
-            text = "the SMB server does not answer any more"
+            text = "the SMB server has stopped answering"
             self.fail(ConnectionResetError(errno.ECONNRESET, text))
         elif self._credits > 0:
             self._ask(ECHO, messages.echo_body())
 
     def _affordable(self) -> int:
-        """Return how many bytes a write may have."""
+        """Return the largest size of a write, in bytes, for the present credits."""
         if not self._opened.multi_credit:
             return CREDIT_SIZE if self._credits > RESERVE or self._is_last() else 0
         left = self._credits - RESERVE
@@ -184,11 +188,11 @@ class Channel:
         return max(0, left) * CREDIT_SIZE
 
     def _is_last(self) -> bool:
-        """Return whether nothing is under way that could bring more credits than there are."""
+        """Return whether no request is in flight whose reply could bring more credits."""
         return not self._asked and self._credits > 0
 
     def _ask(self, command: int, body: bytes, data: bytes | memoryview = b"") -> None:
-        """Have a request sent; ``data`` is the rest of it, which several credits pay for."""
+        """Queue a request. ``data`` is its payload, whose size decides the number of credits."""
         opened = self._opened
         cost = max(0, len(data) - 1) // CREDIT_SIZE + 1
         head = messages.header(
@@ -206,7 +210,7 @@ class Channel:
         self._out.append(self._seal.close(head + body, data))
 
     def _frame(self, frame: memoryview) -> None:
-        """Take the responses, mostly one, in what stood between two lengths."""
+        """Process the responses, usually one, of one frame."""
         rest = memoryview(self._seal.open(frame))
         while True:
             next_ = messages.parse_header(rest).next_command
@@ -221,9 +225,9 @@ class Channel:
         self._seal.check(message)
         head = messages.parse_header(message)
         if head.message_id == messages.UNSOLICITED and head.command == messages.OPLOCK_BREAK:
-            return  # there are no oplocks on pipes, and it changes nothing here
+            return  # an oplock break, which pipes do not have: ignore it
         if self._asked.get(head.message_id) != head.command:
-            raise ValueError("a reply to nothing that was asked")
+            raise ValueError("a reply without a request")
         self._heard = True
         self._credits += head.credits
         if head.status == PENDING:
@@ -245,15 +249,15 @@ class Channel:
         else:
             data = messages.parse_read(message)
             if len(data) > READ_SIZE:
-                raise ValueError("more data than was asked for")
+                raise ValueError("more data than requested")
             self.received += data
-            # A message of no bytes is how a pipe of the message type says the end.
+            # A message of no bytes is the end of the stream on a pipe of the message type.
             self.ended = not data
 
 
 def _size(data: bytearray | memoryview) -> int:
-    """Return the size of the frame at the start of ``data``; 0 while its length is not there."""
+    """Return the size of the frame at the start of ``data``; 0 while its length is incomplete."""
     size = int.from_bytes(data[:4], "big") if len(data) >= 4 else 0
     if size > FRAME_LIMIT:
-        raise ValueError(f"a reply of {size} bytes to a question for fewer")
+        raise ValueError(f"a reply of {size} bytes to a request for fewer")
     return size

@@ -1,11 +1,13 @@
 """A ``Connection`` over an open remote pipe, for threads.
 
-One thread at a time, of those that wait for an answer, is the leader: it waits for the network
-and hands what comes to the channel. When it has its own answer, another one that waits leads. So
-a connection needs no thread of its own, and a call that is answered at once wakes no other.
+One of the threads that wait for a reply is the leader: it waits for the network and passes the
+received bytes to the channel. When it has its own reply, another waiting thread becomes the leader.
+So a connection needs no thread of its own, and a call that is answered at once wakes no other
+thread.
 
-``_state`` guards everything. Only the leader waits for the socket, without holding it; and the
-socket is closed only when no thread leads, or its number could by then be another file's.
+``_state`` guards everything. Only the leader waits for the socket, without holding ``_state``. The
+socket is closed only when there is no leader: otherwise its number could belong to another file by
+then.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SmbConnection"]
 
-# Bytes of one recv(): the whole answer to a READ. From 128 KiB, malloc asks the system each time.
+# Bytes of one recv(): a whole reply to a READ. From 128 KiB on, malloc calls the system each time.
 RECEIVE_SIZE: Final = READ_SIZE + 1024
 
 
@@ -46,7 +48,7 @@ class SmbConnection(base.Connection):
     def __init__(
         self, result: Result, address: Address, peer: PeerIdentity, keepalive: float
     ) -> None:
-        """Own the socket of ``result``, unless this raises."""
+        """Take over the socket of ``result``, unless this raises."""
         self._sock = result.sock
         self._channel = Channel(result.opened)
         self._waiter = Waiter(result.sock)
@@ -55,7 +57,7 @@ class SmbConnection(base.Connection):
         self._keepalive = keepalive
         self._next_tick = 0.0
         self._unsent: list[memoryview] = []
-        # Reentrant: a signal handler may call close() in the middle of the call that it ends.
+        # Reentrant: a signal handler may call close() during the call that it ends.
         self._state = threading.Condition(threading.RLock())
         self._leading = False
         self._reading, self._writing = CallLock(), CallLock()  # one read at a time, one write
@@ -121,7 +123,7 @@ class SmbConnection(base.Connection):
         return self._closed or channel.ended or channel.failed is not None
 
     def flush(self) -> None:
-        """Return at once: the server has confirmed what was written."""
+        """Return at once: the server has confirmed all written bytes."""
         with self._state:
             self._check(reading=False)
 
@@ -131,7 +133,7 @@ class SmbConnection(base.Connection):
                 return
             self._closed = True
             # The server's system closes the pipe at the end of the connection anyway. This is
-            # only sooner, and nothing is waited for.
+            # only earlier, and without a wait.
             self._channel.request_close()
             with contextlib.suppress(OSError):
                 self._unsent += self._channel.outgoing()
@@ -175,7 +177,7 @@ class SmbConnection(base.Connection):
             raise ClosedError
 
     def _check(self, *, reading: bool) -> None:
-        """Raise what a call has to raise now."""
+        """Raise the error that a call has to raise now, if any."""
         if self._closed:
             raise ClosedError
         deadline = self._read_deadline if reading else self._write_deadline
@@ -183,24 +185,26 @@ class SmbConnection(base.Connection):
             text = f"{os.strerror(errno.ETIMEDOUT)}: the deadline passed"
             raise TimeoutError(errno.ETIMEDOUT, text)
         if self._poisoned and not reading:
-            text = "an earlier write was cut, and how much of it arrived cannot be known"
+            text = (
+                "an earlier write was interrupted, and its count is unknown: close this connection"
+            )
             raise BrokenPipeError(errno.EPIPE, text)
 
     def _wake(self) -> None:
-        """Have every call that waits look again. Needs ``_state``."""
+        """Have every waiting call check its condition again. Requires ``_state``."""
         self._waiter.wake()
         self._state.notify_all()
 
     def _await_data(self) -> None:
-        """Wait until there is something to take, or the end. Needs ``_state``."""
+        """Wait until there is data to take, or the end. Requires ``_state``."""
         channel = self._channel
-        # Asked for again at each turn: a server may grant the credit for it only later.
+        # Requested again at each turn: the server may grant the credit for it only later.
         self._await(
             lambda: channel.received or channel.ended or channel.request_read(), reading=True
         )
 
     def _write_some(self, view: memoryview) -> int:
-        """Write the start of ``view``; return how much. Needs ``_state``."""
+        """Write the start of ``view``; return its length. Requires ``_state``."""
         channel = self._channel
         self._await(lambda: channel.start_write(view), reading=False)
         self._await(lambda: not channel.writing, reading=False)
@@ -220,7 +224,7 @@ class SmbConnection(base.Connection):
                 self._lead(timeout)
 
     def _timeout(self, deadline: float | None) -> float:
-        """Return after how many seconds a wait has to end, whatever happens."""
+        """Return the seconds after which a wait has to end in any case."""
         now = time.monotonic()
         if now >= self._next_tick:
             self._channel.tick()
@@ -230,7 +234,7 @@ class SmbConnection(base.Connection):
         return max(0.0, until - now)
 
     def _lead(self, timeout: float) -> None:
-        """Wait for the network, and hand on what comes."""
+        """Wait for the network, and pass on the received bytes."""
         self._leading = True
         self._state.release()
         try:
@@ -253,7 +257,7 @@ class SmbConnection(base.Connection):
             self._channel.fail(ConnectionResetError(errno.ECONNRESET, str(error)))
 
     def _flush(self) -> None:
-        """Send what the channel wants to be sent, as far as that does not block."""
+        """Send the channel's bytes, as far as that does not block."""
         self._unsent += self._channel.outgoing()
         try:
             self._send()
@@ -263,7 +267,7 @@ class SmbConnection(base.Connection):
             self._channel.fail(ConnectionResetError(errno.ECONNRESET, str(error)))
 
     def _send(self) -> None:
-        """Send what is unsent until that would block, and raise BlockingIOError then."""
+        """Send until that would block; then raise BlockingIOError."""
         while self._unsent:
             first = self._unsent[0]
             sent = self._sock.send(first)
@@ -273,7 +277,7 @@ class SmbConnection(base.Connection):
                 del self._unsent[0]
 
     def _release(self) -> None:
-        """Give the descriptors back. Only when closed, and no thread leads."""
+        """Close the descriptors. Only when closed, and without a leader."""
         self._waiter.close()
         self._sock.close()
 

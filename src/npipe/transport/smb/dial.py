@@ -1,8 +1,8 @@
-r"""``connect``: one deadline over everything that opening a remote pipe takes.
+r"""``connect``: opens a remote pipe, with one deadline for all its steps.
 
-A name look-up or a Kerberos library in the middle of a request cannot be woken. So each attempt
-runs in a thread of its own, which is left behind where it does not end in time: it gives back
-what it has when it does. The same thread serves asyncio (``npipe.aio.smb``).
+A name look-up and a request of a Kerberos library cannot be interrupted. So each attempt runs
+in its own thread. A thread that does not end in time is left behind, and releases its resources
+when it ends. asyncio uses the same thread (``npipe.aio.smb``).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Dialling", "check", "connect", "exists", "server_identity", "verify"]
 
-PATIENCE: Final = 30.0  # seconds for all of it where the caller gives no timeout
+PATIENCE: Final = 30.0  # seconds for all steps if the caller gives no timeout
 FIRST_PAUSE: Final = 0.01  # seconds between two attempts; doubles
 LONGEST_PAUSE: Final = 0.25
 
@@ -74,41 +74,43 @@ def exists(address: Address, remote: Smb, *, timeout: float | None = None) -> bo
 
 
 def check(address: Address, remote: object, verify_server: Verifier, impersonation: str) -> None:
-    """Raise ValueError or TypeError for options that make no sense for a remote pipe."""
+    """Raise ValueError or TypeError for options that do not fit a remote pipe."""
     if not isinstance(remote, Smb):
-        raise TypeError(f"remote={remote!r}: give an npipe.Smb")
+        raise TypeError(f"remote={remote!r}: pass an npipe.Smb")
     if address.host is None:
         raise ValueError(
             rf"remote= is for \\host\pipe\name; {str(address)!r} is an address on this computer"
         )
     if impersonation not in IMPERSONATION:
-        raise ValueError(f"impersonation={impersonation!r}: give one of {', '.join(IMPERSONATION)}")
+        raise ValueError(
+            f"impersonation={impersonation!r}: choose one of {', '.join(IMPERSONATION)}"
+        )
     if verify_server == "owner":
         raise ValueError(
-            'verify_server="owner" asks for a user of this computer; to be sure of a remote '
+            'verify_server="owner" compares users of this computer; to verify a remote '
             'server, log on with auth="kerberos"'
         )
     if verify_server is not None and not callable(verify_server):
-        raise ValueError(f"verify_server={verify_server!r}: give a function or None")
+        raise ValueError(f"verify_server={verify_server!r}: pass a function or None")
 
 
 def server_identity(address: Address, remote: Smb) -> PeerIdentity:
-    """Return who serves, as far as it was proven: by Kerberos, and by nothing else."""
+    """Return the identity of the server, as far as Kerberos has proven it."""
     proven = f"cifs/{remote.hostname or address.host}" if remote.auth == "kerberos" else None
     return PeerIdentity(account=proven, host=address.host)
 
 
 def verify(peer: PeerIdentity, address: Address, verify_server: Verifier) -> None:
-    """Raise PermissionError unless ``verify_server`` says that the server will do."""
+    """Raise PermissionError unless ``verify_server`` accepts the server."""
     if callable(verify_server) and not verify_server(peer):
-        text = f"the server is not whose it should be: it is proven to be {peer.account}"
+        text = f"verify_server refused the server; its proven identity is {peer.account}"
         raise PermissionError(errno.EACCES, text, str(address))
 
 
 class Dialling:
-    """Opens the pipe in a thread; calls ``on_end`` in it when there is a result.
+    """Opens the pipe in a thread, and calls ``on_end`` there when it has ended.
 
-    ``result`` returns it or raises, also where there is none yet; ``abandon`` ends it all.
+    ``result`` returns the pipe or raises, also if there is none yet; ``abandon`` ends the attempts.
     """
 
     def __init__(
@@ -132,18 +134,20 @@ class Dialling:
         self._handshake: Handshake | None = None
         self._result: Result | BaseException | None = None
         self._stopped = threading.Event()
-        self._why = "the computer did not answer"
-        from npipe.transport.smb import handshake  # needs the extra: raise here, in the caller
+        self._why = "the computer did not answer before the deadline"
+        from npipe.transport.smb import (
+            handshake,
+        )  # needs the extra: raise here, in the caller's thread
 
         self._module = handshake
         threading.Thread(target=self._run, name="npipe-smb-dial", daemon=True).start()
 
     def left(self) -> float:
-        """Return how many seconds are left; 0 if none."""
+        """Return the remaining seconds; 0 if there are none."""
         return max(0.0, min(self._deadline - time.monotonic(), threading.TIMEOUT_MAX))
 
     def result(self) -> Result:
-        """Return the open pipe. Raises what ``connect`` raises: TimeoutError if there is none."""
+        """Return the open pipe. Raises as ``connect``; TimeoutError if there is no result."""
         with self._guard:
             result, self._result = self._result, None
         if result is None:
@@ -152,11 +156,11 @@ class Dialling:
             try:
                 raise result
             finally:
-                del result  # or the traceback and this frame would hold each other
+                del result  # otherwise the traceback and this frame form a reference cycle
         return result
 
     def abandon(self) -> None:
-        """Give up, from any thread. Never waits."""
+        """End the attempts, from any thread. Never blocks."""
         with self._guard:
             self._stopped.set()
             result, self._result = self._result, None
@@ -181,7 +185,7 @@ class Dialling:
             result.sock.close()
 
     def _attempts(self) -> Result:
-        """Log on and open the pipe, again where that makes sense and until the deadline."""
+        """Log on and open the pipe; retry until the deadline if the error may be temporary."""
         pause = FIRST_PAUSE
         while True:
             try:
@@ -191,7 +195,7 @@ class Dialling:
             except (FileNotFoundError, ConnectionRefusedError) as error:
                 if not self._wait:
                     raise
-                self._why = f"no server came: {error.strerror}"
+                self._why = f"no server appeared before the deadline: {error.strerror}"
             except TimeoutError as error:
                 raise self._late() from error
             if self._stopped.wait(min(pause, self.left())) or not self.left():

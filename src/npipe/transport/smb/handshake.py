@@ -1,16 +1,17 @@
-r"""From an address to an open pipe: TCP, negotiation, log-on, ``IPC$``, opening.
+"""Opens a pipe: TCP, negotiation, log-on, ``IPC$``, open.
 
-Only this file and ``socket_transport`` use smbprotocol, which also knows Kerberos, NTLM and the
-derivation of keys, by pyspnego. Two classes change what it does otherwise than is needed here:
+Only this file and ``socket_transport`` use smbprotocol, which uses Kerberos, NTLM and key
+derivation of pyspnego. Two classes change its behaviour:
 
-* ``SocketTransport``, in the place of its TCP transport, ends every wait at one deadline and takes
-  no message that is longer than a handshake's can be;
-* ``_StrictConnection`` takes no reply that is not protected as it should be.
+* ``SocketTransport``, in place of its TCP transport, ends every wait at one deadline and refuses
+  messages longer than a handshake has;
+* ``_StrictConnection`` refuses replies that are not protected as required.
 
-Once the pipe is open, the socket and the keys are taken over and smbprotocol's thread ends.
-These parts of it are not in its documentation, and ``tests/transport/smb/test_handshake.py`` looks
-for each: ``Connection.transport`` and its methods, ``verify_signature``, ``outstanding_requests``,
-``sequence_window``, ``cipher_id``, ``signing_algorithm_id``, and the keys of a ``Session``.
+Once the pipe is open, the socket and the keys are taken over and smbprotocol's thread ends. These
+parts of it are not in its documentation, and ``tests/transport/smb/test_handshake.py`` checks that
+each exists: ``Connection.transport`` and its methods, ``verify_signature``,
+``outstanding_requests``, ``sequence_window``, ``cipher_id``, ``signing_algorithm_id``, and the keys
+of a ``Session``.
 """
 
 from __future__ import annotations
@@ -57,17 +58,17 @@ __all__ = ["Handshake", "Result"]
 
 
 class Result(NamedTuple):
-    """An open pipe: its socket, and what goes over it."""
+    """An open pipe: its socket, and the protection of its messages."""
 
     sock: socket.socket
     opened: Opened
 
 
 class _StrictConnection(Connection):  # type: ignore[misc,unused-ignore]
-    """An SMB connection over a ``SocketTransport`` that takes no reply which is not protected.
+    """An SMB connection over a ``SocketTransport`` that refuses unprotected replies.
 
-    MS-SMB2 asks a client for that (3.2.5.1.1 and 3.2.5.1.3). smbprotocol 1.17 checks a signature
-    only where a reply has one, and takes plaintext in an encrypted session.
+    MS-SMB2 requires this of a client (3.2.5.1.1 and 3.2.5.1.3). smbprotocol 1.17 checks a signature
+    only if a reply has one, and accepts plaintext in an encrypted session.
     """
 
     def __init__(self, transport: SocketTransport, host: str, port: int) -> None:
@@ -80,7 +81,7 @@ class _StrictConnection(Connection):  # type: ignore[misc,unused-ignore]
 
     @transport.setter
     def transport(self, value: object) -> None:
-        """Keep ours: smbprotocol sets one of its own, not yet connected, and None."""
+        """Keep this module's transport: smbprotocol sets its own, unconnected, and None."""
 
     def verify_signature(self, header: Any, session_id: int, force: bool = False) -> None:
         """Check a reply that was not encrypted. Raises SMBException."""
@@ -88,8 +89,8 @@ class _StrictConnection(Connection):  # type: ignore[misc,unused-ignore]
             request = self.outstanding_requests[header["message_id"].get_value()]
             command = header["command"].get_value()
             if command != request.message["command"].get_value():
-                raise SMBException("a reply to another question")
-            # The session of the request. That of the reply is the attacker's to choose.
+                raise SMBException("a reply to another request")
+            # The session of the request. An attacker could choose that of the reply.
             session = self.session_table.get(request.session_id)
             if session is not None:
                 force = self._require_protection(header, session)
@@ -108,9 +109,9 @@ class _StrictConnection(Connection):  # type: ignore[misc,unused-ignore]
 
 
 class Handshake:
-    """One attempt to log on, and attempts to open the pipe, up to ``deadline``.
+    """One attempt to log on, and attempts to open the pipe, until ``deadline``.
 
-    ``abort`` ends all of it, from any thread. ``end`` gives everything back; call it last.
+    ``abort`` ends them from any thread. ``end`` releases everything; call it last.
     """
 
     def __init__(self, address: Address, remote: Smb, deadline: float) -> None:
@@ -125,7 +126,10 @@ class Handshake:
         self._tree: Any = None
 
     def log_on(self, **offer: Any) -> None:
-        """Connect to the computer and log on. ``offer`` is for tests: what is negotiated."""
+        """Connect to the computer and log on.
+
+        ``offer`` replaces the offered dialects, for tests.
+        """
         self._transport.open(self._host, self._remote.port)
         with self._errors():
             self._connection.connect(timeout=self._transport.left(), **offer)
@@ -166,13 +170,13 @@ class Handshake:
         self._transport.abort()
 
     def end(self) -> None:
-        """Give everything back but the socket that was taken over."""
+        """Release everything except a socket that was taken over."""
         self._transport.stop()
         worker = self._connection._t_worker
         if worker is not None:
             worker.join()
         self._transport.release()
-        # The password and the keys do not have to outlive the handshake.
+        # The password and the keys are not needed after the handshake.
         self._session = self._tree = None
 
     def _take_over(self, file_id: bytes) -> Opened:
@@ -191,9 +195,10 @@ class Handshake:
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
-        """Turn smbprotocol's exceptions, which are no OSError, into what ``connect`` raises.
+        """Turn smbprotocol's exceptions, which are not OSErrors, into those of ``connect``.
 
-        All of them: what a hostile server sends makes it raise a good many that it does not name.
+        It converts all exceptions, because messages of a hostile server make smbprotocol raise
+        undocumented ones.
         """
         try:
             yield
@@ -211,24 +216,26 @@ class Handshake:
             raise self._explained(error) from error
 
     def _explained(self, error: Exception) -> OSError:
-        """Return the error of a handshake that ended without an answer of the server's."""
-        self._transport.left()  # raises TimeoutError: the deadline was the reason
+        """Return the error of a handshake that ended without a reply of the server."""
+        self._transport.left()  # raises TimeoutError if the deadline was the reason
         if type(error).__module__.partition(".")[0] in ("gssapi", "krb5"):
             return PermissionError(errno.EACCES, f"Kerberos: {error}", self._path)
         text = self._transport.broken or str(error)
         if isinstance(error, SMBConnectionClosed) and not self._transport.broken:
-            text = "the SMB server hung up in the handshake"
+            text = "the SMB server closed the connection during the handshake"
             return ConnectionResetError(errno.ECONNRESET, text, self._path)
         if "guest" in text:
-            return PermissionError(errno.EACCES, "the server let us in as a guest only", self._path)
+            return PermissionError(
+                errno.EACCES, "the server accepted the log-on as a guest only", self._path
+            )
         if "encryption is required" in text:
-            text = "the server cannot encrypt (Smb(encrypt=False) signs, and does not encrypt)"
+            text = "the server cannot encrypt (with Smb(encrypt=False) messages are only signed)"
             return OSError(errno.EPROTONOSUPPORT, text, self._path)
         return ConnectionAbortedError(errno.ECONNABORTED, f"SMB handshake: {text}", self._path)
 
 
 def _seal(connection: Any, session: Any, tree: Any) -> Seal:
-    """Return how this session protects its messages from now on."""
+    """Return the protection of this session for its further messages."""
     recent = connection.dialect >= Dialects.SMB_3_1_1
     if session.encrypt_data or tree.encrypt_data:
         cipher = connection.cipher_id if recent else 1  # 3.0 has AES-128-CCM only

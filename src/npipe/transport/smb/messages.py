@@ -1,6 +1,6 @@
-"""The SMB2 messages of an open pipe, as bytes: MS-SMB2, section 2.2. Nothing else of SMB.
+"""The SMB2 messages of an open pipe, as bytes (MS-SMB2, section 2.2).
 
-The messages before that (negotiation, log-on, opening) are smbprotocol's: see ``handshake.py``.
+smbprotocol has the messages before these (negotiation, log-on, open): see ``handshake.py``.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ _READ: Final = struct.Struct("<HBBIQ16sIIIHHB")
 # size, offset of the data, length, offset, file id, channel, what remains, and the offset and
 # length of a channel's information, flags
 _WRITE: Final = struct.Struct("<HHIQ16sIIHHI")
-_READ_DATA_OFFSET: Final = 80  # where the response's data is to stand, as all clients ask for
+_READ_DATA_OFFSET: Final = 80  # offset of the data in the response, as all clients request it
 
 
 class Header(NamedTuple):
-    """What a response's header says."""
+    """The fields of a response's header."""
 
     status: int
     command: int
@@ -75,7 +75,7 @@ def header(
     credit_request: int,
     flags: int,
 ) -> bytes:
-    """Return a request's header, not yet signed."""
+    """Return the header of a request, without a signature."""
     return _HEADER.pack(
         b"\xfeSMB",
         HEADER_SIZE,
@@ -94,7 +94,7 @@ def header(
 
 
 def parse_header(message: bytes | memoryview) -> Header:
-    """Read a response's header. Raises ValueError where it is none."""
+    """Parse the header of a response. Raises ValueError if it is invalid."""
     if len(message) < HEADER_SIZE:
         raise ValueError("a message shorter than its header")
     magic, size, _, status, command, credits_, flags, next_, id_, _, _, session, _ = (
@@ -106,28 +106,28 @@ def parse_header(message: bytes | memoryview) -> Header:
 
 
 def read_body(file_id: bytes, length: int) -> bytes:
-    """Return a request for at most ``length`` bytes, as soon as there are any."""
+    """Return a request for at most ``length`` bytes, answered as soon as there are any."""
     return _READ.pack(49, _READ_DATA_OFFSET, 0, length, 0, file_id, 0, 0, 0, 0, 0, 0)
 
 
 def parse_read(message: bytes | memoryview) -> bytes:
-    """Return the data of a response to READ. Raises ValueError where it lies outside of it."""
+    """Return the data of a response to READ. Raises ValueError if it is outside of the response."""
     if len(message) < HEADER_SIZE + 16:
         raise ValueError("a short response to READ")
     _, start, _, length = struct.unpack_from("<HBBI", message, HEADER_SIZE)
     if length and not HEADER_SIZE + 16 <= start <= start + length <= len(message):
-        raise ValueError("a response to READ whose data lies outside of it")
+        raise ValueError("a response to READ with data outside of it")
     return bytes(message[start : start + length])
 
 
 def write_body(file_id: bytes, length: int) -> bytes:
-    """Return a request to write ``length`` bytes, which follow it."""
+    """Return a request to write ``length`` bytes, which follow the request."""
     offset = HEADER_SIZE + _WRITE.size
     return _WRITE.pack(49, offset, length, 0, file_id, 0, 0, 0, 0, 0)
 
 
 def parse_write(message: bytes | memoryview) -> int:
-    """Return how many bytes a response to WRITE says were written."""
+    """Return the number of written bytes in a response to WRITE."""
     if len(message) < HEADER_SIZE + 16:
         raise ValueError("a short response to WRITE")
     return int(struct.unpack_from("<I", message, HEADER_SIZE + 4)[0])
@@ -139,5 +139,5 @@ def close_body(file_id: bytes) -> bytes:
 
 
 def echo_body() -> bytes:
-    """Return a request for a sign of life."""
+    """Return an echo request."""
     return struct.pack("<HH", 4, 0)

@@ -1,12 +1,12 @@
-"""What smbd says to the server of a pipe when a client opens it, and what it wants to hear.
+"""The messages between smbd and the server of a pipe when a client opens it.
 
-Named pipe authentication ("NPA"): smbd connects to the pipe's Unix socket, sends one message that
-says who the client is, and waits for one of 36 bytes; from then on the socket is the pipe. The
-message is NDR (C706, chapter 14), its fields those of ``named_pipe_auth.idl`` in Samba's sources,
-which may change them in any release: so they are numbered, by a "level". Samba 4.16 to 4.19 use
-level 7, 4.20 and later level 8, and both were seen here.
+Named pipe authentication ("NPA"): smbd connects to the pipe's Unix socket, sends one message with
+the identity of the client, and waits for a reply of 36 bytes; from then on the socket is the pipe.
+The message is NDR (C706, chapter 14). Its fields are those of ``named_pipe_auth.idl`` in Samba's
+sources, which may change in any release, so messages have a number, the "level". Samba 4.16 to 4.19
+use level 7, 4.20 and later level 8; both were tested.
 
-Pure: bytes in, bytes out. The client's session key, which the message has too, is skipped.
+Pure: bytes in, bytes out. The client's session key, which the message contains, is skipped.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _NOT_AUTHENTICATED: Final = 0x1  # AUTH_SESSION_INFO... user_flags of level 8
 
 
 class UnknownLevel(ValueError):
-    """The message is of a Samba that is too new, or too old, to be understood."""
+    """The message is from a Samba version that is too new or too old."""
 
 
 class Greeting(NamedTuple):
-    """What smbd says of a client."""
+    """The contents of smbd's message about a client."""
 
     level: int
     authenticated: bool
@@ -40,14 +40,14 @@ class Greeting(NamedTuple):
 
 
 def level_of(message: bytes) -> int:
-    """Return the level of a message, which any reply has to repeat. Raises ValueError."""
+    """Return the level of a message, which the reply repeats. Raises ValueError."""
     if len(message) < 12 or message[4:8] != b"NPAM":
         raise ValueError("not a message of smbd")
     return int(struct.unpack_from("<I", message, 8)[0])
 
 
 def reply(level: int) -> bytes:
-    """Return what lets smbd open the pipe, as a stream of bytes."""
+    """Return the reply with which smbd opens the pipe as a byte stream."""
     body = struct.pack(
         "<4sIIHHxxxxQI", b"NPAM", level, level, _BYTE_STREAM, _DEVICE_STATE, _ALLOCATION, 0
     )
@@ -55,13 +55,15 @@ def reply(level: int) -> bytes:
 
 
 def parse(message: bytes) -> Greeting:
-    """Read smbd's message, the four bytes of its length included.
+    """Parse smbd's message, including the four bytes of its length.
 
-    Raises ValueError: UnknownLevel, or it is broken.
+    Raises ValueError if the message is invalid, UnknownLevel if its level is unknown.
     """
     level = level_of(message)
     if level not in LEVELS:
-        raise UnknownLevel(f"this Samba speaks level {level} of its protocol, and not 7 or 8")
+        raise UnknownLevel(
+            f"this Samba uses level {level} of its protocol; this npipe supports 7 and 8"
+        )
     try:
         return _parse(level, _Ndr(message, 12))
     except (struct.error, IndexError) as error:
@@ -73,7 +75,7 @@ def _parse(level: int, ndr: _Ndr) -> Greeting:
     host = _addresses(ndr)
     parts = None if host is None else _session(ndr)
     if parts is None:
-        raise ValueError("smbd does not say who the client is")
+        raise ValueError("smbd sent no identity of the client")
     token, unix, info = parts
     sids = _token(ndr, level) if token else ()
     uid, gid, groups = _unix_token(ndr) if unix else (None, None, ())
@@ -92,7 +94,7 @@ def _parse(level: int, ndr: _Ndr) -> Greeting:
 
 
 def _addresses(ndr: _Ndr) -> str | None:
-    """Read who is connected to smbd; return the client's IP address, "" if there is none."""
+    """Parse the addresses; return the client's IP address, "" if there is none."""
     ndr.align(4)
     ndr.u8()  # the transport
     client_name, client_address = ndr.u32(), ndr.u32()
@@ -124,7 +126,7 @@ def _session(ndr: _Ndr) -> tuple[int, int, int] | None:
         return None
     token, unix, info, _, _ = (ndr.u32() for _ in range(5))
     ndr.align(4)
-    ndr.blob()  # the session key: skipped, never kept
+    ndr.blob()  # the session key: skipped, never stored
     ndr.u32()
     ndr.align(4)
     ndr.raw(16)  # the session's GUID
@@ -147,12 +149,12 @@ def _claims(ndr: _Ndr) -> None:
     """Skip the claims of Active Directory."""
     counts = [ndr.u32() for _ in range(_CLAIMS_KINDS + 1)]
     if any(counts[:_CLAIMS_KINDS]):
-        raise UnknownLevel("a client with claims of Active Directory, which are not understood")
+        raise UnknownLevel("a client with claims of Active Directory, which are not supported")
     for _ in range(_CLAIMS_KINDS):
         ndr.u32()
     ndr.u32()
     if counts[-1] > ndr.left // 8:
-        raise ValueError("a broken message of smbd: more device SIDs than it has room for")
+        raise ValueError("a broken message of smbd: more device SIDs than bytes")
     for _ in range(counts[-1]):
         ndr.sid()
     ndr.u16()
@@ -171,7 +173,7 @@ def _info(ndr: _Ndr, level: int) -> tuple[str | None, str | None, bool]:
     """Read an ``auth_user_info``: account, domain, and whether the client was authenticated."""
     ndr.align(4)
     account, principal = ndr.u32(), ndr.u32()
-    ndr.u8()  # whether the principal was made up
+    ndr.u8()  # whether the principal was invented
     domain = ndr.u32()
     for _ in range(7):  # the DNS domain, full name, scripts and directories
         ndr.u32()
@@ -188,7 +190,7 @@ def _info(ndr: _Ndr, level: int) -> tuple[str | None, str | None, bool]:
 
 
 class _Ndr:
-    """Reads little-endian NDR; never beyond the end."""
+    """Parses little-endian NDR, never beyond the end."""
 
     def __init__(self, data: bytes, offset: int) -> None:
         self._data = data
@@ -196,17 +198,17 @@ class _Ndr:
 
     @property
     def left(self) -> int:
-        """How many bytes follow."""
+        """Return the number of remaining bytes."""
         return len(self._data) - self._at
 
     def align(self, size: int) -> None:
-        """Go on to a multiple of ``size`` bytes."""
+        """Skip to a multiple of ``size`` bytes."""
         self._at += -self._at % size
 
     def raw(self, size: int) -> bytes:
         """Read ``size`` bytes."""
         if size > self.left:
-            raise ValueError("a broken message of smbd: it ends too soon")
+            raise ValueError("a broken message of smbd: it is too short")
         start, self._at = self._at, self._at + size
         return self._data[start : self._at]
 
@@ -230,10 +232,10 @@ class _Ndr:
         return int.from_bytes(self.raw(8), "little")
 
     def count(self, size: int) -> int:
-        """Read how many items of at least ``size`` bytes follow."""
+        """Read the number of items of at least ``size`` bytes that follow."""
         count = self.u32()
         if count > self.left // size:
-            raise ValueError("a broken message of smbd: more items than it has room for")
+            raise ValueError("a broken message of smbd: more items than bytes")
         return count
 
     def string(self) -> str:

@@ -1,4 +1,4 @@
-"""What a program says about a remote pipe besides its address: pure data."""
+"""The options of a remote pipe besides its address: pure data."""
 
 from __future__ import annotations
 
@@ -13,30 +13,29 @@ _AUTHS = ("negotiate", "ntlm", "kerberos")
 
 
 class Smb(Record):
-    r"""How to log on to the computer of a remote pipe: the ``remote`` option of ``connect``.
+    r"""The log-on to the computer of a remote pipe: the ``remote`` option of ``connect``.
 
     ``repr`` hides the password. An instance may be used for any number of connections; each of
-    them logs on for itself, and nothing is kept between two.
+    them logs on separately, and shares nothing with others.
 
     Args:
         username: ``user``, ``DOMAIN\user`` or ``user@realm``. None, with ``auth="kerberos"``
             only: the user of the ambient Kerberos tickets.
         password: Its password. None, with ``auth="kerberos"`` only: the tickets of ``username``.
-        auth: How the two ends prove who they are. "kerberos": the server is proven to be the
-            one named in the address. "ntlm": the server knows the password, or asks one that
-            does, and that is all which is proven. "negotiate": Kerberos where it can be had, and
-            else NTLM.
+        auth: The authentication. "kerberos": it proves that the server is the one in the
+            address. "ntlm": it proves only that the server knows the password, or that it can
+            ask a domain controller. "negotiate": Kerberos if it is available, else NTLM.
         port: The TCP port of the SMB server.
-        encrypt: Encrypt everything after the log-on (SMB 3). With False everything is signed,
-            which is as safe from changes but not from being read.
-        hostname: The server's name in its Kerberos identity, where the address has another one,
-            as an IP address.
-        keepalive: How often, in seconds, a server that does not answer a read or a write is
-            asked for a sign of life. Without one before the next question, the connection is
-            lost.
+        encrypt: Whether to encrypt everything after the log-on (SMB 3). With False everything is
+            signed, which prevents changes but not reading.
+        hostname: The server's name in its Kerberos identity, if the address has another one,
+            such as an IP address.
+        keepalive: The interval, in seconds, of echo requests to a server that does not answer a
+            read or a write. If the server does not answer one before the next is due, the
+            connection is lost.
 
     Raises:
-        ValueError: An option makes no sense.
+        ValueError: An option is invalid.
     """
 
     _fields = ("username", "password", "auth", "port", "encrypt", "hostname", "keepalive")
@@ -62,18 +61,18 @@ class Smb(Record):
         keepalive: float = 5.0,
     ) -> None:
         if auth not in _AUTHS:
-            raise ValueError(f"auth={auth!r}: give one of {', '.join(_AUTHS)}")
+            raise ValueError(f"auth={auth!r}: choose one of {', '.join(_AUTHS)}")
         if auth != "kerberos" and not (username and password):
             raise ValueError(
-                "a remote pipe needs a username and a password; to log on with the Kerberos "
-                'tickets of this user, say auth="kerberos"'
+                "a remote pipe needs a username and a password; to use the Kerberos tickets "
+                'of this user, pass auth="kerberos"'
             )
         if password is not None and not username:
             raise ValueError("a password without a username")
         if not isinstance(port, int) or not 0 < port < 65536:
             raise ValueError(f"port={port!r}: give a TCP port")
         if not keepalive > 0:
-            raise ValueError(f"keepalive={keepalive!r}: give a number of seconds")
+            raise ValueError(f"keepalive={keepalive!r}: pass a number of seconds")
         self._set(
             username=username,
             password=password,

@@ -31,7 +31,7 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-assert sys.platform != "win32"  # mypy then skips the rest there
+assert sys.platform != "win32"  # mypy then skips the rest on Windows
 
 from npipe.address import Address
 from npipe.errors import ClosedError
@@ -109,7 +109,7 @@ def linger(sock: socket.socket, written: float = math.inf) -> None:
 
 
 def _linger(sock: socket.socket) -> None:
-    """Close the socket when smbd has read and forwarded all bytes, or has hung up."""
+    """Close the socket when smbd has read and forwarded all bytes, or has closed it."""
     deadline = time.monotonic() + LINGER
     poll = select.poll()
     poll.register(sock, 0)  # a hang-up is always reported
@@ -123,7 +123,7 @@ def _linger(sock: socket.socket) -> None:
 
 
 def _unread(sock: socket.socket) -> int:
-    """Return the number of written bytes that the other end has not read (TIOCOUTQ, tty(4))."""
+    """Return the number of written bytes that the peer has not read (TIOCOUTQ, tty(4))."""
     try:
         return int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
     except OSError:
@@ -247,7 +247,7 @@ class SambaListener(base.Listener[SambaConnection]):
                     break
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
-                    raise TimeoutError("no client came in time")
+                    raise TimeoutError("no client connected before the deadline")
                 self._state.wait(left)
             if self._closed:
                 raise ClosedError("listener")
@@ -332,4 +332,4 @@ def _admission(access: Access) -> Callable[[PeerIdentity], object]:
         return lambda peer: os.getegid() in (peer.gid, *peer.groups)
     if access == "everyone":
         return lambda peer: True
-    raise ValueError(f'access={access!r}: give "owner", "group", "everyone" or a function')
+    raise ValueError(f'access={access!r}: pass "owner", "group", "everyone" or a function')

@@ -1,8 +1,8 @@
-"""How each message of a session is encrypted, or signed: MS-SMB2, sections 3.1.4.1 and 3.1.4.3.
+"""Encryption or signing of each message of a session: MS-SMB2, sections 3.1.4.1 and 3.1.4.3.
 
-A session does one of the two, always. A reply that is not protected as the session is, is an
-attack, and ``open`` raises; that is why this is here and not left to a library (smbprotocol 1.17
-takes unsigned and plaintext replies for good: MS-SMB2, 3.2.5.1.1 and 3.2.5.1.3, forbid it).
+A session always does one of the two. A reply without that protection is an attack, and ``open``
+raises. This is not left to a library, because smbprotocol 1.17 accepts unsigned and plaintext
+replies, which MS-SMB2, 3.2.5.1.1 and 3.2.5.1.3, forbids.
 """
 
 from __future__ import annotations
@@ -33,28 +33,28 @@ _ASYNC: Final = 0x2
 
 
 class Seal(Protocol):
-    """Protects what is sent and checks what has come, of one session."""
+    """Protects sent messages and checks received ones, of one session."""
 
     flags: int
-    """The flags that a request's header has because of it."""
+    """The flags that it adds to the header of a request."""
 
     def close(self, head: bytes, data: bytes | memoryview = b"") -> memoryview:
-        """Return a request of ``head`` and then ``data`` as it is sent, behind its length."""
+        """Return a request of ``head`` and ``data`` in the form to send, after its length."""
 
     def open(self, frame: memoryview) -> memoryview | bytes:
-        """Return the response in a frame. Raises ValueError where it is not the server's."""
+        """Return the response in a frame. Raises ValueError if it is not from the server."""
 
     def check(self, message: memoryview) -> None:
-        """Raise ValueError if one response, of those in a frame, is not the server's."""
+        """Raise ValueError if a response in a frame is not from the server."""
 
 
 class Encryption:
-    """AES in GCM or CCM mode, of SMB 3."""
+    """AES in GCM or CCM mode (SMB 3)."""
 
     flags = 0
 
     def __init__(self, cipher: int, sending: bytes, receiving: bytes, session_id: int) -> None:
-        """Take the cipher's id (2.2.3.1.2), the two keys, and the session's id."""
+        """Set the id of the cipher (2.2.3.1.2), the two keys, and the id of the session."""
         from cryptography.exceptions import InvalidTag
         from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM
 
@@ -64,8 +64,8 @@ class Encryption:
         self._decrypt = mode(receiving).decrypt
         self._invalid = InvalidTag
         self._nonce_size = nonce_size
-        # A nonce must never come twice under one key: a counter cannot. The start is random
-        # because the handshake, under the same key, has used a few random ones.
+        # A nonce must not be used twice with one key, which a counter ensures. It starts at a
+        # random number, because the handshake has used random nonces with the same key.
         self._prefix = os.urandom(nonce_size - 8)
         self._sent = 0
         self._session_id = session_id
@@ -76,11 +76,11 @@ class Encryption:
         size = len(head) + len(data)
         transform = _TRANSFORM.pack(b"\xfdSMB", b"", nonce, size, 0, 1, self._session_id)
         length = (len(transform) + size).to_bytes(_LENGTH, "big")
-        # Encrypted where it lies: each further copy of a MiB costs as much as the encryption.
+        # Encrypted in place: each further copy of a MiB costs as much as the encryption.
         whole = memoryview(bytearray().join((length, transform, head, data, bytes(_TAG))))
         message = whole[_LENGTH + len(transform) :]
         self._encrypt(nonce, message[:-_TAG], transform[20:], message)
-        whole[8:24] = whole[-_TAG:]  # the tag stands before the message
+        whole[8:24] = whole[-_TAG:]  # the tag is before the message
         return whole[:-_TAG]
 
     def open(self, frame: memoryview) -> bytes:
@@ -88,15 +88,15 @@ class Encryption:
             raise ValueError("a plaintext reply on an encrypted session")
         _, tag, nonce, size, _, flags, session_id = _TRANSFORM.unpack_from(frame)
         if flags != 1 or session_id != self._session_id or size != len(frame) - _TRANSFORM.size:
-            raise ValueError("an encrypted reply that is not of this session")
+            raise ValueError("an encrypted reply of another session")
         sealed = b"".join((frame[_TRANSFORM.size :], tag))
         try:
             return self._decrypt(nonce[: self._nonce_size], sealed, frame[20 : _TRANSFORM.size])
         except self._invalid:
-            raise ValueError("an encrypted reply that was changed on its way") from None
+            raise ValueError("an encrypted reply that was changed in transit") from None
 
     def check(self, message: memoryview) -> None:
-        """The frame as a whole was checked."""
+        """Do nothing: the frame was checked as a whole."""
 
 
 class Signing:
@@ -120,24 +120,24 @@ class Signing:
     def check(self, message: memoryview) -> None:
         header = parse_header(message)
         if not header.flags & SIGNED:
-            # The interim response of 3.2.5.1.3, which says nothing but "later".
+            # The interim response of 3.2.5.1.3, which has no contents.
             if header.status == PENDING and header.flags & _ASYNC:
                 return
             raise ValueError("an unsigned reply on a signed session")
         blank = b"".join((message[:48], bytes(16), message[HEADER_SIZE:]))
         if not hmac.compare_digest(self._sign(blank, True), bytes(message[48:HEADER_SIZE])):
-            raise ValueError("a signed reply that was changed on its way")
+            raise ValueError("a signed reply that was changed in transit")
 
 
 def _signer(algorithm: int, key: bytes) -> Callable[[memoryview | bytes, bool], bytes]:
-    """Return what signs a message whose signature is blank, a response's or a request's."""
+    """Return a function that signs a message whose signature is blank, a response or a request."""
     if algorithm == GMAC:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
         encrypt = AESGCM(key).encrypt
 
         def gmac(message: memoryview | bytes, response: bool) -> bytes:
-            # The message id, and whose it is.
+            # The message id, and its sender.
             nonce = bytes(message[24:32]) + bytes((response, 0, 0, 0))
             return encrypt(nonce, b"", message)
 

@@ -1,4 +1,4 @@
-"""The TCP connection of a handshake, as smbprotocol wants its transport to be."""
+"""The TCP connection of a handshake, with the methods that smbprotocol expects of a transport."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ except ModuleNotFoundError as _missing:
 
 __all__ = ["SocketTransport"]
 
-FRAME_LIMIT: Final = 1 << 18  # bytes: a log-on with a Kerberos ticket has some ten thousand
+FRAME_LIMIT: Final = 1 << 18  # bytes; a log-on with a Kerberos ticket has about ten thousand
 
 
 class SocketTransport:
-    """A TCP connection to an SMB server, as smbprotocol wants its transport to be.
+    """A TCP connection to an SMB server, in the form of smbprotocol's transport.
 
     Every wait ends at ``deadline``, or when another thread calls ``abort``.
     """
@@ -34,7 +34,7 @@ class SocketTransport:
     def __init__(self, deadline: float) -> None:
         self.connected: bool = False
         self.broken: str = ""
-        """What was wrong with a message that has come."""
+        """The error in a received message, if there was one."""
         self._deadline = deadline
         self._guard = threading.Lock()
         self._sock: socket.socket | None = None
@@ -42,7 +42,7 @@ class SocketTransport:
         self._ended = False
 
     def open(self, host: str, port: int) -> None:
-        """Connect. Raises OSError, socket.gaierror and TimeoutError among it."""
+        """Connect. Raises OSError, also socket.gaierror and TimeoutError."""
         sock = socket.create_connection((host, port), timeout=self.left())
         _set_options(sock)
         with self._guard:
@@ -50,17 +50,17 @@ class SocketTransport:
             self.connected = not self._ended
 
     def left(self) -> float:
-        """Return the seconds that are left. Raises TimeoutError."""
+        """Return the remaining seconds. Raises TimeoutError."""
         left = self._deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError(errno.ETIMEDOUT, "the deadline passed")
         return left
 
     def connect(self) -> None:
-        """Do nothing: it is connected."""
+        """Do nothing: the transport is connected."""
 
     def send(self, message: Any) -> None:
-        """Send one message, bytes or a structure of smbprotocol's, with its length."""
+        """Send one message, bytes or a structure of smbprotocol, with its length."""
         sock = self._sock
         if sock is None or not self.connected:
             raise SMBConnectionClosed("the connection has ended")
@@ -74,8 +74,8 @@ class SocketTransport:
             raise SMBConnectionClosed(str(error)) from error
 
     def recv(self, timeout: float) -> bytes:
-        """Return the next message, or ``b""`` when there will be none. smbprotocol's thread."""
-        del timeout  # ours is the deadline
+        """Return the next message, or ``b""`` at the end. For smbprotocol's thread."""
+        del timeout  # the deadline applies instead
         try:
             size = int.from_bytes(self._exactly(4), "big")
             if size > FRAME_LIMIT:
@@ -83,11 +83,11 @@ class SocketTransport:
                 raise OSError(errno.EMSGSIZE, self.broken)
             return self._exactly(size)
         except OSError:
-            self.connected = False  # before it returns: smbprotocol looks at it then
+            self.connected = False  # before the return, because smbprotocol reads it then
             return b""
 
     def close(self) -> None:
-        """End the connection. smbprotocol does so when a reply is bad."""
+        """End the connection. smbprotocol calls it after an invalid reply."""
         self.abort()
 
     def abort(self) -> None:
@@ -105,7 +105,7 @@ class SocketTransport:
             self._sock.close()
 
     def hand_over(self) -> socket.socket:
-        """Return the socket, open, and have smbprotocol's thread end. Raises TimeoutError."""
+        """Return the open socket, and end smbprotocol's thread. Raises TimeoutError."""
         self.left()
         with self._guard:
             if self._ended or self._sock is None:
@@ -116,7 +116,7 @@ class SocketTransport:
         return taken
 
     def stop(self) -> None:
-        """End every wait. The connection itself goes on, if it was handed over."""
+        """End every wait. A connection that was handed over stays open."""
         with self._guard:
             self._ended = True
             self.connected = False
@@ -130,12 +130,14 @@ class SocketTransport:
         while len(data) < size:
             part: bytes = self._when_ready(sock.recv, size - len(data))
             if not part:
-                raise ConnectionResetError(errno.ECONNRESET, "the SMB server has hung up")
+                raise ConnectionResetError(
+                    errno.ECONNRESET, "the SMB server has closed the connection"
+                )
             data += part
         return data
 
     def _when_ready(self, call: Callable[[Any], Any], data: Any, *, to_write: bool = False) -> Any:
-        """Call until it does not block. Raises OSError."""
+        """Call a function until it does not block. Raises OSError."""
         assert self._waiter is not None
         while True:
             if self._ended:
@@ -147,7 +149,7 @@ class SocketTransport:
 
 
 def _set_options(sock: socket.socket) -> None:
-    """Send small messages at once, and have the system notice a server that is not there."""
+    """Disable delays of small messages, and enable TCP keepalive."""
     sock.setblocking(False)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -1,4 +1,4 @@
-"""Waiting for one TCP socket in a way that any thread can end, on every system."""
+"""A wait for one TCP socket that any thread can end, on every system."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ LONGEST: Final = 1e6  # seconds: poll() takes an int of milliseconds
 
 
 class Waiter:
-    """One thread waits; any other may ``wake`` it.
+    """Lets one thread wait; any other may ``wake`` it.
 
-    A ``wake`` while nobody waits ends the next wait at once.
+    A ``wake`` while no thread waits ends the next wait at once.
     """
 
     def __init__(self, sock: socket.socket) -> None:
-        # Not the default selector: epoll would cost a descriptor for each connection.
+        # Not the default selector: epoll would use a descriptor for each connection.
         kind = getattr(selectors, "PollSelector", selectors.SelectSelector)
         self._selector: selectors.BaseSelector = kind()
         self._sock = sock
@@ -46,11 +46,11 @@ class Waiter:
 
     def wake(self) -> None:
         """End the wait. Harmless after ``close``."""
-        with contextlib.suppress(OSError):  # full, so it is awake; or closed
+        with contextlib.suppress(OSError):  # full: it is awake already; or closed
             self._ringer.send(b"\0")
 
     def close(self) -> None:
-        """Give the descriptors back, but the socket. Nobody may be waiting."""
+        """Close the descriptors except the socket. No thread may be waiting."""
         self._selector.close()
         self._bell.close()
         self._ringer.close()

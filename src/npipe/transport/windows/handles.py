@@ -75,7 +75,7 @@ def require_pipe(address: Address) -> None:
         ValueError: It is not.
     """
     if address.kind != "pipe":
-        raise ValueError(rf"{address} is no Windows pipe: give a name, or \\.\pipe\name")
+        raise ValueError(rf"{address} is not a Windows pipe: pass a name, or \\.\pipe\name")
     require_plain_name(address)
 
 

@@ -66,7 +66,7 @@ def verify(handle: int, address: Address, check: Verify, api: Kernel32) -> None:
         if check(peer_of(handle, api, server_end=False)):
             return
         why = "verify_server turned it down"
-    text = f"not the server that is wanted: {why} (verify_server=None turns this check off)"
+    text = f"the server was not accepted: {why} (verify_server=None turns this check off)"
     raise PermissionError(errno.EACCES, text, address.path)
 
 

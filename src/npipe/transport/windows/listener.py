@@ -287,4 +287,4 @@ def _is_shortage(exc: BaseException) -> bool:
 
 
 def _no_client() -> TimeoutError:
-    return TimeoutError(errno.ETIMEDOUT, "no client came in time")
+    return TimeoutError(errno.ETIMEDOUT, "no client connected before the deadline")

@@ -50,7 +50,7 @@ class NameHeld(OSError):
     """
 
     def __init__(self, path: str) -> None:
-        text = "the last server is gone, but clients still hold its pipe: close them"
+        text = "the last server has ended, but clients still hold its pipe: close them"
         super().__init__(errno.EADDRINUSE, text, path)
 
 
@@ -115,7 +115,9 @@ class PipeMaker:
         self.proven_sid: str | None = self._user if access == "owner" and reject_remote else None
         code, self._descriptor = self.api.descriptor(sddl)
         if code:
-            raise ValueError(f"access={access!r} is no valid security descriptor") from error(code)
+            raise ValueError(f"access={access!r} is not a valid security descriptor") from error(
+                code
+            )
 
     def create(self) -> int:
         """Create an instance, to which clients can connect at once.

@@ -61,16 +61,16 @@ SHORTAGE: Final = frozenset({4, 8, 1450, 1455, 1816})
 _ERRORS: Final[dict[int, tuple[type[OSError], int, str]]] = {
     ERROR_FILE_NOT_FOUND: (FileNotFoundError, errno.ENOENT, "no server listens on this pipe"),
     # Wine reports 3 where Windows reports 2 (a remote name) or 123 and 161 (a bad name).
-    ERROR_PATH_NOT_FOUND: (FileNotFoundError, errno.ENOENT, "there is no such pipe or computer"),
+    ERROR_PATH_NOT_FOUND: (FileNotFoundError, errno.ENOENT, "the pipe or computer does not exist"),
     ERROR_ACCESS_DENIED: (PermissionError, errno.EACCES, "access to this pipe is denied"),
     ERROR_INVALID_HANDLE: (OSError, errno.EBADF, "this is not a handle of a pipe"),
     ERROR_NETNAME_DELETED: (ConnectionResetError, errno.ECONNRESET, "the network link was lost"),
-    ERROR_BROKEN_PIPE: (BrokenPipeError, errno.EPIPE, "the other end has closed the pipe"),
+    ERROR_BROKEN_PIPE: (BrokenPipeError, errno.EPIPE, "the peer has closed the pipe"),
     ERROR_SEM_TIMEOUT: (TimeoutError, errno.ETIMEDOUT, "every instance of this pipe stayed busy"),
     ERROR_ALREADY_EXISTS: (OSError, errno.EADDRINUSE, "this pipe is served already"),
     ERROR_BAD_PIPE: (OSError, errno.EINVAL, "the pipe is in a state that does not allow this"),
     ERROR_PIPE_BUSY: (OSError, errno.EBUSY, "every instance of this pipe is busy"),
-    ERROR_NO_DATA: (BrokenPipeError, errno.EPIPE, "the other end has closed the pipe"),
+    ERROR_NO_DATA: (BrokenPipeError, errno.EPIPE, "the peer has closed the pipe"),
     ERROR_PIPE_NOT_CONNECTED: (BrokenPipeError, errno.EPIPE, "the server has disconnected"),
     ERROR_MORE_DATA: (OSError, errno.EMSGSIZE, "the message is longer than the buffer"),
     WAIT_TIMEOUT: (TimeoutError, errno.ETIMEDOUT, "timed out"),
@@ -93,7 +93,7 @@ def error(code: int, name: str | None = None) -> Exception:
         An OSError of the matching class with ``winerror`` set; a ValueError for a bad name.
     """
     if code in (ERROR_INVALID_NAME, ERROR_BAD_PATHNAME):
-        return ValueError(f"bad address {name!r}: Windows takes no such name for a pipe")
+        return ValueError(f"bad address {name!r}: Windows does not accept this name for a pipe")
     if code in _ERRORS:
         kind, number, text = _ERRORS[code]
         return _coded(kind(number, text, name) if name else kind(number, text), code)

@@ -25,7 +25,7 @@ WRITE_SIZE: Final = 1 << 20
 # "WriteFileEx").
 LONGEST_REMOTE_WRITE: Final = 65535
 _POISON: Final = (
-    "an earlier write was cut while it waited for the other end to read, and Windows does not say "
+    "an earlier write was cut while it waited for the peer to read, and Windows does not report "
     "how much of it arrived: close this connection"
 )
 
@@ -69,7 +69,7 @@ class Writer(Direction):
         if not size:  # an empty message would mark the end of the stream
             return 0
         if self._message_mode and size > self._part:  # one call is one message
-            text = f"a message of {size} bytes: this pipe takes at most {self._part} in one write"
+            text = f"a message of {size} bytes: this pipe accepts at most {self._part} in one write"
             raise _counted(OSError(errno.EMSGSIZE, text), 0)
         if size <= self._part:
             self._write_part(view, 0)

@@ -124,7 +124,7 @@ def test_a_peer_that_reads_nothing_is_disconnected() -> None:
     connection.wait(4)
     connection.timeouts.has_written(stalled=True)  # it read some bytes
     assert connection.wait(4) == ""
-    assert connection.wait(1) == "the other end reads too slowly"
+    assert connection.wait(1) == "the peer reads too slowly"
 
 
 def test_a_last_write_may_show_that_the_peer_did_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,4 +147,4 @@ def test_a_half_closed_peer_that_has_gone_is_noticed() -> None:
     connection.timeouts.has_ended()
     assert connection.wait(100) == ""  # no idle timeout: a call may still run
     connection.gone = True
-    assert connection.wait(module.GONE_SECONDS) == "the other end has gone"
+    assert connection.wait(module.GONE_SECONDS) == "the peer has disconnected"

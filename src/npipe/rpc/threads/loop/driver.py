@@ -372,7 +372,7 @@ class LoopDriver:
         if self._close_reason and not self._writing and not self.session.has_output:
             self.close(self._close_reason)
         elif self.at_end and self.idle:
-            self.close("the other end closed it")
+            self.close("the peer closed the connection")
         else:
             self._update_interest()
 

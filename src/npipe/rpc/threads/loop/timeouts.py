@@ -147,12 +147,12 @@ class Timeouts:
         ends: list[float] = []
         if driver.at_end:
             if _has_gone(driver.connection):
-                return "the other end has gone", ends
+                return "the peer has disconnected", ends
             ends.append(now + GONE_SECONDS)
         if driver.stalled and limits.write_timeout is not None:
             # Free space below the kernel's threshold is not reported, so try once more.
             if now >= self._write_end and driver.write_unsent() and now >= self._write_end:
-                return "the other end reads too slowly", ends
+                return "the peer reads too slowly", ends
             ends.append(self._write_end)
         if self._message_end is not None and limits.message_timeout is not None:
             end = max(self._message_end, self._resumed_at + limits.message_timeout)
