@@ -1,7 +1,7 @@
 """``python -m bench [SECTION ...] [--quick] [--rounds N] [--output FILE]``
 
 Measures the sections and prints their tables. With --output it also writes them as Markdown, as
-JSON and as a plot beside it, and leaves the sections there that it did not measure as they are.
+JSON and as pictures beside it. Sections of an earlier run that were not measured again stay.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"measured rounds ({ROUNDS})")
     parser.add_argument("--quick", action="store_true", help=f"the same as --rounds {QUICK}")
-    parser.add_argument("--output", type=Path, help="the Markdown file; .json and .png beside it")
+    parser.add_argument(
+        "--output", type=Path, help="the Markdown file; the JSON and the pictures go beside it"
+    )
     options = parser.parse_args()
     rounds = QUICK if options.quick else options.rounds
     report = Report(options.output, SECTIONS) if options.output else None

@@ -1,7 +1,7 @@
-"""What was measured, kept and shown: the JSON of all sections, and the Markdown and plot of it.
+"""The report of the benchmarks: the JSON of all sections, and its Markdown and pictures.
 
-A run measures some sections; the others stay as an earlier run left them. So each section says
-when and how loaded it was made.
+A run measures some of the sections; the others stay as an earlier run left them. So each section
+has its own time and load average.
 """
 
 from __future__ import annotations
@@ -20,9 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from .harness import Goal, Row, Table
+from .plots import draw_all
 from .servers import PEERS, ROOT, Absent, find
 
-REMARKS = Path(__file__).with_name("remarks.md")  # on the goals: goes between head and tables
+REMARKS = Path(__file__).with_name(
+    "remarks.md"
+)  # on the goals: stands between the head and the tables
 
 
 @dataclass
@@ -57,17 +60,21 @@ class Section:
         return cls(**data, tables=tables)
 
 
+def load(path: Path) -> dict[str, Section]:
+    """Return the sections of a report's JSON by name; none if there is no such file."""
+    if not path.exists():
+        return {}
+    stored = json.loads(path.read_text())
+    return {name: Section.from_json(data) for name, data in stored.items()}
+
+
 class Report:
-    """All sections, by name, in the files ``output`` (Markdown), ``.json`` and ``.png``."""
+    """All sections by name, in ``output`` (Markdown), its ``.json``, and the pictures beside it."""
 
     def __init__(self, output: Path, order: tuple[str, ...]) -> None:
         self._output = output
         self._order = order
-        self._sections: dict[str, Section] = {}
-        kept = output.with_suffix(".json")
-        if kept.exists():
-            stored = json.loads(kept.read_text())
-            self._sections = {name: Section.from_json(data) for name, data in stored.items()}
+        self._sections = load(output.with_suffix(".json"))
 
     def put(self, name: str, section: Section) -> None:
         """Take a section in, and write all files."""
@@ -76,20 +83,26 @@ class Report:
         stored = {name: asdict(each) for name, each in self._sections.items()}
         self._output.with_suffix(".json").write_text(_compact(stored))
         self._output.write_text(self._document())
-        plot([t for s in self._sections.values() for t in s.tables], self._output)
+        draw_all([t for s in self._sections.values() for t in s.tables], self._output)
 
     def _document(self) -> str:
         peers = "\n".join(f"| {name} | {version} |" for name, version in versions())
         head = f"""# Benchmarks
 
-`make bench` installs the peers, measures everything and writes this file; `make bench ARGS=rpc`
-measures one section again and leaves the others as they are; `--quick` takes three rounds. Every
-contestant of a table ran in the same run, one after the other in each round. The numbers are
-medians, the spread is that of the middle half of the rounds, a ratio is the median of the rounds'
-own ratios. Trust the ratios, not the absolute numbers, and no ratio more than its spread.
+`make bench` installs the peers, measures everything and writes this file. `make bench ARGS=rpc`
+measures one section again and leaves the others unchanged; `--quick` makes three rounds only. All
+contestants of a table ran in the same run, one after the other in each round. The numbers are
+medians; the spread is that of the middle half of the rounds; a ratio is the median of the ratios of
+the rounds. Compare ratios, not absolute numbers, and treat a difference within the spread as none.
 
 Machine: {processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}. The
-benchmarks alone make a load average of about 2.
+load average without other programs is about 2.
+
+![Calls per second that a server answers](benchmarks-servers.png)
+
+![Calls per second that a client makes](benchmarks-clients.png)
+
+![Speed of a connection](benchmarks-transport.png)
 
 | contestant | version |
 |---|---|
@@ -139,28 +152,3 @@ def versions() -> Iterator[tuple[str, str]]:
         yield "jayson", json.loads(path.read_text())["version"]
     pins = (ROOT / "tests" / "peers" / "go" / "go.mod").read_text()
     yield from re.findall(r"^\s(\S*(?:go-winio|npipe\.v2)) (\S+)", pins, re.MULTILINE)
-
-
-def plot(tables: list[Table], output: Path) -> None:
-    """A bar for each contestant's ratio, one panel a table; needs matplotlib."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    columns = 3
-    rows = max(1, -(-len(tables) // columns))
-    figure, panels = pyplot.subplots(
-        rows, columns, figsize=(18, 3 * rows), layout="constrained", squeeze=False
-    )
-    for panel in panels.flat[len(tables) :]:
-        panel.set_axis_off()
-    for panel, table in zip(panels.flat, tables, strict=False):
-        names = [row.name for row in table.rows]
-        panel.barh(names, [table.ratio(row) for row in table.rows])
-        panel.axvline(1, color="grey", linewidth=0.8)
-        panel.invert_yaxis()
-        panel.set_title(f"{table.title}\nratio to {table.reference}; {table.unit}", fontsize=8)
-        panel.tick_params(labelsize=7)
-    figure.savefig(output.with_suffix(".png"), dpi=80)
-    pyplot.close(figure)

@@ -39,7 +39,7 @@ def test_a_file_of_that_name_here_is_hinted_at(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("npipe.cli.common.sys.platform", "linux")
     Path("x.ipc").touch()
-    assert "give ./x.ipc" in explain(FileNotFoundError(errno.ENOENT, "none"), "x.ipc")
+    assert "write ./x.ipc" in explain(FileNotFoundError(errno.ENOENT, "none"), "x.ipc")
 
 
 def test_a_lost_call_may_have_been_executed() -> None:

@@ -46,9 +46,9 @@ def test_a_pipe(address: str) -> None:
         ("exec: ", "needs a command"),
         ("tcp:host:1", "loopback"),
         ("tcp:0.0.0.0:80", "loopback"),
-        ("tcp:x", "no port"),
-        ("tcp:70000", "no port"),
-        ("tcp:-1", "no port"),
+        ("tcp:x", "not a port"),
+        ("tcp:70000", "not a port"),
+        ("tcp:-1", "not a port"),
         ("udp:1", "scheme"),
     ],
 )

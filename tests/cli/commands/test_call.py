@@ -105,7 +105,7 @@ def test_no_server(address: str, run: Run) -> None:
 def test_a_file_of_that_name_is_pointed_out(directory: Path, run: Run) -> None:
     (directory / "geth.ipc").touch()
     done = run("call", "geth.ipc", "test_echo")
-    assert done.stderr.endswith("for the file of that name here give ./geth.ipc\n")
+    assert done.stderr.endswith("for the file of that name here write ./geth.ipc\n")
 
 
 @pytest.mark.skipif(WINDOWS, reason="a socket file")
@@ -123,7 +123,7 @@ def test_a_stale_socket(address: str, run: Run) -> None:
         gone.bind(address)
     done = run("call", address, "test_echo")
     assert done.returncode == 1
-    assert "nobody serves" in done.stderr
+    assert "has ended; start it" in done.stderr
     assert f"npipe serve {address}" in done.stderr
 
 

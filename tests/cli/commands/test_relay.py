@@ -87,7 +87,7 @@ def test_what_a_relay_records_is_replayed_and_served(
 def test_bad_tapes(shop: str, directory: Path, run: Run) -> None:
     tape = directory / "t.jsonl"
     done = run("replay", str(tape), shop)
-    assert (done.returncode, "no tape" in done.stderr) == (1, True)
+    assert (done.returncode, "tape does not exist" in done.stderr) == (1, True)
     tape.write_text("{}\n")
     done = run("replay", str(tape), shop)
     assert (done.returncode, "not a tape" in done.stderr) == (1, True)

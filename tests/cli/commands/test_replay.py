@@ -58,4 +58,4 @@ def test_what_goes_wrong_is_one_line(tape: str, address: str, directory: Path, r
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "no server at" in done.stderr
     done = run("replay", str(directory / "nothing"), address)
-    assert (done.returncode, "there is no tape" in done.stderr) == (1, True)
+    assert (done.returncode, "tape does not exist" in done.stderr) == (1, True)

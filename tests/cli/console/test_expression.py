@@ -139,7 +139,7 @@ def test_enter_opens_another_line_while_something_is_open() -> None:
 def test_pick_takes_a_part() -> None:
     assert pick({"a": [1, {"b": 2}]}, ("a", 1, "b")) == 2
     for path in (("x",), ("a", 7), ("a", "b"), ("a", 0, "c")):
-        with pytest.raises(ValueError, match="no part"):
+        with pytest.raises(ValueError, match="no member"):
             pick({"a": [1]}, path)
 
 

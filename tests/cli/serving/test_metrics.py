@@ -111,7 +111,7 @@ def test_what_is_a_port(text: str, port: object) -> None:
 
 
 def test_what_is_no_port() -> None:
-    with pytest.raises(ValueError, match="no port 70000"):
+    with pytest.raises(ValueError, match="invalid port 70000"):
         split_port(":70000")
 
 

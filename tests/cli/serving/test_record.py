@@ -73,7 +73,7 @@ def test_a_disk_that_fills_up_is_told_and_the_status_shows_it(
 
     monkeypatch.setattr(TapeFile, "__call__", full)
     path = str(tmp_path / "t")
-    with pytest.raises(Failure, match="not complete"), recording(path, "x", show=None) as recorder:
+    with pytest.raises(Failure, match="incomplete"), recording(path, "x", show=None) as recorder:
         assert recorder is not None
         recorder.open(None)
         recorder.close()

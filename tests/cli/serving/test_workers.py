@@ -107,7 +107,7 @@ def test_one_that_ends_by_itself_ends_all(two: Callable[[], Any], address: str) 
 def test_a_chain_is_served_by_one_process(address: str, run: Run) -> None:
     done = run("serve", address, "--workers", "2")
     assert done.returncode == 2
-    assert "--workers goes with --api only" in done.stderr
+    assert "--workers needs --api" in done.stderr
 
 
 def test_the_metrics_are_the_sums_over_all_workers(directory: Path, serve: Serve) -> None:

@@ -25,7 +25,7 @@ ACCEPTS, STREAM = 0x10000, 1
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 @nats_options
 def ls(pattern: str, everything: bool, as_json: bool) -> None:
-    """List the served pipes whose name matches PATTERN, one per line.
+    """List the served pipes whose name matches PATTERN.
 
     On Windows these are all pipes of the system. On other systems they are those with a bare
     name; with --all, every listening Unix socket of every user (Linux only). An abstract socket
