@@ -69,7 +69,7 @@ def test_the_tools_of_nats_see_it(broker: Broker) -> None:
             (endpoint,) = stats["endpoints"]
             assert endpoint["data"]["methods"]["t_one"]["calls"] == 1
             refused = await tool.request(endpoint["subject"], b"hello")
-            assert "connect with npipe" in str(refused.headers)
+            assert "carries npipe connections" in str(refused.headers)
             await tool.close()
 
     asyncio.run(main())

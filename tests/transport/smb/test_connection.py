@@ -112,7 +112,7 @@ def test_a_frozen_server_is_found_by_a_read_without_a_deadline(own_process):
     client, _, pid = own_process
     os.kill(pid, signal.SIGSTOP)
     try:
-        with pytest.raises(ConnectionResetError, match="does not answer"):
+        with pytest.raises(ConnectionResetError, match="stopped answering"):
             client.read(1)
         with pytest.raises(ConnectionResetError):
             client.write(b"x")
@@ -169,7 +169,7 @@ def test_a_cut_write_poisons_the_write_side_and_leaves_the_other(pair):
         client.set_write_deadline(0.0)
         writing.join(0.01)
     client.set_write_deadline(None)
-    with pytest.raises(BrokenPipeError, match="cut"):
+    with pytest.raises(BrokenPipeError, match="interrupted"):
         client.write(b"y")
     server.write(b"still read")
     assert client.read(100) == b"still read"

@@ -129,7 +129,7 @@ def test_t20_a_socket_of_another_user_is_told_from_one_that_is_served(
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(path)
     monkeypatch.setattr(files, "probe", lambda _: errno.EACCES)
-    with pytest.raises(PermissionError, match=f"a socket of uid {os.geteuid()} stands there"):
+    with pytest.raises(PermissionError, match=f"a socket of uid {os.geteuid()} exists here"):
         npipe.listen(path)
 
 
