@@ -14,7 +14,7 @@ The public packages and modules:
 ``npipe.rpc``          JSON-RPC 2.0: Server, Client, API; ``npipe.rpc.aio`` the same, awaitable
 ``npipe.address``      what may be written for an address
 ``npipe.errors``       what is raised
-``npipe.security``     who may connect, and who is at the other end
+``npipe.security``     access, and the identity of the peer
 ``npipe.testing``      the conformance suite for connections, and an in-memory pair
 =====================  =====================================================================
 

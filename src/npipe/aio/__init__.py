@@ -9,7 +9,7 @@ every library that takes a reader and a writer, a transport or a protocol works 
 are those of asyncio: ``async with asyncio.timeout(5): await reader.read(100)``.
 
 ``get_extra_info`` of a writer or transport returns, in addition to the values of asyncio
-("socket", or "pipe" on Windows): "peer", the ``PeerIdentity`` of the other end; "peername" and
+("socket", or "pipe" on Windows): "peer", the ``PeerIdentity`` of the peer; "peername" and
 "sockname", each an ``Address``.
 
 ===================  ==========================================================================

@@ -47,7 +47,7 @@ class Introducer(asyncio.Protocol):
             info: The extra info to add.
             reads: Whether the protocol gets the data that arrives. False hides data and the end
                 of the stream from it.
-            half_close: Whether the other end can still write after ``write_eof``. False makes the
+            half_close: Whether the peer can still write after ``write_eof``. False makes the
                 transport refuse that method.
         """
         self.protocol = protocol
@@ -132,7 +132,7 @@ class Described:
 
 
 class WithoutEof(Described):
-    """Wrapper of a transport whose other end takes the end of the stream for the end of it all."""
+    """Wrapper of a transport on which the end of the stream is the end of the connection."""
 
     def can_write_eof(self) -> bool:
         return False

@@ -112,7 +112,7 @@ class Pipe(windows_utils.PipeHandle):
 
     @property
     def peer(self) -> PeerIdentity:
-        """The identity of the other end. A client's SID may be None until its first read."""
+        """The identity of the peer. A client's SID may be None until its first read."""
         if self.handle is not None and self._peer.sid is None:
             with contextlib.suppress(OSError):  # the peer has disconnected: keep the known values
                 self._peer = peer_of(self.handle, self._api, server_end=self._server_end)

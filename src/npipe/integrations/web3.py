@@ -95,7 +95,7 @@ class Provider(JSONBaseProvider):
         batch = [self._request(method, params) for method, params in requests]
         text = b"[" + b",".join([line for _, line in batch]) + b"]"
         reply = self._exchange(text, lambda reply: type(reply) is list or _answers(reply, None))
-        if not isinstance(reply, list):  # one error for all of them
+        if not isinstance(reply, list):  # one error for the whole batch
             return reply
         places = {id: place for place, (id, _) in enumerate(batch)}
         return sorted(reply, key=lambda each: places.get(each.get("id"), len(places)))
@@ -128,9 +128,7 @@ class Provider(JSONBaseProvider):
                 connection.set_deadline(deadline)
                 connection.write(text + b"\n")
                 return self._read_reply(connection, is_reply)
-            except (
-                BaseException
-            ) as error:  # a late reply must not be taken for that of the next request
+            except BaseException as error:  # or a late reply would answer the next request
                 self._disconnect()
                 if isinstance(error, TimeoutError):
                     raise TimeExhausted(f"{self._address}: {error}") from error
@@ -296,7 +294,7 @@ def _raising(what: str) -> Iterator[None]:
 
 
 def _params(params: Any) -> Any:
-    """Return parameters that are JSON already, as msgspec and ``npipe.rpc`` take them.
+    """Return encoded parameters in the form that msgspec and ``npipe.rpc`` accept.
 
     web3's encoder is slow to start, and many parameters do not need it: they are text.
     """

@@ -99,7 +99,7 @@ def echo(connection: Connection) -> None:
 
 
 def round_trip(connection: Connection) -> None:
-    """Write a message and read it back from the other end, which echoes."""
+    """Write a message and read it back from the peer, which echoes."""
     connection.write(b"hello, pipe")
     assert read_exactly(connection, 11) == b"hello, pipe"
 

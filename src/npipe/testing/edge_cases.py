@@ -159,7 +159,7 @@ def cut_write_is_told(c1: Connection, c2: Connection) -> None:
 
 
 def half_close(c1: Connection, c2: Connection) -> None:
-    """After ``close_write`` the other end reads the end of the stream and can still write."""
+    """After ``close_write`` the peer reads the end of the stream and can still write."""
     c1.write(b"question")
     try:
         c1.close_write()

@@ -85,7 +85,7 @@ class Connection(io.RawIOBase):
             size: Maximum number of bytes. A negative size, or None, reads until the end.
 
         Returns:
-            The bytes; ``b""`` when the other end will send no more.
+            The bytes; ``b""`` when the peer will send no more.
 
         Raises:
             TimeoutError: The read deadline has passed.
@@ -124,7 +124,7 @@ class Connection(io.RawIOBase):
             size: Maximum number of bytes; greater than 0.
 
         Returns:
-            The bytes; ``b""`` when the other end will send no more; None while there is nothing
+            The bytes; ``b""`` when the peer will send no more; None while there is nothing
             to read, or another thread is reading.
 
         Raises:
@@ -144,7 +144,7 @@ class Connection(io.RawIOBase):
             The number of bytes written; 0 while there is no room, or another thread is writing.
 
         Raises:
-            BrokenPipeError: The other end has closed the connection.
+            BrokenPipeError: The peer has closed the connection.
             ClosedError: The connection, or its write side, has been closed.
             io.UnsupportedOperation: The connection is not ``selectable``, or no completion port
                 has taken it.
@@ -181,7 +181,7 @@ class Connection(io.RawIOBase):
             buffer: A writable buffer; its length is the maximum number of bytes.
 
         Returns:
-            The number of bytes; 0 when the other end will send no more.
+            The number of bytes; 0 when the peer will send no more.
         """
 
     @abstractmethod
@@ -201,7 +201,7 @@ class Connection(io.RawIOBase):
             The length of ``data`` in bytes.
 
         Raises:
-            BrokenPipeError: The other end has closed the connection.
+            BrokenPipeError: The peer has closed the connection.
             TimeoutError: The write deadline has passed.
             ClosedError: The connection, or its write side, has been closed.
             io.UnsupportedOperation: The connection was opened with ``mode="r"``.
@@ -209,7 +209,7 @@ class Connection(io.RawIOBase):
 
     @abstractmethod
     def close_write(self) -> None:
-        """Close the write side; the other end reads ``b""``. The read side stays open.
+        """Close the write side; the peer reads ``b""``. The read side stays open.
 
         Raises:
             io.UnsupportedOperation: The system has no half-close (a Windows pipe of the byte
@@ -217,19 +217,19 @@ class Connection(io.RawIOBase):
         """
 
     def has_gone(self) -> bool:
-        """Tell whether the other end has closed both directions, so that writes to it are lost.
+        """Tell whether the peer has closed both directions, so that writes to it are lost.
 
         After a read of ``b""`` this distinguishes a peer that finished writing from a peer that
         closed the connection. It never waits.
 
         Returns:
-            True if the other end is closed, or this end is; False where it cannot be known.
+            True if the peer is closed, or this end is; False where it cannot be known.
         """
         return False
 
     @abstractmethod
     def flush(self) -> None:
-        """Wait until the other end has read all written bytes, where the system reports it.
+        """Wait until the peer has read all written bytes, where the system reports it.
 
         The write deadline applies. On POSIX this returns at once, because the kernel already
         holds the written bytes and the system does not report reads. On Windows it is
@@ -238,7 +238,7 @@ class Connection(io.RawIOBase):
 
     @abstractmethod
     def close(self) -> None:
-        """Close both directions. The other end still receives the bytes written before.
+        """Close both directions. The peer still receives the bytes written before.
 
         A second call does nothing.
         """
@@ -301,7 +301,7 @@ class Connection(io.RawIOBase):
     @property
     @abstractmethod
     def remote_address(self) -> Address:
-        """The address of the other end. For its process and user see ``peer``."""
+        """The address of the peer. For its process and user see ``peer``."""
 
     @property
     @abstractmethod

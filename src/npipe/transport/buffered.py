@@ -69,7 +69,7 @@ class BufferedConnection(io.BufferedIOBase):
         """Return the next line, its newline included.
 
         Args:
-            size: Maximum number of bytes: set it where the other end is not trusted. A negative
+            size: Maximum number of bytes: set it where the peer is not trusted. A negative
                 size, or None, sets no limit.
 
         Returns:
@@ -211,7 +211,7 @@ class BufferedConnection(io.BufferedIOBase):
         Raises:
             TimeoutError: The write deadline passed while the buffer was sent. No byte of ``data``
                 was accepted: ``characters_written`` is 0.
-            BrokenPipeError: The other end has closed the connection. ``characters_written`` is 0.
+            BrokenPipeError: The peer has closed the connection. ``characters_written`` is 0.
             ClosedError: The connection has been closed.
         """
         with self._writing.call():
@@ -230,7 +230,7 @@ class BufferedConnection(io.BufferedIOBase):
 
         Raises:
             TimeoutError: The write deadline has passed. The bytes not sent stay in the buffer.
-            BrokenPipeError: The other end has closed the connection.
+            BrokenPipeError: The peer has closed the connection.
             ClosedError: The connection has been closed.
         """
         with self._writing.call():
@@ -344,7 +344,7 @@ class BufferedConnection(io.BufferedIOBase):
 
     @property
     def remote_address(self) -> Address:
-        """The address of the other end."""
+        """The address of the peer."""
         return self._connection.remote_address
 
     @property

@@ -152,7 +152,7 @@ class StdioConnection(base.Connection):
             return
         self._closed = True
         process = self._process
-        # A write holds the lock while the other end does not read: limit the wait for it.
+        # A write holds the lock while the peer does not read: limit the wait for it.
         if not self._close_writer(EXIT_SECONDS) and process is not None:
             process.kill()  # which ends the write
         if process is None:

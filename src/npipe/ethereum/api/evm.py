@@ -93,7 +93,7 @@ class Evm:
         with self._node.hub.caused_by(context):
             for _ in self._node.mine_many(blocks, interval):
                 yield None
-                if context.cancelled:  # nobody waits for the others
+                if context.cancelled:  # no caller waits for the others
                     break
 
     def _set_balance(self, address: Address, balance: Quantity) -> None:

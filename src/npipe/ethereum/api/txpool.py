@@ -61,7 +61,7 @@ class TxPool:
 def _by_sender(items: Iterable[Any]) -> ByNonce:
     found: ByNonce = {}
     for item in items:
-        if item.type_id != BLOB:  # geth keeps these in a pool that it does not tell of
+        if item.type_id != BLOB:  # geth keeps these in a pool that is not reported
             found.setdefault(checksum(item.sender), {})[str(item.nonce)] = shapes.transaction(item)
     return found
 

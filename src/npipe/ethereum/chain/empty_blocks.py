@@ -32,7 +32,7 @@ _REQUEST_SLOTS = range(4)  # excess, count, head and tail of a queue of requests
 
 
 class EmptyBlocks:
-    """What makes empty blocks upon the head of a chain, as long as no other block comes between."""
+    """Makes empty blocks on the head of a chain, as long as no other block is added in between."""
 
     def __init__(self, chain: Chain) -> None:
         """Open the state after the head; see ``possible``."""

@@ -51,7 +51,7 @@ class HashedTrie:
         self._top: _Node | bytes = b"" if root == BLANK_NODE_HASH else _HASH_REF + root
 
     def get(self, key: bytes) -> bytes | None:
-        """Return the value under the hash of a key; None where there is none."""
+        """Return the value under the hash of a key; None if there is none."""
         path, node = _nibbles(keccak(key)), self._top
         while node:
             opened = node if isinstance(node, _Node) else self._load(node)
@@ -140,7 +140,7 @@ class HashedTrie:
 
 
 def _reference(item: Any) -> bytes:
-    """What a node has in the place of a child, as RLP; empty where there is none."""
+    """Return the reference of a node to a child, as RLP; empty if there is none."""
     return encode(item) if item else b""
 
 
@@ -164,7 +164,7 @@ def _common(one: bytes, other: bytes) -> int:
 
 
 def _list_prefix(size: int) -> bytes:
-    """What RLP has before a list of so many bytes."""
+    """Return the RLP prefix of a list of this many bytes."""
     if size < 56:
         return bytes([0xC0 + size])
     length = size.to_bytes((size.bit_length() + 7) // 8, "big")

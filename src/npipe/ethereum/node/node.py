@@ -31,7 +31,7 @@ from npipe.ethereum.values.types import BlockHash, BlockId, TransactionRequest, 
 __all__ = ["NOBODY", "Node", "Place"]
 
 _MAX_MINED_AT_ONCE = 1_000_000
-_FEW = 10  # so many blocks are made one by one, empty or not
+_FEW = 10  # up to this number, blocks are made one by one, empty or not
 NOBODY = "0x" + "00" * 20
 _NO_BLOCK_NAMED = "invalid arguments; neither block nor hash specified"
 

@@ -170,7 +170,7 @@ class Worker:
         """End the chain's thread, after what is queued: nothing changes the chain from then on.
 
         Args:
-            grace: After so many seconds, what runs is interrupted and what waits is refused.
+            grace: Seconds after which running jobs are interrupted and waiting ones refused.
         """
         with self._lock:
             self._closed = True

@@ -316,7 +316,7 @@ class Driver(asyncio.Protocol):
 
     @property
     def behind(self) -> bool:
-        """True while so many bytes wait to be written that no call should begin.
+        """True while too many bytes are queued for a call to begin.
 
         From any thread.
         """

@@ -73,7 +73,7 @@ class SubscriptionFromThread(Generic[T]):
             The item.
 
         Raises:
-            StopIteration: The other end has ended the subscription.
+            StopIteration: The peer has ended the subscription.
             TimeoutError, RPCError, ConnectionLost, ClosedError: As ``ClientSubscription.next``.
         """
         try:

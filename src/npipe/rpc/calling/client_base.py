@@ -1,4 +1,4 @@
-"""What the clients of both flavours are asked between their calls: the connection and its end."""
+"""Base of both clients: the state of the connection, and its end."""
 
 from __future__ import annotations
 

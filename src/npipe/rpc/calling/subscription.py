@@ -1,4 +1,4 @@
-"""What a client's subscriptions of both flavours share: the queue, and the id."""
+"""Base of the subscriptions of both clients: the queue, and the id."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class SubscriptionBase(Generic[T]):
         )
 
     def _make_wake(self) -> Callable[[], object]:
-        """Make what tells the iteration that an item may be ready; return what is called then."""
+        """Prepare the wait for an item; return the function to call when an item may be ready."""
         raise NotImplementedError
 
     @property

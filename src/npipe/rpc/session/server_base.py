@@ -1,4 +1,4 @@
-"""What the servers of both flavours share: options, open connections and counters. No I/O."""
+"""Base of both servers: options, open connections and counters. No I/O."""
 
 from __future__ import annotations
 

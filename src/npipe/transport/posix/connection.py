@@ -97,7 +97,7 @@ class PosixConnection(base.Connection):
                 data = self._receiver.receive_now(size)
                 if data is not None or monotonic() >= until:
                     return data
-                os.sched_yield()  # the other end may need this core
+                os.sched_yield()  # the peer may need this core
 
     def read_now(self, size: int, /) -> bytes | None:
         reading = self._in

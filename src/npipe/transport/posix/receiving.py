@@ -2,7 +2,7 @@
 
 A ``Receiver`` is used by the holder of the lock of the read direction. A read that finds data is
 one system call. Only the first read after a write expects to find none yet, because its reply has
-rarely arrived. It first gives the other end a chance to run, on this core (sched_yield) or on
+rarely arrived. It first gives the peer a chance to run, on this core (sched_yield) or on
 another, for as long as a thread takes to fall asleep and wake up; a reply that arrives meanwhile
 costs less than a read that sleeps. After a failure it sleeps at once for the next 1, 3, 7 … such
 reads, so a slow peer costs nothing, nor does an idle connection.

@@ -145,8 +145,8 @@ def counted(error: ErrorT, sent: int) -> ErrorT:
 
 
 def _explained(error: OSError) -> OSError:
-    """Return the error of a send; BrokenPipeError if the other end has closed."""
+    """Return the error of a send; BrokenPipeError if the peer has closed."""
     if isinstance(error, ConnectionResetError | BrokenPipeError):
-        text = f"{os.strerror(errno.EPIPE)}: the other end has closed"
+        text = f"{os.strerror(errno.EPIPE)}: the peer has closed the connection"
         return BrokenPipeError(errno.EPIPE, text)
     return error

@@ -306,7 +306,7 @@ class WindowsConnection(Connection):
 
     @property
     def peer(self) -> PeerIdentity:
-        """The identity of the other end.
+        """The identity of the peer.
 
         At the server's end the SID of some clients is None until the server has read from the
         pipe (Microsoft page "ImpersonateNamedPipeClient"). Each access queries it again until the

@@ -111,7 +111,7 @@ class PortChannel:
 
     @property
     def writable(self) -> bool:
-        """True unless a write waits for the other end to read."""
+        """True unless a write waits for the peer to read."""
         return self._write.counted or not self._write.begun
 
     def arm(self) -> None:
@@ -205,7 +205,7 @@ class PortChannel:
     def write_now(self, data: bytes | memoryview) -> int:
         """Write; see ``Connection.write_now``.
 
-        Bytes that wait for the other end to read count as written when they have been read. Until
+        Bytes that wait for the peer to read count as written when they have been read. Until
         then this returns 0; after that the caller passes the same bytes again, and more if there
         are more.
         """

@@ -20,7 +20,7 @@ from npipe.transport.windows.winerror import (
 __all__ = ["LONGEST_READ", "READ_SIZE", "Reader"]
 
 _CUT: Final = (REFUSED, ERROR_OPERATION_ABORTED)
-# The other end has closed its handle; or a server has called DisconnectNamedPipe instead.
+# The peer has closed its handle; or a server has called DisconnectNamedPipe instead.
 _END: Final = (ERROR_BROKEN_PIPE, ERROR_PIPE_NOT_CONNECTED)
 READ_SIZE: Final = 65536  # bytes
 LONGEST_READ: Final = 1 << 30  # bytes; ReadFile takes a DWORD

@@ -136,7 +136,7 @@ class Writer(Direction):
         self._ended = True
 
     def flush(self) -> None:
-        """Wait until the other end has read all bytes."""
+        """Wait until the peer has read all bytes."""
         if reason := self.refusal():
             raise reason
         if not self._writable:

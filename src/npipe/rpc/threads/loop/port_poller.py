@@ -3,7 +3,7 @@
 It makes the level-triggered events of ``Poller`` from the reads and writes of the port. A
 connection that is waited for has a read begun. When the read has ended, READ is reported until
 ``read_now`` has returned its bytes; the next wait begins the next read. WRITE is reported while no
-write waits for the other end to read.
+write waits for the peer to read.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ class PipeCalls(Functions):
         return 0 if self._CancelIoEx(handle, overlapped) else last_error()
 
     def FlushFileBuffers(self, handle: int) -> int:
-        """Block until the other end has read all bytes; CancelSynchronousIo ends the call."""
+        """Block until the peer has read all bytes; CancelSynchronousIo ends the call."""
         return 0 if self._FlushFileBuffers(handle) else last_error()
 
     def GetNamedPipeInfo(self, handle: int) -> tuple[int, int, int, int]:
@@ -118,7 +118,7 @@ class PipeCalls(Functions):
         return bool(failed) or not mode.value & FILE_SYNCHRONOUS_IO
 
     def has_unread(self, handle: int) -> bool:
-        """Tell whether the other end may have unread bytes; True if unknown.
+        """Tell whether the peer may have unread bytes; True if unknown.
 
         This queries the quotas of the pipe (Microsoft page "FILE_PIPE_LOCAL_INFORMATION"). A read
         that waits at the other end may use quota too, so only False is certain.
