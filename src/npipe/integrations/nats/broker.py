@@ -105,7 +105,7 @@ class Broker:
             OSError: The broker cannot be reached in time, or refuses the connection.
         """
         options: dict[str, Any] = {
-            "pending_size": 0,  # else nats-py keeps what is published while the broker is away
+            "pending_size": 0,  # otherwise nats-py stores messages while the broker is away
             "dont_randomize": True,
             "reconnect_time_wait": 0.1,
             "max_reconnect_attempts": -1,

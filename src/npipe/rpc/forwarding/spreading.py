@@ -128,7 +128,7 @@ class Spreading:
         for id in gone:
             method = self._subscriptions[id].push
             self._forget_subscription(id)
-            error = self._encoding.error_object(RPCError(f"the server is gone: {reason}"))
+            error = self._encoding.error_object(RPCError(f"the server has ended: {reason}"))
             params = self._encoding.object({"subscription": id, "error": error})
             self._source.send(self._encoding.request(method, params))
 

@@ -70,7 +70,7 @@ class Smb(Record):
         if password is not None and not username:
             raise ValueError("a password without a username")
         if not isinstance(port, int) or not 0 < port < 65536:
-            raise ValueError(f"port={port!r}: give a TCP port")
+            raise ValueError(f"port={port!r}: pass a TCP port")
         if not keepalive > 0:
             raise ValueError(f"keepalive={keepalive!r}: pass a number of seconds")
         self._set(
