@@ -35,12 +35,16 @@ class Site:
         self._stack = stack
         self.directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="npb")))
         self.broker = ""
+        self.pids: dict[str, int] = {}  # by address, of the servers
 
     def address(self, name: str) -> str:
         return str(self.directory / name)
 
-    def start(self, *command: str, ready: str = "") -> None:
-        """Start a program; wait until it listens at ``ready``, a socket's path or a port."""
+    def start(self, *command: str, ready: str = "") -> int:
+        """Start a program; wait until it listens at ``ready``, a socket's path or a port.
+
+        Return its process id.
+        """
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
@@ -55,10 +59,12 @@ class Site:
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"did not start: {command}")
             time.sleep(0.02)
+        return process.pid
 
     def server(self, name: str, variant: str = "plain") -> str:
         address = self.address(name)
-        self.start(sys.executable, "-m", "bench.operate_server", address, variant, ready=address)
+        command = (sys.executable, "-m", "bench.operate_server", address, variant)
+        self.pids[address] = self.start(*command, ready=address)
         return address
 
     def npipe(self, *arguments: str, ready: str = "") -> None:
@@ -135,6 +141,18 @@ def tables(rounds: int) -> Iterator[Table]:
                 rounds=rounds,
                 absent=absent,
             )
+        yield measure(
+            "Cost of operating: processor time of the server, 64 in flight",
+            "us a call (less is better)",
+            [
+                (name, lambda a=address: _processor_time(a, site.pids[a]))
+                for name, address in addresses.items()
+                if address in site.pids
+            ],
+            reference="npipe",
+            rounds=rounds,
+            goal="counting costs at most 0.3 us a call",
+        )
     yield from _growth(rounds)
 
 
@@ -151,6 +169,7 @@ def _addresses(site: Site) -> dict[str, str]:
     plain = site.server("plain")
     addresses = {
         "npipe": plain,
+        "npipe that does not count its calls": site.server("uncounted", "uncounted"),
         "scraped four times a second": scraped,
         "middleware that does nothing": site.server("middleware", "middleware"),
         "log of calls": site.server("log", "log-calls"),
@@ -171,6 +190,21 @@ def _addresses(site: Site) -> dict[str, str]:
         "proxy": proxied,
         "Spread, one server": site.spread("spread", 1),
     }
+
+
+def _processor_time(address: str, pid: int, count: int = 40_000) -> float:
+    """Microseconds that a server's threads run for each call (proc(5), schedstat)."""
+    before = _nanoseconds(pid)
+    rawclient.in_flight(address, ECHO, count)
+    return (_nanoseconds(pid) - before) / count / 1000
+
+
+def _nanoseconds(pid: int) -> int:
+    total = 0
+    for each in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        with contextlib.suppress(OSError):  # a thread that has ended
+            total += int(each.read_text().split()[0])
+    return total
 
 
 def _growth(rounds: int) -> Iterator[Table]:

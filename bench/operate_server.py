@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from npipe import rpc
+from npipe.rpc.session import statistics
 
 
 class Lab:
@@ -46,6 +47,8 @@ def main(address: str, variant: str) -> None:
     api.register("lab", Lab())
     layers = [lambda _, proceed: proceed()] if variant == "middleware" else tracing(variant)
     log_calls = variant == "log-calls"
+    if variant == "uncounted":
+        statistics.Statistics.measure = lambda *_: None  # type: ignore[method-assign]
     with rpc.Server(api, middleware=layers, log_calls=log_calls) as server:
         server.serve(address, **({"stateless": True} if "://" in address else {}))
         server.serve_forever()
