@@ -8,16 +8,22 @@ import sys
 import pytest
 
 from npipe.transport.windows.kernel32.constants import INVALID_HANDLE_VALUE
-from npipe.transport.windows.kernel32.memory import OVERLAPPED, SECURITY_ATTRIBUTES
+from npipe.transport.windows.kernel32.memory import (
+    OVERLAPPED,
+    OVERLAPPED_ENTRY,
+    SECURITY_ATTRIBUTES,
+)
 
 on_windows = pytest.mark.skipif(sys.platform != "win32", reason="needs the Windows kernel calls")
 
 
 @on_windows
 def test_structures_are_as_the_kernel_lays_them_out() -> None:
-    assert ctypes.sizeof(ctypes.c_void_p) == 8, "the numbers below are for 64 bits"
-    assert ctypes.sizeof(OVERLAPPED) == 32
-    assert OVERLAPPED.hEvent.offset == 24
-    assert ctypes.sizeof(SECURITY_ATTRIBUTES) == 24
-    assert SECURITY_ATTRIBUTES.lpSecurityDescriptor.offset == 8
-    assert INVALID_HANDLE_VALUE == 0xFFFFFFFFFFFFFFFF
+    pointer = ctypes.sizeof(ctypes.c_void_p)
+    structures = (OVERLAPPED, OVERLAPPED_ENTRY, SECURITY_ATTRIBUTES)
+    sizes, offsets = ([32, 32, 24], (24, 8, 8)) if pointer == 8 else ([20, 16, 12], (16, 4, 4))
+    assert [ctypes.sizeof(each) for each in structures] == sizes
+    assert OVERLAPPED.hEvent.offset == offsets[0]
+    assert OVERLAPPED_ENTRY.lpOverlapped.offset == offsets[1]
+    assert SECURITY_ATTRIBUTES.lpSecurityDescriptor.offset == offsets[2]
+    assert (1 << 8 * pointer) - 1 == INVALID_HANDLE_VALUE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -17,8 +18,8 @@ on_windows = pytest.mark.skipif(sys.platform != "win32", reason="needs the Windo
 def test_who_we_are() -> None:
     code, user, group = load().process_sids()
     assert not code
-    assert user.startswith("S-1-5-")
-    assert group.startswith("S-1-5-")
+    for sid in (user, group):  # S-1-5-21-..., and S-1-12-1-... for an account of Entra ID
+        assert re.fullmatch(r"S-1-(5|12)(-\d+)+", sid)
 
 
 @on_windows
