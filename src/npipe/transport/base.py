@@ -227,6 +227,24 @@ class Connection(io.RawIOBase):
         """
         return False
 
+    def disconnect(self, timeout: float = 0.0) -> bool:
+        """Take the pipe away from a client that has read everything, at a server's end on Windows.
+
+        There a client that keeps its handle keeps the name in use, also after the server has
+        closed its end, so that the next server cannot listen. After this call it does not. Bytes
+        that the client has not read are never discarded. The client reads ``b""``, or gets an
+        error if it distinguishes this from the end of the stream (Node, asyncio). Call ``close``
+        afterwards.
+
+        Args:
+            timeout: Seconds to wait until the client has read everything.
+
+        Returns:
+            True if the client was disconnected; False if it may have unread bytes, and where a
+            client keeps no name.
+        """
+        return False
+
     @abstractmethod
     def flush(self) -> None:
         """Wait until the peer has read all written bytes, where the system reports it.

@@ -200,6 +200,49 @@ def test_no_other_mode(fake: FakeKernel32) -> None:
         connect(fake, mode="")
 
 
+def test_disconnect_frees_the_name_and_takes_no_byte(fake: FakeKernel32, spawn: Spawn) -> None:
+    with listen(fake) as listener, connect(fake) as client, listener.accept(60) as server:
+        server.write(b"unread")
+        assert not server.disconnect()
+        disconnecting = spawn(server.disconnect, 60)
+        fake.until(lambda: len(fake.made("has_unread")) > 2)
+        assert client.read(100) == b"unread"
+        assert disconnecting.result(60)
+        assert not client.disconnect(60)  # a client has nothing to take away
+        server.close()
+        listener.close()
+        with listen(fake):  # although the client keeps its handle
+            assert client.read(1) == b""
+        assert not server.disconnect(60)
+
+
+def test_w03_without_disconnect_the_client_keeps_the_name(fake: FakeKernel32) -> None:
+    with listen(fake) as listener:
+        client = connect(fake)
+        listener.accept(60).close()
+    with client:
+        with pytest.raises(OSError, match="still hold"):
+            listen(fake)
+        assert client.read(1) == b""
+
+
+def test_disconnect_gives_up_in_time(fake: FakeKernel32, pair: Pair) -> None:
+    client, server = pair
+    server.write(b"unread")
+    assert not server.disconnect(0.02)
+    with server._writer.turn:
+        assert client.read(100) == b"unread"
+    fake.fail("DisconnectNamedPipe", 5)
+    assert not server.disconnect()
+    server.write(b"more")
+    assert client.read(100) == b"more"
+
+
+def test_a_thread_that_writes_is_not_disconnected(pair: Pair, spawn: Spawn) -> None:
+    with pair[1]._writer.turn:
+        assert not spawn(pair[1].disconnect).result(60)
+
+
 def test_detach_gives_the_handle_away(fake: FakeKernel32, pair: Pair) -> None:
     client, server = pair
     handle = client.detach()

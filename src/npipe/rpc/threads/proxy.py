@@ -66,13 +66,14 @@ class Proxy(Server):
         """
         start_thread(self._join, "npipe-proxy", connection)
 
-    def stop(self, drain: float = 0.0) -> None:
+    def stop(self, drain: float = 0.0, *, disconnect: bool = False) -> None:
         """Stop listening, wait for the calls in flight, close the connections of both sides.
 
         Args:
             drain: Seconds to wait for the calls in flight.
+            disconnect: Free the names on Windows; see ``Server.stop``.
         """
-        super().stop(drain)
+        super().stop(drain, disconnect=disconnect)
         self._upstream_runtime.stop()
 
     def _join(self, connection: Connection) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import threading
@@ -34,6 +35,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.005, 1.0  # seconds between attempts after a fail
 class ServerDriver(Counted, Protocol):
     """The driver of one connection, as seen by a server."""
 
+    @property
+    def connection(self) -> Connection: ...
     @property
     def idle(self) -> bool: ...
     def start(self) -> None: ...
@@ -141,7 +144,7 @@ class Server(ServerBase[ServerDriver]):
         while not self._stopped.wait(timeout):
             pass
 
-    def stop(self, drain: float = 0.0) -> None:
+    def stop(self, drain: float = 0.0, *, disconnect: bool = False) -> None:
         """Stop listening, wait for the calls in flight, close the connections.
 
         Idempotent; may be called from any thread. Calls that are still running after ``drain``
@@ -149,6 +152,9 @@ class Server(ServerBase[ServerDriver]):
 
         Args:
             drain: Seconds to wait for the calls in flight.
+            disconnect: Take the pipes away from the clients that read everything within
+                ``drain``, so that another server can listen at once, although they keep their
+                handles; see ``npipe.Connection.disconnect``. On Windows only.
         """
         with self._lock:
             listeners, self._listeners = self._listeners, []
@@ -164,6 +170,10 @@ class Server(ServerBase[ServerDriver]):
             while (busy := self._busy()) and (left := deadline - time.monotonic()) > 0:
                 # the end of a call sets no event: poll
                 self._change.wait(min(left, 0.02))
+        for driver in tuple(self._drivers) if disconnect else ():
+            if driver.idle:
+                with contextlib.suppress(OSError):
+                    driver.connection.disconnect(max(0.0, deadline - time.monotonic()))
         for driver in tuple(self._drivers):
             driver.close("server stopped with calls in flight" if busy else "server stopped")
         for remote in remotes:

@@ -10,7 +10,7 @@ import contextlib
 import threading
 import time
 import warnings
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from npipe.address import Address
 from npipe.errors import ClosedError
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from npipe.transport.windows.port_channel import PortChannel
 
 __all__ = ["WindowsConnection"]
+
+_DISCONNECT_PAUSE: Final = 0.01  # seconds between two queries whether a client has read everything
 
 
 class WindowsConnection(Connection):
@@ -218,6 +220,30 @@ class WindowsConnection(Connection):
     def has_gone(self) -> bool:
         with self._guard:
             return self._closed or has_gone(self._handle, self._api)
+
+    def disconnect(self, timeout: float = 0.0) -> bool:
+        due = time.monotonic() + (duration(timeout) or 0.0)
+        while not self._try_disconnect():
+            left = due - time.monotonic()
+            if self._closed or not self._server_end or left <= 0:
+                return False
+            time.sleep(min(left, _DISCONNECT_PAUSE))
+        return True
+
+    def _try_disconnect(self) -> bool:
+        if not self._server_end or not self._writer.turn.acquire(blocking=False):
+            return False
+        try:
+            with self._guard:
+                return not (
+                    self._closed
+                    or self._api.has_unread(self._handle)
+                    or self._api.DisconnectNamedPipe(self._handle)
+                )
+        finally:
+            self._writer.turn.release()
+            if self._closed:
+                self._release()
 
     # -- deadlines and the end
 

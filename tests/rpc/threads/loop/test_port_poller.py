@@ -372,6 +372,22 @@ def test_stop_ends_connections_whose_clients_do_not_read(
             pass
 
 
+def test_a_graceful_stop_can_free_the_name_and_loses_nothing(
+    fake: FakeKernel32, served: rpc.Server, spawn: Spawn
+) -> None:
+    request = b'{"jsonrpc":"2.0","id":1,"method":"add","params":[1,2]}\n'
+    message_mode = served._listeners[0]._maker.message_mode  # type: ignore[attr-defined]
+    with connect(fake) as client:
+        client.write(request)
+        fake.until(lambda: fake.made("WriteFile")[1:])
+        stopping = spawn(served.stop, drain=60, disconnect=True)
+        fake.until(lambda: len(fake.made("has_unread")) > 2)
+        assert client.read(100) == b'{"jsonrpc":"2.0","id":1,"result":3}\n'
+        stopping.result(60)
+        listen(fake, message_mode=message_mode).close()
+        assert client.read(100) == b""
+
+
 def test_what_the_port_refuses_gets_threads(
     fake: FakeKernel32, served: rpc.Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
