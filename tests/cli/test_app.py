@@ -86,3 +86,11 @@ print(sorted(slow & set(sys.modules)))
 
 def test_the_group_is_a_click_group() -> None:
     assert isinstance(cli, click.Group)
+
+
+@pytest.mark.parametrize("name", cli.list_commands(click.Context(cli)))
+def test_no_command_has_an_option_twice(name: str) -> None:
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    options = [option for parameter in command.params for option in parameter.opts]
+    assert len(set(options)) == len(options)

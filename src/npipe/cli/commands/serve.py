@@ -149,7 +149,6 @@ def _connections_allowed() -> int:
     is_flag=True,
     help="Print one line of JSON, not the banner, when the server is ready.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Say that it is ready as one line of JSON.")
 @nats_options
 def serve(
     *,
