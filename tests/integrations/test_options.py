@@ -15,9 +15,13 @@ def test_npipe_s_options_are_split_from_the_library_s() -> None:
 
 
 def test_every_option_of_npipe_is_known() -> None:
-    """Those of both flavours, but ``timeout``, which the library has itself, and ``mode``: a
-    library reads and writes."""
-    connect = set(inspect.signature(npipe.connect).parameters) - {"address", "timeout", "mode"}
+    """Those of both flavours but two: a library has its own ``connect_timeout``, and it reads and
+    writes, so there is no ``mode``."""
+    connect = set(inspect.signature(npipe.connect).parameters) - {
+        "address",
+        "connect_timeout",
+        "mode",
+    }
     connect &= set(inspect.signature(aio.open_connection).parameters)
     assert set(ConnectOptions.__annotations__) == connect
     listen = set(inspect.signature(npipe.listen).parameters) - {"address", "mode"}

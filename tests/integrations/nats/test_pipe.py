@@ -97,7 +97,7 @@ def test_a_gap_or_nonsense_ends_it(token: str) -> None:
         await asyncio.sleep(0)
         assert protocol.data == b"a"
         (error,) = protocol.lost
-        assert isinstance(error, LostPipe) and "lost or doubled" in str(error)
+        assert isinstance(error, LostPipe) and "lost or duplicated" in str(error)
         assert posted.take() == [("x", b"")]
         assert posted.forgotten == 1
 
