@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import platform
-from importlib import metadata
+from importlib import machinery, metadata, util
+from pathlib import Path
 
 import pytest
 
 import npipe
-from npipe import rpc
 from npipe.cli import versions
 
 
@@ -20,12 +20,21 @@ def test_it_names_npipe_python_and_the_system() -> None:
     assert third.startswith("with ")
 
 
-@pytest.mark.parametrize(("compiled", "said"), [(True, "compiled"), (False, "pure Python")])
+@pytest.mark.parametrize(
+    ("suffix", "said"), [(machinery.EXTENSION_SUFFIXES[0], "compiled"), (".py", "pure Python")]
+)
 def test_it_says_whether_npipe_is_compiled(
-    compiled: bool, said: str, monkeypatch: pytest.MonkeyPatch
+    suffix: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rpc, "COMPILED", compiled, raising=False)
+    spec = machinery.ModuleSpec("session", None, origin=f"/npipe/session{suffix}")
+    monkeypatch.setattr(util, "find_spec", lambda name: spec)
     assert f"({said})" in versions.report()
+
+
+def test_the_module_that_tells_is_one_of_the_compiled() -> None:
+    hook = (Path(__file__).parents[2] / "tools" / "compile_hook.py").read_text(encoding="utf-8")
+    assert util.find_spec("npipe.rpc.session.session") is not None
+    assert '"session",' in hook
 
 
 def test_the_dependencies_are_those_of_the_extras_that_are_installed(

@@ -5,18 +5,16 @@ from __future__ import annotations
 import platform
 import re
 from collections.abc import Iterator
-from importlib import metadata
+from importlib import machinery, metadata, util
 
 import npipe
 
-__all__ = ["dependencies", "report"]
+__all__ = ["dependencies", "is_compiled", "report"]
 
 
 def report() -> str:
     """Return the versions of npipe, of Python, of the system and of the optional dependencies."""
-    from npipe import rpc
-
-    build = "compiled" if getattr(rpc, "COMPILED", False) else "pure Python"
+    build = "compiled" if is_compiled() else "pure Python"
     python = f"{platform.python_implementation()} {platform.python_version()}"
     installed = ", ".join(f"{name} {version}" for name, version in dependencies())
     return (
@@ -24,6 +22,13 @@ def report() -> str:
         f"{python} on {platform.platform()}, {platform.machine()}\n"
         f"with {installed or 'no optional dependency'}"
     )
+
+
+def is_compiled() -> bool:
+    """Tell whether this npipe is the build with compiled modules."""
+    found = util.find_spec("npipe.rpc.session.session")  # one of them: see tools/compile_hook.py
+    suffixes = tuple(machinery.EXTENSION_SUFFIXES)
+    return found is not None and found.origin is not None and found.origin.endswith(suffixes)
 
 
 def dependencies() -> Iterator[tuple[str, str]]:
