@@ -190,7 +190,7 @@ def test_a_subscription_stays_and_ends_with_an_error(front: str, two: Servers) -
         # A subscription is load, so a call goes to the other server.
         assert client.call("shop_order", 1) == other
         two.processes[at].kill()
-        with pytest.raises(rpc.RPCError, match="the server is gone"):
+        with pytest.raises(rpc.RPCError, match="the server has ended"):
             list(ticks)
         assert client.call("shop_order", 1) == other
 

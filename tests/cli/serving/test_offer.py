@@ -66,7 +66,7 @@ def test_a_server_that_is_not_there_is_a_failure_unless_another_is(
 def test_a_recording_that_is_not_there(directory: Any) -> None:
     tape = str(directory / "none.jsonl")
     with (
-        pytest.raises(LoadError, match="there is no tape"),
+        pytest.raises(LoadError, match="the tape does not exist"),
         make_offer((), None, {}, NONE, tape, options=OPTIONS),
     ):
         pass

@@ -26,7 +26,7 @@ def test_it_listens_in_the_directory_until_the_end(directory: Path) -> None:
 
 
 def test_a_mode_is_refused() -> None:
-    message = "no Samba for Windows" if sys.platform == "win32" else "goes with --access owner"
+    message = "not available on Windows" if sys.platform == "win32" else "needs --access owner"
     with pytest.raises(click.UsageError, match=message), behind_samba("shop", None, 0o600):
         pass
 

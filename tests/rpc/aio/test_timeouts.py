@@ -91,7 +91,7 @@ def test_a_peer_that_reads_nothing_for_the_write_timeout_is_disconnected() -> No
     driver.fire()
     assert driver.ended == []
     driver.fire()
-    assert driver.ended == ["the other end reads too slowly"]
+    assert driver.ended == ["the peer reads too slowly"]
 
 
 def test_a_peer_that_has_read_everything_has_no_timer() -> None:

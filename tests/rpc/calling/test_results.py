@@ -32,7 +32,7 @@ def test_parameters() -> None:
 def test_a_result_is_decoded_to_its_type() -> None:
     assert decode_result(JSON, Raw(b"[1]"), list[int]) == [1]
     assert bytes(decode_result(JSON, Raw(b"[ 1]"), Raw)) == b"[ 1]"
-    with pytest.raises(ProtocolError, match="not what was asked for"):
+    with pytest.raises(ProtocolError, match="does not fit result_type"):
         decode_result(JSON, Raw(b'"x"'), int)
 
 

@@ -43,7 +43,7 @@ def test_b05_every_failed_write_tells_its_count(pair: Pair) -> None:
         client.write(b"x")
     client.set_write_deadline(None)
     server.close()
-    with pytest.raises(BrokenPipeError, match="the other end has closed") as gone:
+    with pytest.raises(BrokenPipeError, match="the peer has closed") as gone:
         client.write(b"x")
     client.close()
     with pytest.raises(ClosedError) as closed:
