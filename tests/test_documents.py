@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import subprocess
@@ -11,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from npipe.rpc.limits import Limits
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -40,6 +43,16 @@ def test_it_runs_and_prints_what_it_says(program: str) -> None:
     for said in re.findall(r"print\(.*\)\s+# (.*)", program):
         for word in re.split(r", |\.\.\.", said):
             assert word.strip() in done.stdout
+
+
+def test_the_table_of_limits_has_each_default() -> None:
+    text = (ROOT / "docs" / "reference" / "limits.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]*?) \|", text, re.MULTILINE))
+    written = {"32 MiB": 32 << 20, "1 MiB": 1 << 20, "256 KiB": 256 << 10, "`None`": None}
+    for limit in dataclasses.fields(Limits):
+        cell = rows[limit.name]
+        value = written[cell] if cell in written else float(cell.removesuffix(" s"))
+        assert value == limit.default, limit.name
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -17,8 +17,7 @@ This kind of connection cannot do the operation        io.UnsupportedOperation
 The text is not an address                             ValueError
 =====================================================  ============================
 
-A read after the peer has closed is not an error: ``read`` returns ``b""``. This module does not
-import any other module of npipe.
+A read after the peer has closed the connection is not an error: ``read`` returns ``b""``.
 """
 
 from __future__ import annotations

@@ -71,13 +71,13 @@ def test_attempts_without_a_timeout_do_not_end(clock: Clock) -> None:
     attempts = Attempts(NOWHERE, None)
     assert attempts.deadline is None
     for _ in range(10_000):
-        attempts.sleep("no server appeared before the deadline")
+        attempts.sleep("no server appeared")
     assert clock.slept[-1] == 0.05
 
 
 def test_a_negative_timeout_has_one_attempt(clock: Clock) -> None:
     with pytest.raises(TimeoutError):
-        Attempts(NOWHERE, -1).pause("no server appeared before the deadline")
+        Attempts(NOWHERE, -1).pause("no server appeared")
 
 
 def test_t19_nan_is_no_timeout() -> None:
@@ -88,9 +88,9 @@ def test_t19_nan_is_no_timeout() -> None:
 def test_an_event_ends_the_attempts() -> None:
     cancel = threading.Event()
     attempts = Attempts(NOWHERE, None, cancel)
-    attempts.sleep("no server appeared before the deadline")
+    attempts.sleep("no server appeared")
     cancel.set()
     with pytest.raises(ClosedError, match="this attempt to connect"):
-        attempts.sleep("no server appeared before the deadline")
+        attempts.sleep("no server appeared")
     with pytest.raises(ClosedError):
         Attempts(NOWHERE, None, cancel)

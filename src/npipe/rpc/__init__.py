@@ -3,10 +3,16 @@
 ::
 
     api = rpc.API()
-    api.register("calc", Calculator())         with rpc.connect("calculator") as client:
-    with rpc.Server(api) as server:                client.call("calc_add", 1, 2)
-        server.serve("calculator")                 client.batch([("calc_add", [1, 2])])
-        server.serve_forever()                     for item in client.subscribe("calc", "ticks"):
+    api.register("calc", Calculator())
+    with rpc.Server(api) as server:
+        server.serve("calculator")
+        server.serve_forever()
+
+    with rpc.connect("calculator") as client:
+        client.call("calc_add", 1, 2)
+        client.batch([("calc_add", [1, 2])])
+        for item in client.subscribe("calc", "ticks"):
+            ...
 
 A received message passes through ``wire``, ``session`` and ``service`` to the function registered
 in the ``API``; its reply passes back. These folders do no I/O; the drivers in ``threads`` and

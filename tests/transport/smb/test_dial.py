@@ -39,7 +39,7 @@ def test_remote_is_for_remote_pipes_and_they_are_opened_with_it_only():
 
 
 def test_a_server_that_the_caller_refuses_gets_no_byte(listener, address, remote):
-    with pytest.raises(PermissionError, match="not whose it should be"):
+    with pytest.raises(PermissionError, match="verify_server refused"):
         npipe.connect(address, remote=remote, connect_timeout=30, verify_server=lambda peer: False)
     with listener.accept(timeout=30) as server:
         assert server.read() == b""

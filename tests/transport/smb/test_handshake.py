@@ -92,7 +92,7 @@ def test_no_server_at_all():
     remote = npipe.Smb(USER, PASSWORD, port=free_port())
     with pytest.raises(ConnectionRefusedError):
         npipe.connect(r"\\127.0.0.1\pipe\x", remote=remote, connect_timeout=30)
-    with pytest.raises(TimeoutError, match="no server appeared before the deadline"):
+    with pytest.raises(TimeoutError, match="no server appeared"):
         npipe.connect(r"\\127.0.0.1\pipe\x", remote=remote, connect_timeout=0.2, wait=True)
 
 

@@ -25,7 +25,7 @@ def test_b26_no_server_fails_at_once(fake: FakeKernel32) -> None:
 
 
 def test_b26_waiting_for_a_server_ends(fake: FakeKernel32) -> None:
-    with pytest.raises(TimeoutError, match="no server appeared before the deadline"):
+    with pytest.raises(TimeoutError, match="no server appeared"):
         connect(fake, wait=True, timeout=0.01)
 
 

@@ -2,9 +2,14 @@
 
 ::
 
-    async with Server(api) as server:          async with connect("calculator") as client:
-        await server.serve("calculator")           await client.call("calc_add", 1, 2)
-        await server.serve_forever()               async for item in await client.subscribe(...):
+    async with Server(api) as server:
+        await server.serve("calculator")
+        await server.serve_forever()
+
+    async with connect("calculator") as client:
+        await client.call("calc_add", 1, 2)
+        async for item in await client.subscribe("calc", "ticks"):
+            ...
 
 ``async def`` functions run on the loop, each call as a task. Plain functions run in threads and
 never block the loop. Functions marked with ``@rpc.method(inline=True)`` run directly on the loop.

@@ -134,7 +134,7 @@ class Dialling:
         self._handshake: Handshake | None = None
         self._result: Result | BaseException | None = None
         self._stopped = threading.Event()
-        self._why = "the computer did not answer before the deadline"
+        self._why = "the computer did not answer"
         from npipe.transport.smb import (
             handshake,
         )  # needs the extra: raise here, in the caller's thread
@@ -195,7 +195,7 @@ class Dialling:
             except (FileNotFoundError, ConnectionRefusedError) as error:
                 if not self._wait:
                     raise
-                self._why = f"no server appeared before the deadline: {error.strerror}"
+                self._why = f"no server appeared ({error.strerror})"
             except TimeoutError as error:
                 raise self._late() from error
             if self._stopped.wait(min(pause, self.left())) or not self.left():

@@ -143,12 +143,12 @@ def _run(
 def reason(address: Address, code: int) -> str:
     """Return a text that explains the error code of a failed attempt."""
     if code == ERROR_PIPE_BUSY and address.host is not None:
-        return "every instance of the pipe stayed busy (or the server refuses remote clients)"
+        return "every instance of the pipe stayed busy, or the server refuses remote clients,"
     if code == ERROR_PIPE_BUSY:
         return "the server stayed busy"
     if code == ERROR_OPERATION_ABORTED:
         return "the computer did not answer"
-    return "no server appeared before the deadline"
+    return "no server appeared"
 
 
 def exists(address: Address, *, api: Kernel32 | None = None) -> bool:
