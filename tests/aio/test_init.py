@@ -47,7 +47,7 @@ async def test_waiting_for_a_server_ends_at_the_deadline(address):
 
 async def test_waiting_for_a_server_finds_the_one_that_comes(address):
     waiting = asyncio.ensure_future(greeting(address, wait=True, connect_timeout=60))
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0)  # the first attempt
     async with await npipe.aio.start_server(greet, address):
         assert await waiting == b"hello\n"
 
@@ -68,7 +68,7 @@ async def test_bad_address_is_a_value_error():
 
 async def test_cancelled_while_waiting_leaves_nothing(address):
     waiting = asyncio.ensure_future(npipe.aio.open_connection(address, wait=True))
-    await asyncio.sleep(0.005)
+    await asyncio.sleep(0)  # the first attempt
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting

@@ -45,7 +45,7 @@ async def test_full_backlog_is_waited_for(address):
     server = await npipe.aio.start_server(greet, address, backlog=1, start_serving=False)
     async with server:
         clients = [asyncio.ensure_future(greeting(address)) for _ in range(20)]
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0)  # the first attempt of each
         await server.start_serving()
         assert await asyncio.gather(*clients) == [b"hello\n"] * 20
 

@@ -349,7 +349,7 @@ async def test_b39_accept_errors_back_off_and_lose_no_client(address, reported, 
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(address)  # in the backlog: the loop has not run since
             with Shortage(monkeypatch) as shortage:
-                await asyncio.sleep(0.3)
+                await asyncio.sleep(0.3)  # a real wait: how often it tries meanwhile
                 assert not accepted.done()
             assert 2 <= shortage.tries <= 6  # after 0, 5, 15, 35, 75, 155 ms
             async with asyncio.timeout(3):

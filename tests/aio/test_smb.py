@@ -130,7 +130,7 @@ async def test_a_cancelled_dial_leaves_nothing(silent_port):
     dialling = asyncio.ensure_future(
         npipe.aio.open_connection(r"\\127.0.0.1\pipe\x", remote=silent)
     )
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.05)  # a real wait: for the thread that dials; it holds either way
     dialling.cancel()
     with pytest.raises(asyncio.CancelledError):
         await dialling

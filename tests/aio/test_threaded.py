@@ -12,6 +12,7 @@ from npipe.aio.server import Server
 from npipe.aio.threaded import ThreadAcceptor, ThreadTransport
 from npipe.testing import memory_pair
 from npipe.transport.base import Connection
+from until import until
 
 
 def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -83,7 +84,7 @@ def test_a_protocol_that_pauses_gets_nothing() -> None:
         made.pause_reading()
         assert not made.is_reading()
         theirs.write(b"2")  # a read that was under way may still get it
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.02)  # a real wait, as is the next: the thread reads meanwhile
         theirs.write(b"3")
         await asyncio.sleep(0.02)
         assert b"3" not in protocol.data
@@ -163,8 +164,7 @@ def test_accepts_in_a_thread(address: Any) -> None:
         client = await loop.run_in_executor(None, npipe.connect, address)
         client.write(b"x")
         client.close()
-        while not protocols:
-            await asyncio.sleep(0.001)
+        await until(lambda: protocols)
         await protocols[0].until(lambda: protocols[0].data == b"x")
         server.close()
         server.close_clients()

@@ -18,6 +18,7 @@ import pytest
 import npipe.aio
 from npipe import rpc
 from npipe.rpc import aio
+from until import until
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="needs Unix sockets")
 
@@ -193,7 +194,6 @@ on_each_loop = pytest.mark.parametrize("run", [pytest.param(_executor(k), id=k) 
 def entered(service: Service, times: int = 1) -> Coroutine[Any, Any, None]:
     async def wait() -> None:
         for _ in range(times):
-            while not service.entered.acquire(blocking=False):
-                await asyncio.sleep(0.001)
+            await until(lambda: service.entered.acquire(blocking=False))
 
     return asyncio.wait_for(wait(), 60)

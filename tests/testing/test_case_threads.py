@@ -12,24 +12,24 @@ from npipe.testing.case_threads import CaseThreads, echo, read_exactly, resync, 
 
 def test_the_first_failure_of_a_crew_is_raised_and_ends_the_others() -> None:
     c1, c2 = memory_pair()
-    with pytest.raises(ZeroDivisionError), CaseThreads(c1, c2) as crew:
-        crew.start(c1.read, 1)  # would wait for ever
-        crew.start(lambda: 1 // 0)
+    with pytest.raises(ZeroDivisionError), CaseThreads(c1, c2) as threads:
+        threads.start(c1.read, 1)  # would wait for ever
+        threads.start(lambda: 1 // 0)
 
 
 def test_the_error_that_must_be_raised_is_returned() -> None:
-    crew = CaseThreads()
-    assert isinstance(crew.raises(ZeroDivisionError, lambda: 1 // 0), ZeroDivisionError)
+    threads = CaseThreads()
+    assert isinstance(threads.raises(ZeroDivisionError, lambda: 1 // 0), ZeroDivisionError)
     with pytest.raises(AssertionError, match="expected ValueError, but it returned 1"):
-        crew.raises(ValueError, lambda: 1)
+        threads.raises(ValueError, lambda: 1)
 
 
 def test_earlier_echoes_are_passed_over() -> None:
     c1, c2 = memory_pair()
-    with CaseThreads(c1, c2) as crew:
-        crew.start(echo, c2)
+    with CaseThreads(c1, c2) as threads:
+        threads.start(echo, c2)
         c1.write(b"earlier")
-        resync(crew, c1)
+        resync(threads, c1)
         c1.write(b"later")
         assert read_exactly(c1, 5) == b"later"
         c1.close()
@@ -51,6 +51,6 @@ def test_a_full_pipe_times_out() -> None:
         assert isinstance(write_until_timeout(c1), TimeoutError)
         c1.set_write_deadline(None)
         done = threading.Event()
-        with CaseThreads(c1, c2) as crew:
-            crew.start(done.set)
+        with CaseThreads(c1, c2) as threads:
+            threads.start(done.set)
         assert done.is_set()

@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 
 from npipe.address import Address
 from npipe.aio.extra_info import Introducer
-from npipe.aio.server import AcceptRetry, Client
+from npipe.aio.server import AcceptedClient, AcceptRetry
 from npipe.transport.checks import require_mode
 from npipe.transport.connecting import Attempts
 from npipe.transport.posix import connect as posix
@@ -127,13 +127,13 @@ async def listen(
     require_mode(mode)
     posix.check_size(buffer_size)
     del message_mode, reject_remote, buffer_size
-    give_up = time.monotonic() + unix_files.LOCK_PATIENCE
+    end = time.monotonic() + unix_files.LOCK_PATIENCE
     while True:
         try:
             bound = posix.bind(address, access=access, backlog=backlog, patience=0)
             return SocketAcceptor(bound, mode)
         except TimeoutError:  # another process is binding; ``bind`` itself would block the loop
-            if time.monotonic() >= give_up:
+            if time.monotonic() >= end:
                 raise
         await asyncio.sleep(LOCK_PAUSE)
 
@@ -177,14 +177,14 @@ class SocketAcceptor:
         self._bound = bound
         self._mode = mode
         self._retry = AcceptRetry(self._loop, bound.address)
-        self._arrived: Callable[[Client], None] | None = None  # None: not accepting
+        self._arrived: Callable[[AcceptedClient], None] | None = None  # None: not accepting
         self._pause: asyncio.TimerHandle | None = None
 
     @property
     def sockets(self) -> tuple[trsock.TransportSocket, ...]:
         return (trsock.TransportSocket(self._bound.socket),)
 
-    def start(self, arrived: Callable[[Client], None]) -> None:
+    def start(self, arrived: Callable[[AcceptedClient], None]) -> None:
         self._arrived = arrived
         self._resume()
 
@@ -218,7 +218,7 @@ class SocketAcceptor:
             self._retry.succeeded()
             self._admit(sock, self._arrived)
 
-    def _admit(self, sock: socket.socket, arrived: Callable[[Client], None]) -> None:
+    def _admit(self, sock: socket.socket, arrived: Callable[[AcceptedClient], None]) -> None:
         if not posix.admits(self._bound, sock):
             sock.close()
             return

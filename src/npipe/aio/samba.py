@@ -14,7 +14,7 @@ from asyncio import trsock
 from collections.abc import Callable
 
 from npipe.aio.posix import AcceptedSocket, introduce
-from npipe.aio.server import Client
+from npipe.aio.server import AcceptedClient
 from npipe.transport.smb.samba import SambaConnection, SambaListener, linger
 
 __all__ = ["SambaAcceptor", "SambaListener"]
@@ -27,13 +27,13 @@ class SambaAcceptor:
         """Take ownership of ``listener``; ``close`` closes it."""
         self._loop = asyncio.get_running_loop()
         self._listener = listener
-        self._arrived: Callable[[Client], None] | None = None
+        self._arrived: Callable[[AcceptedClient], None] | None = None
 
     @property
     def sockets(self) -> tuple[trsock.TransportSocket, ...]:
         return ()
 
-    def start(self, arrived: Callable[[Client], None]) -> None:
+    def start(self, arrived: Callable[[AcceptedClient], None]) -> None:
         self._arrived = arrived
         threading.Thread(target=self._accept, name="npipe-samba-accept", daemon=True).start()
 

@@ -24,10 +24,10 @@ from typing import Any, Protocol
 from npipe.address import Address
 from npipe.transport.connecting import accept_backoff
 
-__all__ = ["AcceptRetry", "Acceptor", "Client", "Server"]
+__all__ = ["AcceptRetry", "AcceptedClient", "Acceptor", "Server"]
 
 
-class Client(Protocol):
+class AcceptedClient(Protocol):
     """An accepted connection for which the loop has not made a transport yet."""
 
     on_close: Callable[[], None] | None  # called once, when its descriptor or handle is closed
@@ -44,7 +44,7 @@ class Acceptor(Protocol):
     @property
     def sockets(self) -> Sequence[trsock.TransportSocket]: ...
 
-    def start(self, arrived: Callable[[Client], None]) -> None: ...
+    def start(self, arrived: Callable[[AcceptedClient], None]) -> None: ...
 
     def close(self) -> None:
         """Stop accepting at once and release the address."""
@@ -224,17 +224,17 @@ class Server(asyncio.AbstractServer):
         for transport in tuple(self._transports):
             getattr(transport, how)()
 
-    def _arrived(self, client: Client) -> None:
+    def _arrived(self, client: AcceptedClient) -> None:
         self._connections += 1
         client.on_close = self._left
         task = self._loop.create_task(self._open(client))
         self._opening.add(task)
         task.add_done_callback(partial(self._opened, client))
 
-    async def _open(self, client: Client) -> None:
+    async def _open(self, client: AcceptedClient) -> None:
         self._transports.add(await client.open(self._protocol_factory()))
 
-    def _opened(self, client: Client, task: asyncio.Task[None]) -> None:
+    def _opened(self, client: AcceptedClient, task: asyncio.Task[None]) -> None:
         """Close a client whose opening failed or was cancelled, also before the task began."""
         self._opening.discard(task)
         error = None if task.cancelled() else task.exception()

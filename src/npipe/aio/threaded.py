@@ -21,7 +21,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from npipe.aio.server import Client
+from npipe.aio.server import AcceptedClient
 from npipe.errors import ClosedError
 from npipe.transport.base import Connection, Listener
 from npipe.transport.connecting import accept_backoff
@@ -273,7 +273,7 @@ class ThreadAcceptor:
     def sockets(self) -> tuple[trsock.TransportSocket, ...]:
         return ()
 
-    def start(self, arrived: Callable[[Client], None]) -> None:
+    def start(self, arrived: Callable[[AcceptedClient], None]) -> None:
         run = partial(self._run, arrived)
         threading.Thread(target=run, name="npipe-accept", daemon=True).start()
 
@@ -281,7 +281,7 @@ class ThreadAcceptor:
         self._stopped.set()
         self._listener.close()
 
-    def _run(self, arrived: Callable[[Client], None]) -> None:
+    def _run(self, arrived: Callable[[AcceptedClient], None]) -> None:
         backoff = accept_backoff()
         while not self._stopped.is_set():
             try:
@@ -299,7 +299,7 @@ class ThreadAcceptor:
                 if not self._in_loop(self._arrive, arrived, connection):
                     connection.close()
 
-    def _arrive(self, arrived: Callable[[Client], None], connection: Connection) -> None:
+    def _arrive(self, arrived: Callable[[AcceptedClient], None], connection: Connection) -> None:
         if self._stopped.is_set():
             connection.close()
         else:

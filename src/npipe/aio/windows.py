@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from npipe.address import Address
 from npipe.aio.proactor import Pipe
-from npipe.aio.server import AcceptRetry, Client
+from npipe.aio.server import AcceptedClient, AcceptRetry
 from npipe.aio.threaded import ThreadAcceptor, ThreadTransport
 from npipe.transport.checks import require_mode
 from npipe.transport.connecting import Attempts
@@ -222,7 +222,7 @@ class PipeAcceptor:
         self._loop = asyncio.get_running_loop()
         self._maker = maker
         self._retry = AcceptRetry(self._loop, maker.address)
-        self._arrived: Callable[[Client], None] | None = None
+        self._arrived: Callable[[AcceptedClient], None] | None = None
         self._waiting: dict[Pipe, asyncio.Future[Any] | asyncio.TimerHandle | None] = {}
         try:
             for _ in range(instances):
@@ -237,7 +237,7 @@ class PipeAcceptor:
     def sockets(self) -> tuple[trsock.TransportSocket, ...]:
         return ()
 
-    def start(self, arrived: Callable[[Client], None]) -> None:
+    def start(self, arrived: Callable[[AcceptedClient], None]) -> None:
         self._arrived = arrived
         for pipe in tuple(self._waiting):
             self._wait(pipe)

@@ -146,7 +146,7 @@ def _exchange(client: Connection, server: Connection, recording: Recording | Non
                 recording.data(side, b"")
             ended[side].set()
             _finish(sink)
-            _watch(source, ended[other])
+            _await_end(source, ended[other])
         except OSError:  # one peer has disconnected: close both connections
             if recording is not None and not ended[side].is_set():
                 recording.data(side, b"")
@@ -162,7 +162,7 @@ def _exchange(client: Connection, server: Connection, recording: Recording | Non
     server.close()
 
 
-def _watch(source: Connection, ended: threading.Event) -> None:
+def _await_end(source: Connection, ended: threading.Event) -> None:
     """Wait until the other direction has ended.
 
     Raises:

@@ -29,12 +29,12 @@ def buffers_are_released(c1: Connection, c2: Connection) -> None:
     buffer = bytearray(5)
     assert c2.readinto(buffer)
     buffer.clear()
-    with CaseThreads(c1, c2) as crew:
+    with CaseThreads(c1, c2) as threads:
         errors: list[OSError] = []  # their tracebacks refer to the frames of the calls
 
         def fail(error: type[OSError], call: Callable[[bytearray], object], size: int) -> None:
             buffer = bytearray(size)
-            errors.append(crew.raises(error, call, buffer))
+            errors.append(threads.raises(error, call, buffer))
             buffer.clear()  # BufferError if there is a view
 
         for deadline in (past(), time.monotonic() + 0.02):
@@ -92,17 +92,17 @@ def interrupted_write(c1: Connection, c2: Connection) -> None:
         finally:
             sys.settrace(None)
 
-    with CaseThreads(c1, c2) as crew:
-        writing = crew.start(write)
+    with CaseThreads(c1, c2) as threads:
+        writing = threads.start(write)
         pause()
         interrupt.set()
         c1.set_write_deadline(time.monotonic() + 3600)  # wakes the write
         count = writing.result()
         if count is None:
-            crew.raises(OSError, c1.write, b"more")
+            threads.raises(OSError, c1.write, b"more")
             return
         assert 0 <= count < len(sent)
-        reading = crew.start(c2.read)
+        reading = threads.start(c2.read)
         c1.write(sent[count:])
         c1.close()
         assert reading.result() == sent

@@ -104,9 +104,9 @@ def round_trip(connection: Connection) -> None:
     assert read_exactly(connection, 11) == b"hello, pipe"
 
 
-def resync(crew: CaseThreads, connection: Connection) -> None:
+def resync(threads: CaseThreads, connection: Connection) -> None:
     """Read and discard the echo of earlier writes, up to a mark that this function writes."""
-    writing = crew.start(connection.write, MARK)
+    writing = threads.start(connection.write, MARK)
     while (data := connection.read(4096)) and MARK not in data:
         pass
     assert data.endswith(MARK)

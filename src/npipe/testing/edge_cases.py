@@ -23,8 +23,8 @@ __all__ = ["PITFALL_CASES"]
 
 def double_close(c1: Connection, c2: Connection) -> None:
     """A repeated ``close``, from many threads too, does nothing."""
-    with CaseThreads(c1, c2) as crew:
-        for closing in [crew.start(c1.close) for _ in range(10)]:
+    with CaseThreads(c1, c2) as threads:
+        for closing in [threads.start(c1.close) for _ in range(10)]:
             closing.result()
         c1.close()
         assert c1.closed
@@ -47,18 +47,18 @@ def use_after_close(c1: Connection, c2: Connection) -> None:
         lambda: c1.set_read_deadline(past()),
         lambda: c1.set_write_deadline(past()),
     ]
-    with CaseThreads(c1, c2) as crew:
+    with CaseThreads(c1, c2) as threads:
         for call in calls:
-            crew.raises(ClosedError, call)
+            threads.raises(ClosedError, call)
     assert not issubclass(ClosedError, ConnectionError | TimeoutError)
 
 
 def deadline_extended(c1: Connection, c2: Connection) -> None:
     """A deadline that is extended while a call waits applies to that call."""
-    with CaseThreads(c1, c2) as crew:
+    with CaseThreads(c1, c2) as threads:
         first = time.monotonic() + 0.2
         c1.set_read_deadline(first)
-        reading = crew.start(_unless_it_fails, c1.read, 1)
+        reading = threads.start(_unless_it_fails, c1.read, 1)
         pause()
         c1.set_read_deadline(time.monotonic() + 60)
         in_time = time.monotonic() < first  # else the machine is too slow for this check
@@ -70,11 +70,11 @@ def deadline_extended(c1: Connection, c2: Connection) -> None:
 
 def deadline_lifted(c1: Connection, c2: Connection) -> None:
     """A deadline that is removed while a call waits does not end that call, in both directions."""
-    with CaseThreads(c1, c2) as crew:
+    with CaseThreads(c1, c2) as threads:
         first = time.monotonic() + 0.2
         c1.set_deadline(first)
-        reading = crew.start(_unless_it_fails, c1.read, 1)
-        writing = crew.start(_unless_it_fails, c1.write, bytes(4 << 20))
+        reading = threads.start(_unless_it_fails, c1.read, 1)
+        writing = threads.start(_unless_it_fails, c1.write, bytes(4 << 20))
         pause()
         c1.set_deadline(None)
         if time.monotonic() >= first:
@@ -112,8 +112,8 @@ def timed_out_reads_lose_nothing(c1: Connection, c2: Connection) -> None:
             start += c2.write(sent[start : start + sizes.randrange(1, 400)])
         c2.close()
 
-    with CaseThreads(c1, c2) as crew:
-        crew.start(write)
+    with CaseThreads(c1, c2) as threads:
+        threads.start(write)
         ended = False
         while not ended:
             c1.set_read_deadline(time.monotonic() + 0.00002)
@@ -126,10 +126,10 @@ def timed_out_reads_lose_nothing(c1: Connection, c2: Connection) -> None:
 
 def timed_out_readall_loses_nothing(c1: Connection, c2: Connection) -> None:
     """The next read returns the bytes of a read to the end whose deadline passed."""
-    with CaseThreads(c1, c2) as crew:
+    with CaseThreads(c1, c2) as threads:
         c2.write(b"first")
         c1.set_read_deadline(time.monotonic() + 0.05)
-        crew.raises(TimeoutError, c1.read)
+        threads.raises(TimeoutError, c1.read)
         c1.set_read_deadline(None)
         c2.write(b"second")
         assert read_exactly(c1, 3) == b"fir"
@@ -143,16 +143,16 @@ def timed_out_readall_loses_nothing(c1: Connection, c2: Connection) -> None:
 def cut_write_is_told(c1: Connection, c2: Connection) -> None:
     """A write that times out reports the number of bytes sent, or every later write fails."""
     sent = random.Random(4).randbytes(4 << 20)
-    with CaseThreads(c1, c2) as crew:
+    with CaseThreads(c1, c2) as threads:
         c1.set_write_deadline(time.monotonic() + 0.05)
-        error = crew.raises(TimeoutError, c1.write, sent)
+        error = threads.raises(TimeoutError, c1.write, sent)
         c1.set_write_deadline(None)
         went = getattr(error, "characters_written", None)
         if went is None:
-            crew.raises(OSError, c1.write, b"more")
+            threads.raises(OSError, c1.write, b"more")
             return
         assert 0 <= went < len(sent)
-        reading = crew.start(c2.read)
+        reading = threads.start(c2.read)
         c1.write(sent[went:])
         c1.close()
         assert reading.result() == sent
@@ -167,8 +167,8 @@ def half_close(c1: Connection, c2: Connection) -> None:
         c1.write(b", still open")  # the refusal had no effect
         assert read_exactly(c2, 20) == b"question, still open"
         return
-    with CaseThreads(c1, c2) as crew:
-        crew.raises(ClosedError, c1.write, b"x")
+    with CaseThreads(c1, c2) as threads:
+        threads.raises(ClosedError, c1.write, b"x")
         c1.close_write()
         assert c2.read() == b"question"
         assert c2.read(1) == b""
@@ -194,12 +194,12 @@ def write_to_the_gone(c1: Connection, c2: Connection) -> None:
         while True:
             c1.write(bytes(65536))
 
-    with CaseThreads(c1, c2) as crew:
-        writing = crew.start(crew.raises, BrokenPipeError, write)
+    with CaseThreads(c1, c2) as threads:
+        writing = threads.start(threads.raises, BrokenPipeError, write)
         pause()
         c2.close()
         writing.result()
-        crew.raises(BrokenPipeError, c1.write, b"x")
+        threads.raises(BrokenPipeError, c1.write, b"x")
 
 
 def both_ways_at_once(c1: Connection, c2: Connection, size: int = 64 << 20) -> None:
@@ -221,10 +221,10 @@ def both_ways_at_once(c1: Connection, c2: Connection, size: int = 64 << 20) -> N
                 filled += count
             assert buffer == sent
 
-    with CaseThreads(c1, c2) as crew:
+    with CaseThreads(c1, c2) as threads:
         for me in (c1, c2):
-            crew.start(write, me)
-            crew.start(read, me)
+            threads.start(write, me)
+            threads.start(read, me)
 
 
 def raw_file(c1: Connection, c2: Connection) -> None:

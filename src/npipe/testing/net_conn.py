@@ -45,8 +45,8 @@ def basic_io(c1: Connection, c2: Connection) -> None:
             assert c1.write(sent[start : start + 1024]) == 1024
         c1.close()
 
-    with CaseThreads(c1, c2) as crew:
-        crew.start(write)
+    with CaseThreads(c1, c2) as threads:
+        threads.start(write)
         assert c2.read() == sent
         c2.close()
 
@@ -60,9 +60,9 @@ def ping_pong(c1: Connection, c2: Connection) -> None:
                 assert int.from_bytes(read_exactly(me, 8), "little") == value - 1
             me.write(value.to_bytes(8, "little"))
 
-    with CaseThreads(c1, c2) as crew:
-        crew.start(play, c1, 0)
-        crew.start(play, c2, 1)
+    with CaseThreads(c1, c2) as threads:
+        threads.start(play, c1, 0)
+        threads.start(play, c2, 1)
 
 
 def racy_read(c1: Connection, c2: Connection) -> None:
@@ -89,9 +89,9 @@ def racy_read(c1: Connection, c2: Connection) -> None:
 
     seen: list[bytearray] = []
     c1.set_read_deadline(time.monotonic() + 0.001)
-    with CaseThreads(c1, c2) as crew:
-        feeder = crew.start(feed)
-        for reader in [crew.start(read) for _ in range(10)]:
+    with CaseThreads(c1, c2) as threads:
+        feeder = threads.start(feed)
+        for reader in [threads.start(read) for _ in range(10)]:
             reader.result()
         c1.close()
         feeder.result()
@@ -121,9 +121,9 @@ def racy_write(c1: Connection, c2: Connection) -> None:
                 total[0] += sent
 
     c1.set_write_deadline(time.monotonic() + 0.001)
-    with CaseThreads(c1, c2) as crew:
-        drained = crew.start(c2.read)
-        for writer in [crew.start(write) for _ in range(10)]:
+    with CaseThreads(c1, c2) as threads:
+        drained = threads.start(c2.read)
+        for writer in [threads.start(write) for _ in range(10)]:
             writer.result()
         c1.close()
         got = len(drained.result())
@@ -133,36 +133,36 @@ def racy_write(c1: Connection, c2: Connection) -> None:
 def read_timeout(c1: Connection, c2: Connection) -> None:
     """A read deadline that has passed fails reads and does not affect writes."""
     c1.set_read_deadline(past())
-    with CaseThreads(c1, c2) as crew:
-        crew.start(read_exactly, c2, 1024)
-        crew.raises(TimeoutError, c1.read, 1024)
+    with CaseThreads(c1, c2) as threads:
+        threads.start(read_exactly, c2, 1024)
+        threads.raises(TimeoutError, c1.read, 1024)
         assert c1.write(bytes(1024)) == 1024
 
 
 def write_timeout(c1: Connection, c2: Connection) -> None:
     """A write deadline that has passed fails writes and does not affect reads."""
     c1.set_write_deadline(past())
-    with CaseThreads(c1, c2) as crew:
-        crew.start(c2.write, bytes(1024))
-        crew.raises(TimeoutError, c1.write, bytes(1024))
+    with CaseThreads(c1, c2) as threads:
+        threads.start(c2.write, bytes(1024))
+        threads.raises(TimeoutError, c1.write, bytes(1024))
         assert len(read_exactly(c1, 1024)) == 1024
 
 
 def past_timeout(c1: Connection, c2: Connection) -> None:
     """A passed deadline fails also a call that could succeed, loses no data and can be removed."""
-    with CaseThreads(c1, c2) as crew:
-        crew.start(echo, c2)
+    with CaseThreads(c1, c2) as threads:
+        threads.start(echo, c2)
         round_trip(c1)
         c1.set_deadline(past())
-        error = crew.raises(TimeoutError, c1.write, bytes(1024))
+        error = threads.raises(TimeoutError, c1.write, bytes(1024))
         assert getattr(error, "characters_written", None) == 0
-        crew.raises(TimeoutError, c1.read, 1024)
+        threads.raises(TimeoutError, c1.read, 1024)
         c1.set_deadline(None)
         round_trip(c1)
         c1.write(b"waiting")
         pause()
         c1.set_read_deadline(past())
-        crew.raises(TimeoutError, c1.read, 7)
+        threads.raises(TimeoutError, c1.read, 7)
         c1.set_read_deadline(None)
         assert read_exactly(c1, 7) == b"waiting"
         c1.close()
@@ -173,16 +173,16 @@ def present_timeout(c1: Connection, c2: Connection) -> None:
     now = threading.Event()
 
     def read() -> None:
-        crew.raises(TimeoutError, c1.read, 1024)
+        threads.raises(TimeoutError, c1.read, 1024)
         assert now.is_set()
 
     def write() -> None:
         write_until_timeout(c1)
         assert now.is_set()
 
-    with CaseThreads(c1, c2) as crew:
-        crew.start(read)
-        crew.start(write)
+    with CaseThreads(c1, c2) as threads:
+        threads.start(read)
+        threads.start(write)
         pause()
         now.set()
         c1.set_deadline(past())
@@ -190,19 +190,19 @@ def present_timeout(c1: Connection, c2: Connection) -> None:
 
 def future_timeout(c1: Connection, c2: Connection) -> None:
     """A future deadline ends reads and writes in time; the connection works after its removal."""
-    with CaseThreads(c1, c2) as crew:
+    with CaseThreads(c1, c2) as threads:
         due = time.monotonic() + 0.1
         c1.set_deadline(due)
-        writing = crew.start(write_until_timeout, c1)
-        crew.raises(TimeoutError, c1.read, 1024)
+        writing = threads.start(write_until_timeout, c1)
+        threads.raises(TimeoutError, c1.read, 1024)
         error = writing.result()
         assert time.monotonic() >= due
         c1.set_deadline(None)
         if not hasattr(error, "characters_written"):
-            crew.raises(OSError, c1.write, b"x")  # every write after an incomplete one fails
+            threads.raises(OSError, c1.write, b"x")  # every write after an incomplete one fails
             return
-        crew.start(echo, c2)
-        resync(crew, c1)
+        threads.start(echo, c2)
+        resync(threads, c1)
         round_trip(c1)
         c1.close()
 
@@ -214,9 +214,9 @@ def close_timeout(c1: Connection, c2: Connection) -> None:
         while True:
             c1.write(bytes(1024))
 
-    with CaseThreads(c1, c2) as crew:
-        reading = crew.start(crew.raises, ClosedError, c1.read, 1024)
-        writing = crew.start(crew.raises, ClosedError, write)
+    with CaseThreads(c1, c2) as threads:
+        reading = threads.start(threads.raises, ClosedError, c1.read, 1024)
+        writing = threads.start(threads.raises, ClosedError, write)
         pause()
         c1.close()
         reading.result()
@@ -247,18 +247,18 @@ def concurrent_methods(c1: Connection, c2: Connection) -> None:
         lambda: c1.local_address,
         lambda: c1.remote_address,
     ]
-    with CaseThreads(c1, c2) as crew:
-        crew.start(echo, c2)
+    with CaseThreads(c1, c2) as threads:
+        threads.start(echo, c2)
         started = []
         for _ in range(100):
-            started += [crew.start(action) for action in actions]
+            started += [threads.start(action) for action in actions]
         # In some orders of the threads the last deadline that they set ends no call.
         c1.set_deadline(time.monotonic() + 0.2)
         for each in started:
             each.result()
         c1.set_deadline(None)
         if not poisoned.is_set():
-            resync(crew, c1)
+            resync(threads, c1)
             round_trip(c1)
         c1.close()
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from npipe.cli.console.expression import (
     Command,
     Invocation,
-    Request,
+    RequestObject,
     is_complete,
     parse,
     pick,
@@ -70,8 +70,10 @@ def test_a_call_among_the_parameters() -> None:
 def test_commands_requests_and_nothing() -> None:
     assert parse(" .subscribe eth newHeads ") == Command("subscribe", "eth newHeads")
     assert parse(".help") == Command("help", "")
-    assert parse('{"method": "a",\n "params": [1]}') == Request({"method": "a", "params": [1]})
-    assert parse('[{"method": "a"}]') == Request([{"method": "a"}])
+    assert parse('{"method": "a",\n "params": [1]}') == RequestObject(
+        {"method": "a", "params": [1]}
+    )
+    assert parse('[{"method": "a"}]') == RequestObject([{"method": "a"}])
     for line in ("", "  ", "// no", "# no"):
         assert parse(line) is None
 

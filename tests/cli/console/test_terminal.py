@@ -14,7 +14,7 @@ from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 
 from npipe.cli.console import terminal
-from npipe.cli.console.catalog import Catalog, Method
+from npipe.cli.console.catalog import Catalog, MethodHelp
 from npipe.cli.console.terminal import RichScreen, history_path
 
 
@@ -27,9 +27,9 @@ def completions(catalog: Catalog, text: str) -> list[str]:
 @pytest.fixture
 def catalog() -> Catalog:
     methods = [
-        Method("eth_call", ("transaction", "[block]"), "Return what a transaction would return."),
-        Method("eth_chainId"),
-        Method("status"),
+        MethodHelp("eth_call", ("transaction", "[block]"), "Return what it would return."),
+        MethodHelp("eth_chainId"),
+        MethodHelp("status"),
     ]
     return Catalog(methods, {"eth": "1.0"}, exact=True)
 

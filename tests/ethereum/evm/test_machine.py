@@ -13,7 +13,7 @@ from eth.vm.forks.prague import PragueVM
 from eth_utils import ValidationError
 
 from npipe.ethereum.evm.blobs import CANCUN
-from npipe.ethereum.evm.frame import FrontierFrame
+from npipe.ethereum.evm.frame import FrontierFrameMixin
 from npipe.ethereum.evm.machine import Computation, Machine, adapt
 
 
@@ -21,8 +21,8 @@ def test_a_fork_is_adapted_once_for_each_schedule_of_blobs() -> None:
     assert adapt(PragueVM) is Machine
     assert adapt(PragueVM, CANCUN) is not Machine
     assert adapt(PragueVM, CANCUN)._state_class.blob_schedule is CANCUN
-    assert issubclass(adapt(FrontierVM)._state_class.computation_class, FrontierFrame)
-    assert not issubclass(Computation, FrontierFrame)
+    assert issubclass(adapt(FrontierVM)._state_class.computation_class, FrontierFrameMixin)
+    assert not issubclass(Computation, FrontierFrameMixin)
 
 
 def test_the_opcodes_are_methods_and_have_their_mnemonics() -> None:

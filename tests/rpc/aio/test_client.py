@@ -14,6 +14,7 @@ from npipe import rpc
 from npipe.errors import ClosedError, ConnectionLost
 from npipe.rpc import aio
 from rpc.aio_service import Run, Service, entered, on_each_loop, running
+from until import until
 
 
 async def lose(here: Any, client: aio.Client) -> None:
@@ -123,11 +124,15 @@ def test_a_server_in_this_process(run: Run) -> None:
 def test_closing_does_not_wait_for_a_peer_that_does_not_read(run: Run) -> None:
     async def main() -> None:
         transports: list[Any] = []
+        lost = asyncio.Event()
 
         class Deaf(asyncio.Protocol):
             def connection_made(self, transport: Any) -> None:
                 transport.pause_reading()
                 transports.append(transport)
+
+            def connection_lost(self, exc: Exception | None) -> None:
+                lost.set()
 
         class Server:
             def protocol(self) -> asyncio.Protocol:
@@ -135,13 +140,13 @@ def test_closing_does_not_wait_for_a_peer_that_does_not_read(run: Run) -> None:
 
         client = await aio.connect(Server())
         call = asyncio.create_task(client.call("a", "x" * 5_000_000))
-        await asyncio.sleep(0.01)
+        await until(lambda: client._driver.crowded)
         async with asyncio.timeout(60):
             await client.close()
         with pytest.raises(ClosedError):
             await call
         transports[0].abort()
-        await asyncio.sleep(0.01)
+        await lost.wait()
 
     run(main())
 

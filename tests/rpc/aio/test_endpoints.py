@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import npipe
 from npipe import rpc
 from npipe.rpc import aio
+from until import until
 
 LONG = 60.0
 
@@ -53,8 +54,7 @@ def test_what_a_stream_has_read_already_is_taken_over() -> None:
         async with await asyncio.start_server(answer, "127.0.0.1", 0) as listening:
             where = listening.sockets[0].getsockname()
             reader, writer = await asyncio.open_connection(*where)
-            while not reader._buffer:  # type: ignore[attr-defined]
-                await asyncio.sleep(0.001)
+            await until(lambda: reader._buffer)  # type: ignore[attr-defined]
             async with aio.connect((reader, writer), api=home) as client:
                 assert await got.get() == "early"
                 assert await client.call("calc_add", 1, 2) == 3

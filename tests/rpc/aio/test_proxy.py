@@ -14,6 +14,7 @@ from npipe import rpc
 from npipe.rpc import aio
 from rpc.aio_service import Run, Running, entered, on_each_loop, running
 from rpc.conformance.test_aio_limits import ended, reply, request
+from until import until
 
 pytestmark = on_each_loop
 
@@ -70,21 +71,19 @@ def test_many_clients_get_their_own_answers(run: Run) -> None:
     async def main() -> None:
         async with between() as (_, proxy, address):
             await asyncio.gather(*(work(address, number) for number in range(20)))
-            async with asyncio.timeout(60):
-                while proxy.stats()["connections"]["open"]:
-                    await asyncio.sleep(0.001)
+            await until(lambda: not proxy.stats()["connections"]["open"])
 
     run(main())
 
 
 def test_a_half_closed_connection_gets_its_pending_replies(run: Run) -> None:
     async def main() -> None:
-        async with between() as (here, _, address):
+        async with between() as (here, proxy, address):
             reader, writer = await npipe.aio.open_connection(address)
             writer.write(request("test_wait", 5))
             writer.write_eof()
             await entered(here.service)
-            await asyncio.sleep(0.05)
+            await until(lambda: all(driver._at_end for driver in proxy._drivers))
             here.service.async_gate.set()
             assert (await reply(reader))["result"] == 5
             assert await ended(reader) == b""
@@ -108,9 +107,7 @@ def test_the_end_of_one_side_is_the_other_s(run: Run) -> None:
                 await here.server.stop()
                 with pytest.raises((rpc.ConnectionLost, rpc.RPCError)):
                     await call
-            async with asyncio.timeout(60):
-                while proxy.stats()["connections"]["open"]:
-                    await asyncio.sleep(0.001)
+            await until(lambda: not proxy.stats()["connections"]["open"])
 
     run(main())
 

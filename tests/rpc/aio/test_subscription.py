@@ -11,6 +11,7 @@ from npipe.errors import ClosedError
 from npipe.rpc import GAP
 from rpc.aio.test_client import lose
 from rpc.aio_service import Run, entered, on_each_loop, running
+from until import until
 
 pytestmark = on_each_loop
 
@@ -57,9 +58,7 @@ def test_a_subscription_that_nobody_reads_ends(run: Run) -> None:
     async def main() -> None:
         async with running() as here, await here.connect() as client:
             ticks = await client.subscribe("test", "count", 100, queue_size=10)
-            async with asyncio.timeout(60):
-                while not ticks._queue._over:
-                    await asyncio.sleep(0.001)
+            await until(lambda: ticks._queue._over)
             assert [await anext(ticks) for _ in range(10)] == list(range(10))
             with pytest.raises(rpc.RPCError, match="more than 10 items"):
                 await anext(ticks)

@@ -20,7 +20,7 @@ def test_a_partial_message_has_its_time(run: Run) -> None:
             for _ in range(3):  # whole ones may come as slowly as they like
                 writer.write(request("test_add", 1))
                 assert (await reply(reader))["result"] == 1
-                await asyncio.sleep(0.04)
+                await asyncio.sleep(0.06)  # a real wait: longer than a message may take
             writer.write(b'{"id":')
             assert await ended(reader) == b""
             writer.close()
@@ -35,7 +35,7 @@ def test_rpc_bug_06_an_idle_connection_stays_unless_asked_otherwise(run: Run) ->
             reader, writer = await here.raw()
             writer.write(request("test_wait", 1))
             await entered(here.service)
-            await asyncio.sleep(0.4)  # a call in flight is no idleness
+            await asyncio.sleep(0.4)  # a real wait: a call in flight is no idleness
             here.service.async_gate.set()
             assert (await reply(reader))["result"] == 1
             assert await ended(reader) == b""

@@ -12,6 +12,7 @@ from npipe import rpc
 from npipe.rpc import aio
 from npipe.rpc.aio.workers import MAX_THREADS
 from rpc.conformance.test_aio_limits import reply, request
+from until import until
 
 SIZE = 1_000_000  # of a reply: far more than a pipe and a queue hold
 
@@ -56,9 +57,7 @@ async def serving(service: Service, address: str) -> AsyncIterator[aio.Server]:
 
 
 async def until_only(server: aio.Server, *, open: int) -> None:
-    async with asyncio.timeout(60):
-        while server.stats()["connections"]["open"] > open:
-            await asyncio.sleep(0.01)
+    await until(lambda: not server.stats()["connections"]["open"] > open)
 
 
 async def entered(service: Service) -> None:

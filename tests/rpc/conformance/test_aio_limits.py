@@ -14,6 +14,7 @@ import pytest
 
 from npipe import rpc
 from rpc.aio_service import Run, Service, entered, on_each_loop, posix_only, running
+from until import until
 
 pytestmark = on_each_loop
 
@@ -83,9 +84,7 @@ def test_50_clients_gone_in_mid_call_free_everything_at_once(run: Run) -> None:
                 writer.write(request("test_wait", 1))
                 await entered(here.service)
                 writer.close()
-            async with asyncio.timeout(60):
-                while here.server.stats()["connections"]["open"]:
-                    await asyncio.sleep(0.01)
+            await until(lambda: not here.server.stats()["connections"]["open"])
             assert here.service.cancelled.is_set()
             if before:
                 assert len(os.listdir("/proc/self/fd")) <= before
@@ -102,9 +101,7 @@ def test_too_many_connections_are_refused(run: Run) -> None:
                 assert await ended(reader) == b""
                 writer.close()
                 assert await client.call("test_add", 1) == 1
-            async with asyncio.timeout(60):
-                while here.server.stats()["connections"]["open"]:
-                    await asyncio.sleep(0.001)
+            await until(lambda: not here.server.stats()["connections"]["open"])
             async with await here.connect() as client:
                 assert await client.call("test_add", 1) == 1
 
@@ -117,8 +114,8 @@ def test_calls_beyond_the_limit_wait_their_turn(run: Run, method: str) -> None:
         async with running(limits=rpc.Limits(calls=3)) as here, await here.connect() as client:
             calls = [asyncio.create_task(client.call(method, i)) for i in range(20)]
             await entered(here.service, 3)
-            for _ in range(20):
-                await asyncio.sleep(0.001)
+            async with await here.connect() as other:  # answered after what the server has read
+                assert await other.call("test_add", 1) == 1
             assert not here.service.entered.acquire(blocking=False)
             here.service.gate.set()
             here.service.async_gate.set()
@@ -157,10 +154,8 @@ def test_a_reader_that_sleeps_slows_its_own_calls_down_and_misses_nothing(
             here.service.async_gate.set()
             for number in range(50):
                 writer.write(request(method, SIZE, number=number))
-            async with asyncio.timeout(60):
-                while here.server.stats()["calls"] == 0:
-                    await asyncio.sleep(0.01)
-            await asyncio.sleep(0.05)
+            await until(lambda: here.server.stats()["calls"] != 0)
+            await asyncio.sleep(0.05)  # a real wait: in which too much would be written
             assert here.server.stats()["bytes_out"] <= 50 * (SIZE + 100)
             if method == "test_big":  # nothing is begun that could not be written
                 assert here.server.stats()["calls"] < 10
@@ -183,13 +178,9 @@ def test_a_reader_that_sleeps_too_long_is_dropped_and_never_sees_a_broken_stream
             writer.transport.pause_reading()  # type: ignore[attr-defined]
             for number in range(20):
                 writer.write(request("test_asyncBig", SIZE, number=number))
-            async with asyncio.timeout(60):
-                while here.server.stats()["calls"] < 20:
-                    await asyncio.sleep(0.001)
+            await until(lambda: here.server.stats()["calls"] >= 20)
             here.service.async_gate.set()  # all replies at once
-            async with asyncio.timeout(60):
-                while here.server.stats()["connections"] != {"open": 0, "total": 1}:
-                    await asyncio.sleep(0.01)
+            await until(lambda: here.server.stats()["connections"] == {"open": 0, "total": 1})
             writer.transport.resume_reading()  # type: ignore[attr-defined]
             *lines, rest = (await ended(reader)).split(b"\n")
             for line in lines:
@@ -211,9 +202,7 @@ def test_calls_that_end_while_their_connection_is_being_closed_hold_up_nobody(ru
             writer.write(request("test_big", 400_000))
             writer.write(b"".join(request("test_asyncBig", 300_000) for _ in range(4)))
             writer.write(b"{" * 600)
-            async with asyncio.timeout(60):
-                while here.server.stats()["calls"] < 3:
-                    await asyncio.sleep(0.001)
+            await until(lambda: here.server.stats()["calls"] >= 3)
             here.service.async_gate.set()
             for number in range(10):  # the loop turned for ever
                 assert await other.call("test_add", number) == number
@@ -234,7 +223,7 @@ def test_a_slow_subscriber_holds_up_its_own_generator_only(run: Run, name: str) 
             assert await other.call("test_add", 1) == 1
             sent = -1
             while sent != (sent := here.server.stats()["bytes_out"]):
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.05)  # a real wait: the sockets are full when nothing goes
             assert sent < 20 * SIZE
             assert await other.call("test_plain", 1) == 1
             writer.transport.abort()
@@ -265,9 +254,7 @@ def test_every_log_line_names_its_connection(run: Run, caplog: pytest.LogCapture
                 async with await here.connect() as client:
                     with pytest.raises(rpc.InternalError):
                         await client.call("test_crash")
-            async with asyncio.timeout(60):
-                while here.server.stats()["connections"]["open"]:
-                    await asyncio.sleep(0.001)
+            await until(lambda: not here.server.stats()["connections"]["open"])
 
     run(main())
     lines = [record.getMessage() for record in caplog.records]
@@ -287,8 +274,6 @@ def test_stats(run: Run) -> None:
             stats = here.server.stats()
             assert (stats["calls"], stats["errors"]) == (2, 1)
             assert stats["bytes_in"] > 0 < stats["bytes_out"]
-            async with asyncio.timeout(60):  # the thread counts after it has answered
-                while "test_plain" not in here.server.stats()["methods"]:
-                    await asyncio.sleep(0.001)
+            await until(lambda: "test_plain" in here.server.stats()["methods"])
 
     run(main())

@@ -17,6 +17,7 @@ import npipe
 from npipe import rpc
 from npipe.transport.base import Connection
 from rpc.conftest import ServeAPI
+from until import wait_until
 
 ROUNDS = 40  # connections of each hostile client
 
@@ -105,7 +106,5 @@ def test_whatever_some_do_the_others_get_their_answers_and_all_is_freed(
                     count += 1
     with rpc.connect(address, timeout=60) as client:
         assert [client.call(f"test_{m}", 3) for m in ("plain", "inline", "task")] == ["xxx"] * 3
-    deadline = time.monotonic() + 60
-    while any(t.name.endswith(("-call", "-feed", "-write")) for t in threading.enumerate()):
-        assert time.monotonic() < deadline, [t.name for t in threading.enumerate()]
-        time.sleep(0.01)
+    ends = ("-call", "-feed", "-write")
+    wait_until(lambda: not any(t.name.endswith(ends) for t in threading.enumerate()))

@@ -20,6 +20,7 @@ import npipe
 from npipe import rpc
 from npipe.rpc import aio
 from npipe.transport.memory import memory_pair
+from until import wait_until
 
 LONG = 60.0  # seconds that nothing here takes
 
@@ -99,8 +100,7 @@ def test_a_timeout_bounds_waiting_for_another_caller_that_connects(
 ) -> None:
     client = rpc.connect(address, reconnect=1.0)
     server.stop()
-    while client.connected:
-        time.sleep(0.001)
+    wait_until(lambda: not client.connected)
     dialling, dial = threading.Event(), client._dial
 
     def slow_dial(timeout: float | None) -> npipe.Connection:

@@ -23,6 +23,7 @@ from npipe import rpc
 from npipe.rpc import aio
 from npipe.transport.base import Connection, Listener
 from rpc.conftest import ServeAPI
+from until import until, wait_until
 
 # Bytes: six of them are far beyond every mark. (Wine moves them at a tenth of the rate.)
 LARGE = (2 if sys.platform == "win32" else 20) << 20
@@ -198,8 +199,7 @@ def test_floods_of_notifications_both_ways(served: Served, kind: str) -> None:
                     await client.notify(*call)
                 await shouting
                 for _ in range(200):
-                    while not mine.heard.acquire(blocking=False):
-                        await asyncio.sleep(0.001)
+                    await until(lambda: mine.heard.acquire(blocking=False))
                 mine.heard.release(200)
 
         asyncio.run(main())
@@ -258,7 +258,7 @@ def test_no_more_is_begun_for_who_does_not_read_and_then_it_is_dropped(
         data = b""
         with contextlib.suppress(ConnectionError):
             connection.set_read_deadline(time.monotonic() + 60)
-            wait_for(lambda: dropped(connection))
+            wait_until(lambda: dropped(connection))
             while more := connection.read(1 << 20):
                 data += more
     assert service.calls <= most
@@ -276,13 +276,6 @@ def dropped(connection: Connection) -> bool:
     except OSError:
         return True
     return False
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
 
 
 def test_who_has_gone_before_its_first_reply_holds_up_nobody(

@@ -14,7 +14,7 @@ from rpc.conftest import ServeAPI
 class Service:
     @rpc.method(concurrency=1)
     async def gated(self, seconds: float) -> int:
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(seconds)  # the time that a call takes
         return 1
 
 

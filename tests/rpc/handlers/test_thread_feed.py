@@ -5,7 +5,6 @@ The server is the one under test; its client is a plain connection that reads wh
 
 from __future__ import annotations
 
-import asyncio
 import json
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -16,6 +15,7 @@ import pytest
 import npipe
 from npipe import rpc
 from rpc.conftest import ServeAPI
+from until import until
 
 SIZE = 10_000  # of an item of a flood
 
@@ -67,8 +67,7 @@ class Service:
 
     @rpc.subscription
     async def async_tick(self) -> AsyncIterator[str]:
-        while not self.tick.is_set():
-            await asyncio.sleep(0.01)
+        await until(self.tick.is_set)
         yield "tick"
 
     @rpc.subscription

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from npipe import rpc
+from npipe.rpc.handlers.concurrency import ConcurrencyLimits
 from npipe.rpc.service.dispatcher import Dispatcher
 from npipe.rpc.session.session import Session
 from npipe.rpc.threads import executor as executors
 from npipe.rpc.threads.executor import CallExecutor
-from npipe.rpc.threads.slow_calls import ConcurrencyLimits
 from rpc.service import Service, make_api
 
 CALL = b'{"jsonrpc":"2.0","id":%d,"method":"%b"}'
@@ -34,7 +34,7 @@ class Writer:
         if not self.paused:
             self.written += self._session.take()
 
-    def flush_soon(self) -> bool:
+    def flush_in_writer(self) -> bool:
         return True
 
     def flush(self, *, wait: bool = True, until: float | None = None) -> None:
@@ -103,7 +103,7 @@ def test_without_a_thread_the_call_runs_where_it_is(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(executors, "start_thread", refuse)
     made = Made(make_api())
     made.start(b"test_noArgsRets")
-    assert b'"id":1,"result"' in made.session.take()
+    assert b'"id":1,"result"' in made.writer.written
 
 
 def test_calls_that_are_held_begin_after_the_write() -> None:

@@ -20,6 +20,7 @@ from npipe.errors import ClosedError
 from npipe.rpc.threads.spin_read import SpinReader
 from rpc.conftest import ServeAPI
 from rpc.service import Service, make_api
+from until import wait_until
 
 Serve = Callable[..., rpc.Server]
 CALL = b'{"jsonrpc":"2.0","id":%d,"method":"%b","params":%b}\n'
@@ -58,14 +59,6 @@ def read_lines(connection: npipe.Connection, count: int) -> list[bytes]:
         assert more, f"the server closed after {data[-200:]!r}"
         data += more
     return data.splitlines()
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
-    """Wait for what no event tells of: counters of another thread."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.005)
 
 
 def test_rpc_bug_04_two_messages_in_one_write(serve: Serve, address: str) -> None:
@@ -145,7 +138,7 @@ def test_rpc_bug_06_and_07_time_passes_without_a_loss(serve: Serve, address: str
     serve(limits=rpc.Limits(message_timeout=0.05, write_timeout=0.05))
     with rpc.connect(address) as client:
         assert client.call("test_noArgsRets") is None
-        time.sleep(0.1)
+        time.sleep(0.1)  # a real wait: longer than both
         assert client.call("test_repeat", "ab", 2) == "abab"
 
 
@@ -225,7 +218,7 @@ def test_a_half_closed_connection_gets_its_replies(
         service.release.set()
         assert b'"id":1' in read_lines(connection, 1)[0]
         assert connection.read(10) == b""
-    wait_for(lambda: server.stats()["connections"]["open"] == 0)
+    wait_until(lambda: server.stats()["connections"]["open"] == 0)
 
 
 def test_fifty_clients_gone_in_mid_call_free_everything(
@@ -236,15 +229,15 @@ def test_fifty_clients_gone_in_mid_call_free_everything(
     connections = [npipe.connect(address) for _ in range(50)]
     for connection in connections:
         connection.write(call(1, b"test_block"))
-    wait_for(lambda: server.stats()["calls"] == 50)
+    wait_until(lambda: server.stats()["calls"] == 50)
     assert server.stats()["connections"]["open"] == 50
     for connection in connections:
         connection.close()
-    wait_for(lambda: server.stats()["connections"]["open"] == 0)
-    wait_for(lambda: service.running == 0)
+    wait_until(lambda: server.stats()["connections"]["open"] == 0)
+    wait_until(lambda: service.running == 0)
     if descriptors:
-        wait_for(lambda: len(os.listdir("/proc/self/fd")) <= descriptors)
-    wait_for(lambda: not any(t.name.endswith("-call") for t in threading.enumerate()))
+        wait_until(lambda: len(os.listdir("/proc/self/fd")) <= descriptors)
+    wait_until(lambda: not any(t.name.endswith("-call") for t in threading.enumerate()))
     assert service.cancelled.is_set()
 
 
@@ -271,7 +264,7 @@ def test_a_client_killed_in_mid_message_leaves_no_trace(serve: Serve, address: s
         connection.close()
     with rpc.connect(address) as client:
         assert client.call("test_echoPlain", 1) == 1
-    wait_for(lambda: server.stats()["connections"] == {"open": 0, "total": 104})
+    wait_until(lambda: server.stats()["connections"] == {"open": 0, "total": 104})
 
 
 def test_a_slow_reader_is_dropped_and_never_sees_a_broken_stream(
@@ -283,7 +276,7 @@ def test_a_slow_reader_is_dropped_and_never_sees_a_broken_stream(
     with npipe.connect(address) as connection:
         for id in range(1, 5):
             connection.write(call(id, b"test_repeat", b'["x",500000]'))
-        wait_for(lambda: server.stats()["connections"] == {"open": 0, "total": 1})
+        wait_until(lambda: server.stats()["connections"] == {"open": 0, "total": 1})
         data = b""
         try:
             while more := connection.read(1 << 20):
@@ -303,7 +296,7 @@ def test_partial_messages_have_a_time_limit(
     with npipe.connect(address) as connection:
         connection.write(b'{"jsonrpc":')
         assert connection.read(10) == b""
-    wait_for(lambda: server.stats()["connections"]["open"] == 0)
+    wait_until(lambda: server.stats()["connections"]["open"] == 0)
     assert "connection 000001 closed (no complete message in time)" in caplog.text
 
 
@@ -378,7 +371,7 @@ def test_idle_connections_are_closed_when_asked(
         connection.write(call(1, b"test_noArgsRets"))
         read_lines(connection, 1)
         assert connection.read(10) == b""
-    wait_for(lambda: server.stats()["connections"]["open"] == 0)
+    wait_until(lambda: server.stats()["connections"]["open"] == 0)
     assert "closed (idle for too long)" in caplog.text
 
 
@@ -398,7 +391,7 @@ def test_a_call_in_flight_is_not_idle(serve: Serve, service: Service, address: s
     with npipe.connect(address) as connection:
         connection.write(call(1, b"test_block"))
         assert service.entered.wait(60)
-        time.sleep(0.2)
+        time.sleep(0.2)  # a real wait: longer than the idle time
         service.release.set()
         assert b"released" in read_lines(connection, 1)[0]
 
@@ -410,7 +403,7 @@ def test_the_idle_time_begins_anew_when_a_call_is_answered(
     with npipe.connect(address) as connection:
         connection.write(call(1, b"test_block"))
         assert service.entered.wait(60)
-        time.sleep(1.4)
+        time.sleep(1.4)  # a real wait, as is the next: each is shorter than the idle time
         service.release.set()
         assert b"released" in read_lines(connection, 1)[0]
         time.sleep(1.2)  # 2.6 s since it was last read from
@@ -425,7 +418,7 @@ def test_connections_are_limited(serve: Serve, address: str) -> None:
         second.call("test_noArgsRets")
         with npipe.connect(address) as third:
             assert third.read(10) == b""
-    wait_for(lambda: server.stats()["connections"]["open"] == 0)
+    wait_until(lambda: server.stats()["connections"]["open"] == 0)
     with rpc.connect(address) as fourth:
         fourth.call("test_noArgsRets")
 
@@ -436,7 +429,7 @@ def test_more_calls_than_may_be_in_flight_wait_their_turn(
     server = serve(limits=rpc.Limits(calls=4))
     with npipe.connect(address) as connection:
         connection.write(b"".join(call(id, b"test_block") for id in range(50)))
-        wait_for(lambda: service.running == 4)
+        wait_until(lambda: service.running == 4)
         service.release.set()
         assert len(read_lines(connection, 50)) == 50
     assert service.most_running == 4
@@ -470,7 +463,7 @@ def test_concurrency_is_kept_over_all_connections(
     with npipe.connect(address) as one, npipe.connect(address) as other:
         for connection in (one, other):
             connection.write(b"".join(call(id, b"test_twoAtATime") for id in range(5)))
-        wait_for(lambda: service.running == 2)
+        wait_until(lambda: service.running == 2)
         service.release.set()
         for connection in (one, other):
             assert len(read_lines(connection, 5)) == 5
@@ -559,7 +552,7 @@ def test_rpc_bug_21_connection_ids_count_up_in_the_log(
     for _ in range(3):
         with rpc.connect(address) as client:
             client.call("test_noArgsRets")
-    wait_for(lambda: server.stats()["connections"]["open"] == 0)
+    wait_until(lambda: server.stats()["connections"]["open"] == 0)
     for id in (1, 2, 3):
         assert f"connection {id:06d} opened" in caplog.text
         assert f"connection {id:06d} closed (the peer closed the connection)" in caplog.text
@@ -602,7 +595,7 @@ def test_stats_count(serve: Serve, address: str) -> None:
         client.call("test_noArgsRets")
         client.call("subtract", 1, 1)  # inline
         client.batch([("test_noArgsRets", []), ("nothing", [])])
-        wait_for(lambda: server.stats()["bytes_out"] > 100)  # counted after they are written
+        wait_until(lambda: server.stats()["bytes_out"] > 100)  # counted after they are written
         stats = server.stats()
     assert stats["connections"] == {"open": 1, "total": 1}
     assert (stats["calls"], stats["errors"]) == (4, 1)

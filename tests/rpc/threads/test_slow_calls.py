@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from npipe.rpc.threads import slow_calls
-from npipe.rpc.threads.slow_calls import ConcurrencyLimits, SlowCallMonitor
+from npipe.rpc.threads.slow_calls import SlowCallMonitor
 
 SECONDS = 60
 
@@ -136,20 +136,6 @@ def test_after_stop_it_starts_no_thread() -> None:
     monitor.stop()
     monitor.add(Stuck())
     assert monitor._thread is None
-
-
-def test_limits_are_one_for_each_method() -> None:
-    from npipe.rpc.service.api import API
-    from npipe.rpc.service.decorators import method
-
-    api = API()
-    api.register("x", {"two": method(concurrency=2)(lambda: 1), "one": lambda: 2})
-    limits = ConcurrencyLimits()
-    two = limits.of(api.methods["x_two"])
-    assert limits.of(api.methods["x_two"]) is two
-    assert two.acquire(blocking=False)
-    assert two.acquire(blocking=False)
-    assert not two.acquire(blocking=False)
 
 
 def test_the_face_for_threads_imports_neither_asyncio_nor_subprocess() -> None:

@@ -62,13 +62,13 @@ def test_one_success_is_enough_to_begin_anew(connection: Answers) -> None:
 
 
 def test_one_at_a_time_looks(connection: Answers) -> None:
-    turn = threading.Lock()
-    reads = SpinReader(turn)
-    with turn:
+    lock = threading.Lock()
+    reads = SpinReader(lock)
+    with lock:
         assert read(reads, connection) is None
     assert not connection.looked
     assert read(reads, connection) == b"x"
-    assert not turn.locked()
+    assert not lock.locked()
 
 
 def test_on_one_core_nobody_looks(connection: Answers, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -178,7 +178,7 @@ def test_pushes_without_an_end_do_not_keep_from_waiting_calls_that_there_is_room
     writer.on_room = room.set
     session.send_queue.put_pushes(flood)
     try:
-        assert writer.flush_soon()
+        assert writer.flush_in_writer()
         assert room.wait(60)
     finally:
         flood.over = True
@@ -208,7 +208,7 @@ def test_who_writes_for_others_sleeps_while_another_write_waits_for_its_reader()
     writer._waiting = Waiting()
     session.send(b"1")
     try:
-        assert writer.flush_soon()
+        assert writer.flush_in_writer()
         assert blocked.wait(60)
         assert not go_on.wait(0.3)  # for the looks that should not be
         assert len(looks) < 10

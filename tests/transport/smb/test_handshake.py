@@ -19,6 +19,7 @@ from npipe.transport.smb.sealing import CCM, GCM, Encryption, Signing
 from npipe.transport.smb.socket_transport import SocketTransport
 from peers.smb_proxy import proxy
 from peers.smbd import PASSWORD, USER, free_port, running_smbd
+from until import wait_until
 
 DIALECTS = {"2.0.2": 0x202, "2.1": 0x210, "3.0": 0x300, "3.0.2": 0x302, "3.1.1": 0x311}
 
@@ -30,11 +31,7 @@ def handshakes() -> list[str]:
 
 
 def await_no_handshake() -> None:
-    for _ in range(500):
-        if not handshakes():
-            return
-        time.sleep(0.01)
-    raise AssertionError(f"still there: {handshakes()}")
+    wait_until(lambda: not handshakes())
 
 
 @pytest.mark.parametrize("replies", range(6))

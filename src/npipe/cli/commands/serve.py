@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -202,21 +203,13 @@ def serve(
     front = Front(upstreams, stateless)
     server_options: dict[str, Any] = {"limits": limits, "log_calls": log_calls}
     given = {name: value for name, value in chain.items() if value is not None}
-    if "import_file" in given and "genesis_file" not in given:
-        raise click.UsageError("--import needs --genesis, the genesis file of the same chain")
-    if "genesis_file" in given and {"balance", "chain_id"} & given.keys():
-        raise click.UsageError(
-            "--genesis sets the chain id and all balances: leave out --chain-id and --balance"
-        )
     remote = is_remote(address)
     passes_on = _check_front(front, tape, has_api=bool(apis) or modules is not None)
     if stateless and not (upstreams or remote):
         raise click.UsageError("--stateless needs --upstream, or a nats:// address")
     if passes_on and log_calls:
         raise click.UsageError(f"--log-calls is for calls that are run here: without {passes_on}")
-    if given and (apis or passes_on):
-        options = ", ".join(f"--{name.removesuffix('_file').replace('_', '-')}" for name in given)
-        raise click.UsageError(f"without a chain here there is no use for {options}")
+    _check_chain(given, is_served=not (apis or passes_on))
     shown = describe(address)
     with failures(shown):
         if metrics is not None:
@@ -256,6 +249,19 @@ def _check_front(front: Front, tape: str | None, *, has_api: bool) -> str:
         without = "without --api, --modules, --replay"
         raise click.UsageError(f"{passes_on} serves what is there: {without}")
     return passes_on
+
+
+def _check_chain(given: Collection[str], *, is_served: bool) -> None:
+    """Raise UsageError for options of a chain that contradict each other, or that no chain gets."""
+    if "import_file" in given and "genesis_file" not in given:
+        raise click.UsageError("--import needs --genesis, the genesis file of the same chain")
+    if "genesis_file" in given and {"balance", "chain_id"} & set(given):
+        raise click.UsageError(
+            "--genesis sets the chain id and all balances: leave out --chain-id and --balance"
+        )
+    if given and not is_served:
+        options = ", ".join(f"--{name.removesuffix('_file').replace('_', '-')}" for name in given)
+        raise click.UsageError(f"without a chain here there is no use for {options}")
 
 
 def _check_workers(apis: tuple[str, ...], remote: bool) -> None:

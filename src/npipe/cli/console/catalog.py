@@ -12,11 +12,11 @@ from typing import Any, Final
 
 from npipe.cli.console.aliases import ALIASES
 
-__all__ = ["Catalog", "Method", "discover"]
+__all__ = ["Catalog", "MethodHelp", "discover"]
 
 
 @dataclass(frozen=True, slots=True)
-class Method:
+class MethodHelp:
     """A method in the form of the help."""
 
     name: str
@@ -31,16 +31,18 @@ class Method:
 class Catalog:
     """The methods of one server, by name."""
 
-    def __init__(self, methods: Iterable[Method], modules: Mapping[str, str], exact: bool) -> None:
-        self.methods: dict[str, Method] = {method.name: method for method in methods}
+    def __init__(
+        self, methods: Iterable[MethodHelp], modules: Mapping[str, str], exact: bool
+    ) -> None:
+        self.methods: dict[str, MethodHelp] = {method.name: method for method in methods}
         self.modules: dict[str, str] = dict(modules)
         self.exact = exact  # False: methods that are not listed may exist too
 
-    def find(self, name: str) -> Method | None:
+    def find(self, name: str) -> MethodHelp | None:
         """Return the method called ``name``, with an underscore or a dot in the middle."""
         return self.methods.get(name) or self.methods.get(name.replace(".", "_", 1))
 
-    def describe(self, name: str) -> Method | None:
+    def describe(self, name: str) -> MethodHelp | None:
         """Return the line of a method for the help, also for geth's names in JavaScript."""
         found = self.find(name)
         return found or self.find(ALIASES.get(name.replace(".", "_", 1), ""))
@@ -90,7 +92,7 @@ def _modules(call: Callable[[str], Any]) -> dict[str, str]:
     return {}
 
 
-def _from_openrpc(document: Any) -> Iterable[Method]:
+def _from_openrpc(document: Any) -> Iterable[MethodHelp]:
     """Read an OpenRPC document tolerantly, because it comes from a peer."""
     methods = document.get("methods") if isinstance(document, dict) else None
     for entry in methods if isinstance(methods, list) else ():
@@ -99,7 +101,7 @@ def _from_openrpc(document: Any) -> Iterable[Method]:
         params = entry.get("params")
         names = (_param(param) for param in (params if isinstance(params, list) else ()))
         summary = entry.get("summary") or entry.get("description") or ""
-        yield Method(entry["name"], tuple(names), _plain(summary))
+        yield MethodHelp(entry["name"], tuple(names), _plain(summary))
 
 
 def _plain(summary: Any) -> str:
@@ -141,8 +143,8 @@ WELL_KNOWN: Final = {
 }
 
 
-def _well_known() -> Iterable[Method]:
+def _well_known() -> Iterable[MethodHelp]:
     for module, text in WELL_KNOWN.items():
         for word in text.split():
             name, _, params = word.rstrip(")").partition("(")
-            yield Method(f"{module}_{name}", tuple(params.split(",")) if params else ())
+            yield MethodHelp(f"{module}_{name}", tuple(params.split(",")) if params else ())

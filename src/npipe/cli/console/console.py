@@ -15,7 +15,7 @@ from npipe.cli.console.aliases import translate
 from npipe.cli.console.expression import (
     Command,
     Invocation,
-    Request,
+    RequestObject,
     parse,
     pick,
     split_expressions,
@@ -91,7 +91,7 @@ class Console:
                 self._follow(method.removesuffix("_subscribe"), name, params)
             case Invocation() as call:
                 self._show(lambda: pick(self._call(call), call.path))
-            case Request(body):
+            case RequestObject(body):
                 self._show(lambda: self._request(body))
             case Command(name, rest):
                 if name not in COMMANDS:

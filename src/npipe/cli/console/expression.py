@@ -23,7 +23,7 @@ from typing import Any, Final
 __all__ = [
     "Command",
     "Invocation",
-    "Request",
+    "RequestObject",
     "is_complete",
     "is_in_string",
     "parse",
@@ -54,7 +54,7 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class RequestObject:
     """Request objects written out: one, or a batch."""
 
     body: dict[str, Any] | list[Any]
@@ -76,7 +76,7 @@ _EXPONENT_FROM: Final = 1e21  # from here on JavaScript formats numbers with an 
 _DEPTH: Final = 64  # of brackets; typed lines have far fewer
 
 
-def parse(text: str) -> Invocation | Command | Request | None:
+def parse(text: str) -> Invocation | Command | RequestObject | None:
     """Parse one expression.
 
     Args:
@@ -97,7 +97,7 @@ def parse(text: str) -> Invocation | Command | Request | None:
         name, _, rest = text[1:].partition(" ")
         return Command(name, rest.strip())
     if text[0] in "{[":
-        return Request(_request(text))
+        return RequestObject(_request(text))
     name, _, rest = text.partition(" ")
     if _NAMES.fullmatch(name) and rest.lstrip()[:1] not in ("", "(", ".", ";"):
         method, path, dotted = _method(name.split("."))

@@ -52,7 +52,7 @@ def run_workers(
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # until both processes can handle them
     workers: list[int] = []
     ended: list[int] = []
-    watches: list[threading.Thread] = []
+    waiting: list[threading.Thread] = []
     stopping = threading.Event()
     stats = [WorkerStats() for _ in range(count)]
     try:
@@ -68,7 +68,7 @@ def run_workers(
             each.forked()
         stop = Stop()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-        watches = [_start(_watch, worker, ended, stopping) for worker in workers]
+        waiting = [_start(_await_end, worker, ended, stopping) for worker in workers]
         with ExitStack() as stack:
             at = ""
             if metrics is not None:
@@ -81,9 +81,9 @@ def run_workers(
         stopping.set()
         listener.close()
         try:
-            _end(workers, ended, watches)
+            _end(workers, ended, waiting)
         except KeyboardInterrupt:
-            _end(workers, ended, watches)  # the second signal ends calls in flight
+            _end(workers, ended, waiting)  # the second signal ends calls in flight
         os.close(lifeline)
         os.close(held)
         for each in stats:
@@ -130,7 +130,7 @@ def _end_with_parent(lifeline: int) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _watch(worker: int, ended: list[int], stopping: threading.Event) -> None:
+def _await_end(worker: int, ended: list[int], stopping: threading.Event) -> None:
     """Wait for the end of a worker, and stop everything if it was unexpected."""
     os.waitpid(worker, 0)
     ended.append(worker)
@@ -138,11 +138,11 @@ def _watch(worker: int, ended: list[int], stopping: threading.Event) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _end(workers: list[int], ended: list[int], watches: list[threading.Thread]) -> None:
+def _end(workers: list[int], ended: list[int], waiting: list[threading.Thread]) -> None:
     for worker in workers:
         if worker not in ended:
             os.kill(worker, signal.SIGTERM)
-    for watch in watches:
+    for watch in waiting:
         watch.join()
 
 

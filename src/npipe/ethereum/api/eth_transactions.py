@@ -10,10 +10,10 @@ from eth_hash.auto import keccak
 from npipe.errors import InvalidParams
 from npipe.ethereum.chain import encode as shapes
 from npipe.ethereum.chain import transactions
-from npipe.ethereum.chain.typed_data import typed_data_hash
 from npipe.ethereum.errors import ChainError
 from npipe.ethereum.node.node import NOBODY, Node
 from npipe.ethereum.node.worker import CooperativeJob, on_worker
+from npipe.ethereum.values.typed_data import typed_data_hash
 from npipe.ethereum.values.types import Address, Data, TransactionRequest, data, to_bytes, to_int
 from npipe.rpc.service.context import Context
 from npipe.rpc.service.decorators import method

@@ -13,7 +13,7 @@ from npipe.ethereum.evm.code import Code
 from npipe.ethereum.evm.errors import CodeTooLarge, NoGasForCode
 from npipe.ethereum.evm.stack import underflow
 
-__all__ = ["Frame", "FrontierFrame"]
+__all__ = ["FrameMixin", "FrontierFrameMixin"]
 
 
 class _Quiet:
@@ -25,7 +25,7 @@ class _Quiet:
         pass
 
 
-class Frame:
+class FrameMixin:
     """One frame of the EVM, mixed into a fork's computation. Raises ChainError past the deadline.
 
     py-evm collects refunds, logs and deletions by recursion over the child frames; at a depth of
@@ -163,13 +163,13 @@ class Frame:
             raise NoGasForCode(str(error)) from error
 
 
-class FrontierFrame(Frame):
+class FrontierFrameMixin(FrameMixin):
     """A frame before Spurious Dragon, with py-evm's creations."""
 
     @classmethod
     def apply_create_message(cls, *args: Any, **kwargs: Any) -> Any:
         """Run a creation."""
-        return super(Frame, cls).apply_create_message(*args, **kwargs)  # type: ignore[misc]
+        return super(FrameMixin, cls).apply_create_message(*args, **kwargs)  # type: ignore[misc]
 
 
 def _number(value: Any) -> int:

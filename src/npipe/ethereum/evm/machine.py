@@ -21,14 +21,14 @@ from eth_utils import ValidationError
 
 from npipe.ethereum.evm import gas
 from npipe.ethereum.evm.blobs import PRAGUE, BlobSchedule
-from npipe.ethereum.evm.frame import Frame, FrontierFrame
+from npipe.ethereum.evm.frame import FrameMixin, FrontierFrameMixin
 from npipe.ethereum.evm.precompiles import with_clock
 from npipe.ethereum.evm.state import OpenState
 
 __all__ = ["Computation", "Executor", "Machine", "State", "adapt"]
 
 
-class _Run:
+class _ExecutorMixin:
     """Runs a transaction on a state; mixed into a fork's executor."""
 
     vm_state: Any
@@ -50,8 +50,8 @@ class _Run:
         return computation
 
 
-class _Clear(_Run):
-    """``_Run`` from Spurious Dragon on: empty accounts are deleted (EIP-161)."""
+class _ClearingExecutorMixin(_ExecutorMixin):
+    """``_ExecutorMixin`` from Spurious Dragon on: empty accounts are deleted (EIP-161)."""
 
     def finalize_computation(self, transaction: Any, computation: Any) -> Any:
         """Pay the fees and refunds, and delete accounts.
@@ -85,7 +85,7 @@ def adapt(vm: Any, schedule: BlobSchedule = PRAGUE) -> Any:
     }
     own_frame: Any = type(
         "Computation",
-        (Frame if clears else FrontierFrame, frame),
+        (FrameMixin if clears else FrontierFrameMixin, frame),
         {
             "mnemonics": {code: operation.mnemonic for code, operation in operations.items()},
             # The methods, not their objects: calling an object is a C call in
@@ -96,7 +96,9 @@ def adapt(vm: Any, schedule: BlobSchedule = PRAGUE) -> Any:
             "watch": None,
         },
     )
-    own_executor = type("Executor", (_Clear if clears else _Run, executor), {})
+    own_executor = type(
+        "Executor", (_ClearingExecutorMixin if clears else _ExecutorMixin, executor), {}
+    )
     own_state = type(
         "State",
         (OpenState, state),

@@ -24,7 +24,8 @@ from typing import Any, cast
 from npipe.errors import ProtocolError
 from npipe.rpc.aio.executor import CallExecutor
 from npipe.rpc.aio.timeouts import Timeouts
-from npipe.rpc.aio.workers import ConcurrencyLimits, ThreadPool
+from npipe.rpc.aio.workers import ThreadPool
+from npipe.rpc.handlers.concurrency import ConcurrencyLimits
 from npipe.rpc.handlers.coroutine_feed import run_subscription_async
 from npipe.rpc.handlers.thread_feed import start_subscription
 from npipe.rpc.handlers.to_thread import run_in_thread

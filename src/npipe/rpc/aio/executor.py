@@ -14,7 +14,8 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
-from npipe.rpc.aio.workers import ConcurrencyLimits, ConnectionWorkers, ThreadPool
+from npipe.rpc.aio.workers import ConnectionWorkers, ThreadPool
+from npipe.rpc.handlers.concurrency import ConcurrencyLimits
 from npipe.rpc.session.served_calls import ServedCall
 
 __all__ = ["CallExecutor"]

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from npipe.rpc.aio.driver import Driver
-from npipe.rpc.aio.workers import ConcurrencyLimits, ThreadPool
+from npipe.rpc.aio.workers import ThreadPool
+from npipe.rpc.handlers.concurrency import ConcurrencyLimits
 from npipe.rpc.limits import Limits
 from npipe.rpc.service.dispatcher import Dispatcher
 from npipe.rpc.wire.codec import Codec, find_codec

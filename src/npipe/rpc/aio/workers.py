@@ -3,24 +3,20 @@
 A plain function may block, so it never runs on the loop (unless it is ``inline``). Each
 connection has a ``ConnectionWorkers``: usually one thread, which runs call after call, so that a
 series of quick calls costs one thread switch instead of one per call. When a call takes longer
-than ``PATIENCE`` seconds, a second thread is added, then a third. ``ConcurrencyLimits`` bound the
-calls of a method that run at a time.
+than ``PATIENCE`` seconds, a second thread is added, then a third.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
-from npipe.rpc.service.method import Method
-
-__all__ = ["ConcurrencyLimits", "ConnectionWorkers", "ThreadPool"]
+__all__ = ["ConnectionWorkers", "ThreadPool"]
 
 log: logging.Logger = logging.getLogger("npipe.rpc")
 
@@ -150,9 +146,9 @@ class ConnectionWorkers:
     def _set_timer(self) -> None:
         if self._timer is None:
             self._seen = self._begun
-            self._timer = self._loop.call_later(PATIENCE, self._look)
+            self._timer = self._loop.call_later(PATIENCE, self._check)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         """Start one more thread if calls wait for a slow one."""
         self._timer = None
         if self._todo:
@@ -163,28 +159,3 @@ class ConnectionWorkers:
             ):
                 self._add_worker()
             self._set_timer()
-
-
-class ConcurrencyLimits:
-    """Enforces ``@rpc.method(concurrency=n)`` over all connections of a server."""
-
-    def __init__(self) -> None:
-        self._running: dict[Method, int] = {}
-        self._waiting: dict[Method, deque[Callable[[], object]]] = {}
-
-    def enter(self, method: Method, run: Callable[[], object]) -> None:
-        """Call ``run()`` now, or when one of the method's calls has ended."""
-        running = self._running.get(method, 0)
-        if running < (method.options.concurrency or sys.maxsize):
-            self._running[method] = running + 1
-            run()
-        else:
-            self._waiting.setdefault(method, deque()).append(run)
-
-    def leave(self, method: Method) -> None:
-        """Record the end of a call of the method, and begin the next waiting one."""
-        waiting = self._waiting.get(method)
-        if waiting:
-            waiting.popleft()()
-        else:
-            self._running[method] -= 1

@@ -1,6 +1,6 @@
 """The context of a call: request, peer and connection, as seen by the served function.
 
-Sans-I/O. It depends on no module that creates contexts: ``Served`` names all that it needs.
+Sans-I/O. It depends on no module that creates contexts: ``CallView`` names all that it needs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Session(Protocol):
     def get_remote(self) -> Callable[[], Any]: ...
 
 
-class Served(Protocol):
+class CallView(Protocol):
     """The attributes and methods of a served call that a context uses."""
 
     cancelled: bool
@@ -54,7 +54,7 @@ class Context:
 
     __slots__ = ("_call",)
 
-    def __init__(self, call: Served) -> None:
+    def __init__(self, call: CallView) -> None:
         """Make a context.
 
         Args:

@@ -15,7 +15,7 @@ from npipe.rpc.service.binding import Parameter, Signature
 __all__ = ["document"]
 
 
-class Method(Protocol):
+class Described(Protocol):
     """The attributes of ``api.Method`` that the document uses."""
 
     @property
@@ -24,7 +24,7 @@ class Method(Protocol):
     def documentation(self) -> str: ...
 
 
-def document(table: Mapping[str, Method]) -> dict[str, Any]:
+def document(table: Mapping[str, Described]) -> dict[str, Any]:
     """Make the OpenRPC document of the methods in ``table``, by name."""
     methods = sorted(table.items())
     types = [t for _, m in methods for t in _types(m)]
@@ -39,7 +39,7 @@ def document(table: Mapping[str, Method]) -> dict[str, Any]:
     }
 
 
-def _types(method: Method) -> list[Any]:
+def _types(method: Described) -> list[Any]:
     return [p.type for p in method.signature.parameters] + [method.signature.returns]
 
 
@@ -59,7 +59,7 @@ def _schema(kind: Any) -> dict[str, Any]:
         return {}
 
 
-def _describe(name: str, method: Method, schemas: list[dict[str, Any]]) -> dict[str, Any]:
+def _describe(name: str, method: Described, schemas: list[dict[str, Any]]) -> dict[str, Any]:
     *params, result = schemas
     described = {
         "name": name,

@@ -342,18 +342,18 @@ def _await(
         driver.flush(deadline.end)
         came = driver.wait(reply, deadline.end)
     except BaseException:  # KeyboardInterrupt
-        _give_up(driver, pending)
+        _cancel(driver, pending)
         driver.interrupted()
         raise
     if not came:
-        _give_up(driver, pending)
+        _cancel(driver, pending)
         if reply.outcome is None:  # the reply may have arrived after the wait ended
             raise deadline.expired("no answer")
     assert reply.outcome is not None
     return reply.outcome
 
 
-def _give_up(driver: ConnectionDriver, pending: Pending) -> None:
+def _cancel(driver: ConnectionDriver, pending: Pending) -> None:
     driver.session.outgoing_calls.cancel(pending)
     driver.flush_in_background()
 

@@ -71,7 +71,7 @@ class Client(ClientBase, Caller):
         """
         self._dial = dial
         self._runtime = Runtime(Dispatcher(api or API()), limits, codec, role="client")
-        self._lends = api is None and self._runtime.limits.idle_timeout is None
+        self._callers_read = api is None and self._runtime.limits.idle_timeout is None
         self._begin(reconnect, on_disconnect)
         self._dialling = threading.Lock()
         super().__init__(self._live_driver, self._runtime.codec.encoding, timeout=timeout)
@@ -196,7 +196,7 @@ class Client(ClientBase, Caller):
         connection = self._dial(timeout)
         # Without an API to serve, the calling threads read the connection themselves
         # (leader/follower), provided that reads take a deadline.
-        kind = LeaderFollowerDriver if self._lends and connection.has_deadlines else Driver
+        kind = LeaderFollowerDriver if self._callers_read and connection.has_deadlines else Driver
         driver = self._runtime.open(connection, next(self._ids), self._ended, kind=kind)
         driver.session.get_remote = lambda: self
         driver.session.outgoing_calls.members = self._members

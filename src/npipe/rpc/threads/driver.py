@@ -17,10 +17,11 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from npipe.errors import ClosedError, ProtocolError
+from npipe.rpc.handlers.concurrency import ConcurrencyLimits
 from npipe.rpc.session.served_calls import ServedCall
 from npipe.rpc.session.session import Session
 from npipe.rpc.threads.executor import CallExecutor
-from npipe.rpc.threads.slow_calls import ConcurrencyLimits, SlowCallMonitor, start_thread
+from npipe.rpc.threads.slow_calls import SlowCallMonitor, start_thread
 from npipe.rpc.threads.spin_read import SpinReader
 from npipe.rpc.threads.waiter import ReplyWaiter
 from npipe.rpc.threads.writer import Writer
@@ -57,7 +58,7 @@ class Driver:
         self,
         connection: Connection,
         session: Session,
-        watch: SlowCallMonitor,
+        monitor: SlowCallMonitor,
         concurrency: ConcurrencyLimits,
         *,
         on_close: Callable[[Driver, str], object],
@@ -68,7 +69,7 @@ class Driver:
         Args:
             connection: The connection.
             session: Its protocol state.
-            watch: The monitor of slow calls.
+            monitor: The monitor of slow calls.
             concurrency: The concurrency limits of the methods.
             on_close: Called once as ``on_close(driver, reason)``.
             run_async: Starts an ``async def`` call.
@@ -78,7 +79,7 @@ class Driver:
         self.progress: int = 0  # odd while the reading thread runs a call
         self.peer_driver: Driver | None = None  # in a proxy: the driver that messages go to
         self.bytes_in: int = 0
-        self._watch = watch
+        self._monitor = monitor
         self._on_close = on_close
         self._writer = Writer(
             connection,
@@ -98,7 +99,7 @@ class Driver:
         self._reader: object = None  # token of the reading thread, compared by identity
         self._current: ServedCall | None = None
         self._seen = 0  # ``progress`` at the monitor's last check
-        self._spin_reader = SpinReader(watch.looking)
+        self._spin_reader = SpinReader(monitor.spin_lock)
         self._at_end = False  # the peer has closed its direction
         self._closed = False
         self._blank = False  # the last read returned only whitespace
@@ -167,7 +168,7 @@ class Driver:
         """Close the connection after an error of reading."""
         reason = "internal error"
         if isinstance(error, ProtocolError):
-            self._complain(error)
+            self._refuse(error)
             reason = f"protocol error: {error}"
         elif isinstance(error, TimeoutError):
             reason = "no complete message in time" if self._partial else "idle for too long"
@@ -226,8 +227,8 @@ class Driver:
         if call is None:
             return True
         all_async = session.all_async
-        watch = self._watch
-        watch.add(self)
+        monitor = self._monitor
+        monitor.add(self)
         while call is not None:
             method = call.method
             if method.is_async or all_async or method.slow or method.own_thread:
@@ -245,7 +246,7 @@ class Driver:
                     self._executor.after_call()
                     return False
             call = session.next_call()
-        watch.discard(self)
+        monitor.discard(self)
         return True
 
     @property
@@ -268,14 +269,14 @@ class Driver:
             # All changes precede the start of the thread, which may run the next call at once.
             self._reader, self._current = object(), None
             self.progress += 1
-            self._watch.discard(self)
+            self._monitor.discard(self)
             call.method.slow = True
             try:
                 start_thread(self._read_as, self._thread_name, self._reader)
             except RuntimeError:  # no thread can be started: waiting messages continue to wait
                 self._reader, self._current = before, call
                 self.progress += 1  # odd again
-                self._watch.add(self)
+                self._monitor.add(self)
 
     # Writing
 
@@ -292,7 +293,9 @@ class Driver:
         writer = self._writer
         if until is None:
             writer.flush()
-        elif (writer.keeps_time and not self.session.flow.must_wait) or not writer.flush_soon():
+        elif (
+            writer.keeps_time and not self.session.flow.must_wait
+        ) or not writer.flush_in_writer():
             writer.flush(wait=False, until=until)
 
     def flush_in_background(self) -> None:
@@ -301,7 +304,7 @@ class Driver:
         The reading thread must continue to read: if both ends waited in a write for the other to
         read, they would deadlock.
         """
-        if self.session.has_output and not self._writer.flush_soon():
+        if self.session.has_output and not self._writer.flush_in_writer():
             self._writer.flush()
 
     def flush_pushes(self) -> None:
@@ -310,7 +313,7 @@ class Driver:
         A generator must not wait for a slow peer longer than ``subscription_timeout``; its thread
         writes only if no writing thread can be started.
         """
-        if not self._writer.flush_soon():
+        if not self._writer.flush_in_writer():
             while self.session.has_pushes:
                 self._writer.flush(pushes=True)
 
@@ -332,7 +335,7 @@ class Driver:
 
     # Closing
 
-    def _complain(self, error: ProtocolError) -> None:
+    def _refuse(self, error: ProtocolError) -> None:
         self.session.refuse(error)
         self._writer.flush()
 
@@ -341,7 +344,7 @@ class Driver:
         try:
             self.session.feed_eof()
         except ProtocolError as error:
-            self._complain(error)
+            self._refuse(error)
         if not self._work(token):
             return  # the other thread will read the end of the stream again
         if self.session.flow.deferred and not self._executor.hold():
@@ -374,7 +377,7 @@ class Driver:
             if self._closed:
                 return
             self._closed = True
-        self._watch.discard(self)
+        self._monitor.discard(self)
         with contextlib.suppress(OSError):
             self.connection.close()
         with self._writer.lock:  # see _finish; the closed connection ends every write

@@ -12,9 +12,10 @@ import threading
 import time
 from collections.abc import Callable
 
+from npipe.rpc.handlers.concurrency import ConcurrencyLimits
 from npipe.rpc.session.served_calls import ServedCall
 from npipe.rpc.session.session import Session
-from npipe.rpc.threads.slow_calls import PATIENCE, ConcurrencyLimits, start_thread
+from npipe.rpc.threads.slow_calls import PATIENCE, start_thread
 from npipe.rpc.threads.writer import Writer
 
 __all__ = ["CallExecutor"]
@@ -61,23 +62,31 @@ class CallExecutor:
         """Run a call in another thread; in this one only if no thread can be started."""
         if self._is_async(call) and self._run_async is not None:
             self._run_async(self, call)
-            return
+        elif call.method.options.concurrency is None:
+            self._start(call, self._run)
+        else:
+            self._concurrency.enter(call.method, lambda: self._start(call, self._run_limited))
+
+    def _start(self, call: ServedCall, run: Callable[[ServedCall], None]) -> None:
         try:
-            start_thread(self._run, self._name, call)
-        except RuntimeError:
-            call.run()
+            start_thread(run, self._name, call)
+        except RuntimeError:  # no thread can be started
+            run(call)
 
     def _run(self, call: ServedCall) -> None:
         self._writer.flush_replies()  # above the high-water mark, wait before running the call
-        if call.method.options.concurrency is not None:
-            with self._concurrency.of(call.method):
-                call.run()
-            self.after_call()
-            return
         started = time.perf_counter()
         call.run()
         if time.perf_counter() - started < QUICK:
             call.method.slow = False
+        self.after_call()
+
+    def _run_limited(self, call: ServedCall) -> None:
+        self._writer.flush_replies()
+        try:
+            call.run()
+        finally:  # also after SystemExit: others wait for this call
+            self._concurrency.leave(call.method)
         self.after_call()
 
     def after_call(self) -> None:
@@ -109,7 +118,7 @@ class CallExecutor:
         writer = self._writer
         if writer.can_cut:
             writer.flush(wait=False, until=time.monotonic() + PATIENCE)
-        elif not writer.flush_soon():
+        elif not writer.flush_in_writer():
             writer.flush()
         self.room.set()
         if self._session.has_waiting:
@@ -138,7 +147,7 @@ class CallExecutor:
         Return False if no thread could be started.
         """
         self._held = True  # set first: it is checked after the last write
-        return self._writer.flush_soon()
+        return self._writer.flush_in_writer()
 
     def resume(self) -> None:
         """Begin the deferred calls after everything has been written."""

@@ -2,15 +2,15 @@
 
 Waiting for a reply that another thread reads costs two thread switches. So a thread that calls
 while no other thread reads becomes the leader and reads its own reply. The driver's own thread, the
-follower (``_keep``), reads otherwise: while several threads call at once, while there are
+follower (``_follow``), reads otherwise: while several threads call at once, while there are
 subscriptions, and when no thread has called for ``GRACE`` seconds, so that messages without a call
 are processed.
 
-Only the thread that holds ``_turn`` reads. Two rules ensure that every reply is read:
+Only the thread that holds ``_read_lock`` reads. Two rules ensure that every reply is read:
 
-* a call is registered as pending before its thread tries to acquire ``_turn``;
-* a thread that releases ``_turn`` checks afterwards whether a call is pending, and if so wakes the
-  follower, which acquires ``_turn``.
+* a call is registered as pending before its thread tries to acquire ``_read_lock``;
+* a thread that releases ``_read_lock`` checks afterwards whether a call is pending, and if so wakes
+  the follower, which acquires ``_read_lock``.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ class LeaderFollowerDriver(Driver):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._turn = threading.Lock()
+        self._read_lock = threading.Lock()
         self._turns = 0  # number of times that a caller became the leader
-        self._wanted = threading.Event()  # the follower should acquire the turn
-        self._parked = False  # the follower waits for ``_wanted`` without a timeout
-        self._torn = False  # a leader was interrupted
+        self._wanted = threading.Event()  # the follower should acquire the lock
+        self._follower_waits = False  # the follower waits for ``_wanted`` without a timeout
+        self._read_interrupted = False  # a leader was interrupted
         self._leader_end: float | None = None  # deadline of the leader
         self._message_end: float | None = None  # deadline of an incomplete message
 
     def start(self) -> None:
-        start_thread(self._keep, self.session.name)
+        start_thread(self._follow, self.session.name)
 
     def wait(self, reply: ReplyWaiter[Any], until: float | None) -> bool:
         """Read until the reply has arrived, or wait for another thread; see ``Driver.wait``."""
-        if not self.session.outgoing_calls.subscribed and self._turn.acquire(blocking=False):
+        if not self.session.outgoing_calls.subscribed and self._read_lock.acquire(blocking=False):
             try:
                 self._lead(reply, until)
             except BaseException:
-                self._torn = True
+                self._read_interrupted = True
                 raise
             finally:
                 self._give_back()
@@ -59,9 +59,9 @@ class LeaderFollowerDriver(Driver):
     def interrupted(self) -> None:
         # A KeyboardInterrupt may be raised between reading bytes and storing them. The call of
         # the interrupted thread is cancelled, but other calls must not wait for lost bytes.
-        if self._torn and len(self.session.outgoing_calls):
+        if self._read_interrupted and len(self.session.outgoing_calls):
             self.close("interrupted while reading")
-        self._torn = False
+        self._read_interrupted = False
 
     def close(self, reason: str) -> None:
         super().close(reason)
@@ -71,7 +71,7 @@ class LeaderFollowerDriver(Driver):
 
     def _lead(self, reply: ReplyWaiter[Any], until: float | None) -> None:
         self._turns += 1
-        if reply.outcome is not None:  # it arrived before the turn was acquired
+        if reply.outcome is not None:  # it arrived before the lock was acquired
             return
         try:
             if until is not None:
@@ -112,8 +112,8 @@ class LeaderFollowerDriver(Driver):
         return True
 
     def _give_back(self) -> None:
-        self._turn.release()
-        if self._parked or self._needed():
+        self._read_lock.release()
+        if self._follower_waits or self._needed():
             self._wanted.set()
 
     def _needed(self) -> bool:
@@ -123,21 +123,21 @@ class LeaderFollowerDriver(Driver):
 
     # The follower
 
-    def _keep(self) -> None:
+    def _follow(self) -> None:
         try:
             while self._await_turn():
                 try:
                     while self._step() and self._needed():
                         pass
                 finally:
-                    self._turn.release()
+                    self._read_lock.release()
                 if self._needed():  # a call was made meanwhile
                     self._wanted.set()
         except Exception as error:
             self._fail(error)
 
     def _await_turn(self) -> bool:
-        """Wait until the follower has to read, and acquire the turn. Return False after ``close``.
+        """Wait until the follower has to read, and acquire the lock. Return False after ``close``.
 
         A timeout of None costs nothing while a caller waits for a reply that takes long.
         """
@@ -149,9 +149,9 @@ class LeaderFollowerDriver(Driver):
             if not wanted and turns != self._turns:  # callers are active
                 turns, pause = self._turns, GRACE
                 continue
-            self._parked = True  # set first: a leader that missed it has released the turn
-            if self._turn.acquire(blocking=False):
-                self._parked = False
+            self._follower_waits = True  # set first: a leader that missed it has released the lock
+            if self._read_lock.acquire(blocking=False):
+                self._follower_waits = False
                 return True
             pause = None
         return False

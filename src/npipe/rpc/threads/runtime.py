@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 
-from npipe.rpc.handlers import concurrency
+from npipe.rpc.handlers.concurrency import ConcurrencyLimits
 from npipe.rpc.handlers.thread_feed import start_subscription
 from npipe.rpc.handlers.to_thread import run_in_thread
 from npipe.rpc.limits import Limits
@@ -21,7 +21,7 @@ from npipe.rpc.threads.loop.executor import LoopExecutor
 from npipe.rpc.threads.loop.leader import ServerLoop
 from npipe.rpc.threads.loop.pool import ThreadPool
 from npipe.rpc.threads.loop_thread import LoopThread
-from npipe.rpc.threads.slow_calls import ConcurrencyLimits, SlowCallMonitor, start_thread
+from npipe.rpc.threads.slow_calls import SlowCallMonitor, start_thread
 from npipe.rpc.wire.codec import Codec, find_codec
 from npipe.rpc.wire.encoding import Encoding
 from npipe.security import PeerIdentity
@@ -103,8 +103,8 @@ class Runtime:
             if self._loop is None:
                 pool = ThreadPool(self._monitor.wake)
                 loop = ServerLoop(pool, self._monitor)
-                limits = concurrency.ConcurrencyLimits()
-                self._loop = loop, LoopExecutor(pool, limits, self._async_calls.run_call), pool
+                executor = LoopExecutor(pool, self._concurrency, self._async_calls.run_call)
+                self._loop = loop, executor, pool
             self._loop[0].start()
 
     def attach(self, connection: Connection) -> bool:

@@ -1,4 +1,4 @@
-"""Detection of slow calls, and concurrency limits: shared by all connections of a server."""
+"""Detection of slow calls, for all connections of a server."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from npipe.rpc.service.method import Method
-
-__all__ = ["PATIENCE", "ConcurrencyLimits", "SlowCallMonitor", "start_thread"]
+__all__ = ["PATIENCE", "SlowCallMonitor", "start_thread"]
 
 PATIENCE = 0.010  # seconds after which a call is slow; a thread switch takes a hundredth of it
 
@@ -44,7 +42,7 @@ class SlowCallMonitor:
 
     def __init__(self) -> None:
         self.awake: bool = False
-        self.looking: threading.Lock = threading.Lock()  # held by the one connection that polls
+        self.spin_lock: threading.Lock = threading.Lock()  # held by the one connection that polls
         self._running: set[Monitored] = set()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -92,23 +90,6 @@ class SlowCallMonitor:
             if not (self._stopped or any(one.busy for one in tuple(self._running))):
                 self._changed.wait()
             self.awake = True
-
-
-class ConcurrencyLimits:
-    """Enforces ``@rpc.method(concurrency=n)``: at most n calls run, over all connections."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._concurrency: dict[str, threading.Semaphore] = {}
-
-    def of(self, method: Method) -> threading.Semaphore:
-        """Return the semaphore that a call of the method holds while it runs."""
-        with self._lock:
-            gate = self._concurrency.get(method.name)
-            if gate is None:
-                gate = threading.Semaphore(method.options.concurrency or 1)
-                self._concurrency[method.name] = gate
-            return gate
 
 
 def start_thread(target: Callable[..., Any], name: str, *args: Any) -> threading.Thread:

@@ -23,12 +23,12 @@ LONGEST_REST = 63  # reads skipped after a failure: at worst polling costs 1 mic
 class SpinReader:
     """Polls one connection, as long as polling succeeds.
 
-    ``turn`` is shared by all connections of a server: only one thread polls at a time, because
+    ``lock`` is shared by all connections of a server: only one thread polls at a time, because
     further ones would only compete for the GIL.
     """
 
-    def __init__(self, turn: threading.Lock) -> None:
-        self._turn = turn
+    def __init__(self, lock: threading.Lock) -> None:
+        self._lock = lock
         self._failures = 0
         # Number of reads to skip. All on one core, where a polling thread delays the peer.
         self._rest = 0 if cores() > 1 else sys.maxsize
@@ -38,12 +38,12 @@ class SpinReader:
         if self._rest:
             self._rest -= 1
             return None
-        if not self._turn.acquire(blocking=False):
+        if not self._lock.acquire(blocking=False):
             return None
         try:
             data = connection.poll_read(size, SECONDS)
         finally:
-            self._turn.release()
+            self._lock.release()
         self._failures = self._rest = (
             0 if data is not None else min(2 * self._failures + 1, LONGEST_REST)
         )

@@ -93,7 +93,7 @@ class Writer:
             else:
                 return  # the thread that holds the lock checks the queue again
             if until is not None and self._rest:
-                self.flush_soon()
+                self.flush_in_writer()
                 return
             pushes = wait = False
 
@@ -115,7 +115,7 @@ class Writer:
         self.flush(wait=False, until=until)  # messages may have been queued before the release
         return not self._session.flow.must_wait
 
-    def flush_soon(self) -> bool:
+    def flush_in_writer(self) -> bool:
         """Have the writing thread write everything, notifications of subscriptions included.
 
         Returns False if no thread could be started.
@@ -131,7 +131,7 @@ class Writer:
         self._for_room.append(room)
         try:
             while session.flow.must_wait and not self._closed:
-                if not self.flush_soon():  # the thread that queued may have been interrupted
+                if not self.flush_in_writer():  # the thread that queued may have been interrupted
                     self.flush(until=until)
                 left = None if until is None else max(0, until - time.monotonic())
                 if not room.wait(left):

@@ -19,7 +19,7 @@ from npipe.security import peer_is_user
 from npipe.transport.posix.peer import peer_of
 from npipe.transport.smb import npa
 
-__all__ = ["Acceptor"]
+__all__ = ["SambaAcceptor"]
 
 PATIENCE: Final = 5.0  # seconds for smbd to send the identity of the client
 PAUSE: Final = 0.1  # seconds to wait if there is no descriptor for another client
@@ -27,7 +27,7 @@ PAUSE: Final = 0.1  # seconds to wait if there is no descriptor for another clie
 log: logging.Logger = logging.getLogger(__name__)
 
 
-class Acceptor:
+class SambaAcceptor:
     """Runs until ``close`` shuts down the listening socket, and then closes it.
 
     While ``wanted()`` is false no client is accepted. ``arrived`` is called in this thread with the

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from npipe.address import Address
     from npipe.security import PeerIdentity
-    from npipe.transport.smb.handshake import Result
+    from npipe.transport.smb.handshake import OpenedPipe
 
 __all__ = ["SmbConnection"]
 
@@ -46,7 +46,7 @@ class SmbConnection(base.Connection):
     """A connected remote pipe. Made by ``connect``."""
 
     def __init__(
-        self, result: Result, address: Address, peer: PeerIdentity, keepalive: float
+        self, result: OpenedPipe, address: Address, peer: PeerIdentity, keepalive: float
     ) -> None:
         """Take over the socket of ``result``, unless this raises."""
         self._sock = result.sock

@@ -20,7 +20,7 @@ from npipe.transport.smb.options import Smb
 from npipe.transport.smb.status import BusyError
 
 if TYPE_CHECKING:
-    from npipe.transport.smb.handshake import Handshake, Result
+    from npipe.transport.smb.handshake import Handshake, OpenedPipe
 
 __all__ = ["Dialling", "check", "connect", "exists", "server_identity", "verify"]
 
@@ -132,7 +132,7 @@ class Dialling:
         self._deadline = time.monotonic() + self._timeout
         self._guard = threading.Lock()
         self._handshake: Handshake | None = None
-        self._result: Result | BaseException | None = None
+        self._result: OpenedPipe | BaseException | None = None
         self._stopped = threading.Event()
         self._why = "the computer did not answer"
         from npipe.transport.smb import (
@@ -146,7 +146,7 @@ class Dialling:
         """Return the remaining seconds; 0 if there are none."""
         return max(0.0, min(self._deadline - time.monotonic(), threading.TIMEOUT_MAX))
 
-    def result(self) -> Result:
+    def result(self) -> OpenedPipe:
         """Return the open pipe. Raises as ``connect``; TimeoutError if there is no result."""
         with self._guard:
             result, self._result = self._result, None
@@ -172,7 +172,7 @@ class Dialling:
 
     def _run(self) -> None:
         try:
-            result: Result | BaseException = self._attempts()
+            result: OpenedPipe | BaseException = self._attempts()
         except BaseException as error:
             result = error
         with self._guard:
@@ -184,7 +184,7 @@ class Dialling:
         elif not isinstance(result, BaseException):
             result.sock.close()
 
-    def _attempts(self) -> Result:
+    def _attempts(self) -> OpenedPipe:
         """Log on and open the pipe; retry until the deadline if the error may be temporary."""
         pause = FIRST_PAUSE
         while True:
@@ -202,7 +202,7 @@ class Dialling:
                 raise self._late()
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    def _attempt(self) -> Result:
+    def _attempt(self) -> OpenedPipe:
         handshake = self._module.Handshake(self._address, self._remote, self._deadline)
         with self._guard:
             self._handshake = handshake

@@ -54,10 +54,10 @@ except ModuleNotFoundError as _missing:
         f'remote pipes need {_missing.name}: pip install "npipe[smb]"', name=_missing.name
     ) from None
 
-__all__ = ["Handshake", "Result"]
+__all__ = ["Handshake", "OpenedPipe"]
 
 
-class Result(NamedTuple):
+class OpenedPipe(NamedTuple):
     """An open pipe: its socket, and the protection of its messages."""
 
     sock: socket.socket
@@ -146,7 +146,7 @@ class Handshake:
             self._tree = TreeConnect(self._session, rf"\\{self._host}\IPC$")
             self._tree.connect()
 
-    def open_pipe(self, impersonation: int = ImpersonationLevel.Identification) -> Result:
+    def open_pipe(self, impersonation: int = ImpersonationLevel.Identification) -> OpenedPipe:
         """Open the pipe and take it over. ``impersonation`` is a level of MS-SMB2, 2.2.13."""
         mask = FilePipePrinterAccessMask
         pipe = Open(self._tree, self._name)
@@ -163,7 +163,7 @@ class Handshake:
                 CreateOptions.FILE_NON_DIRECTORY_FILE,
             )
         opened = self._take_over(pipe.file_id)
-        return Result(self._transport.hand_over(), opened)
+        return OpenedPipe(self._transport.hand_over(), opened)
 
     def abort(self) -> None:
         """End every wait, from any thread."""

@@ -42,7 +42,7 @@ from npipe.transport.posix.adopted import adopted_socket
 from npipe.transport.posix.connection import PosixConnection
 from npipe.transport.posix.files import BoundSocket
 from npipe.transport.smb import npa
-from npipe.transport.smb.acceptor import Acceptor
+from npipe.transport.smb.acceptor import SambaAcceptor
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -182,7 +182,7 @@ class SambaListener(base.Listener[SambaConnection]):
         self._state = threading.Condition(threading.RLock())  # guards _ready and _closed
         self._ready: collections.deque[SambaConnection] = collections.deque()
         self._closed = False
-        self._acceptor = Acceptor(
+        self._acceptor = SambaAcceptor(
             bound.socket,
             wanted=lambda: len(self._ready) < self._backlog,
             arrived=self._arrived,

@@ -11,7 +11,7 @@ import npipe.ethereum as ethereum
 from npipe.errors import RPCError
 
 typed_data = pytest.importorskip(
-    "npipe.ethereum.chain.typed_data", reason='the chain needs the extra "ethereum"'
+    "npipe.ethereum.values.typed_data", reason='the chain needs the extra "ethereum"'
 )
 account = pytest.importorskip("eth_account", reason="it is what ours is compared with")
 
