@@ -37,7 +37,7 @@ NUMBER = re.compile(r"\d+(\.\d+)?")
 NOT_RUN = 15
 SERVERS = {"geth": "npipe serve ./geth.ipc"}
 #: Waits until an address accepts connections. Its arguments are the address.
-READY = "import sys, npipe; npipe.connect(sys.argv[1], wait=True, timeout=60).close()"
+READY = "import sys, npipe; npipe.connect(sys.argv[1], wait=True, connect_timeout=60).close()"
 #: Ends the background jobs, and hides the shell's messages about it.
 AT_EXIT = "trap 'kill $(jobs -p) 2>/dev/null || true; wait 2>/dev/null' EXIT"
 

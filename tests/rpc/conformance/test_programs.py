@@ -17,7 +17,7 @@ ASLEEP = """
 import sys, time
 sys.path[:0] = {path!r}
 import npipe
-life = npipe.connect({address!r}, timeout=60)
+life = npipe.connect({address!r}, connect_timeout=60)
 time.sleep(600)
 """
 
