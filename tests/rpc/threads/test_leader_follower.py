@@ -12,7 +12,7 @@ import pytest
 import npipe
 from npipe import rpc
 from npipe.errors import ConnectionLost
-from npipe.rpc.threads.leader_follower import GRACE
+from npipe.rpc.threads.read_turn import GRACE, TurnState
 from npipe.transport.memory import memory_pair
 from rpc.threads.peer import Peer
 
@@ -39,7 +39,7 @@ def answer(peer: Peer) -> Any:
 @pytest.fixture
 def no_keeper(monkeypatch: pytest.MonkeyPatch) -> None:
     """The link's own thread reads only when a caller wants it to."""
-    monkeypatch.setattr("npipe.rpc.threads.leader_follower.GRACE", 3600.0)
+    monkeypatch.setattr("npipe.rpc.threads.read_turn.GRACE", 3600.0)
 
 
 @pytest.mark.usefixtures("no_keeper")
@@ -177,23 +177,16 @@ def test_the_end_is_noticed_while_nobody_calls() -> None:
     peer.client.close()
 
 
-def test_the_keeper_sleeps_while_a_caller_waits_long(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_follower_parks_while_a_caller_waits_long(monkeypatch: pytest.MonkeyPatch) -> None:
     peer = Peer()
     names = readers(peer, monkeypatch)
-    wanted = peer.client._driver._wanted  # type: ignore[attr-defined]
-    parked, wait = threading.Event(), wanted.wait
-
-    def noted(timeout: float | None) -> bool:
-        if timeout is None:
-            parked.set()
-        return bool(wait(timeout))
-
-    monkeypatch.setattr(wanted, "wait", noted)
+    turn = peer.client._driver._turn  # type: ignore[attr-defined]
     while not (names and names[-1].startswith("Thread-")):  # until a caller leads
         result = peer.in_thread(lambda: peer.client.call("long"))
         request = peer.read()
         if names and names[-1].startswith("Thread-"):
-            assert parked.wait(60)
+            while turn.state is not TurnState.PARKED:
+                time.sleep(GRACE)
         peer.write({"jsonrpc": "2.0", "id": request["id"], "result": 1})
         assert result() == 1
     peer.client.close()

@@ -3,29 +3,21 @@
 Waiting for a reply that another thread reads costs two thread switches. So a thread that calls
 while no other thread reads becomes the leader and reads its own reply. The driver's own thread, the
 follower (``_follow``), reads otherwise: while several threads call at once, while there are
-subscriptions, and when no thread has called for ``GRACE`` seconds, so that messages without a call
-are processed.
-
-Only the thread that holds ``_read_lock`` reads. Two rules ensure that every reply is read:
-
-* a call is registered as pending before its thread tries to acquire ``_read_lock``;
-* a thread that releases ``_read_lock`` checks afterwards whether a call is pending, and if so wakes
-  the follower, which acquires ``_read_lock``.
+subscriptions, and when no thread has called for a moment, so that messages without a call are
+processed. Only the thread that has the turn (``read_turn.py``) reads.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import Any
 
 from npipe.rpc.threads.driver import Driver
+from npipe.rpc.threads.read_turn import ReadTurn
 from npipe.rpc.threads.slow_calls import start_thread
 from npipe.rpc.threads.waiter import ReplyWaiter
 
-__all__ = ["GRACE", "LeaderFollowerDriver"]
-
-GRACE = 0.01  # seconds; messages without a call wait at most twice as long
+__all__ = ["LeaderFollowerDriver"]
 
 
 class LeaderFollowerDriver(Driver):
@@ -33,10 +25,7 @@ class LeaderFollowerDriver(Driver):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._read_lock = threading.Lock()
-        self._turns = 0  # number of times that a caller became the leader
-        self._wanted = threading.Event()  # the follower should acquire the lock
-        self._follower_waits = False  # the follower waits for ``_wanted`` without a timeout
+        self._turn = ReadTurn(self._needed)
         self._read_interrupted = False  # a leader was interrupted
         self._leader_end: float | None = None  # deadline of the leader
         self._message_end: float | None = None  # deadline of an incomplete message
@@ -46,14 +35,15 @@ class LeaderFollowerDriver(Driver):
 
     def wait(self, reply: ReplyWaiter[Any], until: float | None) -> bool:
         """Read until the reply has arrived, or wait for another thread; see ``Driver.wait``."""
-        if not self.session.outgoing_calls.subscribed and self._read_lock.acquire(blocking=False):
+        if not self.session.outgoing_calls.subscribed:
             try:
-                self._lead(reply, until)
+                if self._turn.lead(reply):
+                    self._lead(reply, until)
             except BaseException:
                 self._read_interrupted = True
                 raise
             finally:
-                self._give_back()
+                self._turn.release(reply)
         return super().wait(reply, until)
 
     def interrupted(self) -> None:
@@ -65,13 +55,12 @@ class LeaderFollowerDriver(Driver):
 
     def close(self, reason: str) -> None:
         super().close(reason)
-        self._wanted.set()
+        self._turn.close()
 
     # The leader
 
     def _lead(self, reply: ReplyWaiter[Any], until: float | None) -> None:
-        self._turns += 1
-        if reply.outcome is not None:  # it arrived before the lock was acquired
+        if reply.outcome is not None:  # it arrived before the turn was acquired
             return
         try:
             if until is not None:
@@ -111,11 +100,6 @@ class LeaderFollowerDriver(Driver):
             self.flush_in_background()
         return True
 
-    def _give_back(self) -> None:
-        self._read_lock.release()
-        if self._follower_waits or self._needed():
-            self._wanted.set()
-
     def _needed(self) -> bool:
         """Tell whether a thread should be reading now."""
         outgoing_calls = self.session.outgoing_calls
@@ -125,36 +109,11 @@ class LeaderFollowerDriver(Driver):
 
     def _follow(self) -> None:
         try:
-            while self._await_turn():
-                try:
-                    while self._step() and self._needed():
-                        pass
-                finally:
-                    self._read_lock.release()
-                if self._needed():  # a call was made meanwhile
-                    self._wanted.set()
+            while self._turn.follow():
+                while self._step() and self._turn.keep_following():
+                    pass
         except Exception as error:
             self._fail(error)
-
-    def _await_turn(self) -> bool:
-        """Wait until the follower has to read, and acquire the lock. Return False after ``close``.
-
-        A timeout of None costs nothing while a caller waits for a reply that takes long.
-        """
-        pause: float | None = GRACE
-        turns = self._turns
-        while not self._closed:
-            wanted = self._wanted.wait(pause)
-            self._wanted.clear()
-            if not wanted and turns != self._turns:  # callers are active
-                turns, pause = self._turns, GRACE
-                continue
-            self._follower_waits = True  # set first: a leader that missed it has released the lock
-            if self._read_lock.acquire(blocking=False):
-                self._follower_waits = False
-                return True
-            pause = None
-        return False
 
     # Overridden methods of ``Driver``
 
