@@ -4,7 +4,7 @@
 PYTHON ?= python3
 ARGS ?=
 
-.PHONY: setup run test pythons peers lint extras oldest lock audit packages docs bench clean
+.PHONY: setup run test pythons compiled peers lint extras oldest lock audit packages docs bench clean
 
-setup run test pythons peers lint extras oldest lock audit packages docs bench clean:
+setup run test pythons compiled peers lint extras oldest lock audit packages docs bench clean:
 	$(PYTHON) dev.py $@ $(ARGS)

@@ -10,6 +10,7 @@
     python dev.py oldest   run the tests with the oldest version of each dependency
     python dev.py lock     write constraints/oldest.txt and constraints/newest.txt anew
     python dev.py audit    check licences and known vulnerabilities of the dependencies
+    python dev.py compiled build the package with mypyc and run the tests of JSON-RPC on it
     python dev.py packages build the source distribution and the wheel into dist, reproducibly
     python dev.py docs     build the documentation into build/docs; a warning is an error
     python dev.py bench    measure npipe and its peers side by side
@@ -32,12 +33,19 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+COMPILED_VENV = ROOT / ".venv-compiled"
+COMPILED_PYTHON = COMPILED_VENV / PYTHON.relative_to(VENV)
+COMPILED_TESTS = (
+    *(f"tests/rpc/{name}" for name in ("wire", "service", "session", "calling", "forwarding")),
+    *("tests/rpc/threads", "tests/rpc/conformance"),
+    *("tests/fuzz/test_builds.py", "tests/fuzz/test_fuzz.py", "tests/cli/test_app.py"),
+)
 PACKAGES = (".[console,ethereum,integrations,smb]",)
 GROUPS = ("test", "peers", "integrations", "lint", "docs", "release")
 CONSTRAINTS = ROOT / "constraints"
 ACTIONLINT = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12"
 MADE = (
-    *(".venv", ".wine", ".peers", ".test-results", "build", "dist"),
+    *(".venv", ".venv-compiled", ".wine", ".peers", ".test-results", "build", "dist"),
     *(".pytest_cache", ".mypy_cache", ".ruff_cache", ".import_linter_cache", ".hypothesis"),
 )
 
@@ -173,6 +181,33 @@ def audit(arguments: Sequence[str]) -> None:
     python("tools/audit.py", *arguments)
 
 
+def compiled(arguments: Sequence[str]) -> None:
+    """Build the compiled wheel into an environment of its own, and run the tests that it affects.
+
+    That environment shares the packages of the other one, except for npipe itself.
+    """
+    pip("--group=compile")
+    dist = ROOT / "build" / "compiled"
+    shutil.rmtree(dist, ignore_errors=True)
+    module("hatchling", "build", "-t", "wheel", "-d", dist, NPIPE_COMPILE="1")
+    subprocess.check_call([str(PYTHON), "-m", "venv", "--without-pip", "--clear", COMPILED_VENV])
+    own, shared = (purelib(python) for python in (COMPILED_PYTHON, PYTHON))
+    Path(own, "shared.pth").write_text(shared)  # without the .pth files there: npipe's is one
+    install = ("install", "--quiet", "--disable-pip-version-check", "--no-deps")
+    module("pip", f"--python={COMPILED_PYTHON}", *install, *dist.glob("*.whl"))
+    options = ["-o", "pythonpath=tests tools", "-q", *(arguments or COMPILED_TESTS)]
+    command = [str(COMPILED_PYTHON), "-m", "pytest", *options]
+    status = subprocess.call(command, cwd=ROOT, env={**os.environ, "NPIPE_TEST_COMPILED": "1"})
+    if status:
+        sys.exit(status)
+
+
+def purelib(python: Path) -> str:
+    """Return the folder of an environment that packages are installed into."""
+    command = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    return subprocess.check_output(command, text=True).strip()
+
+
 def packages(arguments: Sequence[str]) -> None:
     """Build the packages twice and require the same bytes."""
     python("tools/packages.py", *arguments)
@@ -208,7 +243,7 @@ def clean(_arguments: Sequence[str]) -> None:
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     command.__name__: command
     for command in (
-        *(setup, run, test, pythons, peers, lint, extras, oldest, lock, audit),
+        *(setup, run, test, pythons, compiled, peers, lint, extras, oldest, lock, audit),
         *(packages, docs, bench, clean),
     )
 }

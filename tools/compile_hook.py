@@ -35,6 +35,7 @@ COMPILED = (
     *(
         f"rpc/session/{name}"
         for name in (
+            "atomic",
             "flow_control",
             "outgoing_calls",
             "pending_calls",

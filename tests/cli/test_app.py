@@ -9,6 +9,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
+import npipe
+from npipe import rpc
 from npipe.cli.app import COMMANDS, cli
 
 
@@ -61,7 +63,9 @@ def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
 
 
 def test_version() -> None:
-    assert CliRunner().invoke(cli, ["--version"]).output.startswith("npipe ")
+    build = "compiled" if rpc.COMPILED else "pure Python"
+    output = CliRunner().invoke(cli, ["--version"]).output
+    assert output.startswith(f"npipe {npipe.__version__} ({build})\n")
 
 
 def python(code: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:

@@ -45,6 +45,7 @@ from npipe.rpc.limits import Limits
 from npipe.rpc.service.api import API
 from npipe.rpc.service.context import Context
 from npipe.rpc.service.decorators import method, subscription
+from npipe.rpc.session import session as _session
 from npipe.rpc.session.outgoing_calls import Entry
 from npipe.rpc.threads.caller import Caller
 from npipe.rpc.threads.client import Client, connect
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "API",
+    "COMPILED",
     "GAP",
     "Caller",
     "Client",
@@ -90,6 +92,9 @@ __all__ = [
     "method",
     "subscription",
 ]
+
+COMPILED: bool = not str(_session.__file__).endswith(".py")
+"""True in the compiled build, whose busiest modules mypyc has compiled; it behaves the same."""
 
 
 def __getattr__(name: str) -> Any:

@@ -105,7 +105,7 @@ def test_a_generator_waits_while_its_queue_is_full_and_loses_nothing() -> None:
 
 
 def test_a_reader_that_takes_nothing_is_dropped_after_what_was_queued() -> None:
-    served = Served(subscription_bytes=10 * KB, subscription_timeout=0.05)
+    served = Served(subscription_bytes=10 * KB - 100, subscription_timeout=0.05)
     subscription, other = served.subscribe(500), served.subscribe()
     run_subscription(subscription)
     assert served.service.closed.is_set()

@@ -7,12 +7,12 @@ callback, and the driver converts that to a wait of a thread or a task.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import count, islice
 from typing import Any
 
 from msgspec import Raw
 
 from npipe.errors import ConnectionLost, ProtocolError
+from npipe.rpc.session.atomic import Numbers, pop_item, snapshot, take_all
 from npipe.rpc.session.pending_calls import (
     OnBatch,
     OnReply,
@@ -58,7 +58,7 @@ class OutgoingCalls:
         )
         self.members: Members | None = None  # called in the thread or task that makes the call
         self._send = send
-        self._ids = count(1)  # next() is atomic
+        self._ids = Numbers()
         self._pending: dict[bytes, Pending] = {}
         # Batches without a reply to a single call, by the ids of their first calls. Their calls
         # are not in ``_pending``: a batch is in exactly one of the two tables.
@@ -103,7 +103,7 @@ class OutgoingCalls:
         Raises:
             ConnectionLost: The connection has ended.
         """
-        id = b"%d" % next(self._ids)
+        id = b"%d" % self._ids.take()
         call = PendingCall(id, on_reply, on_progress)
         self._expect(call)
         if self.members is not None:
@@ -128,7 +128,7 @@ class OutgoingCalls:
             ValueError, TypeError: Parameters have no form in the encoding.
             ConnectionLost: The connection has ended.
         """
-        numbers = list(islice(self._ids, len(entries)))
+        numbers = self._ids.take_many(len(entries))
         text = self._traced_batch(entries, numbers) or self._encoding.requests(
             [
                 (number, method, params)
@@ -195,8 +195,7 @@ class OutgoingCalls:
         Called by the session's ``take``. The driver resets ``sent`` if the write failed before its
         first byte.
         """
-        unsent = self.unsent[:]
-        del self.unsent[: len(unsent)]
+        unsent = take_all(self.unsent)
         for pending in unsent:
             pending.sent = True
         return unsent
@@ -208,13 +207,10 @@ class OutgoingCalls:
         """
         self._ended = self._ended or reason
         self.subscribers.end(self.violation or ConnectionLost(self._ended, maybe_executed=True))
-        for batch in tuple(self.batches.values()):
+        for batch in snapshot(self.batches.values()):
             self._split(batch)
-        while self._pending:
-            try:
-                id, pending = self._pending.popitem()
-            except KeyError:  # another thread took the last one
-                return
+        while (item := pop_item(self._pending)) is not None:
+            id, pending = item
             lost = ConnectionLost(reason, maybe_executed=pending.sent)
             pending.settle(id, self.violation or lost)
 
@@ -253,7 +249,7 @@ class OutgoingCalls:
         """Return the call that a reply with this id answers. A batch is split first."""
         pending = self._pending.get(id)
         if pending is None and self.batches:
-            for batch in tuple(self.batches.values()):
+            for batch in snapshot(self.batches.values()):
                 if id in batch:
                     self._split(batch)
                     return batch
@@ -318,7 +314,9 @@ class OutgoingCalls:
         pending = self._pending.get(token)
         if pending is not None and pending.on_progress is not None:
             pending.on_progress(progress.value)
-        elif pending is None and not any(token in batch for batch in tuple(self.batches.values())):
+        elif pending is None and not any(
+            token in batch for batch in snapshot(self.batches.values())
+        ):
             self.unmatched += 1
 
     def _expect(self, pending: Pending) -> None:

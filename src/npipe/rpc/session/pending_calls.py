@@ -6,10 +6,11 @@ Sans-I/O. ``OutgoingCalls`` registers each under all of its ids, and settles eac
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import count
 from typing import Protocol
 
 from msgspec import Raw
+
+from npipe.rpc.session.atomic import Numbers
 
 __all__ = ["OnBatch", "OnReply", "Outcome", "Pending", "PendingBatch", "PendingCall"]
 
@@ -77,7 +78,7 @@ class PendingBatch:
         self.sent: bool = False
         self._on_reply = on_reply
         self._outcomes: dict[bytes, Outcome] = {}
-        self._count = count(1)  # next() is atomic
+        self._count = Numbers()  # of outcomes
 
     @property
     def ids(self) -> Sequence[bytes]:
@@ -94,7 +95,7 @@ class PendingBatch:
     def settle(self, id: bytes, outcome: Outcome) -> None:
         """Store the outcome of one of the calls."""
         self._outcomes[id] = outcome
-        if next(self._count) == len(self.ids):
+        if self._count.take() == len(self.ids):
             self._on_reply([self._outcomes[id] for id in self.ids])
 
     def settle_all(self, outcomes: list[Outcome]) -> None:

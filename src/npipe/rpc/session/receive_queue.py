@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from msgspec import UNSET
 
+from npipe.rpc.session.atomic import pop_first
 from npipe.rpc.wire.envelopes import InvalidMessage, Message, Parsed
 
 __all__ = ["Parsed", "ReceiveQueue"]
@@ -47,9 +48,8 @@ class ReceiveQueue:
             self._later_bytes = 0
             self.cancelled.clear()
         while new and self._later_bytes < self._most:
-            try:
-                data = new.popleft()
-            except IndexError:  # another thread took the last message
+            data = pop_first(new)
+            if data is None:  # another thread took the last message
                 return
             message = self._parse(data) if isinstance(data, bytes) else data
             if _is_about_calls(message):

@@ -14,6 +14,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from npipe.rpc.session.atomic import take_all
+
 __all__ = ["SendQueue"]
 
 PUSH_BYTES = 65536  # of all subscriptions in one write: a reply waits for at most this many
@@ -78,8 +80,7 @@ class SendQueue:
 
     def take(self, *, pushes: bool = False) -> bytes:
         """Return all bytes to be written, framed; with ``pushes`` also some notifications."""
-        messages = self.messages[:]
-        del self.messages[: len(messages)]  # messages queued meanwhile stay
+        messages = take_all(self.messages)
         self.size = sum(map(len, self.messages)) if self.messages else 0
         if pushes:
             self._take_pushes(messages)

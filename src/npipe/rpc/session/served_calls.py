@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from itertools import count
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,6 +15,7 @@ from npipe.errors import RPCError
 from npipe.rpc.service.context import Context
 from npipe.rpc.service.dispatcher import CANCELLED, TOO_LARGE, Dispatcher, ToThread
 from npipe.rpc.service.method import Method
+from npipe.rpc.session.atomic import Numbers
 from npipe.rpc.session.statistics import Statistics
 from npipe.rpc.wire.encoding import Encoding
 
@@ -52,7 +52,7 @@ class ServedBatch:
     ) -> None:
         self._encoding = encoding
         self._parts = [b""] * items
-        self._count = count(1)  # next() is atomic, += is not
+        self._count = Numbers()  # ``+=`` may lose an addition
         self._last = items
         self._size = 0
         self._limit = limit
@@ -70,7 +70,7 @@ class ServedBatch:
                 reply = self._encoding.error_reply(id, error)
                 self.refused.add(at)
             self._parts[at] = reply
-        if next(self._count) == self._last:
+        if self._count.take() == self._last:
             parts = [part for part in self._parts if part]
             self._then(self, self._encoding.batch(parts) if parts else b"")
             for callback in self.after:

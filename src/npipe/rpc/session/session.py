@@ -15,7 +15,7 @@ as long as ``may_read`` is true: messages that must not wait behind calls are pr
 
 Threads: any method may be called from any thread at any time, except that ``take`` and the write
 that follows need the driver's write lock. The session has no lock: shared lists, dicts, sets and
-deques are changed by atomic operations.
+deques are changed by the steps that ``atomic`` lists.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from npipe.errors import (
 )
 from npipe.rpc.limits import Limits
 from npipe.rpc.service.dispatcher import CANCELLED, TOO_LARGE, Dispatcher, ToThread
+from npipe.rpc.session.atomic import snapshot
 from npipe.rpc.session.flow_control import FlowControl
 from npipe.rpc.session.outgoing_calls import OutgoingCalls
 from npipe.rpc.session.pending_calls import Pending
@@ -345,7 +346,7 @@ class Session:
 
     def cancel_served(self, id: bytes) -> None:
         """Cancel the calls of the peer with this id, also one that was not processed yet."""
-        known = [c for c in (*tuple(self._active), *tuple(self._ready)) if c.id == id]
+        known = [c for c in (*snapshot(self._active), *snapshot(self._ready)) if c.id == id]
         for call in known:
             call.cancel()
         if not known:
@@ -434,7 +435,7 @@ class Session:
         self.send_queue.close()
         self._receive_queue.clear()
         self._ready.clear()
-        for call in tuple(self._active):
+        for call in snapshot(self._active):
             call.cancel()
         self.subscriptions.end()
         self.outgoing_calls.fail_all(reason)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from npipe.rpc.session.atomic import pop_item
 from npipe.rpc.wire.envelopes import Push
 
 __all__ = ["OnPush", "Subscribers"]
@@ -58,9 +59,6 @@ class Subscribers:
     def end(self, error: Exception) -> None:
         """End every subscription with an exception, now and in future."""
         self._ended = self._ended or error
-        while self.receivers:
-            try:
-                _, on_push = self.receivers.popitem()
-            except KeyError:  # another thread took the last one
-                return
+        while (item := pop_item(self.receivers)) is not None:
+            _, on_push = item
             on_push(error)

@@ -210,8 +210,9 @@ class JSONStream(Reader):
         Return the position of the rest.
         """
         end = data.rfind(b"\n", pos) + 1
-        text = data[pos:end]
-        if not end:  # put a newline wherever two messages seem to meet
+        if end:
+            text = data[pos:end]
+        else:  # put a newline wherever two messages seem to meet
             text = data[pos:].replace(b"}{", b"}\n{")
             text = text[: text.rfind(b"\n") + 1]
         if len(text) > 1 and len(text) <= self._max_bytes:

@@ -16,6 +16,9 @@ import pytest
 if sys.platform == "win32":
     pytest.skip("Windows has a completion port", allow_module_level=True)
 
+from npipe.rpc import API
+from npipe.rpc.service.dispatcher import Dispatcher
+from npipe.rpc.session.session import Session
 from npipe.rpc.threads.loop.leader import ServerLoop
 from npipe.rpc.threads.loop.poller import READ
 from npipe.rpc.threads.loop.pollers import make_poller
@@ -24,6 +27,7 @@ from npipe.rpc.threads.loop.selector_poller import WokenPoller
 from npipe.rpc.threads.slow_calls import SlowCallMonitor
 
 SECONDS = 60
+TOKEN = object()  # of the leader that the test plays
 
 
 class Pool:
@@ -52,7 +56,7 @@ class Driver:
     """A connection, as the loop sees it."""
 
     fd = -1
-    session = SimpleNamespace(connection_id=7)
+    session = Session(Dispatcher(API()), connection_id=7)
 
     def __init__(self) -> None:
         self.pumped: list[object] = []
@@ -91,7 +95,7 @@ def loop(pool: Pool) -> Iterator[Any]:
     monitor = SlowCallMonitor()
     monitor.awake = True
     loop = ServerLoop(pool, monitor)  # type: ignore[arg-type]
-    loop._leader = loop.token = object()  # type: ignore[attr-defined]
+    loop._leader = TOKEN
     loop._poller = make_poller()
     yield loop
     loop._poller.close()
@@ -103,7 +107,7 @@ def loop(pool: Pool) -> Iterator[Any]:
 
 def test_a_call_that_ends_between_two_looks_keeps_the_lead(loop: Any, pool: Pool) -> None:
     call = Call(loop.look)
-    assert loop.run_here(Driver(), call, loop.token)
+    assert loop.run_here(Driver(), call, TOKEN)
     loop.look()
     assert not (pool.jobs or call.method.slow or loop.busy)
 
@@ -118,19 +122,19 @@ def test_two_looks_within_one_call_hand_the_lead_over(loop: Any, pool: Pool) -> 
         loop.look()  # handed over once
 
     call = Call(run)
-    assert not loop.run_here(driver, call, loop.token)
+    assert not loop.run_here(driver, call, TOKEN)
     (lead,) = pool.jobs
     assert call.method.slow
     assert not loop.busy
     loop.stop()
     lead()  # what came after the call is dealt with first
     assert driver.pumped == [loop._leader]
-    assert driver.pumped != [loop.token]
+    assert driver.pumped != [TOKEN]
 
 
 def test_looks_in_two_calls_are_no_sign_of_a_slow_one(loop: Any, pool: Pool) -> None:
     for _ in range(5):
-        assert loop.run_here(Driver(), Call(loop.look), loop.token)
+        assert loop.run_here(Driver(), Call(loop.look), TOKEN)
     assert not pool.jobs
 
 
@@ -150,7 +154,7 @@ def test_a_hand_over_just_before_the_call_notes_its_end(loop: Any, pool: Pool) -
         loop.look()
         loop._lock = Hooked()
 
-    assert not loop.run_here(Driver(), Call(run), loop.token)
+    assert not loop.run_here(Driver(), Call(run), TOKEN)
     assert len(pool.jobs) == 1
 
 
@@ -202,7 +206,7 @@ def test_the_next_call_begins_before_the_monitor_has_finished_the_hand_over(
 
     following = Call(run_next)
     pool.on_start = start
-    assert not loop.run_here(driver, Call(run), loop.token)
+    assert not loop.run_here(driver, Call(run), TOKEN)
     assert loop._running == (driver, following)
     assert loop.busy
     loop._stopped = True
@@ -222,13 +226,13 @@ def test_without_a_thread_to_be_had_the_leader_leads_on(loop: Any, pool: Pool) -
 
     pool.on_start = none
     call = Call(run)
-    assert loop.run_here(Driver(), call, loop.token)
+    assert loop.run_here(Driver(), call, TOKEN)
     assert not loop.busy
 
 
 def test_a_call_wakes_the_monitor(loop: Any) -> None:
     loop._monitor.awake = False
-    assert loop.run_here(Driver(), Call(), loop.token)
+    assert loop.run_here(Driver(), Call(), TOKEN)
     assert loop._monitor.awake
 
 
@@ -237,7 +241,7 @@ def test_what_a_call_raises_does_not_end_the_loop(loop: Any, error: BaseExceptio
     def run() -> None:
         raise error
 
-    assert loop.run_here(Driver(), Call(run), loop.token)
+    assert loop.run_here(Driver(), Call(run), TOKEN)
     assert not loop.busy
 
 

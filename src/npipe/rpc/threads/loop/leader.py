@@ -38,7 +38,7 @@ from npipe.rpc.threads.slow_calls import SlowCallMonitor
 from npipe.rpc.threads.spin_read import cores
 
 if TYPE_CHECKING:
-    from npipe.rpc.session.served_calls import ServedCall
+    from npipe.rpc.service.method import Method
     from npipe.rpc.session.session import Session
     from npipe.transport.base import Connection
 
@@ -50,6 +50,14 @@ SPIN_SECONDS = 50e-6  # duration of a poll: about the time to wake a sleeping th
 
 Token = object
 """Identifies a leader; compared by identity."""
+
+
+class Runnable(Protocol):
+    """The attributes and methods of a served call that the loop uses."""
+
+    @property
+    def method(self) -> Method: ...
+    def run(self) -> None: ...
 
 
 class Served(Protocol):
@@ -86,7 +94,7 @@ class ServerLoop:
         self._lock = threading.Lock()
         self._leader: Token = None
         self._leader_id = 0  # identifier of its thread
-        self._running: tuple[Served, ServedCall] | None = None
+        self._running: tuple[Served, Runnable] | None = None
         self._seen = 0  # ``progress`` at the monitor's last check
         self._drivers: dict[int, Served] = {}
         self._todo: deque[Served] = deque()
@@ -172,7 +180,7 @@ class ServerLoop:
         if poller is not None and threading.get_ident() != self._leader_id:
             poller.wake()
 
-    def run_here(self, driver: Served, call: ServedCall, token: Token) -> bool:
+    def run_here(self, driver: Served, call: Runnable, token: Token) -> bool:
         """Run a call in the leader's thread.
 
         Returns:

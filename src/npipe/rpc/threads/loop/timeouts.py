@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from npipe.rpc.threads.loop.leader import Served, ServerLoop
+from npipe.rpc.threads.loop.leader import Served
 
 if TYPE_CHECKING:
     from npipe.transport.base import Connection
@@ -38,6 +38,12 @@ class TimedDriver(Served, Protocol):
     def close(self, reason: str) -> None: ...
 
 
+class Scheduler(Protocol):
+    """The method of a loop that its connections' time limits use."""
+
+    def schedule(self, driver: Served, when: float) -> None: ...
+
+
 class Timeouts:
     """Enforces ``message_timeout``, ``idle_timeout`` and ``write_timeout``.
 
@@ -58,7 +64,7 @@ class Timeouts:
     )
 
     def __init__(
-        self, driver: TimedDriver, loop: ServerLoop, clock: Callable[[], float] = time.monotonic
+        self, driver: TimedDriver, loop: Scheduler, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """Make the time limits; none applies before ``start``.
 
