@@ -1,6 +1,6 @@
-"""The console's terminal: prompt_toolkit reads a line, rich prints the result. Extra "console".
+"""The console's terminal: Tab completion, history, coloured results. Extra "console".
 
-The meaning of a line is in ``console.py``.
+prompt_toolkit reads a line, rich prints the result. The meaning of a line is in ``console.py``.
 """
 
 from __future__ import annotations

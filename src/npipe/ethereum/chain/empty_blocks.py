@@ -22,8 +22,8 @@ from rlp import decode, encode
 from npipe.ethereum.chain.block import MinedBlock
 from npipe.ethereum.chain.chain import Chain, Next
 from npipe.ethereum.chain.genesis import NO_ROOT
-from npipe.ethereum.chain.trie import HashedTrie
 from npipe.ethereum.evm.system_contracts import CODES
+from npipe.ethereum.evm.trie import HashedTrie
 
 __all__ = ["EmptyBlocks"]
 

@@ -1,4 +1,4 @@
-"""Served calls of one connection: each runs a function and sends its reply.
+"""Served calls and batches of one connection: functions run, replies of a batch joined.
 
 Sans-I/O: the driver decides where a ``ServedCall`` runs (in the reading thread, in another thread,
 as a task). ``session`` decides which message becomes which call.

@@ -1,4 +1,4 @@
-"""The messages between smbd and the server of a pipe when a client opens it.
+"""Handshake with Samba: the messages of smbd and a pipe's server when a client opens it.
 
 Named pipe authentication ("NPA"): smbd connects to the pipe's Unix socket, sends one message with
 the identity of the client, and waits for a reply of 36 bytes; from then on the socket is the pipe.

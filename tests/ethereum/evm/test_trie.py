@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trie import HexaryTrie
 
-from npipe.ethereum.chain.trie import HashedTrie
+from npipe.ethereum.evm.trie import HashedTrie
 
 CHANGES = st.lists(
     st.tuples(st.integers(0, 40), st.binary(min_size=1, max_size=40)), min_size=1, max_size=60
