@@ -54,20 +54,27 @@ def test_a_result_that_comes_after_giving_up_is_closed(listener, address, remote
     """The name look-up of a handshake cannot be woken: it ends whenever it ends."""
     from npipe.transport.smb.handshake import Handshake
 
-    go_on, opened = threading.Event(), []
+    go_on, at_work, opened = threading.Event(), threading.Event(), []
     open_pipe = Handshake.open_pipe
 
     def slow(self: Handshake, *args: int) -> object:
         result = open_pipe(self, *args)
         opened.append(result.sock)
+        at_work.set()
         go_on.wait(60)
         return result
 
     monkeypatch.setattr(Handshake, "open_pipe", slow)
-    with pytest.raises(TimeoutError):
-        npipe.connect(
-            address, remote=remote, connect_timeout=3
-        )  # a handshake takes 0.1 s when idle
+    dialling = dial.Dialling(
+        parse(address),
+        remote,
+        "identification",
+        timeout=30,
+        wait=False,
+        on_end=lambda: None,
+    )
+    assert at_work.wait(30)
+    dialling.abandon()  # as ``connect`` does at its deadline
     with listener.accept(timeout=30) as server:
         go_on.set()
         assert server.read() == b""
