@@ -32,6 +32,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
 import windows_accounts  # noqa: E402
+import windows_ports  # noqa: E402
 import windows_programs  # noqa: E402
 from npipe.address import Address, parse  # noqa: E402
 from npipe.transport.windows import connect as windows  # noqa: E402
@@ -270,6 +271,7 @@ STEPS: Final[dict[str, Callable[[], None]]] = {
         threads,
         large,
         names,
+        *windows_ports.STEPS,
         *windows_accounts.STEPS,
         *windows_programs.STEPS,
         tests,
