@@ -24,7 +24,6 @@ Importing this imports neither asyncio nor msgspec nor a backend.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
 
 from npipe.address import Address
 from npipe.errors import ClosedError
@@ -34,8 +33,12 @@ from npipe.transport.base import Connection, Listener
 from npipe.transport.buffered import BufferedConnection
 from npipe.transport.smb.options import Smb
 
-if TYPE_CHECKING and sys.platform != "win32":
-    from npipe.transport.smb.samba import SambaListener
+TYPE_CHECKING = False  # importing typing would take as long as importing npipe
+if TYPE_CHECKING:
+    from typing import Any
+
+    if sys.platform != "win32":
+        from npipe.transport.smb.samba import SambaListener
 
 __version__ = "0.1.0"
 

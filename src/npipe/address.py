@@ -19,12 +19,14 @@ The forms of an address that ``parse`` accepts:
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Mapping
-from typing import Literal
 
 from npipe.record import Record
+
+TYPE_CHECKING = False  # importing typing would take as long as importing npipe
+if TYPE_CHECKING:
+    from typing import Literal
 
 __all__ = ["Address", "is_bare_name", "parse", "require_plain_name", "runtime_directory"]
 
@@ -100,6 +102,8 @@ def parse(
             which form would be right.
         TypeError: ``text`` is neither a str nor a path.
     """
+    import re  # slow to import: not before it is needed
+
     if isinstance(text, os.PathLike):
         text = _text_of_path(text)
     if not isinstance(text, str):
@@ -164,6 +168,8 @@ def runtime_directory(
 
 
 def _text_of_path(path: os.PathLike[str]) -> str:
+    import re  # slow to import: not before it is needed
+
     text = os.fspath(path)
     if not isinstance(text, str):
         return text
@@ -176,6 +182,8 @@ def _as_pipe(text: str, windows: bool) -> tuple[str, str] | None:
 
     On POSIX ``//host/pipe/x`` is a file path, unless it follows ``npipe:``.
     """
+    import re  # slow to import: not before it is needed
+
     scheme, _, rest = text.partition(":")
     if docker := scheme.lower() == "npipe":
         text = rest[2:] if rest.startswith(("////", r"//\\")) else rest
@@ -234,6 +242,8 @@ def _changed_by_windows(name: str) -> str | None:
 
 
 def _windows_name(text: str, rest: str) -> Address:
+    import re  # slow to import: not before it is needed
+
     if found := re.fullmatch(_SCHEME, rest):
         what = "Unix sockets are not served here" if found[1] == "unix" else "unknown scheme"
         raise _bad(text, f"{found[1]}: {what}", True)
@@ -260,6 +270,8 @@ def _abstract(text: str, name: str, abstract: bool, platform: str) -> Address:
 
 def _socket_path(text: str, rest: str, platform: str) -> Address:
     """Return the address of the socket for a name, a path or a ``unix:`` URL."""
+    import re  # slow to import: not before it is needed
+
     if rest.startswith("//") and text != rest:  # ipc:///path
         rest = _url_path(text, rest)
     elif found := re.fullmatch(_SCHEME, rest):

@@ -24,7 +24,10 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Any, ClassVar
+
+TYPE_CHECKING = False  # importing typing would take as long as importing npipe
+if TYPE_CHECKING:
+    from typing import Any, ClassVar
 
 __all__ = [
     "ClosedError",

@@ -7,7 +7,9 @@ sequence or an address could not tell the two apart.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NoReturn
+TYPE_CHECKING = False  # importing typing would take as long as importing npipe
+if TYPE_CHECKING:
+    from typing import Any, ClassVar, NoReturn
 
 __all__ = ["Record"]
 

@@ -10,12 +10,15 @@ import os
 import sys
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
 from npipe.address import parse
-from npipe.transport.smb.options import Auth, Smb
+from npipe.transport.smb.options import Smb
+
+if TYPE_CHECKING:
+    from npipe.transport.smb.options import Auth
 
 __all__ = ["PASSWORD", "Remote", "nats_options", "remote_options"]
 

@@ -10,12 +10,13 @@ import os
 import sys
 from collections.abc import Callable
 from io import UnsupportedOperation
-from typing import TYPE_CHECKING, Any
 
 from npipe.address import Address, is_bare_name, parse
 
+TYPE_CHECKING = False  # importing typing would take as long as importing npipe
 if TYPE_CHECKING:
     import threading
+    from typing import Any
 
     from npipe.security import PeerIdentity
     from npipe.transport.base import Connection, Listener

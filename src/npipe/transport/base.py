@@ -24,15 +24,28 @@ from __future__ import annotations
 import io
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, TypeVar
 
 from npipe.errors import ClosedError
 
+TYPE_CHECKING = False  # importing typing would take as long as importing npipe
 if TYPE_CHECKING:
+    from typing import Any, ClassVar, Generic, NoReturn, Self, TypeVar
+
     from _typeshed import ReadableBuffer, WriteableBuffer
 
     from npipe.address import Address
     from npipe.security import PeerIdentity
+
+    ConnectionT_co = TypeVar("ConnectionT_co", bound="Connection", covariant=True)
+else:
+    ConnectionT_co = None
+
+    class Generic:
+        """Stands for ``typing.Generic``: ``Listener[Connection]`` is ``Listener``."""
+
+        def __class_getitem__(cls, parameter: object) -> type:
+            return cls
+
 
 __all__ = ["Connection", "Listener"]
 
@@ -344,9 +357,6 @@ class Connection(io.RawIOBase):
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError(f"cannot copy or pickle {type(self).__name__!r} object")
-
-
-ConnectionT_co = TypeVar("ConnectionT_co", bound=Connection, covariant=True)
 
 
 class Listener(Generic[ConnectionT_co]):

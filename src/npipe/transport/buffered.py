@@ -9,11 +9,13 @@ and counts the bytes that were sent.
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, NoReturn
 
 from npipe.transport.call_lock import CallLock
 
+TYPE_CHECKING = False  # importing typing would take as long as importing npipe
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     from _typeshed import ReadableBuffer
 
     from npipe.address import Address

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # importing typing would take as long as importing npipe
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from npipe.record import Record
 
-__all__ = ["Auth", "Smb"]
+TYPE_CHECKING = False  # importing typing would take as long as importing npipe
+if TYPE_CHECKING:
+    from typing import Literal
 
-Auth = Literal["negotiate", "ntlm", "kerberos"]
+    Auth = Literal["negotiate", "ntlm", "kerberos"]
+
+__all__ = ["Smb"]
+
 _AUTHS = ("negotiate", "ntlm", "kerberos")
 
 
