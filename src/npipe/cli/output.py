@@ -113,7 +113,12 @@ def _drop_the_rest(stream: io.FileIO) -> None:
 class _ClosedOutput(io.TextIOBase):
     """Standard output that was closed before the command began."""
 
-    def write(self, _text: str, /) -> int:
+    @property
+    def buffer(self) -> Any:
+        """The stream of bytes below, which is closed, too."""
+        return self
+
+    def write(self, _text: Any, /) -> int:
         raise OutputFailure(OSError(errno.EBADF, "it is closed"))
 
 
