@@ -23,6 +23,7 @@ SECTIONS = (
     "wine",
     "rpc",
     "one_core",
+    "instructions",
     "many_connections",
     "clients",
     "chain",

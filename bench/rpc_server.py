@@ -1,7 +1,8 @@
 """npipe's own servers for the benchmarks: ``python -m bench.rpc_server FLAVOUR ADDRESS``.
 
-FLAVOUR is ``npipe-threads``, ``npipe-workers`` (two processes of it), ``npipe-asyncio`` or
-``npipe-uvloop``, which all serve the same functions, or ``python-bare``, which serves none.
+FLAVOUR is ``npipe-threads``, ``npipe-compiled`` (the same in the compiled build), ``npipe-workers``
+(two processes of it), ``npipe-asyncio`` or ``npipe-uvloop``, which all serve the same functions, or
+``python-bare``, which serves none.
 """
 
 from __future__ import annotations
@@ -73,7 +74,8 @@ def main(flavour: str, address: str) -> None:
 
         run_workers(WORKERS, rpc.Server(api(), limits=LIMITS), address, {}, lambda at: None)
         return
-    if flavour == "npipe-threads":
+    if flavour in ("npipe-threads", "npipe-compiled"):
+        assert rpc.COMPILED is (flavour == "npipe-compiled")
         server = rpc.Server(api(), limits=LIMITS)
         server.serve(address)
         server.serve_forever()

@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+COMPILED = "npipe-compiled"  # the server with threads, in the compiled build
+COMPILED_PYTHON = ROOT / ".venv-compiled" / "bin" / "python"
 PEERS = Path(os.environ.get("NPIPE_PEERS", ROOT / ".peers"))
 
 
@@ -27,15 +29,12 @@ class Absent(Exception):
 
 def command(kind: str, address: str, directory: str) -> list[str]:
     """The command line that serves on this address."""
-    if kind == "npipe-chain":
-        return [sys.executable, "-m", "npipe.cli", "serve", address]
     if kind == "eth-tester":
         if not importlib.util.find_spec("eth_tester"):
             raise Absent("eth-tester is not installed")
         return [sys.executable, "-m", "bench.tester_server", address]
     if kind.startswith(("http-", "npipe", "python")):
-        module = "bench.http_server" if kind.startswith("http-") else "bench.rpc_server"
-        return [sys.executable, "-m", module, kind.removeprefix("http-"), address]
+        return python_command(kind, address)
     if kind == "anvil":
         return [find("anvil"), "--silent", "--port", "0", "--ipc", address]
     if kind == "geth":
@@ -47,6 +46,17 @@ def command(kind: str, address: str, directory: str) -> list[str]:
     if kind == "jayson":
         return [find("node"), str(ROOT / "bench" / "jayson_server.cjs"), address]
     raise ValueError(kind)
+
+
+def python_command(kind: str, address: str) -> list[str]:
+    """The command line of a server in Python, from this checkout or the compiled build of it."""
+    if kind == "npipe-chain":
+        return [sys.executable, "-m", "npipe.cli", "serve", address]
+    if kind == COMPILED and not COMPILED_PYTHON.exists():
+        raise Absent("the compiled build is made by `python dev.py compiled`")
+    python = str(COMPILED_PYTHON) if kind == COMPILED else sys.executable
+    module = "bench.http_server" if kind.startswith("http-") else "bench.rpc_server"
+    return [python, "-m", module, kind.removeprefix("http-"), address]
 
 
 def find(name: str) -> str:
