@@ -54,3 +54,12 @@ def test_a_full_pipe_times_out() -> None:
         with CaseThreads(c1, c2) as threads:
             threads.start(done.set)
         assert done.is_set()
+
+
+def test_a_failure_of_the_case_itself_ends_its_threads() -> None:
+    c1, c2 = memory_pair()
+    with pytest.raises(ZeroDivisionError), CaseThreads(c1, c2) as threads:
+        threads.start(c1.read, 1)  # would wait for ever
+        _ = 1 // 0
+    assert c1.closed
+    assert c2.closed

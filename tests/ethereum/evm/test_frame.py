@@ -62,3 +62,11 @@ def test_gas_is_given_back_for_a_slot_that_is_cleared(
         receipt = call("eth_getTransactionReceipt", call("eth_sendTransaction", request))
         used.append(int(receipt["gasUsed"], 16))
     assert used[0] - used[1] > 17_000  # 20,000 to set it; 2,900 less 4,800 to clear it (EIP-3529)
+
+
+def test_a_creation_that_fails_for_its_code_keeps_nothing(call: Call, alice: str) -> None:
+    creation = assemble("0x6001 0x00 RETURN")  # more code than there may be
+    request = {"from": alice, "input": "0x" + creation.hex(), "value": "0x9", "gas": "0xf42400"}
+    receipt = call("eth_getTransactionReceipt", call("eth_sendTransaction", request))
+    assert receipt["status"] == "0x0"
+    assert call("eth_getBalance", receipt["contractAddress"]) == "0x0"

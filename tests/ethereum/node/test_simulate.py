@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ethereum.contracts import COUNTER
+from ethereum.contracts import COUNTER, assemble
 from npipe.errors import RPCError
 
 Call = Callable[..., Any]
@@ -55,3 +55,11 @@ def test_what_no_block_could_have_is_an_error_of_the_specification(
     with pytest.raises(RPCError, match=message) as caught:
         call("eth_simulateV1", {"validation": True, "blockStateCalls": [{"calls": [request]}]})
     assert caught.value.code == code
+
+
+def test_a_block_knows_the_hash_of_the_one_before(call: Call) -> None:
+    parent_hash = assemble("0x01 NUMBER SUB BLOCKHASH 0x00 MSTORE 0x20 0x00 RETURN")
+    code = {C: {"code": "0x" + parent_hash.hex()}}
+    blocks = [{"stateOverrides": code}, {"calls": [{"to": C}]}]
+    first, second = call("eth_simulateV1", {"blockStateCalls": blocks})
+    assert second["calls"][0]["returnData"] == first["hash"]
