@@ -11,7 +11,7 @@ from npipe import rpc
 
 
 def test_every_public_name_is_there() -> None:
-    assert all(getattr(rpc, name) for name in rpc.__all__)
+    assert all(hasattr(rpc, name) for name in rpc.__all__)
     assert len(set(rpc.__all__)) == len(rpc.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
         _ = rpc.Nothing
@@ -32,6 +32,19 @@ rpc.Spread
 print("asyncio" in sys.modules)
 """
     assert python(code).split() == ["False", "True"]
+
+
+def test_importing_it_imports_no_more_than_it_needs() -> None:
+    code = f"""
+import sys
+sys.path[:0] = {sys.path!r}
+import npipe.rpc
+print(*sys.modules)
+"""
+    heavy = {"asyncio", "concurrent.futures", "ctypes", "selectors", "shlex", "socket", "ssl"}
+    heavy |= {"subprocess", "tempfile", "urllib.parse"}
+    before = set(python("import sys; print(*sys.modules)").split())
+    assert heavy & (set(python(code).split()) - before) == set()
 
 
 def test_without_msgspec_it_says_what_to_install() -> None:

@@ -6,9 +6,7 @@ does not have to be allowed. This module does not run the command.
 
 from __future__ import annotations
 
-import shlex
 from typing import TypeGuard
-from urllib.parse import unquote, urlsplit
 
 __all__ = ["is_ssh", "ssh_command"]
 
@@ -34,6 +32,9 @@ def ssh_command(url: str) -> list[str]:
     Raises:
         ValueError: ``url`` is not such a URL.
     """
+    import shlex  # these are slow to import: not before they are needed
+    from urllib.parse import unquote, urlsplit
+
     try:
         parts = urlsplit(url)
         host, port, user = parts.hostname, parts.port, parts.username

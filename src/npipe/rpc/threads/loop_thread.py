@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,6 +15,7 @@ from npipe.rpc.handlers.coroutine_feed import run_subscription_async
 
 if TYPE_CHECKING:
     import asyncio
+    from concurrent.futures import Future
 
     from npipe.rpc.service.method import Method
     from npipe.rpc.session.served_calls import ServedCall
@@ -111,6 +111,8 @@ class LoopThread:
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
+            from concurrent.futures import Future  # slow to import, as asyncio is
+
             made: Future[asyncio.AbstractEventLoop] = Future()
             self._thread = threading.Thread(
                 target=_run_loop, args=(made,), name="npipe-loop", daemon=True
