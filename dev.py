@@ -243,8 +243,8 @@ def clean(_arguments: Sequence[str]) -> None:
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     command.__name__: command
     for command in (
-        *(setup, run, test, pythons, compiled, peers, lint, extras, oldest, lock, audit),
-        *(packages, docs, bench, clean),
+        *(setup, run, test, pythons, peers, lint, extras, oldest, lock, audit),
+        *(compiled, packages, docs, bench, clean),
     )
 }
 
