@@ -162,7 +162,9 @@ def oldest(arguments: Sequence[str]) -> None:
     module("uv", *install, "--constraint", CONSTRAINTS / "oldest.txt", *what)
     folders = ("cli", "ethereum", "integrations", "recording", "rpc", "transport/smb")
     tests = [f"tests/{folder}" for folder in folders]
-    status = subprocess.call([str(place), "-m", "pytest", *(arguments or tests)], cwd=ROOT)
+    quiet = "ignore:websockets:DeprecationWarning"  # uvicorn 0.31 uses what 14 deprecates
+    command = [str(place), "-W", quiet, "-m", "pytest", "-W", quiet, *(arguments or tests)]
+    status = subprocess.call(command, cwd=ROOT)
     if status:
         sys.exit(status)
 
