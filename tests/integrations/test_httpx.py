@@ -49,6 +49,29 @@ def test_a_read_times_out(library: Library, address: str, app: App, serve: Serve
         assert client.get("/who").status_code == 200
 
 
+def test_a_request_that_waits_does_not_poll(
+    library: Library, address: str, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> int:
+        turns: list[object] = []
+        loop = asyncio.get_running_loop()
+        call_soon = loop.call_soon
+
+        def counted(*args: Any, **options: Any) -> asyncio.Handle:
+            turns.append(args)
+            return call_soon(*args, **options)
+
+        async with library.async_client(address) as client:
+            await client.get("/who")
+            monkeypatch.setattr(loop, "call_soon", counted)
+            with pytest.raises(library.httpx.ReadTimeout):
+                await client.get("/never", timeout=library.httpx.Timeout(PATIENCE, read=0.3))
+        return len(turns)
+
+    with serve(address):
+        assert asyncio.run(main()) < 100
+
+
 def test_an_asyncio_read_times_out(library: Library, address: str, app: App, serve: Serve) -> None:
     async def main() -> None:
         async with library.async_client(address) as client:
