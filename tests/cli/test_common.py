@@ -70,3 +70,11 @@ def test_a_bad_address_is_wrong_usage() -> None:
 
 def test_the_version_is_the_packages_own() -> None:
     assert version() == npipe.__version__
+
+
+def test_a_missing_extra_is_one_line_and_any_other_missing_module_a_traceback() -> None:
+    text = 'npipe.integrations.nats needs nats: pip install "npipe[nats]"'
+    with pytest.raises(Failure, match="pip install"), failures("nats://h/x"):
+        raise ModuleNotFoundError(text, name="nats")
+    with pytest.raises(ModuleNotFoundError), failures("a"):
+        raise ModuleNotFoundError("No module named 'x'", name="x")

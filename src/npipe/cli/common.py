@@ -72,6 +72,10 @@ def failures(address: str, *, listening: bool = False) -> Iterator[None]:
         raise Failure(told) from error
     except (ProtocolError, RPCError) as error:
         raise Failure(explain(error, address)) from error
+    except ModuleNotFoundError as error:  # an extra is missing: npipe's message names it
+        if "pip install" not in str(error):
+            raise
+        raise Failure(str(error)) from error
     except ValueError as error:  # an invalid address
         raise click.UsageError(str(error), click.get_current_context(silent=True)) from error
 

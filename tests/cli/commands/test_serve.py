@@ -385,7 +385,7 @@ def test_a_bare_name_that_looks_like_a_file_is_explained(
     process = start("serve", given, "--modules", "rpc")
     assert process.stdout is not None
     banner = ""
-    while not banner.endswith("stops it.\n"):
+    while not banner.endswith("Ctrl-C to stop.\n"):
         line = process.stdout.readline()
         assert line, process.communicate()[1]
         banner += line

@@ -48,7 +48,7 @@ class Ready:
         parts.append(
             f"Listening on {self.address}\n"
             f"Modules: {' '.join(self.modules)}; access: {self.access}; pid: {self.pid}. "
-            "Ctrl-C stops it."
+            "Press Ctrl-C to stop."
         )
         return "\n\n".join(filter(None, parts))
 
@@ -75,7 +75,7 @@ class Ready:
             f"shell    npipe call {_shell(path)} {method}",
             f"npipe    npipe.rpc.connect({path!r}).call({method!r})",
         ]
-        if {"eth", "web3"} & set(self.modules):
+        if "eth" in self.modules:
             lines.append(f"web3.py  Web3(Web3.IPCProvider({path!r}))")
             lines.append(f"ethers   new ethers.IpcSocketProvider({_javascript(path)})")
         return "\n".join(lines)
