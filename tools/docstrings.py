@@ -2,18 +2,21 @@
 
 Ruff's pydocstyle rules check the form of a docstring. This checks what they leave out, for every
 function, class and method that is public (in the ``__all__`` of a public module): it has a
-docstring, each parameter stands under ``Args:``, a result under ``Returns:`` or ``Yields:``. The
-summary line does not open with a free relative clause. ``lint`` calls this; it prints what is
-missing and exits with 1.
+docstring, each parameter stands under ``Args:``, a result under ``Returns:`` or ``Yields:``, and
+the description of a time or a size names its unit. The summary line does not open with a free
+relative clause. The docstrings of the chain's methods, which ``rpc.discover`` shows to users, say
+what the method returns. ``lint`` calls this; it prints what is missing and exits with 1.
 """
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import re
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 PUBLIC = (
@@ -22,6 +25,17 @@ PUBLIC = (
     *("npipe.rpc.prometheus",),
 )
 RIDDLE = re.compile(r"(Who|What|Whoever|Whatever|Nobody|Somebody|Everybody)\b", re.IGNORECASE)
+TIME = re.compile(
+    r"(\w+_)?(timeout|seconds|time_limit|interval|deadline|keepalive|reconnect|drain|silence)"
+)
+SIZE = re.compile(r"(?!time_)(\w+_)?(bytes|size|limit)")
+#: Words of a description that make a unit clear, or name the place that does.
+TIME_UNITS = re.compile(r"second|time\.monotonic|as for|see ", re.IGNORECASE)
+SIZE_UNITS = re.compile(r"byte|number|items|count|as for|see ", re.IGNORECASE)
+CHAIN_METHODS = Path(__file__).resolve().parent.parent / "src" / "npipe" / "ethereum" / "api"
+SHORTEST = 20  # characters of a method's docstring
+#: Results of a chain's method that need no words.
+NOTHING = re.compile(r"None|bool|.*\[(None|bool|.*Iterator.*)\]")
 NO_RESULT = {"None", "NoReturn", "Never", "Self", inspect.Signature.empty}
 
 
@@ -60,6 +74,7 @@ def findings(name: str, found: Any, owner_text: str = "") -> Iterator[str]:
     absent = [p for p in signature.parameters if p not in ("self", "cls") and not has_arg(text, p)]
     if absent:
         yield f"{name} does not describe under Args: {', '.join(absent)}"
+    yield from units(name, text, signature)
     returned = str(signature.return_annotation)
     if name.endswith(".__init__") or returned in NO_RESULT or returned.startswith("<class"):
         return
@@ -67,11 +82,50 @@ def findings(name: str, found: Any, owner_text: str = "") -> Iterator[str]:
         yield f"{name} has no Returns:"
 
 
+def units(name: str, text: str, signature: inspect.Signature) -> Iterator[str]:
+    """Yield each parameter that is a time or a size and whose description names no unit."""
+    for parameter in signature.parameters:
+        for kind, unit in ((TIME, TIME_UNITS), (SIZE, SIZE_UNITS)):
+            described = description(text, parameter)
+            if kind.fullmatch(parameter) and described and not unit.search(described):
+                yield f"{name} does not name the unit of {parameter}"
+
+
 def has_arg(text: str, name: str) -> bool:
     """Tell whether a docstring describes the parameter ``name``."""
     return bool(
         re.search(rf"^\s+\**{re.escape(name)}(, \**\w+)*( \([^)]*\))?:", text, re.MULTILINE)
     )
+
+
+def description(text: str, name: str) -> str:
+    """Return the description of a parameter under ``Args:``."""
+    start = re.search(rf"^    \**{re.escape(name)}(, \**\w+)*( \([^)]*\))?:", text, re.MULTILINE)
+    if start is None:
+        return ""
+    end = re.search(r"^(    )?\S", text[start.end() :], re.MULTILINE)
+    return text[start.end() : start.end() + end.start() if end else None]
+
+
+def chain_findings() -> Iterator[str]:
+    """Yield each method of the chain whose docstring does not say what it returns.
+
+    The sources are parsed, not imported, so that the check needs no extra.
+    """
+    for path in sorted(CHAIN_METHODS.glob("*.py")):
+        for part in ast.parse(path.read_text(encoding="utf-8")).body:
+            public = isinstance(part, ast.ClassDef) and not part.name.startswith("_")
+            methods = part.body if isinstance(part, ast.ClassDef) and public else []
+            for found in methods:
+                if not isinstance(found, ast.FunctionDef) or found.name.startswith("_"):
+                    continue
+                text = ast.get_docstring(found) or ""
+                returned = ast.unparse(found.returns) if found.returns else "None"
+                where = f"npipe.ethereum.api.{path.stem}.{found.name}"
+                if len(text) < SHORTEST or not text.split()[0][0].isupper():
+                    yield f"{where} has no docstring for users"
+                elif not (NOTHING.fullmatch(returned) or re.search(r"[Rr]eturn|Push", text)):
+                    yield f"{where} does not say what it returns ({returned})"
 
 
 def own(found: Any) -> bool:
@@ -92,6 +146,7 @@ def main() -> int:
             for member, value in members(name, found):
                 where = f"{getattr(found, '__module__', module_name)}.{member}"
                 lines.update(dict.fromkeys(findings(where, value, text)))
+    lines.update(dict.fromkeys(chain_findings()))
     print("\n".join(lines) or "the public docstrings are complete")
     return bool(lines)
 

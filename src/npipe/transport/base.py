@@ -114,7 +114,7 @@ class Connection(io.RawIOBase):
 
         Args:
             size: Maximum number of bytes; greater than 0.
-            seconds: Maximum time to wait.
+            seconds: Maximum time to wait, in seconds.
 
         Returns:
             The bytes; ``b""`` at the end of the stream; None if nothing arrived, and at once

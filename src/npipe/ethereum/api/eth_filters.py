@@ -84,7 +84,10 @@ class EthFilters:
 
     @on_worker
     def new_pending_transaction_filter(self, full: bool | None = False) -> str:
-        """Install a filter for pending transactions: their hashes or, with ``true``, objects."""
+        """Install a filter for pending transactions: their hashes or, with ``true``, objects.
+
+        Returns the id for eth_getFilterChanges.
+        """
         from npipe.ethereum.chain import encode as shapes
 
         def select(event: Event) -> list[Any]:

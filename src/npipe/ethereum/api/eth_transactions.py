@@ -95,7 +95,7 @@ class EthTransactions:
 
     @on_worker
     def sign_typed_data(self, address: Address, typed_data: dict[str, Any] | str) -> str:
-        """Do the same as eth_signTypedData_v4, under the name that hardhat and ethers also use."""
+        """Return the signature of eth_signTypedData_v4, under the name of hardhat and ethers."""
         return self._node.account(to_bytes(address)).sign_hash(typed_data_hash(_object(typed_data)))
 
     @on_worker
@@ -106,7 +106,10 @@ class EthTransactions:
         gas_price: str | None = None,
         gas: str | None = None,
     ) -> CooperativeJob[str]:
-        """Replace a pending transaction by one with the same nonce and higher fees."""
+        """Replace a pending transaction by one with the same nonce and higher fees.
+
+        Returns the hash.
+        """
         if transaction is None or transaction.nonce is None:
             raise ChainError("missing transaction nonce in transaction spec")
         sender, nonce = to_bytes(transaction.from_ or NOBODY), to_int(transaction.nonce)

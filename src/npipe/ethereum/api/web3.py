@@ -34,7 +34,7 @@ class Web3:
 
     @method(inline=True)
     def client_version(self) -> str:
-        """The name and version of this server."""
+        """Return the name and version of this server, with system and Python."""
         return self._version
 
     def sha3(self, octets: Data) -> str:
