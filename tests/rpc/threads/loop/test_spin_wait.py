@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
-import pytest
-
-if sys.platform == "win32":
-    pytest.skip("Windows has a completion port", allow_module_level=True)
-
 from npipe.rpc.threads.loop.poller import READ
 from npipe.rpc.threads.loop.spin_wait import SpinWait
 

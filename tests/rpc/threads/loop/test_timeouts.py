@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
-
-if sys.platform == "win32":
-    pytest.skip("Windows has a completion port", allow_module_level=True)
 
 from npipe.rpc import API, Limits
 from npipe.rpc.service.dispatcher import Dispatcher
