@@ -114,3 +114,23 @@ def test_it_takes_what_a_selector_takes(poller: Poller) -> None:
     ours, theirs = memory_pair()
     with ours, theirs:
         assert not poller.attach(ours)
+
+
+def test_a_descriptor_that_was_closed_elsewhere_is_removed_without_an_error(
+    poller: Poller,
+) -> None:
+    ours, theirs = socket.socketpair()
+    fd = ours.fileno()
+    poller.change(fd, 0, READ)
+    ours.close()
+    poller.change(fd, READ, 0)
+    theirs.close()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        assert fd in (ours.fileno(), theirs.fileno())  # the lowest free number
+        if fd == theirs.fileno():
+            ours, theirs = theirs, ours
+        poller.change(fd, 0, READ)
+        theirs.send(b"x")
+        assert poller.wait(60) == [(fd, READ)]
+        poller.change(fd, READ, 0)
