@@ -15,12 +15,15 @@ from typing import Any
 
 import pytest
 
+import npipe
 from npipe import rpc
 from npipe.rpc import Spread
+from npipe.transport.memory import memory_pair
 
 SOURCE = Path(__file__).parents[2] / "src"
 PROGRAM = """
 import os, sys, time
+import npipe
 from npipe import rpc
 class Shop:
     @rpc.method(concurrency=1)
@@ -251,3 +254,17 @@ def test_the_module_is_imported_when_it_is_used() -> None:
     assert (done.stdout, done.stderr) == ("False\n", "")
     with pytest.raises(AttributeError):
         _ = rpc.Spraed  # type: ignore[attr-defined]
+
+
+def test_after_stop_nothing_more_is_served_and_the_counters_stay(address: str) -> None:
+    spread = Spread([f"{address}-nobody"])
+    spread.serve(address)
+    before = spread.stats()
+    spread.stop()
+    ours, theirs = memory_pair()
+    with ours, theirs, pytest.raises(npipe.ClosedError):
+        spread.serve_connection(ours)
+    with pytest.raises(npipe.ClosedError):
+        spread.serve(address)
+    assert spread.stats().keys() == before.keys()
+    spread.stop()

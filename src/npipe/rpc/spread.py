@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from typing import Any, Self, TypeVar
 
 from npipe.address import Address
+from npipe.errors import ClosedError
 from npipe.rpc.aio.endpoints import adopt_files
 from npipe.rpc.aio.spread import Spread as AsyncSpread
 from npipe.rpc.limits import Limits
@@ -75,6 +76,7 @@ class Spread:
 
         Raises:
             OSError, TypeError, ValueError: As ``npipe.listen``.
+            ClosedError: The server was stopped.
         """
         return self._wait(self._server.serve(address, **options))
 
@@ -83,6 +85,9 @@ class Spread:
 
         Args:
             connection: The connection, which the server then owns.
+
+        Raises:
+            ClosedError: The server was stopped.
         """
         self._wait(adopt_files(connection, self._server.protocol))
 
@@ -111,7 +116,10 @@ class Spread:
             The counters, as ``rpc.aio.Server.stats``.
         """
         made: Future[dict[str, Any]] = Future()
-        self._loop.call_soon_threadsafe(lambda: made.set_result(self._server.stats()))
+        try:
+            self._loop.call_soon_threadsafe(lambda: made.set_result(self._server.stats()))
+        except RuntimeError:  # the loop was closed by ``stop``: nothing changes them any more
+            return self._server.stats()
         return made.result()
 
     def __enter__(self) -> Self:
@@ -126,7 +134,12 @@ class Spread:
         return server
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        try:
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        except RuntimeError:  # the loop was closed by ``stop``
+            work.close()
+            raise ClosedError("server") from None
+        return future.result()
 
     def _end_loop(self) -> None:
         async def end() -> None:

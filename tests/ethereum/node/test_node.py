@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,10 @@ import pytest
 
 import npipe.ethereum as ethereum
 from ethereum.contracts import LOGGER
+from ethereum.direct import Direct
 from npipe.errors import RPCError
+from npipe.ethereum.evm import execution
+from npipe.rpc.service.api import API
 
 Call = Callable[..., Any]
 A = "0x" + "5a" * 20
@@ -190,3 +194,43 @@ def test_a_plain_integer_that_is_too_large_is_refused(call: Call, alice: str, me
     with pytest.raises(RPCError) as caught:
         call(method, *params)
     assert caught.value.code == -32602
+
+
+def test_an_estimate_for_a_transaction_keeps_no_other_client_waiting(
+    api: API, service: Any, alice: str, bob: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It runs beside the chain; the transaction keeps its place among those of all clients."""
+    begun, go, order = threading.Event(), threading.Event(), list[str]()
+    plain = execution.estimate
+
+    def estimate(*args: Any) -> int:
+        begun.set()
+        assert go.wait(60)
+        return plain(*args)
+
+    monkeypatch.setattr(execution, "estimate", estimate)
+    connections = [Direct(api, connection_id=number) for number in range(3)]
+
+    def send(number: int, **given: str) -> None:
+        sent = connections[number].call(
+            "eth_sendTransaction", {"from": (alice, bob)[number], "to": bob, **given}
+        )
+        mined = connections[number].call("eth_getTransactionReceipt", sent)
+        order.append(mined["blockNumber"])
+
+    first = threading.Thread(target=send, args=(0,))
+    first.start()
+    assert begun.wait(60)
+    second = threading.Thread(target=send, args=(1,), kwargs={"gas": "0x5208"})
+    second.start()
+    while len(service.node.worker._turns) < 2:
+        threading.Event().wait(0.001)  # until it waits, which nothing announces
+    assert connections[2].call("eth_blockNumber") == "0x0"
+    assert connections[2].call("eth_getBalance", alice, "latest") == hex(10_000 * 10**18)
+    go.set()
+    for thread in (first, second):
+        thread.join(60)
+    assert sorted(order) == ["0x1", "0x2"]
+    assert (
+        connections[2].call("eth_getBlockByNumber", "0x1", True)["transactions"][0]["from"] == alice
+    )
