@@ -1,4 +1,4 @@
-"""What npipe costs before it does anything: start-up, memory, idling."""
+"""The fixed costs of npipe: start-up time, memory, and idle connections."""
 
 from __future__ import annotations
 

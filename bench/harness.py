@@ -1,7 +1,7 @@
 """Run contestants side by side and print ratios.
 
-Every contestant of a table is measured once per round, so that whatever disturbs the
-machine disturbs them alike. The table shows medians over the rounds, the spread, and each
+Every contestant of a table is measured once per round, so that a disturbance of the
+machine affects all of them. The table shows medians over the rounds, the spread, and each
 contestant's ratio to the one named as the reference: the median of the rounds' own ratios, so
 that a round in which the machine was slow counts like any other. Nothing here knows what is
 measured.
@@ -31,7 +31,7 @@ class Row:
 
     @property
     def spread(self) -> float:
-        """How far apart the middle half of the rounds is, as a part of the median."""
+        """Return the range of the middle half of the rounds, relative to the median."""
         if len(self.values) < 4:
             return (max(self.values) - min(self.values)) / self.median
         low, _, high = statistics.quantiles(self.values, n=4)

@@ -31,7 +31,7 @@ BATCH = 10
 
 @dataclass
 class Sample:
-    """What one server did in one round."""
+    """The results of one server in one round."""
 
     rate: float  # calls a second
     p50: float  # milliseconds

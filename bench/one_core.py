@@ -1,7 +1,7 @@
 """The loads of ``rpc`` with the client and all servers on one core.
 
-What a call costs then decides, all processes of a server taken together, and not how the system
-places them: of two cores, one mostly has to be woken for each turn. The spread is small.
+Then only the cost of a call counts, over all processes of a server, and not where the system places
+them: with two cores, each turn mostly waits until the other core has woken. The spread is small.
 """
 
 from __future__ import annotations

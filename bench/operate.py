@@ -1,4 +1,4 @@
-"""What it costs to look at a service, and to grow past one process: each row against plain npipe.
+"""The costs of metrics, logs and traces, and of several processes, each against plain npipe.
 
 Every program is a process of its own, and a raw client asks one function that does nothing; so a
 row shows the whole cost of what stands in the way. The growth rows ask a function of 20 ms that

@@ -11,7 +11,7 @@ from npipe.rpc.session import statistics
 
 
 class Lab:
-    """What is measured: a function that does nothing, and one that takes 20 ms."""
+    """The measured functions: one that does nothing, and one that takes 20 ms."""
 
     def echo(self) -> int:
         return 1

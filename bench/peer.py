@@ -1,4 +1,4 @@
-"""The other end of the transport benchmarks: ``python -m bench.peer KIND ADDRESS``.
+"""The peer of the transport benchmarks: ``python -m bench.peer KIND ADDRESS``.
 
 Commands come as ``<cII``: ``e`` echoes COUNT blocks of SIZE bytes, ``s`` swallows them and answers
 one byte, ``r`` sends them (streams only). A connection may send several commands. Prints a line

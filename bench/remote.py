@@ -1,4 +1,4 @@
-"""What a remote pipe costs: npipe over a real smbd on loopback, against other clients of it.
+"""The cost of a remote pipe: npipe over a real smbd on loopback, against other SMB clients.
 
 The server is the same for all: an echo behind Samba, in a process of its own. The Unix socket is
 what that server would be without Samba and SMB.

@@ -30,7 +30,7 @@ REMARKS = Path(__file__).with_name(
 
 @dataclass
 class Section:
-    """The tables of one group, or why there are none."""
+    """The tables of one group, or the reason why there are none."""
 
     command: str
     made: str = field(default_factory=lambda: time.strftime("%Y-%m-%d %H:%M", time.gmtime()))

@@ -1,4 +1,4 @@
-"""What the transport costs, on threads: npipe against the ways Python already has.
+"""The cost of the transport, with threads: npipe against the standard library.
 
 Each contestant is an echo (or a sink) in a process of its own and a client in this one, over the
 same kind of socket. The peer's process runs ``python -m bench.peer KIND ADDRESS``.

@@ -1,7 +1,7 @@
-"""What ``make run`` shows: ``npipe serve`` in a process of its own, driven by two clients.
+"""The demonstration of ``make run``: ``npipe serve`` in its own process, called by two clients.
 
-The one is web3.py, unchanged; the other is npipe's. Each step is printed as it happens. Nothing
-stays behind: no process, no file. Needs the extra "ethereum" and web3.py.
+One client is web3.py, unchanged; the other is npipe's. Each step is printed as it happens. No
+process and no file is left behind. Needs the extra "ethereum" and web3.py.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def main() -> int:
 
 @contextmanager
 def private_address() -> Iterator[str]:
-    """Give an address that nobody else has, and see that nothing is left at it."""
+    """Return an unused address, and check that nothing is left at it."""
     if sys.platform == "win32":
         yield rf"\\.\pipe\npipe-demo-{os.getpid()}"
         return
@@ -94,7 +94,7 @@ def served(address: str) -> Iterator[None]:
 
 
 def drive_with_web3(address: str) -> None:
-    """Do what a newcomer to Ethereum does, through web3.py's own IPC provider."""
+    """Send ether with web3.py's own IPC provider."""
     title("web3.py", f"{web3.__version__}, unchanged, IPCProvider")
     w3 = web3.Web3(web3.IPCProvider(address))
     check("chain id", w3.eth.chain_id, 1337)
@@ -110,7 +110,7 @@ def drive_with_web3(address: str) -> None:
 
 
 def drive_contract(w3: web3.Web3, account: str) -> None:
-    """Deploy the counter, count twice, read it, and read what it logged."""
+    """Deploy the counter, count twice, read it, and read its logs."""
     factory = w3.eth.contract(abi=COUNTER_ABI, bytecode=COUNTER_CODE)
     receipt = w3.eth.wait_for_transaction_receipt(factory.constructor().transact({"from": account}))
     step("contract deployed at", receipt["contractAddress"])
@@ -154,7 +154,7 @@ def burst(action: Callable[[], object]) -> float:
 
 
 def print_what_next() -> None:
-    """Say what to type next."""
+    """Print what to type next."""
     bin_ = Path(sys.executable).parent
     npipe = os.path.relpath(bin_ / "npipe") if (bin_ / "npipe").exists() else "npipe"
     print("\nTo go on, in two terminals:")

@@ -1,4 +1,4 @@
-"""Software that others wrote, pinned, for the tests and benchmarks to talk to.
+"""Installs pinned third-party programs, with which the tests and benchmarks communicate.
 
     python tools/install_peers.py    install what this machine has the tools for, into .peers
 
@@ -8,8 +8,8 @@
 
 The modules for Kerberos go into the venv (needs krb5-config and a C compiler).
 
-A missing tool is no error: the tests that need it are skipped. It is one when $NPIPE_REQUIRE
-lists it. What is up to date is left alone; the first build of geth takes minutes.
+A missing tool is an error only if $NPIPE_REQUIRE lists it; otherwise the tests that need it are
+skipped. Parts that are up to date are kept; the first build of geth takes minutes.
 """
 
 from __future__ import annotations

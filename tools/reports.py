@@ -1,4 +1,4 @@
-"""What pytest's JUnit report says, in three numbers."""
+"""The three numbers of pytest's JUnit report."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Counts:
 
 
 def read(report: Path) -> Counts:
-    """Return the counts of ``report``; all zero when there is none: pytest did not get so far."""
+    """Return the counts of ``report``; all zero if pytest did not get as far as writing one."""
     total = Counts()
     if report.is_file():
         for suite in ET.parse(report).getroot().iter("testsuite"):

@@ -25,7 +25,7 @@ def key(*parts: object) -> str:
 def build(directory: Path, wanted: str) -> Iterator[bool]:
     """Yield whether ``directory`` has to be made; stamp it when the block succeeds.
 
-    What an earlier, other or broken step left there is removed first.
+    The results of an earlier or broken step are removed first.
     """
     stamp = directory / ".stamp"
     if stamp.is_file() and stamp.read_text() == wanted:

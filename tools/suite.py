@@ -1,4 +1,4 @@
-"""Runs every test that this machine can run, and says at the end how many of each kind passed.
+"""Runs every test that this machine can run, and prints how many of each kind passed.
 
     python tools/suite.py [--pythons] [PYTEST ARGUMENTS]
 
@@ -30,12 +30,12 @@ import wine
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / ".test-results"
 OTHERS = ("3.12", "3.13", "3.14")
-#: What rests on the interpreter's own sockets, threads and event loop.
+#: The tests that depend on the interpreter's sockets, threads and event loop.
 PORTABLE = ("tests/conformance", "tests/transport", "tests/aio")
 #: Of the others, the one that has the extra for these, and runs them too.
 NEWEST = OTHERS[-1]
 REMOTE = ("tests/transport/smb", "tests/aio/test_smb.py", "tests/aio/test_samba.py")
-#: What the older CPython for Windows runs; the newer one runs everything.
+#: The tests for the older CPython for Windows; the newer one runs everything.
 PORTABLE_WINDOWS = (*PORTABLE, "tests/peers")
 #: What does no input or output and is the same on every system: not repeated under Wine, where
 #: it takes three minutes. The workflow "tests" runs it on Windows.
@@ -79,7 +79,7 @@ class Suite:
     def beside_wine(self, arguments: Sequence[str]) -> Iterator[None]:
         """Run pytest on each CPython for Windows, one after the other and beside the body.
 
-        More at a time on two cores would let tests meet their time limits. The output comes after
+        More at a time on two cores would make tests exceed their limits. The output comes after
         the body. Without ``arguments`` the older ones run what rests on the interpreter, and the
         newest all but what does no input or output.
         """
@@ -114,7 +114,7 @@ class Suite:
 def call(command: Sequence[str], output: IO[bytes] | None = None) -> tuple[int, float]:
     """Run ``command`` in the checkout without standard input; return its exit status and time.
 
-    What it prints goes into ``output``, or else to where our own goes.
+    Its output goes into ``output``, or else to this program's standard output.
     """
     start = time.monotonic()
     errors = None if output is None else subprocess.STDOUT

@@ -64,7 +64,7 @@ def environment(home: Path, outer: Mapping[str, str]) -> dict[str, str]:
         "WINEARCH": "win64",
         "WINEPATH": ";".join(map(windows_path, path)),
         # No question about Mono and Gecko, no menu entries on the desktop; and no winedbg: after
-        # a crash it would wait for someone to press a button, for ever.
+        # a crash it would wait forever for a click.
         "WINEDLLOVERRIDES": "mscoree,mshtml=;winedbg.exe=d;winemenubuilder.exe=d",
         "PYTHONUTF8": "1",  # redirected, Windows Python would write cp1252
         "PYTHONUNBUFFERED": "1",
@@ -195,7 +195,7 @@ class Wine:
             subprocess.run(command, check=True, env={**os.environ, **trust})
 
     def _quiet(self, *command: str, timeout: float = 180) -> bool:
-        """Run a part of Wine with its standard handles on the null device; tell if it succeeded.
+        """Run a part of Wine with standard handles on the null device; return whether it succeeded.
 
         Wine's services outlive the command that starts them and keep its handles: on pipes, they
         would keep whoever reads them waiting.
@@ -269,7 +269,7 @@ def wait(process: subprocess.Popen[bytes], timeout: float) -> int:
 
 
 def pump(source: IO[bytes], target: int, ended: threading.Event) -> None:
-    """Copy ``source`` to a file descriptor until the end, or until nobody reads there.
+    """Copy ``source`` to a file descriptor until the end, or until that is closed.
 
     A child that the program left behind may keep its end of the pipe: once ``ended`` is set, what
     is in the pipe is all.
