@@ -151,6 +151,33 @@ def test_others_do_not_wait_for_what_an_interrupted_leader_may_have_read(
     peer.client.close()
 
 
+@pytest.mark.usefixtures("no_keeper")
+def test_t03_a_call_of_a_signal_handler_in_the_middle_of_a_call_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its reply would be read by the leader, which waits for the handler to return."""
+    peer = Peer()
+    connection, errors = peer.client._driver.connection, list[Exception]()
+    read = connection.read
+
+    def interrupted(size: int) -> bytes:
+        with monkeypatch.context() as patch, pytest.raises(RuntimeError) as refused:
+            patch.setattr(connection, "read", read)
+            peer.client.call("inner", timeout=60)
+        errors.append(refused.value)
+        monkeypatch.setattr(connection, "read", read)
+        return read(size)
+
+    monkeypatch.setattr(connection, "read", interrupted)
+    result = peer.in_thread(lambda: peer.client.call("outer"))
+    outer = peer.read()
+    assert [peer.read()["method"] for _ in range(2)] == ["inner", "$/cancelRequest"]
+    peer.write({"jsonrpc": "2.0", "id": outer["id"], "result": 1})
+    assert result() == 1
+    assert "in the middle of a call on the same client" in str(errors[0])
+    peer.client.close()
+
+
 def test_what_is_pushed_unasked_is_heard_while_nobody_calls() -> None:
     peer = Peer()
     result = peer.in_thread(lambda: peer.client.subscribe("eth", "newHeads"))

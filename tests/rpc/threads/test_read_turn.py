@@ -252,6 +252,16 @@ def test_callers_that_take_turns_keep_the_follower_asleep(follower: Follower) ->
     assert follower.turn.state is FOLLOWING
 
 
+def test_only_the_leading_thread_leads_here(follower: Follower) -> None:
+    assert not follower.turn.is_led_here
+    follower.turn.lead("caller")
+    assert follower.turn.is_led_here
+    with ThreadPoolExecutor() as pool:
+        assert not pool.submit(lambda: follower.turn.is_led_here).result(60)
+    follower.turn.release("caller")
+    assert not follower.turn.is_led_here
+
+
 def test_only_the_leader_releases(follower: Follower) -> None:
     follower.turn.lead("caller")
     follower.turn.release("another")

@@ -44,6 +44,11 @@ class LeaderFollowerDriver(Driver):
                 raise
             finally:
                 self._turn.release(reply)
+        if reply.outcome is None and self._turn.is_led_here:
+            raise RuntimeError(
+                "this thread is in the middle of a call on the same client: a signal handler "
+                "cannot make another one"
+            )
         return super().wait(reply, until)
 
     def interrupted(self) -> None:

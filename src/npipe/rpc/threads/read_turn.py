@@ -67,6 +67,7 @@ class ReadTurn:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)  # only the follower waits for it
         self._leader: object = None
+        self._thread = 0  # of the leader
         self._turns = 0  # number of times that a caller became the leader
 
     def lead(self, leader: object) -> bool:
@@ -74,7 +75,7 @@ class ReadTurn:
         with self._lock:
             if self.state is not RESTING:
                 return False
-            self._leader = leader
+            self._leader, self._thread = leader, threading.get_ident()
             self.state = LED
             self._turns += 1
             return True
@@ -95,6 +96,11 @@ class ReadTurn:
             self.state = FOLLOWING if self._needed() else RESTING
             if parked or self.state is FOLLOWING:
                 self._changed.notify()
+
+    @property
+    def is_led_here(self) -> bool:
+        """Whether this thread is the leader: a signal handler runs during its call."""
+        return self._leader is not None and self._thread == threading.get_ident()
 
     def follow(self) -> bool:
         """Wait until the follower has to read. Return False after ``close``.
