@@ -1,4 +1,4 @@
-"""Exceptions: what they are to code that knows only the builtin ones."""
+"""Exceptions: they are caught by handlers of the builtin ones."""
 
 from __future__ import annotations
 

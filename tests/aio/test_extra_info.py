@@ -1,4 +1,4 @@
-"""What a transport tells of its connection, from ``connection_made`` on."""
+"""The extra info of a transport, from ``connection_made`` on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The entry point: what is missing is said in one line."""
+"""The entry point: a missing extra is reported in one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which modules are served, to whom, and what is served without the extra."""
+"""The served modules, with and without the extra, and the peers that may use them."""
 
 from __future__ import annotations
 

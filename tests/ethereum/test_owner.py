@@ -1,4 +1,4 @@
-"""Who is the owner: the namespaces admin and personal are for no other."""
+"""The owner check: only the owner may use the namespaces admin and personal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said when a library is not installed."""
+"""The error message for a library that is not installed."""
 
 from __future__ import annotations
 

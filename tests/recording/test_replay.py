@@ -1,4 +1,4 @@
-"""A tape against a server: what is the same, and what is not."""
+"""A tape against a server: equal and different replies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The check of docstrings finds what it is for: missing sections, units and results."""
+"""The check of docstrings finds missing sections, units and results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""200 tasks that connect, talk, give up and leave in every way, for NPIPE_SOAK seconds (2).
+"""200 tasks that connect, exchange data, cancel and leave in every way, for NPIPE_SOAK seconds (2).
 
 What must be equal before and after (tasks, threads, descriptors, handles, operations of the
 loop) is compared by ``conftest.py``, for this test as for all others.

@@ -1,4 +1,4 @@
-"""The net.Conn cases (nettest's eleven, and ours) as asyncio says them: streams and timeouts.
+"""The net.Conn cases (nettest's eleven, and ours) in asyncio's terms: streams and timeouts.
 
 What a deadline is for a ``Connection``, ``asyncio.timeout`` is for a stream; what a close from
 another thread is, a close or a cancellation from another task is.

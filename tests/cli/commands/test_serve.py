@@ -1,4 +1,4 @@
-"""``npipe serve`` as a process: ready, stop, who is refused, what garbage does."""
+"""``npipe serve`` as a process: start, stop, refused clients, invalid input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a server is known to offer."""
+"""The catalog of a server's methods."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of npipe.cli.serving.banner: what is printed when a server is ready."""
+"""Tests of npipe.cli.serving.banner: the output of a server that is ready."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The namespace debug: blocks as bytes, and what there is to trace."""
+"""The namespace debug: blocks as bytes, and traces."""
 
 from __future__ import annotations
 

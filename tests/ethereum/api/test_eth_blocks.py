@@ -1,4 +1,4 @@
-"""The namespace eth: blocks, receipts, and what the node is."""
+"""The namespace eth: blocks, receipts, and the identity of the node."""
 
 from __future__ import annotations
 

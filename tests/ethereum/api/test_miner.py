@@ -1,4 +1,4 @@
-"""The namespace miner: when blocks are made, and whom they pay."""
+"""The namespace miner: when blocks are made, and the receiver of their fees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pretended accounts and blocks: what a call sees, and what is kept of it."""
+"""State and block overrides: their effect on a call, and that nothing is kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What geth refuses, refused here in the same words: each bad call is sent to both.
+"""Calls that geth refuses are refused with the same message: each is sent to both.
 
 Code, message and revert data must be equal. What depends on the node's own numbers (its gas cap,
 its block's gas limit, its base fee) is compared without these.

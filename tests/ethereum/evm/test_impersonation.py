@@ -1,4 +1,4 @@
-"""Transactions of accounts whose key nobody has."""
+"""Transactions of accounts without a key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who goes first: reads pass writers, but for their own caller's, and keep nobody out."""
+"""The order of jobs: reads overtake writes of other callers, and never starve them."""
 
 from __future__ import annotations
 

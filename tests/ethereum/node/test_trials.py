@@ -1,4 +1,4 @@
-"""Calls run beside the chain: they end in time, in the order of their caller, and nobody waits."""
+"""Calls run beside the chain: they end in time, in the order of their caller, and delay no other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a tracer is notified of, and in which order."""
+"""The notifications of a tracer, and their order."""
 
 from __future__ import annotations
 

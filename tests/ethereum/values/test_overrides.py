@@ -1,4 +1,4 @@
-"""What a call may pretend, as it is written in JSON."""
+"""State and block overrides in JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the debug_trace methods can be told: durations as Go writes them."""
+"""The options of the debug_trace methods: durations in the syntax of Go."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the asyncio client connects to that is no address."""
+"""The endpoints of the asyncio client other than addresses."""
 
 from __future__ import annotations
 

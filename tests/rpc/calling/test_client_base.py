@@ -1,4 +1,4 @@
-"""What clients of both flavours are asked between their calls."""
+"""The state of the clients of both flavours between calls."""
 
 from __future__ import annotations
 

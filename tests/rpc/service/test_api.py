@@ -1,4 +1,4 @@
-"""The registry: names, namespaces, who may use them."""
+"""The registry: names, namespaces, and the peers that may use them."""
 
 from __future__ import annotations
 

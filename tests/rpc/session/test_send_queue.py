@@ -1,4 +1,4 @@
-"""What is queued to be written, and what a session alone does while that is much."""
+"""The send queue, and a session while its queue is long."""
 
 from __future__ import annotations
 

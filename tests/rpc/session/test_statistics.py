@@ -1,4 +1,4 @@
-"""What is counted under which name, and what is logged."""
+"""The names under which calls are counted, and the log."""
 
 from __future__ import annotations
 

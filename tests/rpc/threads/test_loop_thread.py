@@ -1,4 +1,4 @@
-"""The event loop of a server with threads: what happens to what is started as it stops."""
+"""The event loop of a server with threads: tasks that are in flight when it stops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Envelopes: what is accepted, what is told apart, what goes out."""
+"""Envelopes: accepted, rejected and encoded messages."""
 
 from __future__ import annotations
 

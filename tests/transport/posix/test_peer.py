@@ -1,4 +1,4 @@
-"""npipe.transport.posix.peer: the identity of the other end."""
+"""npipe.transport.posix.peer: the identity of the peer."""
 
 from __future__ import annotations
 

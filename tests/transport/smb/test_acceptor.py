@@ -1,4 +1,4 @@
-"""Answering smbd, and those who are not smbd."""
+"""Replies to smbd, and clients other than smbd."""
 
 from __future__ import annotations
 

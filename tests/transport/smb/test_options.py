@@ -1,4 +1,4 @@
-"""What may be said of a remote pipe, and what is shown of it."""
+"""The options of a remote pipe, and their repr."""
 
 from __future__ import annotations
 
