@@ -1,10 +1,14 @@
 """npipe: named pipes for Python, and JSON-RPC on top of them.
 
-One API for Windows named pipes and Unix domain sockets. This is the face for threads::
+One API for Windows named pipes and Unix domain sockets. This package is for threads::
 
-    with npipe.listen("echo") as listener:          with npipe.connect("echo") as connection:
-        for connection in listener:                     connection.write(b"hello")
-            connection.write(connection.read(1024))     print(connection.read(1024))
+    with npipe.listen("echo") as listener:
+        for connection in listener:
+            connection.write(connection.read(1024))
+
+    with npipe.connect("echo") as connection:
+        connection.write(b"hello")
+        print(connection.read(1024))
 
 The public packages and modules:
 
@@ -12,13 +16,13 @@ The public packages and modules:
 ``npipe``              connect and listen, with threads
 ``npipe.aio``          the same with asyncio, as streams and protocols
 ``npipe.rpc``          JSON-RPC 2.0: Server, Client, API; ``npipe.rpc.aio`` the same, awaitable
-``npipe.address``      what may be written for an address
-``npipe.errors``       what is raised
+``npipe.address``      the forms of an address
+``npipe.errors``       exceptions
 ``npipe.security``     access, and the identity of the peer
 ``npipe.testing``      the conformance suite for connections, and an in-memory pair
 =====================  =====================================================================
 
-Importing this imports neither asyncio nor msgspec nor a backend.
+``import npipe`` imports neither asyncio nor msgspec nor a backend.
 """
 
 from __future__ import annotations
@@ -61,7 +65,7 @@ if sys.platform == "win32":
 
 
 def __getattr__(name: str) -> Any:
-    """Import at its first use what only some programs need, and Windows does not have."""
+    """Import ``SambaListener`` on first use; few programs need it, and Windows does not have it."""
     if name == "SambaListener" and sys.platform != "win32":
         from npipe.transport.smb.samba import SambaListener
 

@@ -91,7 +91,7 @@ def parse(
         text: The address. An ``os.PathLike`` is always the path of a file, also where it contains
             no slash.
         abstract: Whether to accept ``@name``, a Linux abstract socket. An abstract socket has no
-            permissions (man page unix(7)), so the caller has to ask for it.
+            permissions (man page unix(7)), so the caller has to allow it.
         platform: The system whose rules apply, as in ``sys.platform``.
 
     Returns:

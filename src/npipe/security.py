@@ -1,7 +1,7 @@
 """Access options and peer identities.
 
 This module defines the meaning of an ``access`` option on each system, and the record that
-identifies a peer. It makes no system call: the backends in ``transport/`` ask the kernel.
+identifies a peer. It makes no system call; the backends in ``transport/`` do.
 """
 
 from __future__ import annotations
@@ -222,10 +222,10 @@ def owner_is_trusted(owner: str | None, user: str) -> bool:
     The last two count because their processes can act as any user of the computer.
 
     Args:
-        owner: SID of the pipe's owner; None where it is not known.
+        owner: SID of the pipe's owner; None if it is unknown.
         user: SID of the user.
 
     Returns:
-        True if the owner is trusted; False where it is not known.
+        True if the owner is trusted; False if it is unknown.
     """
     return bool(owner) and owner in (user, _SYSTEM, _ADMINISTRATORS)

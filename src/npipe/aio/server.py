@@ -39,7 +39,7 @@ class AcceptedClient(Protocol):
 
 
 class Acceptor(Protocol):
-    """A listening endpoint that accepts clients by itself from ``start`` to ``close``."""
+    """A listening endpoint that accepts clients from ``start`` to ``close``."""
 
     @property
     def sockets(self) -> Sequence[trsock.TransportSocket]: ...

@@ -56,7 +56,7 @@ def connect(
             requires the current user (or root; on Windows also SYSTEM and the Administrators); a
             function takes a PeerIdentity and returns whether to continue; None checks nothing.
             "auto" means "owner" for a bare name on Windows, which every user of the computer may
-            take, and None otherwise: on POSIX a bare name lies in a directory of the user. For a
+            take, and None otherwise: on POSIX a bare name is in a directory of the user. For a
             remote server the function gets the ``account`` if Kerberos proved it, and "owner" is
             refused.
         impersonation: Degree to which the server may act as this user, on Windows: "anonymous",
@@ -123,7 +123,7 @@ def listen(
             again at each use, so it changes its meaning when the program changes its directory.
         access: The users that may connect: "owner", "group" (the group of the socket's file; on
             Windows the user's primary group), "everyone", a file mode (POSIX) or a security
-            descriptor in SDDL (Windows). On POSIX a bare name lies in a directory that only its
+            descriptor in SDDL (Windows). On POSIX a bare name is in a directory that only its
             owner may enter, so there an option that admits other users is refused.
         backlog: Number of clients that may wait to be accepted; None takes the default of the
             system.
@@ -169,7 +169,7 @@ def exists(address: str | os.PathLike[str] | Address, *, remote: Smb | None = No
 
     Raises:
         ValueError: The address is bad.
-        OSError: The other computer could not be asked; the errors are those of ``connect``.
+        OSError: The other computer cannot be reached; the errors are those of ``connect``.
     """
     address = _address(address)
     if remote is not None:

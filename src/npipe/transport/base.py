@@ -41,7 +41,7 @@ else:
     ConnectionT_co = None
 
     class Generic:
-        """Stands for ``typing.Generic``: ``Listener[Connection]`` is ``Listener``."""
+        """Replaces ``typing.Generic``: ``Listener[Connection]`` is ``Listener``."""
 
         def __class_getitem__(cls, parameter: object) -> type:
             return cls
@@ -203,7 +203,7 @@ class Connection(io.RawIOBase):
 
         No view of ``data`` is kept after the call, also when it raises. The error has the
         attribute ``characters_written``, the number of bytes that were sent before it; so does an
-        exception that a signal handler raised during the call. Where that number cannot be known
+        exception that a signal handler raised during the call. Where that number is unknown
         the attribute is not set, and every later write fails with an OSError (EPIPE), because
         another message after half a message would damage the stream.
 
@@ -236,7 +236,7 @@ class Connection(io.RawIOBase):
         closed the connection. It never waits.
 
         Returns:
-            True if the peer is closed, or this end is; False where it cannot be known.
+            True if the peer or this connection is closed; False if that is unknown.
         """
         return False
 

@@ -1,4 +1,4 @@
-"""Calls run beside the chain: they end in time, in the order of their caller, and delay no other."""
+"""Calls run beside the chain: they end in time, in their caller's order, and delay no other."""
 
 from __future__ import annotations
 

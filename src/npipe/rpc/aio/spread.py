@@ -46,7 +46,7 @@ class Group(Protocol):
         """Find the servers. Raises OSError."""
 
     async def close(self) -> None:
-        """End what ``start`` began."""
+        """Stop the search that ``start`` began."""
 
     def names(self) -> Iterable[str]:
         """Return the names of the servers that accept calls now. A name is never reused."""

@@ -56,5 +56,5 @@ class Deadline:
         return None if self.end is None else max(0.0, self.end - now)
 
     def expired(self, what: str) -> TimeoutError:
-        """Return the TimeoutError to raise after the deadline. Its message begins with ``what``."""
+        """Return the TimeoutError to raise after the deadline. ``what`` begins its message."""
         return TimeoutError(f"{what} within {self.seconds} seconds")

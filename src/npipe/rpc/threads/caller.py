@@ -197,7 +197,7 @@ class Caller(WithNamespaces):
             idempotent: Whether executing the calls twice does no harm.
 
         Returns:
-            The results in the order of the calls. In place of a call that failed stands its
+            The results in the order of the calls. A call that failed has its
             exception, so that the other results are not lost.
 
         Raises:

@@ -53,7 +53,7 @@ class Encoding(ValueEncoding):
             data: The encoded message.
 
         Returns:
-            The message, or a list for a batch. An ``InvalidMessage`` stands for each part that is
+            The message, or a list for a batch. An ``InvalidMessage`` replaces each part that is
             not valid (JSON-RPC 2.0, section 5.1: -32700 and -32600).
         """
         try:
