@@ -118,6 +118,7 @@ class Caller(WithNamespaces):
             ClosedError: The client has been closed.
             OSError: Reconnecting failed, as in ``npipe.connect``.
             ValueError: The timeout is negative, NaN or infinite.
+            RuntimeError: A signal handler calls in the middle of a call of its own thread.
         """
         text = encode_params(self._encoding, params, named)
         progress = progress_reader(self._encoding, on_progress)
