@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import perf_counter
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from msgspec import UNSET, Raw
 
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from npipe.security import PeerIdentity
 
 __all__ = ["Forward", "MessageProcessor"]
+
+# Names that compiled code finds without a look into the module's dict.
+_now: Final = perf_counter
+_UNSET: Final = UNSET
 
 Forward = Callable[[Message, bytes, BatchItem | None], None]
 """Receives a message of a proxy, its id, and the batch with its index in it."""
@@ -101,7 +105,7 @@ class MessageProcessor:
 
     def take(self, message: Message, batch: BatchItem | None) -> ServedCall | None:
         """Process one message, or return its call to be run."""
-        if message.method is UNSET:
+        if message.method is _UNSET:
             self._outgoing_calls.settle(message)
             return None
         id = bytes(message.id)
@@ -121,11 +125,11 @@ class MessageProcessor:
             if not (method.fast and self._plain):
                 trace = trace_members(message) if message.traceparent else b""
                 return ServedCall(self._session, method, args, id, batch, trace=trace)
-            started = perf_counter()
+            started = _now()
             try:
                 reply = self._write_reply(id, signature.call(*args))
             finally:
-                self._statistics.measure(method.name, perf_counter() - started)
+                self._statistics.measure(method.name, _now() - started)
             if not id:
                 reply = b""
         except Exception as error:
@@ -209,7 +213,7 @@ class MessageProcessor:
             self._statistics.refuse(InvalidRequest.code)
             self._send(self._encoding.error_reply(b"", InvalidRequest("empty batch")))
             return
-        if all(isinstance(item, Message) and item.method is UNSET for item in items):
+        if all(isinstance(item, Message) and item.method is _UNSET for item in items):
             self._outgoing_calls.settle_batch(items)  # type: ignore[arg-type]
             return
         if len(items) > self._session.limits.batch_items:
@@ -224,7 +228,7 @@ class MessageProcessor:
         )
         for at, item in enumerate(items):
             if type(item) is Message:
-                if item.method is UNSET:
+                if item.method is _UNSET:
                     batch.put(at, b"", b"")
                 call = self.take(item, (batch, at))
                 if call is not None:

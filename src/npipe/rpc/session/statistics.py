@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import Protocol
+from typing import Final, Protocol
 
 from npipe.rpc.session.call_log import log_call
 from npipe.rpc.session.timing import BOUNDS, OTHER, Timing
 from npipe.rpc.wire.encoding import Encoding
 
 __all__ = ["Statistics"]
+
+
+# Names that compiled code finds without a look into the module's dict.
+_bucket: Final = bisect_left
 
 
 class LoggedCall(Protocol):
@@ -63,7 +67,7 @@ class Statistics:
         if timing is None:
             timing = self.timings.setdefault(name, Timing())
         timing.seconds += seconds
-        timing.buckets[bisect_left(BOUNDS, seconds)] += 1
+        timing.buckets[_bucket(BOUNDS, seconds)] += 1
         if call is not None and self._log_calls:
             id, code, trace = self._encoding.text(call.id), call.code, call.trace
             log_call(name, id, self._connection_id, seconds, code=code, trace=trace)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
@@ -28,7 +28,7 @@ __all__ = [
     "trace_members",
 ]
 
-_encode = msgspec.json.Encoder().encode
+_encode: Final = msgspec.json.Encoder().encode
 
 
 def request(method: str, params: bytes = b"", id: bytes = b"", members: bytes = b"") -> bytes:
@@ -103,8 +103,8 @@ def encode(value: Any) -> bytes:
 
 # In MessagePack a float is 0xcb and its eight bytes: NaN and infinities have a fixed exponent. A
 # fast filter without false negatives, before the slower traversal in Python.
-_find_nan = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]").search
-_encode_msgpack = msgspec.msgpack.Encoder().encode
+_find_nan: Final = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]").search
+_encode_msgpack: Final = msgspec.msgpack.Encoder().encode
 
 
 def _may_hold_nan(value: Any) -> bool:

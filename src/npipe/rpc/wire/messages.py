@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, Raw
@@ -38,15 +38,18 @@ _LONE_SURROGATE = re.compile(
 _WHOLE_ID = re.compile(
     rb'null|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|"(?:[^"\\\x00-\x1f]|\\[^\x00-\x1f])*"'
 )
-_NO_ID = frozenset((b"{", b"[", b"t", b"f"))  # first bytes of JSON values that are not ids
+_NO_ID: Final = frozenset((b"{", b"[", b"t", b"f"))  # first bytes of JSON values that are not ids
 
 
-_decode_message = msgspec.json.Decoder(Message).decode
-_decode_messages = msgspec.json.Decoder(list[Message]).decode
-_decode_items = msgspec.json.Decoder(list[Raw]).decode
-_decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
-_decode_object_of_any = msgspec.json.Decoder(dict[str, Any]).decode
-_decode_error = msgspec.json.Decoder(ErrorObject).decode
+# Names that compiled code finds without a look into the module's dict.
+_ABSENT: Final = ABSENT
+_UNSET: Final = UNSET
+_decode_message: Final = msgspec.json.Decoder(Message).decode
+_decode_messages: Final = msgspec.json.Decoder(list[Message]).decode
+_decode_items: Final = msgspec.json.Decoder(list[Raw]).decode
+_decode_object: Final = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_object_of_any: Final = msgspec.json.Decoder(dict[str, Any]).decode
+_decode_error: Final = msgspec.json.Decoder(ErrorObject).decode
 
 _find_trace_id = re.compile(rb'"traceparent":"[0-9a-f]{2}-([0-9a-f]{32})-').search
 
@@ -84,9 +87,10 @@ def parse_one(data: bytes) -> Message | None:
 
 def _is_sound(message: Message) -> bool:
     # A message is a request or a reply, never both; an id is a string, a number or null.
-    if (message.result is ABSENT is message.error) is (message.method is UNSET):
+    if (message.result is _ABSENT is message.error) is (message.method is _UNSET):
         return False
-    return message.id is ABSENT or bytes(message.id)[:1] not in _NO_ID
+    id = message.id
+    return id is _ABSENT or bytes(id)[:1] not in _NO_ID
 
 
 def _parse_slowly(data: bytes) -> Parsed:
