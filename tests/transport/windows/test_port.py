@@ -9,10 +9,11 @@ import pytest
 from npipe.errors import ClosedError
 from npipe.transport.windows import connect as windows
 from npipe.transport.windows import port as port_module
+from npipe.transport.windows.kernel32.constants import WAIT_TIMEOUT
 from npipe.transport.windows.port import CompletionPort
 from transport.windows.fake_kernel32 import FakeKernel32
 from transport.windows.fake_kernel32.objects import Port
-from transport.windows.faked import ADDRESS, Ours, Pair, Spawn, connect
+from transport.windows.faked import ADDRESS, QUOTA, Ours, Pair, Spawn, connect
 
 
 def test_the_port_waits_for_what_was_cancelled(
@@ -97,14 +98,18 @@ def test_errors_of_the_system(fake: FakeKernel32, call: str) -> None:
 
 
 def test_other_operations_of_the_handle_queue_no_packet(
-    fake: FakeKernel32, port: CompletionPort
+    fake: FakeKernel32, port: CompletionPort, spawn: Spawn
 ) -> None:
     """They have an event, and its low bit is set."""
     with windows.listen(ADDRESS, api=fake) as listener, connect(fake) as client:
         assert client.attach(port)
         with listener.accept(60) as server:
+            reading = spawn(client.read, 5)
+            fake.pending()
             server.write(b"hello")
-            assert client.read(5) == b"hello"
-            client.write(b"x")
-            assert server.read(1) == b"x"
-            assert port.wait(0) == []
+            assert reading.result(60) == b"hello"
+            writing = spawn(client.write, bytes(QUOTA + 1))
+            fake.pending()
+            assert len(server.read(QUOTA)) == QUOTA
+            assert writing.result(60) == QUOTA + 1
+            assert fake.GetQueuedCompletionStatusEx(port._port, 0) == (WAIT_TIMEOUT, [])
