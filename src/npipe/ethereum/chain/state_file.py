@@ -66,7 +66,7 @@ class StateFile:
             OSError: Another server uses it, or it could not be written at the end. This is checked
                 now, before there is anything to lose.
         """
-        self.path = Path(os.path.realpath(path))
+        self.path: Path = Path(os.path.realpath(path))
         self._check_target()
         self._lock_path = self.path.with_name(f".{self.path.name}.lock")
         self._lock = self._locked()

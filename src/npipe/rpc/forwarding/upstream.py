@@ -47,12 +47,12 @@ class ForwardedCall:
     )
 
     def __init__(self, message: Message, id: bytes, batch: BatchItem | None) -> None:
-        self.message = message
-        self.id = id
-        self.is_subscribing = str(message.method).endswith("subscribe")  # or unsubscribing
-        self.batch = batch
-        self.cancelled = False
+        self.message: Message = message
+        self.id: bytes = id
+        self.is_subscribing: bool = str(message.method).endswith("subscribe")  # or unsubscribing
+        self.batch: BatchItem | None = batch
+        self.cancelled: bool = False
         self.upstream: Upstream | None = None
         self.pending: Pending | None = None  # once it is sent
         self.tried: tuple[Name, ...] = ()
-        self.unsubscribes = b""  # the client's id of the subscription that it ends
+        self.unsubscribes: bytes = b""  # the client's id of the subscription that it ends

@@ -64,7 +64,7 @@ class OutgoingCalls:
         # are not in ``_pending``: a batch is in exactly one of the two tables.
         self.batches: dict[int, PendingBatch] = {}
         self.unsent: list[Pending] = []  # queued, but not taken yet
-        self.subscribers = Subscribers()  # of this end
+        self.subscribers: Subscribers = Subscribers()  # of this end
         self._ended = ""  # the reason that no more replies will arrive
         self.violation: ProtocolError | None = None  # the peer's framing error, if that is it
 

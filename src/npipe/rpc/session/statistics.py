@@ -48,8 +48,8 @@ class Statistics:
             encoding: The encoding of the connection.
             log_calls: Log each call.
         """
-        self.calls = 0
-        self.errors = 0
+        self.calls: int = 0
+        self.errors: int = 0
         self.timings: dict[str, Timing] = {}
         self._connection_id = connection_id
         self._encoding = encoding

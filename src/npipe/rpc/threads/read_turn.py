@@ -62,7 +62,7 @@ class ReadTurn:
         Args:
             needed: Tells whether a thread should be reading now. It is called with the lock held.
         """
-        self.state = RESTING
+        self.state: TurnState = RESTING
         self._needed = needed
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)  # only the follower waits for it

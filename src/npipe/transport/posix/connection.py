@@ -57,7 +57,7 @@ class PosixConnection(base.Connection):
         self._receiver = Receiver(sock, self._in, self._sender)
         self._address = address
         self._peer = peer_of(sock)
-        self.mode = mode
+        self.mode: str = mode
         self._in.refused = "r" not in mode
         self._out.refused = "w" not in mode
         if mode != "rw":

@@ -54,7 +54,7 @@ class Receiver:
         self._direction = direction
         self._sender = sender
         self._recv, self._recv_into = sock.recv, sock.recv_into
-        self.unread = bytearray()
+        self.unread: bytearray = bytearray()
         self._writes = 0  # those of the sender at the last read
         self._failures = self._rest = 0
 

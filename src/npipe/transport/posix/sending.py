@@ -42,7 +42,7 @@ class Sender:
     __slots__ = ("_direction", "_send", "_sending", "_shut", "_socket", "writes")
 
     def __init__(self, sock: socket.socket, direction: Direction) -> None:
-        self.writes = 0
+        self.writes: int = 0
         self._direction = direction
         self._socket = sock
         self._send = sock.send

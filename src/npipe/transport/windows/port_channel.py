@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from npipe.errors import ClosedError
-from npipe.transport.windows.kernel32.memory import address_of, location_of, overlapped
+from npipe.transport.windows.kernel32.memory import OVERLAPPED, address_of, location_of, overlapped
 from npipe.transport.windows.winerror import (
     ERROR_BROKEN_PIPE,
     ERROR_IO_PENDING,
@@ -44,6 +44,9 @@ class PortOperation:
     """An OVERLAPPED without an event, and what the kernel writes to for it."""
 
     __slots__ = ("address", "arguments", "begun", "channel", "counted", "overlapped", "reference")
+
+    overlapped: OVERLAPPED
+    reference: Any
 
     def __init__(self, channel: PortChannel) -> None:
         self.channel: PortChannel = channel

@@ -93,7 +93,7 @@ class LoopDriver:
         self._on_close = on_close
         self._closed = False
         self._eof = False  # the peer has closed its direction
-        self.at_end = False  # ... and the session was told
+        self.at_end: bool = False  # ... and the session was told
         self._close_reason = ""  # close once everything has been written
         self._write_lock = threading.Lock()
         self._writing = False  # taken bytes have not been written yet
