@@ -198,8 +198,8 @@ class Caller(WithNamespaces):
             idempotent: Whether executing the calls twice does no harm.
 
         Returns:
-            The results in the order of the calls. A call that failed has its
-            exception, so that the other results are not lost.
+            The results in the order of the calls, with an exception in place of the result of each
+            call that failed.
 
         Raises:
             TimeoutError, ClosedError, OSError, ValueError: As ``call``, for the batch as a whole.
