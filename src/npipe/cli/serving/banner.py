@@ -75,7 +75,7 @@ class Ready:
             f"shell    npipe call {_shell(path)} {method}",
             f"npipe    npipe.rpc.connect({path!r}).call({method!r})",
         ]
-        if "eth" in self.modules:
+        if {"eth", "web3"} & set(self.modules):
             lines.append(f"web3.py  Web3(Web3.IPCProvider({path!r}))")
             lines.append(f"ethers   new ethers.IpcSocketProvider({_javascript(path)})")
         return "\n".join(lines)
