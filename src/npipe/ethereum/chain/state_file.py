@@ -30,7 +30,8 @@ __all__ = ["SavedChain", "StateFile"]
 _NAME = b"npipe chain "
 _HEAD = _NAME + b"2\n"
 _DIGEST_BYTES = hashlib.sha256().digest_size
-_HELD = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}  # another process has the lock
+# What a lock raises if another process has it; Wine's msvcrt sets no error number.
+_HELD = {errno.EACCES, errno.EAGAIN, errno.EDEADLK} | ({0} if sys.platform == "win32" else set())
 
 
 class SavedBlock(msgspec.Struct, array_like=True):
