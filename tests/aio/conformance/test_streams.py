@@ -20,6 +20,7 @@ import npipe.aio
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 MIB = 1 << 20
 ROUNDS = 1000 if sys.platform != "win32" else 100  # each call of Wine's kernel is a round trip
+STALL = 0.1  # seconds in which nothing goes, once the other end is full
 
 
 @contextlib.asynccontextmanager
@@ -50,7 +51,7 @@ async def fill(writer: asyncio.StreamWriter) -> None:
     with pytest.raises(TimeoutError):
         while True:
             writer.write(bytes(65536))
-            async with asyncio.timeout(0.1):
+            async with asyncio.timeout(STALL):
                 await writer.drain()
 
 
