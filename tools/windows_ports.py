@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from npipe.address import parse
 from npipe.transport.windows import connect as windows
@@ -96,7 +96,8 @@ def _packets_of_bytes(*, skips: bool) -> None:
 
 def one_way() -> None:
     """One-way pipes: what the end that only writes may ask."""
-    for ours, theirs in (("w", "r"), ("r", "w")):
+    ways: tuple[tuple[Literal["r", "w"], Literal["r", "w"]], ...] = (("w", "r"), ("r", "w"))
+    for ours, theirs in ways:
         with (
             windows.listen(parse(new_name()), mode=ours) as listener,
             windows.connect(listener.address, mode=theirs) as client,
