@@ -27,7 +27,7 @@ def signed(service: Any, **fields: Any) -> Any:
     request = TransactionRequest(from_=f"0x{alice.address.hex()}", to=f"0x{bob.address.hex()}")
     for name, value in {"gas": "0x5208", **fields}.items():
         setattr(request, name, value)
-    return service.node.worker.call(service.node.sign, request)
+    return service.node.worker.run_steps(service.node.sign(request))
 
 
 def test_a_transaction_that_does_not_fit_changes_nothing(

@@ -86,7 +86,7 @@ def test_a_block_that_does_not_fit_is_named(files: tuple[Path, Path, str], tmp_p
         ('{"config": {}, "alloc": {"0x12": {}}}', "0x12 is not an address"),
         ('{"config": {}, "alloc": {"12": 5}}', "the account 12 is not an object"),
         ('{"config": {}, "gasLimit": "0x1g"}', "gasLimit: '0x1g' is not a number"),
-        ('{"config": {"cancunTime": 0, "blobSchedule": {"cancun": {}}}}', "no schedule of blobs"),
+        ('{"config": {"cancunTime": 0, "blobSchedule": {"cancun": {}}}}', "is not a blob schedule"),
     ],
 )
 def test_a_genesis_file_that_makes_no_sense_is_refused(text: str, words: str) -> None:

@@ -56,7 +56,9 @@ def test_what_cannot_be_traced(call: Call, counted: str) -> None:
         call("debug_traceTransaction", "0x" + "11" * 32)
     with pytest.raises(RPCError, match="genesis is not traceable"):
         call("debug_traceBlockByNumber", "0x0")
-    with pytest.raises(RPCError, match="unknown tracer 'muxTracer': callTracer, prestate"):
+    with pytest.raises(
+        RPCError, match="unknown tracer 'muxTracer': use one of callTracer, prestate"
+    ):
         call("debug_traceTransaction", counted, {"tracer": "muxTracer"})
 
 
