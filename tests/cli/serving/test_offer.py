@@ -44,7 +44,7 @@ def test_one_server_is_passed_on_to_by_a_proxy_and_several_by_a_spread(upstream:
             assert isinstance(offer.server, kind)
             assert "calc" in offer.modules
             (note,) = offer.notes
-            assert note.startswith("everything is answered by ")
+            assert note.startswith("all calls are forwarded to ")
             offer.server.stop()
 
 

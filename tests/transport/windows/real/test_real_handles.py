@@ -55,7 +55,7 @@ def test_b31_everyone(api: Ledger, address: Address) -> None:
 
 
 def test_bad_descriptor(address: Address) -> None:
-    with pytest.raises(ValueError, match="no valid security descriptor"):
+    with pytest.raises(ValueError, match="not a valid security descriptor"):
         windows.listen(address, access="D:(nonsense")
 
 
