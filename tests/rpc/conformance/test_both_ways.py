@@ -1,4 +1,4 @@
-"""Much more than a pipe holds, in flight both ways: nobody may wait for a write without reading."""
+"""Much more than a pipe holds, in flight both ways: no end waits for a write without reading."""
 
 from __future__ import annotations
 
@@ -39,6 +39,33 @@ def test_tasks_that_call_with_large_parameters_and_results(server: str) -> None:
         async with await aio.connect(server) as client:
             calls = [client.call("test_echoPlain", text) for _ in range(COUNT)]
             assert await asyncio.gather(*calls) == [text] * COUNT
+
+    asyncio.run(main())
+
+
+def test_two_ends_that_queue_many_large_calls_at_once_get_all_replies(address: str) -> None:
+    """Tasks do not wait for room before they call: both send queues grow at the same time."""
+    text = "x" * (SIZE // 10)
+    api = rpc.API()
+
+    @api.method("echo")
+    async def echo(text: str) -> str:
+        return text
+
+    async def echo_all(caller: aio.Caller) -> int:
+        calls = [caller.call("echo", text) for _ in range(COUNT)]
+        return (await asyncio.gather(*calls)).count(text)
+
+    @api.method("callBack")
+    async def call_back(context: rpc.Context) -> int:
+        return await echo_all(context.remote)
+
+    async def main() -> None:
+        async with aio.Server(api) as server:
+            await server.serve(address)
+            async with await aio.connect(address, api=api) as client:
+                counts = await asyncio.gather(client.call("callBack"), echo_all(client))
+        assert counts == [COUNT, COUNT]
 
     asyncio.run(main())
 
