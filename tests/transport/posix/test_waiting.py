@@ -68,6 +68,22 @@ def test_no_change_is_missed(ends: Ends, threads: ThreadPoolExecutor) -> None:
         assert isinstance(waiting.exception(60), TimeoutError)
 
 
+def test_a_deadline_set_while_the_first_wait_makes_its_waker_ends_it(
+    ends: Ends, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make() -> Waker:
+        ends.reading.deadline = 0
+        ends.reading.wake()  # there is nothing to wake yet
+        return Waker()
+
+    monkeypatch.setattr("npipe.transport.posix.waiting.Waker", make)
+    waiting = threads.submit(ends.reading.wait)
+    try:
+        assert isinstance(waiting.exception(5), TimeoutError)
+    finally:
+        ends.reading.wake()
+
+
 def test_pause_ends_early_when_closed(ends: Ends, threads: ThreadPoolExecutor) -> None:
     pausing = threads.submit(ends.reading.pause, 3600)
     while not ends.reading._waiting:

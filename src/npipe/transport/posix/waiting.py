@@ -10,8 +10,8 @@ open file description (man page open(2)), which a child process or another libra
 invariants:
 
 * A thread that changes a condition of a wait (deadline, closed) stores it first and calls ``wake``
-  afterwards; a wait sets ``_waiting`` first and reads the conditions afterwards. So the wait either
-  reads the new value or is woken.
+  afterwards; a wait sets ``_waiting`` and makes the waker first and reads the conditions
+  afterwards. So the wait either reads the new value or is woken.
 * ``lock`` is an RLock, so that a signal handler that runs during a call does not wait for its own
   thread. ``busy`` then shows that a call is in progress, and the handler's call raises an error.
 """
@@ -135,11 +135,11 @@ class Direction:
         self._waiting = True
         try:
             while True:
+                poll = self._poll or self._poll_for_wait()
                 if until is None and self.deadline is None and not self.closed:
                     left = None
                 else:
                     left = self._left(until)
-                poll = self._poll or self._poll_for_wait()
                 if self._waker is None:
                     left = _SLICE * 1000 if left is None else min(left, _SLICE * 1000)
                 ready = poll.poll(left)
