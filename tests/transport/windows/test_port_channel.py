@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import itertools
 import threading
+import time
+from typing import Any
 
 import pytest
 
@@ -84,6 +86,24 @@ def test_the_size_that_is_asked_for_is_kept(client: WindowsConnection, ours: Our
     client.write(bytes(2 * BUFFER_SIZE))
     assert len(ours.read(BUFFER_SIZE + 5)) == BUFFER_SIZE + 5
     assert len(ours.read()) == BUFFER_SIZE - 5
+
+
+def test_no_read_begins_before_the_rest_of_a_long_one_was_read(
+    fake: FakeKernel32, client: WindowsConnection, ours: Ours, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread may change what is waited for meanwhile, which begins a read."""
+    peek = fake.PeekNamedPipe
+
+    def peek_and_arm(handle: int) -> tuple[int, int]:
+        found = peek(handle)
+        ours.channel.arm()
+        return found
+
+    monkeypatch.setattr(fake, "PeekNamedPipe", peek_and_arm)
+    ours.channel.arm()
+    data = b"".join(bytes([number]) * BUFFER_SIZE for number in range(3))
+    client.write(data)
+    assert ours.read() == data
 
 
 @pytest.mark.parametrize("code", [109, 233])
@@ -255,6 +275,41 @@ def test_a_write_outlives_the_thread_that_began_it(
 def test_a_thread_in_a_write_leaves_no_turn(ours: Ours, spawn: Spawn) -> None:
     with ours.connection._writer.turn:
         assert spawn(ours.connection.write_now, b"x").result(60) == 0
+
+
+class NotedLock:
+    """A lock that tells whether a thread has asked for it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.asked = threading.Event()
+
+    def __enter__(self) -> None:
+        self.asked.set()
+        self._lock.acquire()
+
+    def __exit__(self, *exc: object) -> None:
+        self._lock.release()
+
+
+def test_a_write_that_ends_at_once_never_seems_to_wait(
+    fake: FakeKernel32, ours: Ours, spawn: Spawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No packet would tell a thread that asks meanwhile that the write has ended."""
+    lock = NotedLock()
+    monkeypatch.setattr(ours.port, "lock", lock)
+    write, looks = fake.WriteFile, []
+
+    def look_and_write(*arguments: Any) -> int:
+        lock.asked.clear()
+        looks.append(spawn(lambda: ours.channel.writable))
+        while not (looks[0].done() or lock.asked.is_set()):
+            time.sleep(0)
+        return write(*arguments)
+
+    monkeypatch.setattr(fake, "WriteFile", look_and_write)
+    assert ours.connection.write_now(b"x") == 1
+    assert looks[0].result(60)
 
 
 # Closing

@@ -114,8 +114,13 @@ class PortChannel:
 
     @property
     def writable(self) -> bool:
-        """True unless a write waits for the peer to read."""
-        return self._write.counted or not self._write.begun
+        """True unless a write waits for the peer to read.
+
+        During the call that begins a write this waits for its result, which decides whether a
+        packet will come.
+        """
+        with self._port.lock:
+            return self._write.counted or not self._write.begun
 
     def arm(self) -> None:
         """Begin a read, unless one has begun or ended. The channel is ``readable`` at its end."""
@@ -189,21 +194,27 @@ class PortChannel:
         if end < count:
             self._taken = end
             return data
-        self._taken, self._result = 0, None
+        result = None
         if count == BUFFER_SIZE and len(data) < size:
-            data += self._rest(size - len(data))
+            rest, result = self._rest(size - len(data))
+            data += rest
+        # Last: any thread may begin the next read now.
+        self._taken, self._result = 0, result
         return data
 
-    def _rest(self, size: int) -> bytes:
-        """Return bytes that did not fit the buffer. They are there, so this does not wait."""
+    def _rest(self, size: int) -> tuple[bytes, tuple[int, int] | None]:
+        """Read bytes that did not fit the buffer. They are there, so this does not wait.
+
+        Returns:
+            The bytes, and the result of the next read if it is known.
+        """
         _, left = self._port.api.PeekNamedPipe(self.handle)
         if not left:
-            return b""
+            return b"", None
         buffer = bytearray(min(size, left))
         count = self._reader.readinto(buffer)
-        if not count:  # the empty message at the end of a message pipe
-            self._result = (0, 0)
-        return bytes(memoryview(buffer)[:count])
+        # No bytes: the empty message at the end of a message pipe.
+        return bytes(memoryview(buffer)[:count]), None if count else (0, 0)
 
     def write_now(self, data: bytes | memoryview) -> int:
         """Write; see ``Connection.write_now``.
