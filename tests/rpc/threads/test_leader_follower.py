@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import sys
 import threading
 import time
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -12,9 +16,10 @@ import pytest
 import npipe
 from npipe import rpc
 from npipe.errors import ConnectionLost
+from npipe.rpc.threads import leader_follower, read_turn
 from npipe.rpc.threads.read_turn import GRACE, TurnState
 from npipe.transport.memory import memory_pair
-from rpc.threads.peer import Peer
+from rpc.threads.peer import Peer, reply
 
 
 def readers(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -149,6 +154,72 @@ def test_others_do_not_wait_for_what_an_interrupted_leader_may_have_read(
     thread.join()
     assert isinstance(other(), ConnectionLost)
     peer.client.close()
+
+
+class InterruptAt:
+    """Raises KeyboardInterrupt at the n-th line that takes or gives back the turn, by a trace.
+
+    The second event of a ``with`` or ``return`` is on the way out of its block, where CPython does
+    not look for signals.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._left = number
+        self._seen: set[tuple[int, int]] = set()
+        self.raised_at: tuple[str, int] | None = None
+
+    def __call__(self, frame: FrameType, event: str, _: object) -> Any:
+        code = frame.f_code
+        if code.co_name not in TURN_FUNCTIONS or code.co_filename not in TURN_LINES:
+            return None
+        line = TURN_LINES[code.co_filename][frame.f_lineno - 1].strip()
+        where = (id(frame), frame.f_lineno)
+        again = line.startswith(("with ", "return ")) and where in self._seen
+        self._seen.add(where)
+        if event == "line" and not again:
+            self._left -= 1
+            if self._left == 0:
+                self.raised_at = code.co_name, frame.f_lineno
+                raise KeyboardInterrupt
+        return self
+
+
+TURN_FUNCTIONS = {"wait", "_lead", "_end_lead", "_set_deadline", "lead", "release"}
+TURN_LINES = {
+    module.__file__: Path(module.__file__).read_text(encoding="utf-8").splitlines()
+    for module in (leader_follower, read_turn)
+}
+
+
+@pytest.mark.usefixtures("no_keeper")
+def test_after_ctrl_c_at_any_line_the_next_call_is_read() -> None:
+    for number in itertools.count(1):
+        peer, interrupt = Peer(), InterruptAt(number)
+
+        def answer_all(peer: Peer = peer) -> None:
+            with contextlib.suppress(AssertionError):  # at the end
+                while request := peer.read():
+                    if request["method"] != "$/cancelRequest":
+                        peer.write(reply(request["id"], request["method"]))
+
+        answering = threading.Thread(target=answer_all)
+        answering.start()
+        before = sys.gettrace()
+        sys.settrace(interrupt)
+        try:
+            with contextlib.suppress(KeyboardInterrupt):
+                peer.client.call("first")
+        finally:
+            sys.settrace(before)
+        try:
+            assert peer.client.call("second", timeout=10) == "second", interrupt.raised_at
+            assert peer.client._driver._leader_end is None  # type: ignore[attr-defined]
+        finally:
+            peer.client.close()
+            answering.join(60)
+        if interrupt.raised_at is None:
+            break
+    assert number > 20
 
 
 @pytest.mark.usefixtures("no_keeper")

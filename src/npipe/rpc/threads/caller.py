@@ -344,7 +344,7 @@ def _await(
         came = driver.wait(reply, deadline.end)
     except BaseException:  # KeyboardInterrupt
         _cancel(driver, pending)
-        driver.interrupted()
+        driver.interrupted(reply)
         raise
     if not came:
         _cancel(driver, pending)

@@ -47,7 +47,7 @@ class ConnectionDriver(Protocol):
     def flush_in_background(self) -> None: ...
     def flush_pushes(self) -> None: ...
     def wait(self, reply: ReplyWaiter[Any], until: float | None) -> bool: ...
-    def interrupted(self) -> None: ...
+    def interrupted(self, reply: object) -> None: ...
     def close(self, reason: str) -> None: ...
 
 
@@ -120,8 +120,12 @@ class Driver:
         """Wait for the reply to a call. Return False if it has not arrived at ``until``."""
         return reply.wait(until)
 
-    def interrupted(self) -> None:
-        """Handle an exception (KeyboardInterrupt) that ended ``wait``; its calls are cancelled."""
+    def interrupted(self, reply: object) -> None:
+        """Handle an exception (KeyboardInterrupt) that ended ``wait``; its calls are cancelled.
+
+        Args:
+            reply: What was passed to ``wait``.
+        """
 
     def join(self, other: Driver) -> None:
         """Connect two drivers of a proxy: each writes the messages that the other reads."""

@@ -43,7 +43,7 @@ class LeaderFollowerDriver(Driver):
                 self._read_interrupted = True
                 raise
             finally:
-                self._turn.release(reply)
+                self._end_lead(reply, timed=until is not None)
         if reply.outcome is None and self._turn.is_led_here:
             raise RuntimeError(
                 "this thread is in the middle of a call on the same client: a signal handler "
@@ -51,7 +51,8 @@ class LeaderFollowerDriver(Driver):
             )
         return super().wait(reply, until)
 
-    def interrupted(self) -> None:
+    def interrupted(self, reply: object) -> None:
+        self._end_lead(reply, timed=True)  # which may be where the interrupt came
         # A KeyboardInterrupt may be raised between reading bytes and storing them. The call of
         # the interrupted thread is cancelled, but other calls must not wait for lost bytes.
         if self._read_interrupted and len(self.session.outgoing_calls):
@@ -76,10 +77,14 @@ class LeaderFollowerDriver(Driver):
         except Exception as error:
             if not (isinstance(error, TimeoutError) and self._is_mine(until)):
                 self._fail(error)
-        finally:
-            if until is not None:
+
+    def _end_lead(self, reply: object, *, timed: bool) -> None:
+        """Give the turn back, without the deadline of this call. May be repeated."""
+        if self._turn.leads(reply):
+            if timed:
                 self._leader_end = None
                 self._set_deadline()
+            self._turn.release(reply)
 
     def _is_mine(self, until: float | None) -> bool:
         """Tell whether the leader's deadline has passed, and not that of an incomplete message."""

@@ -80,22 +80,27 @@ class ReadTurn:
             self._turns += 1
             return True
 
+    def leads(self, leader: object) -> bool:
+        """Tell whether a caller has the turn, or is about to get it or to give it back."""
+        return self._leader is leader
+
     def release(self, leader: object) -> None:
         """Give the turn back, to the follower if a reader is needed.
 
-        It does nothing if ``leader`` does not have the turn, so a thread that is interrupted may
-        call it in any case.
+        It does nothing if ``leader`` does not have the turn, and may be repeated after an
+        exception (Ctrl-C) at any line of it: ``_leader`` changes last.
         """
         if self._leader is not leader:
             return
         with self._lock:
-            self._leader = None
-            if self.state is CLOSED:
+            if self._leader is not leader:  # the turn was given back, and another thread leads
                 return
-            parked = self.state is PARKED
-            self.state = FOLLOWING if self._needed() else RESTING
-            if parked or self.state is FOLLOWING:
-                self._changed.notify()
+            if self.state in (LED, PARKED):
+                needed = self._needed()
+                if needed or self.state is PARKED:
+                    self._changed.notify()  # the follower runs when the lock is free
+                self.state = FOLLOWING if needed else RESTING
+            self._leader = None
 
     @property
     def is_led_here(self) -> bool:

@@ -337,7 +337,7 @@ class LoopDriver:
         """Wait for the reply to a call. Return False if it has not arrived at ``until``."""
         return reply.wait(until)
 
-    def interrupted(self) -> None:
+    def interrupted(self, reply: object) -> None:
         """Handle an exception (KeyboardInterrupt) that ended ``wait``. Nothing to do."""
 
     def on_timer(self, now: float) -> None:
