@@ -19,6 +19,8 @@ The public packages and modules:
 ``npipe.address``      the forms of an address
 ``npipe.errors``       exceptions
 ``npipe.security``     access, and the identity of the peer
+``npipe.recording``    recording of JSON-RPC messages, and their replay
+``npipe.integrations`` pipes for other libraries, such as httpx and web3.py
 ``npipe.testing``      the conformance suite for connections, and an in-memory pair
 =====================  =====================================================================
 

@@ -259,7 +259,7 @@ def _abstract(text: str, name: str, abstract: bool, platform: str) -> Address:
     if not abstract:
         raise _bad(
             text,
-            "an abstract socket has no permissions: anyone on the machine may take its name; "
+            "an abstract socket has no permissions: any user of the computer may bind its name; "
             "to use one, call parse(text, abstract=True)",
             windows,
         )
@@ -287,7 +287,7 @@ def _socket_path(text: str, rest: str, platform: str) -> Address:
     if "/" in rest:
         return Address("unix", rest)
     if "\\" in rest:
-        raise _bad(text, "a backslash separates nothing here", False)
+        raise _bad(text, "a backslash is no separator on this system", False)
     return Address("unix", f"{runtime_directory(platform=platform)}/{rest}")
 
 

@@ -11,7 +11,7 @@ The client may not connect                             PermissionError
 The server does not run as the expected user           PermissionError
 The name is served already                             OSError (EADDRINUSE)
 A deadline passed                                      TimeoutError
-A write, and the peer has closed the connection        BrokenPipeError
+A write after the peer has closed the connection       BrokenPipeError
 The connection was lost                                ConnectionResetError
 This kind of connection cannot do the operation        io.UnsupportedOperation
 The text is not an address                             ValueError

@@ -108,8 +108,8 @@ def mode_for(access: str | int) -> int:
             return _MODES[access]
         if ":" in access:
             raise ValueError(
-                f"access={access!r} is a Windows security descriptor, which means nothing on this "
-                f'system: give "owner", "group", "everyone" or a mode such as 0o660'
+                f"access={access!r} is a Windows security descriptor, which this system does not "
+                f'have: give "owner", "group", "everyone" or a mode such as 0o660'
             )
     elif isinstance(access, int) and not isinstance(access, bool) and 0 <= access <= 0o777:
         return access
@@ -181,8 +181,8 @@ def descriptor_for(
     The user, whose process also creates the later instances, and SYSTEM get full access. The
     descriptor names the owner, for clients that verify it. For an elevated program, "owner" does
     not admit ordinary programs of the same user: full access goes to the Administrators group,
-    which the token of such a program holds for denials only, and a high integrity label refuses
-    reads and writes from lower levels (Microsoft pages "Security Identifiers", "Mandatory
+    which the token of an ordinary program has for denials only, and a high integrity label
+    refuses reads and writes from lower levels (Microsoft pages "Security Identifiers", "Mandatory
     Integrity Control").
 
     Args:
@@ -212,7 +212,7 @@ def descriptor_for(
         return access
     raise ValueError(
         f'access={access!r}: give "owner", "group", "everyone" or a security descriptor in SDDL '
-        f'("D:P(...)"); a mode means nothing on Windows'
+        f'("D:P(...)"); Windows has no file modes'
     )
 
 

@@ -68,7 +68,7 @@ async def open_connection(
     Args:
         address: Address of the server: text, a path or an Address.
         limit: Limit of the reader's buffer in bytes, as in ``asyncio.open_connection``.
-        connect_timeout: Seconds for connecting, whatever that waits for; None sets no limit.
+        connect_timeout: Seconds for connecting, all waits included; None sets no limit.
         wait: Whether to wait also for a server that does not exist yet.
         verify_server: Check of the server's identity before the first byte is sent; see
             ``npipe.connect``.
@@ -123,7 +123,7 @@ async def create_connection(
     Args:
         protocol_factory: Function that returns a new protocol.
         address: Address of the server: text, a path or an Address.
-        connect_timeout: Seconds for connecting, whatever that waits for; None sets no limit.
+        connect_timeout: Seconds for connecting, all waits included; None sets no limit.
         wait: Whether to wait also for a server that does not exist yet.
         verify_server: Check of the server's identity before the first byte is sent; see
             ``npipe.connect``.
@@ -145,7 +145,9 @@ async def create_connection(
     verify_server = server_check(address, verify_server)
     if remote is not None:
         if mode != "rw":
-            raise UnsupportedOperation("a pipe of another computer is opened for both directions")
+            raise UnsupportedOperation(
+                f'mode={mode!r}: a remote pipe is always opened with mode="rw"'
+            )
         from npipe.aio import smb
 
         return await smb.connect(
@@ -201,7 +203,7 @@ def start_server(
         reject_remote: Whether to refuse clients of other computers, on Windows.
         buffer_size: Size of the kernel's buffer in bytes, on Windows.
         mode: "rw"; "r" for connections that only read at this end, "w" for connections that only
-            write at this end. On Windows the clients give the other one.
+            write at this end. On Windows a client then connects with the opposite mode.
         start_serving: Whether to accept at once. With False clients wait in the backlog until
             ``Server.start_serving`` is called.
 
@@ -262,7 +264,7 @@ def create_server(
         reject_remote: Whether to refuse clients of other computers, on Windows.
         buffer_size: Size of the kernel's buffer in bytes, on Windows.
         mode: "rw"; "r" for connections that only read at this end, "w" for connections that only
-            write at this end. On Windows the clients give the other one.
+            write at this end. On Windows a client then connects with the opposite mode.
         start_serving: Whether to accept at once. With False clients wait in the backlog until
             ``Server.start_serving`` is called.
 
@@ -313,4 +315,4 @@ def _behind_samba(listener: Listener[Any]) -> Acceptor:
 
         if isinstance(listener, SambaListener):
             return SambaAcceptor(listener)
-    raise TypeError(f"serve a str, an Address or a SambaListener, not {listener!r}")
+    raise TypeError(f"an address is a str, a path, an Address or a SambaListener, not {listener!r}")

@@ -238,7 +238,10 @@ class PipeTransport(_LoopTransport):  # type: ignore[misc]
         if self._closing or self._eof_written:
             return
         if not self.can_write_eof():
-            raise NotImplementedError("a pipe of the byte type cannot be half closed")
+            raise NotImplementedError(
+                "a pipe of the byte type has no half-close; its server must create it with "
+                "message_mode=True"
+            )
         self._eof_written = True
         if self._write_fut is None:  # else the transport calls it after the last write
             self._sock.shutdown(socket.SHUT_WR)

@@ -183,7 +183,10 @@ class ThreadTransport(asyncio.Transport):
         if self._closing or self._eof_written:
             return
         if not self.can_write_eof():
-            raise NotImplementedError("a pipe of the byte type cannot be half closed")
+            raise NotImplementedError(
+                "a pipe of the byte type has no half-close; its server must create it with "
+                "message_mode=True"
+            )
         self._eof_written = True
         self._put(_END)
 

@@ -83,7 +83,7 @@ def listen(endpoint: str, *, access: str = "owner") -> Listener[Connection]:
     """
     kind, rest = _split(endpoint)
     if kind == "exec":
-        raise ValueError("exec:COMMAND can only be the target")
+        raise ValueError("exec:COMMAND can only be the TARGET, not the ADDRESS")
     if kind == "tcp":
         return tcp.TcpListener(rest)
     return npipe.listen(endpoint, access=access)

@@ -115,7 +115,7 @@ class _ClosedOutput(io.TextIOBase):
 
     @property
     def buffer(self) -> Any:
-        """The stream of bytes below, which is closed, too."""
+        """The binary stream of this stream; it is closed too."""
         return self
 
     def write(self, _text: Any, /) -> int:

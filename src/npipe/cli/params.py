@@ -63,7 +63,7 @@ def parse_named(words: Iterable[str]) -> dict[str, Any]:
     for word in words:
         name, equals, value = word.partition("=")
         if not equals or not name:
-            raise ValueError(f"with --named every parameter is NAME=VALUE, which {word!r} is not")
+            raise ValueError(f"with --named write each parameter as NAME=VALUE, not {word!r}")
         if name in named:
             raise ValueError(f"the parameter {name!r} is given twice")
         named[name] = parse_param(value)

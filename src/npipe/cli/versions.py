@@ -1,4 +1,4 @@
-"""What ``npipe --version`` says: what a report of a fault should begin with."""
+"""Versions that ``npipe --version`` prints, for the start of a bug report."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class Transport(httpx2.HTTPTransport):
         limits: Limits on the connection pool.
         http1: Whether HTTP/1.1 may be used.
         http2: Whether HTTP/2 may be used (needs the package h2).
-        retries: How many times to try again to connect.
+        retries: Number of further attempts to connect after a failed one.
         options: Options of ``npipe.connect``; its timeout is the client's connect timeout.
     """
 

@@ -79,7 +79,7 @@ class Adapter(HTTPAdapter):
 
     Args:
         address: Address of the server.
-        max_retries: As for ``requests.adapters.HTTPAdapter``, like the next two.
+        max_retries: As for ``requests.adapters.HTTPAdapter``.
         pool_maxsize: The largest number of idle connections to keep.
         pool_block: Whether a request waits while that many are in use.
         options: Options of ``npipe.connect``; its timeout is that of the request.

@@ -113,7 +113,9 @@ def _read_header(name: str, line: bytes) -> Header:
         text = f"{name} is not a tape: its first line does not describe one"
         raise ValueError(text) from error
     if header.tape != VERSION:
-        raise ValueError(f"{name}: version {header.tape} of the format; this npipe reads {VERSION}")
+        raise ValueError(
+            f"{name}: format version {header.tape}; this version of npipe reads {VERSION}"
+        )
     return header
 
 

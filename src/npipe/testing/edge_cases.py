@@ -22,7 +22,7 @@ __all__ = ["PITFALL_CASES"]
 
 
 def double_close(c1: Connection, c2: Connection) -> None:
-    """A repeated ``close``, from many threads too, does nothing."""
+    """A repeated ``close``, also from many threads, does nothing."""
     with CaseThreads(c1, c2) as threads:
         for closing in [threads.start(c1.close) for _ in range(10)]:
             closing.result()
@@ -125,7 +125,7 @@ def timed_out_reads_lose_nothing(c1: Connection, c2: Connection) -> None:
 
 
 def timed_out_readall_loses_nothing(c1: Connection, c2: Connection) -> None:
-    """The next read returns the bytes of a read to the end whose deadline passed."""
+    """After a ``readall`` that timed out, the next read returns the bytes that had arrived."""
     with CaseThreads(c1, c2) as threads:
         c2.write(b"first")
         c1.set_read_deadline(time.monotonic() + 0.05)
@@ -178,7 +178,7 @@ def half_close(c1: Connection, c2: Connection) -> None:
 
 
 def eof_with_unread_data(c1: Connection, c2: Connection) -> None:
-    """The data written by an end that closes with unread data arrives, then the end."""
+    """An end that closes with unread data: the data that it wrote arrives before the end."""
     c1.write(b"never read")
     c2.write(b"last words")
     c2.close()

@@ -48,8 +48,8 @@ def connect(
 
     Args:
         address: Address of the server: text, a path or an Address.
-        connect_timeout: Seconds for connecting, whatever that waits for. None sets no limit on
-            the wait for a server that exists but is busy.
+        connect_timeout: Seconds for connecting, all waits included: for a busy server, and with
+            ``wait`` for one that does not exist yet. None sets no limit.
         wait: Whether to wait also for a server that does not exist yet. False raises
             FileNotFoundError or ConnectionRefusedError at once.
         verify_server: Check of the server's identity before the first byte is sent. "owner"
@@ -161,8 +161,8 @@ def exists(address: str | os.PathLike[str] | Address, *, remote: Smb | None = No
 
     Args:
         address: Address of the server: text, a path or an Address.
-        remote: Logon to the computer of a remote pipe. SMB can only find out by opening the pipe,
-            so that server sees a client connect and disconnect.
+        remote: Logon to the computer of a remote pipe. Over SMB the only test is to open the
+            pipe, so its server accepts a client that disconnects at once.
 
     Returns:
         True if the address is served.
@@ -206,7 +206,7 @@ def adopt_listener(handle: int, address: Address) -> Listener[Connection]:
         from npipe.transport.posix.listener import PosixListener
 
         return PosixListener.adopt(handle, address)
-    raise UnsupportedOperation("a listener cannot be adopted on Windows: it is many handles")
+    raise UnsupportedOperation("a listener cannot be adopted on Windows: it has many handles")
 
 
 def _given(mode: str = "rw", cancel: threading.Event | None = None) -> dict[str, Any]:

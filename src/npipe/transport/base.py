@@ -145,7 +145,7 @@ class Connection(io.RawIOBase):
             io.UnsupportedOperation: The connection is not ``selectable``, or no completion port
                 has taken it.
         """
-        raise io.UnsupportedOperation("this connection cannot be read without waiting")
+        raise io.UnsupportedOperation("read_now: this connection is not selectable; use read")
 
     def write_now(self, data: ReadableBuffer, /) -> int:
         """Write as much of ``data`` as the system accepts without waiting.
@@ -162,7 +162,7 @@ class Connection(io.RawIOBase):
             io.UnsupportedOperation: The connection is not ``selectable``, or no completion port
                 has taken it.
         """
-        raise io.UnsupportedOperation("this connection cannot be written to without waiting")
+        raise io.UnsupportedOperation("write_now: this connection is not selectable; use write")
 
     def wait_readable(self, timeout: float | None = None) -> bool:
         """Wait until a read would return at once, without reading.
@@ -179,7 +179,8 @@ class Connection(io.RawIOBase):
         Raises:
             TimeoutError: The read deadline has passed.
             ClosedError: The connection has been closed.
-            io.UnsupportedOperation: The connection cannot find out, or does not read.
+            io.UnsupportedOperation: The connection has no such test, or was opened with
+                ``mode="w"``.
         """
         raise io.UnsupportedOperation("this connection cannot tell whether it is readable")
 
@@ -241,20 +242,20 @@ class Connection(io.RawIOBase):
         return False
 
     def disconnect(self, timeout: float = 0.0) -> bool:
-        """Take the pipe away from a client that has read everything, at a server's end on Windows.
+        """Disconnect a client that has read everything, at a server's end on Windows.
 
-        There a client that keeps its handle keeps the name in use, also after the server has
-        closed its end, so that the next server cannot listen. After this call it does not. Bytes
-        that the client has not read are never discarded. The client reads ``b""``, or gets an
-        error if it distinguishes this from the end of the stream (Node, asyncio). Call ``close``
-        afterwards.
+        On Windows an open handle of a client keeps the name of the pipe in use, even after the
+        server has closed its end, so that no other server can listen on the name. This call
+        releases the name (Microsoft page "DisconnectNamedPipe"). Bytes that the client has not
+        read are never discarded. The client reads ``b""``, or gets an error if it distinguishes
+        a disconnect from the end of the stream (Node, asyncio). Call ``close`` afterwards.
 
         Args:
             timeout: Seconds to wait until the client has read everything.
 
         Returns:
-            True if the client was disconnected; False if it may have unread bytes, and where a
-            client keeps no name.
+            True if the client was disconnected; False if it may have unread bytes, and on a
+            connection whose client keeps no name in use (POSIX, a client's end).
         """
         return False
 
@@ -288,7 +289,7 @@ class Connection(io.RawIOBase):
             ValueError: Bytes that a timed-out ``read`` kept have not been read yet.
             io.UnsupportedOperation: The connection has no descriptor or handle.
         """
-        raise io.UnsupportedOperation("this connection has no descriptor to give away")
+        raise io.UnsupportedOperation("detach: this connection has no descriptor")
 
     @abstractmethod
     def set_read_deadline(self, when: float | None) -> None:
@@ -408,7 +409,7 @@ class Listener(Generic[ConnectionT_co]):
         Raises:
             io.UnsupportedOperation: On Windows.
         """
-        raise io.UnsupportedOperation("a listener cannot be shared here")
+        raise io.UnsupportedOperation("share: only a listener on a Unix socket can be shared")
 
     def claim(self) -> None:
         """Make ``close`` in this process remove the socket's file.
@@ -421,7 +422,7 @@ class Listener(Generic[ConnectionT_co]):
             io.UnsupportedOperation: The listener has no file: on Windows, and for an abstract
                 socket.
         """
-        raise io.UnsupportedOperation("a listener has no file here")
+        raise io.UnsupportedOperation("claim: only a listener on a Unix socket has a file")
 
     def detach(self) -> int:
         """Return the listening socket to the caller and close this object; the file stays.
@@ -433,7 +434,7 @@ class Listener(Generic[ConnectionT_co]):
             ClosedError: The listener has been closed.
             io.UnsupportedOperation: On Windows, where a listener has many handles.
         """
-        raise io.UnsupportedOperation("a listener cannot be detached here")
+        raise io.UnsupportedOperation("detach: only a listener on a Unix socket has one descriptor")
 
     @abstractmethod
     def accept(self, timeout: float | None = None) -> ConnectionT_co:

@@ -184,7 +184,8 @@ class BufferedConnection(io.BufferedIOBase):
         Raises:
             TimeoutError: The read deadline has passed.
             ClosedError: The connection has been closed.
-            io.UnsupportedOperation: The connection cannot find out, or does not read.
+            io.UnsupportedOperation: The connection has no such test, or was opened with
+                ``mode="w"``.
         """
         with self._reading.call():
             return bool(self._received) or self._connection.wait_readable(timeout)
@@ -272,7 +273,7 @@ class BufferedConnection(io.BufferedIOBase):
             ValueError: The read buffer holds bytes.
         """
         if self._received:
-            raise ValueError("bytes in the buffer have not been read yet")
+            raise ValueError("the read buffer is not empty: read its bytes before detach")
         self.flush()
         return self._connection
 

@@ -16,7 +16,7 @@ _YEAR = 366 * _DAY
 
 
 def deadline(when: float | None) -> float | None:
-    """Check that ``when`` can be a deadline, a time on the clock ``time.monotonic()``.
+    """Check that ``when`` can be a deadline, a value of ``time.monotonic()``.
 
     Args:
         when: The deadline in seconds, or None.

@@ -172,7 +172,9 @@ class MemoryConnection(base.Connection):
         if flow.writer.shut:
             raise ClosedError("connection's write side")
         if flow.writer.unknown:
-            raise BrokenPipeError(errno.EPIPE, "how much an interrupted write sent is unknown")
+            raise BrokenPipeError(
+                errno.EPIPE, "an earlier write was interrupted, so the stream may be incomplete"
+            )
 
     def _await_room(self) -> int:
         """Wait for room in the buffer; return its size in bytes."""

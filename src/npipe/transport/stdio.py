@@ -34,9 +34,10 @@ _LARGEST = 1 << 20  # bytes for each system call; Windows and macOS refuse more 
 class StdioConnection(base.Connection):
     """Connection over standard input and output of this program or of a child process.
 
-    Deadlines have no effect on such files. ``close`` ends the child process: it closes the input of
-    the process and kills it after one second; it kills it at once after a write that has waited for
-    it for one second. The last call in progress closes its file.
+    Deadlines have no effect on such files. ``close`` ends the child process. It closes the
+    standard input of the process, and kills a process that has not ended after one second. If a
+    write is in progress, ``close`` waits one second for it and then kills the process. A file that
+    a call is using is closed when that call returns.
     """
 
     has_deadlines = False

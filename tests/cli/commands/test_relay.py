@@ -195,9 +195,9 @@ def test_a_relay_of_one_client_to_standard_streams(address: str, start: Start) -
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("-", "-"), "only one"),
+        (("-", "-"), "cannot both be"),
         (("-", "x", "--record", "f"), "--record needs"),
-        (("exec:x", "y"), "target"),
+        (("exec:x", "y"), "TARGET"),
         (("x", "tcp:example.org:80"), "loopback"),
         (("x", "exec:"), "needs a command"),
         (("x", "y", "--access", "nobody"), "access"),

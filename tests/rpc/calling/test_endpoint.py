@@ -21,5 +21,5 @@ def test_no_command_line(endpoint: object) -> None:
 def test_only_what_we_made_is_made_again() -> None:
     check_reconnect(None, exists=True)
     check_reconnect(1.0, exists=False)
-    with pytest.raises(ValueError, match="leave out reconnect"):
+    with pytest.raises(ValueError, match="leave it out"):
         check_reconnect(1.0, exists=True)

@@ -239,9 +239,9 @@ def test_any_bytes_end_in_an_error_or_an_answer(address: str, codec: Any) -> Non
 
 
 def test_what_is_no_codec_is_refused() -> None:
-    with pytest.raises(ValueError, match="no codec is called 'xml'; there are json-stream"):
+    with pytest.raises(ValueError, match="unknown codec 'xml': choose one of json-stream"):
         rpc.Server(rpc.API(), codec="xml")
-    with pytest.raises(ValueError, match="no framing is called"):
+    with pytest.raises(ValueError, match="unknown framing"):
         rpc.Codec("lines", Plain())
     with pytest.raises(TypeError, match="a codec is a name"):
         rpc.Server(rpc.API(), codec=7)  # type: ignore[arg-type]
@@ -278,7 +278,7 @@ def test_a_spread_passes_on_every_codec(name: str) -> None:
 
 
 def test_a_spread_does_not_translate() -> None:
-    with pytest.raises(ValueError, match="'msgpack' and 'json-stream' have different encodings"):
+    with pytest.raises(ValueError, match="have different encodings"):
         rpc.Spread(["one"], codec="msgpack")
 
 

@@ -65,7 +65,7 @@ def test_a_single_function() -> None:
     api.register("calc", add_up)
     api.register("one", {"add": add_up})
     assert {"calc_addUp", "one_add"} <= set(api.methods)
-    with pytest.raises(ValueError, match="has no name to serve it under"):
+    with pytest.raises(ValueError, match="has no name: register a mapping"):
         api.register("calc", lambda: 1)
 
 

@@ -37,7 +37,7 @@ def test_a_part_of_a_message_is_pending_and_an_error_at_the_end() -> None:
     [
         (b"\x00\x00\x03\xe9", "longer than 1000 bytes"),
         (b"\xff\xff\xff\xff", "longer than 1000 bytes"),
-        (b"\x00\x00\x00\x00", "no bytes"),
+        (b"\x00\x00\x00\x00", "the length 0"),
         (b'{"js', "use the same codec"),
         (b"Cont", "use the same codec"),
     ],

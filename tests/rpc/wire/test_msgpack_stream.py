@@ -84,7 +84,7 @@ def test_a_part_of_a_message_at_the_end_is_an_error() -> None:
         (b"Content-Length: 2", "the peer sends headers"),
         (b"\x00\x00\x00\x05", "the peer sends lengths"),
         (b"\x05", "the byte 0x05"),
-        (b"\x91\xc1", "not a byte of MessagePack"),
+        (b"\x91\xc1", "no value of MessagePack begins"),
         (b"\x91" * 60 + b"\x01", "nests deeper than 50"),
         (b"\x91" * 55, "nests deeper than 50"),
         (b"\x91\xc6\x00\xff\xff\xff" + b"x" * 2_000_000, "longer than 1048576 bytes"),

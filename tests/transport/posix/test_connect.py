@@ -189,7 +189,9 @@ def test_wrong_options_of_listen_are_refused(path: str, wrong) -> None:  # type:
 
 
 def test_a_security_descriptor_is_refused_with_the_reason(path: str) -> None:
-    with pytest.raises(ValueError, match="Windows security descriptor, which means nothing"):
+    with pytest.raises(
+        ValueError, match="Windows security descriptor, which this system does not have"
+    ):
         npipe.listen(path, access="D:P(A;;FA;;;WD)")
 
 

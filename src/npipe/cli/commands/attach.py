@@ -29,7 +29,7 @@ class PlainScreen:
         click.echo(dump(value, pretty=False))
 
     def text(self, text: str) -> None:
-        """Print words as JSON too, for what reads this expects nothing else."""
+        """Print text as a JSON string: a program that reads the output expects JSON only."""
         if text:
             click.echo(dump(text, pretty=False))
 

@@ -1,4 +1,4 @@
-"""``npipe bench``: how fast an endpoint answers. The loads are in ``npipe.cli.measure``."""
+"""``npipe bench``: measures the calls of an endpoint. The loads are in ``npipe.cli.measure``."""
 
 from __future__ import annotations
 

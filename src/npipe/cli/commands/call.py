@@ -1,4 +1,4 @@
-"""``npipe call``: one call, its result on standard output."""
+"""``npipe call``: makes one call and prints its result to standard output."""
 
 from __future__ import annotations
 

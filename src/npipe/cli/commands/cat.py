@@ -1,4 +1,4 @@
-"""``npipe cat``: standard input to a connection, the connection to standard output."""
+"""``npipe cat``: copies standard input to a connection, and the connection to standard output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``npipe ls``: the pipes that are served here, or the workers at a broker."""
+"""``npipe ls``: lists the pipes that are served on this computer, or the workers at a broker."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def parse(table: Iterable[str]) -> Iterator[str]:
     """Yield the address of each listening stream socket in the lines of ``/proc/net/unix``.
 
     A line is ``Num RefCount Protocol Flags Type St Inode Path``, of which the path may be missing
-    or have spaces. One that a program has bound by a relative path cannot be found by others.
+    or have spaces. A relative path is left out, because its directory is unknown.
     """
     for line in table:
         fields = line.rstrip("\n").split(maxsplit=7)

@@ -1,4 +1,4 @@
-"""``npipe relay``: a second address for a server, byte for byte."""
+"""``npipe relay``: copies the bytes between the clients of an address and a server at another."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ STREAMS = "-"  # in place of an address: standard input and output
     "--access",
     default="owner",
     show_default=True,
-    metavar="WHO",
-    help="The users that may connect: owner, group, everyone.",
+    metavar="owner|group|everyone",
+    help="The users that may connect.",
 )
 @click.option(
     "--record",
@@ -87,7 +87,7 @@ def relay(
     elif record is not None:
         raise click.UsageError("--record needs an address to listen at, and another to connect to")
     elif address == target:
-        raise click.UsageError("only one of the two can be standard input and output")
+        raise click.UsageError("ADDRESS and TARGET cannot both be - (standard input and output)")
     else:
         _streams(address, target, dial=dial, access=access)
 

@@ -1,4 +1,4 @@
-"""``npipe replay``: the clients of a tape against a server, and what it answers otherwise."""
+"""``npipe replay``: sends the recorded calls of a tape to a server and compares the replies."""
 
 from __future__ import annotations
 

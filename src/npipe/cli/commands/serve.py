@@ -49,7 +49,8 @@ def _connections_allowed() -> int:
 @click.option(
     "--stateless",
     is_flag=True,
-    help="Distribute each client's calls over the servers of --upstream; at nats://, allow this.",
+    help="Distribute each client's calls over the servers of --upstream. With a nats:// ADDRESS: "
+    "permit that for this worker.",
 )
 @click.option(
     "--replay",
@@ -208,7 +209,9 @@ def serve(
     if stateless and not (upstreams or remote):
         raise click.UsageError("--stateless needs --upstream, or a nats:// address")
     if passes_on and log_calls:
-        raise click.UsageError(f"--log-calls is for calls that are run here: without {passes_on}")
+        raise click.UsageError(
+            f"--log-calls cannot be combined with {passes_on}: no call runs in this process"
+        )
     _check_chain(given, is_served=not (apis or passes_on))
     shown = describe(address)
     with failures(shown):
@@ -246,8 +249,8 @@ def _check_front(front: Front, tape: str | None, *, has_api: bool) -> str:
     """Return the option by which another server answers; empty: none. Raises UsageError."""
     passes_on = "--upstream" if front.upstreams else "--replay" if tape is not None else ""
     if passes_on and (has_api or (front.upstreams and tape is not None)):
-        without = "without --api, --modules, --replay"
-        raise click.UsageError(f"{passes_on} serves what is there: {without}")
+        others = "--api, --modules or --replay" if front.upstreams else "--api or --modules"
+        raise click.UsageError(f"{passes_on} cannot be combined with {others}")
     return passes_on
 
 
@@ -261,7 +264,9 @@ def _check_chain(given: Collection[str], *, is_served: bool) -> None:
         )
     if given and not is_served:
         options = ", ".join(f"--{name.removesuffix('_file').replace('_', '-')}" for name in given)
-        raise click.UsageError(f"without a chain here there is no use for {options}")
+        raise click.UsageError(
+            f"{options}: only for the development chain, without --api, --upstream and --replay"
+        )
 
 
 def _check_workers(apis: tuple[str, ...], remote: bool) -> None:
@@ -269,7 +274,7 @@ def _check_workers(apis: tuple[str, ...], remote: bool) -> None:
         raise click.UsageError("--workers is not available on Windows")
     if remote:
         raise click.UsageError(
-            "--workers cannot be used at a broker: start npipe serve several times"
+            "--workers cannot be combined with a nats:// address: start npipe serve several times"
         )
     if not apis:
         raise click.UsageError("--workers needs --api: the development chain runs in one process")

@@ -1,4 +1,4 @@
-"""``npipe tap``: see what the clients of a live socket and its server say."""
+"""``npipe tap``: prints the messages between a running server and its clients."""
 
 from __future__ import annotations
 

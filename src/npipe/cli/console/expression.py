@@ -294,7 +294,7 @@ def _without_comments(text: str) -> str:
 
 
 def is_complete(text: str) -> bool:
-    """Return whether Enter ends ``text``. It does not inside an open bracket or comment."""
+    """Tell whether ``text`` has no open bracket and no open comment, so that Enter ends it."""
     depth = 0
     for found in _LEXEME.finditer(text):
         if found["open"]:

@@ -153,7 +153,7 @@ class RichScreen:
         self._out.print(Text(note, style="dim"))
 
     def text(self, text: str) -> None:
-        """Show words."""
+        """Show text."""
         self._out.print(Text(text))
 
     def error(self, text: str) -> None:

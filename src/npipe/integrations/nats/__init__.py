@@ -1,7 +1,8 @@
 """JSON-RPC connections over a NATS broker: ``nats://host/subject``; extra "nats".
 
-A *worker* serves a subject; any number of them may serve the same one, on any machine that reaches
-the broker. No program needs an open port. ``rpc.aio.Server.serve``, ``rpc.connect`` and
+A *worker* serves a subject; any number of workers may serve the same one, on any machine that
+reaches the broker. A *front* is the other end of a connection: a client, or a ``Spread`` with its
+clients. No program needs an open port. ``rpc.aio.Server.serve``, ``rpc.connect`` and
 ``rpc.Spread`` take such an address::
 
     npipe serve nats://broker/shop --api shop=shop:Shop      # a worker

@@ -1,7 +1,7 @@
 """The connection of a process to the broker: its pipes, and checks that their peers are alive.
 
-Everything here runs on one event loop. Only the caller may repeat a call that was sent. So nothing
-is stored while the broker is away, and all pipes end when the connection to it is lost.
+Everything here runs on one event loop. When the connection to the broker is lost, all pipes end and
+no message is stored for later, because only the caller may repeat a call that was sent.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ FLUSH = 2.0  # seconds at the end for sending the rest
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a subject is: what ``nats://[user:password@]host[:port][,...]/subject`` says."""
+    """Address of a subject: ``nats://[user:password@]host[:port][,...]/subject``."""
 
     broker: str  # the URL of the broker, or of several of a cluster, with the password
     subject: str

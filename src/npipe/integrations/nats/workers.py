@@ -156,7 +156,7 @@ def _metadata(info: Any) -> dict[str, Any]:
 
 
 def list_workers(broker: str, *, timeout: float = 10.0) -> list[dict[str, Any]]:
-    """Return the workers of npipe at a broker, whatever they serve, for users and scripts.
+    """Return all workers of npipe at a broker, of any subject, for users and scripts.
 
     Args:
         broker: ``nats://host``; the rest of the URL is ignored.

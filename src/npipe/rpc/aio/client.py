@@ -264,8 +264,8 @@ def connect(
         limits: The limits on everything that the server controls.
         codec: How messages are written: "json-stream", "ndjson", "content-length", "auto",
             "msgpack", "msgpack-rpc", an ``Encoding`` or a ``Codec``.
-        connect_timeout: Seconds for connecting, as in ``npipe.connect``; None is no limit. With
-            ``reconnect`` that is the limit.
+        connect_timeout: Seconds for connecting, as in ``npipe.connect``; None is no limit. It
+            has no effect with ``reconnect``, whose seconds are then the limit.
         reconnect: Seconds to wait for a server that does not listen yet, at first and after each
             loss of the connection; see ``Client``. None: the server must be listening, and a
             lost connection is not made again.

@@ -225,7 +225,7 @@ class Driver(asyncio.Protocol):
                     call.sent = False
 
     def pause_writing(self) -> None:
-        """Begin no more calls until the peer, which reads slowly, has read the written bytes."""
+        """Begin no more calls until the peer has read the written bytes."""
         self._room = self.loop.create_future()
         self._update_hold()
         self._timeouts.has_written()

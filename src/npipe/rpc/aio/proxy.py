@@ -90,7 +90,7 @@ class Proxy(Server):
         try:
             other = await open_endpoint(self._upstream, make_driver, **self._options)
         except (OSError, ClosedError) as error:
-            log.error("a client is turned away: no upstream: %s", error)
+            log.error("refused a client: the upstream server cannot be reached: %s", error)
             driver.close("no upstream")
             return
         join_sessions(driver.session, other.session)

@@ -106,8 +106,7 @@ class Server(ServerBase[Driver]):
     async def stop(self, drain: float = 0.0) -> None:
         """Stop listening, wait for the calls in flight, close the connections.
 
-        Idempotent. Calls that are still running after ``drain``
-        seconds are cancelled.
+        Idempotent. Calls that are still running after ``drain`` seconds are cancelled.
 
         Args:
             drain: Seconds to wait for the calls in flight.

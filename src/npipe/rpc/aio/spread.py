@@ -99,13 +99,13 @@ class Spread(Server):
             ValueError: There is no upstream, or the codecs have different encodings.
         """
         if not upstreams or isinstance(upstreams, str):
-            raise ValueError("give a list of at least one server")
+            raise ValueError("upstreams: give a list of at least one server")
         super().__init__(API(), limits=limits, codec=codec)
         encodings = {type(find_codec(each).encoding) for each in (codec, upstream_codec)}
         if len(encodings) > 1:
             raise ValueError(
-                f"Spread passes messages on as they are: {codec!r} and {upstream_codec!r} have "
-                "different encodings"
+                f"codec={codec!r} and upstream_codec={upstream_codec!r} have different encodings: "
+                "Spread forwards messages unchanged, so choose one encoding for both"
             )
         self.stateless = stateless
         options = {"timeout": connect_timeout, **options}
@@ -216,8 +216,8 @@ class Spread(Server):
             if driver.closed:  # while connecting upstream
                 other.close("the peer closed the connection")
             return
-        log.error("a client is turned away: no server is there")
-        driver.close("no server is there")
+        log.error("refused a client: no server can be reached")
+        driver.close("no server can be reached")
 
     # Clients whose calls are distributed
 

@@ -139,7 +139,7 @@ class ConnectionWorkers:
             try:
                 call.run()
             except BaseException:  # also SystemExit: the call was answered, the thread continues
-                log.exception("a function raised an exception that is not an Exception")
+                log.exception("a served function raised an exception that is not an Exception")
         self._left.append(None)
         self._wake()
 

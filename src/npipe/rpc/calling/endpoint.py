@@ -28,4 +28,6 @@ def wrong_endpoint(endpoint: object) -> TypeError:
 def check_reconnect(reconnect: float | None, *, exists: bool) -> None:
     """Reject ``reconnect`` for an open connection. Raises ValueError."""
     if exists and reconnect is not None:
-        raise ValueError("a connection that exists cannot be made again: leave out reconnect")
+        raise ValueError(
+            "reconnect needs an address or a command, not an open connection: leave it out"
+        )

@@ -35,7 +35,7 @@ def encode_params(
     """
     if named is not None:
         if params:
-            raise TypeError("parameters go by position or by name, not both")
+            raise TypeError("pass parameters by position or by name, not both")
         return bytes(named) if type(named) is Raw else encoding.encode(named)
     return encoding.encode(params) if params else b""
 

@@ -22,8 +22,7 @@ class Retry:
 
     A call is sent again if no byte of it was written, or if it is idempotent. The pauses grow, so
     that a server that closes every connection is not dialled in a tight loop. Retrying ends when
-    the
-    client's ``reconnect`` time has passed since the first loss.
+    the client's ``reconnect`` time has passed since the first loss.
     """
 
     __slots__ = ("_end", "_idempotent", "_pause", "_window")

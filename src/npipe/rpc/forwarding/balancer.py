@@ -1,4 +1,4 @@
-"""Balancer: which of several servers gets the next call. Sans-I/O; used in one thread."""
+"""Balancer: selects one of several servers for the next call. Sans-I/O; used in one thread."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class Balancer:
         return sorted(usable, key=self.load.__getitem__)
 
     def mark_down(self, name: Name) -> None:
-        """Pick a server last: it could not be reached, or was lost."""
+        """Return a server last from now on: it could not be reached, or was lost."""
         self.down.add(name)
 
     def mark_up(self, name: Name) -> None:
-        """Pick a server as any other again."""
+        """Return a server by its load again."""
         self.down.discard(name)

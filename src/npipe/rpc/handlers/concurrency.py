@@ -18,8 +18,7 @@ class ConcurrencyLimits:
     """Counts the running calls of each method over all connections of a server.
 
     A waiting call occupies no thread and no task. ``_lock`` guards both tables; no call begins
-    while
-    it is held.
+    while it is held.
     """
 
     def __init__(self) -> None:

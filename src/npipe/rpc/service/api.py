@@ -145,7 +145,7 @@ class API:
         return add
 
     def merge(self, other: SeedAPI) -> None:
-        """Serve an object of the older shape: the names of ``methods()``, each by ``execute``.
+        """Serve an object with the interface of npipe's first version, ``SeedAPI``.
 
         Args:
             other: The object.
@@ -212,7 +212,9 @@ class API:
         if method.name.startswith("rpc.") and namespace != "rpc":
             raise ValueError(f"{method.name}: names that start with rpc. are JSON-RPC's own")
         if len(method.name) > MAX_NAME:
-            raise ValueError(f"a method name has at most {MAX_NAME} characters")
+            raise ValueError(
+                f"{method.name[:40]}...: a method name has at most {MAX_NAME} characters"
+            )
         self.methods[method.name] = method
         self._owner[method.name] = namespace
 

@@ -83,7 +83,9 @@ def inspect_function(
         if kind is context_type:
             context_at = item.name if keyword_only else at
         elif item.kind is item.VAR_KEYWORD:
-            raise TypeError(f"{_name(function)}: **{item.name} cannot be served: name each one")
+            raise TypeError(
+                f"{_name(function)}: **{item.name} cannot be served: name each parameter"
+            )
         else:
             required = item.default is item.empty and item.kind is not item.VAR_POSITIONAL
             default = None if item.default is item.empty else item.default

@@ -46,7 +46,7 @@ def method(
         name: The method name after ``namespace_``, in place of the function's own name.
         inline: True: the function only computes, and briefly, so it runs directly where the
             request is read. False: it always runs in a thread of its own. None: a plain function
-            never delays other connections, and its own only for some milliseconds.
+            never delays other connections, and delays its own for some milliseconds at most.
         concurrency: The largest number of calls of the function that run at the same time.
 
     Returns:
@@ -72,7 +72,7 @@ def subscription(
 
     A plain function annotated to return an ``Iterator`` or ``AsyncIterator`` works too. It is
     called before the client receives the subscription id: an exception becomes the error reply, and
-    no event is missed of a source that it has begun to listen to.
+    events of a source to which it subscribes before it returns are not missed.
 
     Args:
         function: The generator. Omitted where the decorator is used with arguments.

@@ -54,7 +54,7 @@ def public_functions(target: object) -> dict[str, Callable[..., Any]]:
         return {str(name): function for name, function in target.items()}
     if inspect.isroutine(target):
         if not target.__name__.isidentifier():
-            raise ValueError(f"{target!r} has no name to serve it under: register {{'name': f}}")
+            raise ValueError(f"{target!r} has no name: register a mapping, {{'name': function}}")
         return {target.__name__: target}
     if isinstance(target, ModuleType):
         own = {k: v for k, v in vars(target).items() if inspect.isfunction(v)}

@@ -1,4 +1,4 @@
-"""API objects of the older shape, which ``API.merge`` serves."""
+"""API objects with the interface of npipe's first version, which ``API.merge`` serves."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Request", "SeedAPI", "seed_method"]
 
 
 class SeedAPI(Protocol):
-    """The older shape of an API object, which ``API.merge`` accepts: four members."""
+    """Interface of an API object in npipe's first version, which ``API.merge`` accepts."""
 
     name: str
     version: str

@@ -103,7 +103,7 @@ def snapshot(items: Iterable[T]) -> tuple[T, ...]:
 
 
 class Numbers:
-    """The numbers 1, 2, 3 and so on. None is given twice, whatever threads ask for them."""
+    """The numbers 1, 2, 3 and so on. Any thread may call; no number is returned twice."""
 
     __slots__ = ("_numbers",)
 

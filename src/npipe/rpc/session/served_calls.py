@@ -259,4 +259,6 @@ class ServedCall:
             try:
                 callback()
             except Exception:
-                log.exception("connection %06d: a cancel callback", self.session.connection_id)
+                log.exception(
+                    "connection %06d: a cancel callback failed", self.session.connection_id
+                )

@@ -417,8 +417,7 @@ class Session:
         """Handle a framing error, after which no message can be read. The driver closes afterwards.
 
         An error reply is queued for the peer, and outgoing calls raise ``error``; after a stream
-        that
-        ended within a message they raise ConnectionLost.
+        that ended within a message they raise ConnectionLost.
         """
         if not isinstance(error, Truncated):
             self.outgoing_calls.violation = error

@@ -1,4 +1,4 @@
-"""Subscriptions that this end of a connection has made: which program code gets which notification.
+"""Subscriptions that this end of a connection has made, and the receivers of their items.
 
 Sans-I/O. Any thread may use it: each step on the table is atomic.
 """

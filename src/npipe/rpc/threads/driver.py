@@ -181,7 +181,7 @@ class Driver:
         elif isinstance(error, OSError):
             reason = str(error)
         else:
-            log.error("connection %06d: reading", self.session.connection_id, exc_info=error)
+            log.error("connection %06d: reading failed", self.session.connection_id, exc_info=error)
         self.close(reason)
 
     def _read(self) -> bytes:

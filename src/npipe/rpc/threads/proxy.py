@@ -71,7 +71,7 @@ class Proxy(Server):
 
         Args:
             drain: Seconds to wait for the calls in flight.
-            disconnect: Free the names on Windows; see ``Server.stop``.
+            disconnect: Disconnect the clients on Windows; see ``Server.stop``.
         """
         super().stop(drain, disconnect=disconnect)
         self._upstream_runtime.stop()
@@ -80,7 +80,7 @@ class Proxy(Server):
         try:
             upstream = open_endpoint(self._upstream, **self._options)
         except OSError as error:
-            log.error("a client is turned away: no upstream: %s", error)
+            log.error("refused a client: the upstream server cannot be reached: %s", error)
             connection.close()
             return
         driver = self._open(connection)

@@ -152,9 +152,9 @@ class Server(ServerBase[ServerDriver]):
 
         Args:
             drain: Seconds to wait for the calls in flight.
-            disconnect: Take the pipes away from the clients that read everything within
-                ``drain``, so that another server can listen at once, although they keep their
-                handles; see ``npipe.Connection.disconnect``. On Windows only.
+            disconnect: Disconnect the clients that have read everything within ``drain``, on
+                Windows, so that another server can listen at once although these clients still
+                have open handles; see ``npipe.Connection.disconnect``.
         """
         with self._lock:
             listeners, self._listeners = self._listeners, []
@@ -200,7 +200,11 @@ class Server(ServerBase[ServerDriver]):
             except ClosedError:
                 return
             except OSError:
-                log.exception("accepting on %s: again in %.3f s", listener.address, pause)
+                log.exception(
+                    "accepting a client on %s failed; next attempt in %.3f s",
+                    listener.address,
+                    pause,
+                )
                 if self._stopped.wait(pause):
                     return
                 pause = min(2 * pause, LONGEST_PAUSE)
@@ -212,7 +216,7 @@ class Server(ServerBase[ServerDriver]):
             try:
                 self.serve_connection(connection)
             except Exception:  # no thread can be started: drop this client, keep accepting
-                log.exception("serving a client of %s", listener.address)
+                log.exception("cannot serve a client of %s", listener.address)
                 connection.close()
 
     def _await_descriptor(self, listener: Listener[Connection]) -> bool:

@@ -61,7 +61,7 @@ class Codec:
     def __post_init__(self) -> None:
         if isinstance(self.framing, str) and self.framing not in FRAMINGS:
             raise ValueError(
-                f"no framing is called {self.framing!r}; there are {', '.join(FRAMINGS)}"
+                f"unknown framing {self.framing!r}: choose one of {', '.join(FRAMINGS)}"
             )
 
     def frame(self, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH) -> Framing:
@@ -108,5 +108,5 @@ def find_codec(codec: str | Encoding | Codec | Any) -> Codec:
     if not isinstance(codec, str):
         raise TypeError(f"a codec is a name, an Encoding or a Codec, not {codec!r}")
     if codec not in CODECS:
-        raise ValueError(f"no codec is called {codec!r}; there are {', '.join(CODECS)}")
+        raise ValueError(f"unknown codec {codec!r}: choose one of {', '.join(CODECS)}")
     return CODECS[codec]

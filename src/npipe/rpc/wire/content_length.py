@@ -80,7 +80,7 @@ def _content_length(header: bytes) -> int:
         if name == b"content-length":
             lengths.append(value)
         elif name == b"content-type" and not _is_utf8(value):
-            raise ProtocolError(f"only UTF-8 is spoken here, not {value[:80]!r}")
+            raise ProtocolError(f"the charset of a message must be UTF-8, not {value[:80]!r}")
     if len(lengths) != 1 or not re.fullmatch(rb"[0-9]{1,18}", lengths[0]):
         raise ProtocolError("a header needs exactly one Content-Length, a number of bytes")
     return int(lengths[0])

@@ -155,7 +155,7 @@ class Encoding(ValueEncoding):
             message = self.decode(members["message"], str) if "message" in members else ""
             extra = self.decode(members["data"]) if "data" in members else None
         except BAD_DATA as error:
-            return ProtocolError(f"the error object of a reply is not one: {error}")
+            return ProtocolError(f"a reply has an invalid error object: {error}")
         return named_error(code, message, extra)
 
     # Envelopes, to bytes. The id of a request is a number in decimal digits; the id of a reply is

@@ -63,9 +63,8 @@ class Framing(Protocol):
         """Split ``data`` at newlines if each line is probably one message, within all limits.
 
         The caller parses the lines in order. A line that is valid JSON is one message, so no scan
-        is
-        needed. From the first line on that is not valid, or that the caller does not parse now, it
-        must pass the rest to ``feed``. The framing keeps no state of this call.
+        is needed. The caller must pass to ``feed`` the first line that is not valid, or that it
+        does not parse now, with all lines after it. The framing keeps no state of this call.
 
         Args:
             data: The received bytes.
@@ -125,7 +124,7 @@ def make(name: str, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH) -
         "auto": Auto,
     }
     if name not in kinds:
-        raise ValueError(f"no framing is called {name!r}; there are {', '.join(kinds)}")
+        raise ValueError(f"unknown framing {name!r}: choose one of {', '.join(kinds)}")
     return kinds[name](max_bytes, max_depth)
 
 

@@ -55,5 +55,5 @@ class LengthPrefix(Reader):
                 raise mismatch(f"text ({prefix!r})", "a length in four bytes")
             raise ProtocolError(f"a message is longer than {self._max_bytes} bytes")
         if length == 0:
-            raise ProtocolError("a message of no bytes")
+            raise ProtocolError("a message has the length 0")
         return length

@@ -203,7 +203,7 @@ def read_error(raw: Raw) -> RPCError:
         error = _decode_error(raw)
         data = msgspec.json.decode(error.data) if error.data else None
     except BAD_JSON as fault:
-        raise ProtocolError(f"the error object of a reply is not one: {fault}") from None
+        raise ProtocolError(f"a reply has an invalid error object: {fault}") from None
     return named_error(error.code, error.message, data)
 
 

@@ -68,7 +68,7 @@ class MessagePackRPC(MessagePack):
         try:
             value = self.decode(data)
         except BAD_DATA as error:
-            return ProtocolError(f"the error of a reply is not one: {error}")
+            return ProtocolError(f"a reply has an invalid error: {error}")
         match value:
             case [int(code), str(message), *rest]:
                 return named_error(code, message, rest[0] if rest else None)

@@ -141,7 +141,7 @@ class _Scan:
             self._skip = _FIXED[first]
             return pos
         if first not in _HEADS:
-            raise ProtocolError(f"{first:#04x} is not a byte of MessagePack")
+            raise ProtocolError(f"no value of MessagePack begins with the byte {first:#04x}")
         size, length_size, counts = _HEADS[first]
         end = pos + size - len(self._head)
         head = self._head + data[pos:end]

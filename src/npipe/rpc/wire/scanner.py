@@ -256,8 +256,7 @@ class Word:
     """One message that starts with neither bracket nor quote: a number, a literal, or invalid text.
 
     A JSON scalar ends before whitespace, a quote or an opening bracket. Any other text ends at the
-    end
-    of its line.
+    end of its line.
     """
 
     def __init__(self) -> None:

@@ -178,7 +178,7 @@ class PosixConnection(base.Connection):
 
     def detach(self) -> int:
         if self._receiver.unread:
-            raise ValueError("bytes that a read kept when it timed out have not been read yet")
+            raise ValueError("a read that timed out has kept bytes: read them before detach")
         return self._socket.detach()
 
     @property

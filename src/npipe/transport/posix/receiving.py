@@ -1,11 +1,12 @@
-"""Reading from a Unix socket without blocking, waiting in the cheapest way that is left.
+"""Reading from a Unix socket: non-blocking calls, and a short poll before a wait that sleeps.
 
 A ``Receiver`` is used by the holder of the lock of the read direction. A read that finds data is
-one system call. Only the first read after a write expects to find none yet, because its reply has
-rarely arrived. It first gives the peer a chance to run, on this core (sched_yield) or on
-another, for as long as a thread takes to fall asleep and wake up; a reply that arrives meanwhile
-costs less than a read that sleeps. After a failure it sleeps at once for the next 1, 3, 7 … such
-reads, so a slow peer costs nothing, nor does an idle connection.
+one system call. The first read after a write usually finds none, because the reply has not arrived
+yet. That read first polls for ``_SPIN`` seconds, about the time that a thread takes to fall asleep
+and wake up, and lets the peer run meanwhile, on this core (man page sched_yield(2)) or on another:
+a reply that arrives in this time costs less than a read that sleeps. After a poll without a reply,
+the next 1, 3, 7 … such reads sleep at once, so a slow peer costs nothing, nor does an idle
+connection.
 """
 
 from __future__ import annotations

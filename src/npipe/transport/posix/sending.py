@@ -29,7 +29,7 @@ __all__ = ["Sender", "counted"]
 # A write must not end a program that resets SIGPIPE to its default, as programs for `| head` do.
 _FLAGS = int(socket.MSG_DONTWAIT) | int(getattr(socket, "MSG_NOSIGNAL", 0))
 _LARGEST = 1 << 20  # bytes for each send(); macOS refuses more than INT_MAX
-_INTERRUPTED = "an earlier write was interrupted, and how much of it was sent is unknown"
+_INTERRUPTED = "an earlier write was interrupted, so the stream may be incomplete"
 
 
 class Sender:

@@ -1,4 +1,4 @@
-"""One open pipe as a state machine: bytes of the network in and out, bytes of the pipe out and in.
+"""One open pipe as a state machine: SMB2 messages on the network side, bytes on the pipe side.
 
 It has no lock, thread, clock or socket. ``connection.py`` drives it with threads and
 ``npipe.aio.smb`` with an event loop. The driver calls

@@ -1,4 +1,4 @@
-"""Handshake with Samba: the messages of smbd and a pipe's server when a client opens it.
+"""Handshake with Samba: the messages between smbd and the server of a pipe that a client opens.
 
 Named pipe authentication ("NPA"): smbd connects to the pipe's Unix socket, sends one message with
 the identity of the client, and waits for a reply of 36 bytes; from then on the socket is the pipe.

@@ -109,7 +109,7 @@ class SocketTransport:
         self.left()
         with self._guard:
             if self._ended or self._sock is None:
-                raise TimeoutError(errno.ETIMEDOUT, "given up")
+                raise TimeoutError(errno.ETIMEDOUT, "connecting was cancelled")
             taken = self._sock.dup()
         self.stop()
         taken.setblocking(False)
@@ -141,7 +141,7 @@ class SocketTransport:
         assert self._waiter is not None
         while True:
             if self._ended:
-                raise ConnectionAbortedError(errno.ECONNABORTED, "given up")
+                raise ConnectionAbortedError(errno.ECONNABORTED, "connecting was cancelled")
             try:
                 return call(data)
             except BlockingIOError:

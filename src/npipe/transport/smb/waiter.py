@@ -45,7 +45,7 @@ class Waiter:
                     self._bell.recv(4096)
 
     def wake(self) -> None:
-        """End the wait. Harmless after ``close``."""
+        """End the wait. Does nothing after ``close``."""
         with contextlib.suppress(OSError):  # full: it is awake already; or closed
             self._ringer.send(b"\0")
 

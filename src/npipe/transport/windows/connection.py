@@ -280,7 +280,7 @@ class WindowsConnection(Connection):
             if self._closed:
                 raise ClosedError
             if held := self._reader.held:
-                raise ValueError(f"{len(held)} bytes were read and not taken: read them")
+                raise ValueError(f"a read has kept {len(held)} bytes: read them before detach")
             self._detached = True
         self.close()
         with self._reader.turn, self._writer.turn:  # until the last call has ended

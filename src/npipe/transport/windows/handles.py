@@ -146,8 +146,8 @@ def peek(handle: int, api: Kernel32) -> tuple[bool, int]:
     """Return (whether the other end is closed, number of bytes to read).
 
     The end of a one-way pipe that only writes cannot be queried ("the handle must have GENERIC_READ
-    access", Microsoft page "PeekNamedPipe"). There the other end counts as open, and the next write
-    tells.
+    access", Microsoft page "PeekNamedPipe"). There the other end counts as open until a write
+    fails.
     """
     code, left = api.PeekNamedPipe(handle)
     return code not in (0, ERROR_ACCESS_DENIED), left
@@ -160,7 +160,7 @@ def has_gone(handle: int, api: Kernel32) -> bool:
 
 
 class Unknown(OSError):
-    """The query whether a name is served failed."""
+    """Error of a query whether a name is served: the query itself failed."""
 
 
 def look(address: Address, api: Kernel32) -> Literal["free", "served", "held"]:

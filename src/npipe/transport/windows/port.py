@@ -1,4 +1,4 @@
-"""Completion port: the reads and writes of many connections, in which no thread waits for one.
+"""Completion port: the reads and writes of many connections, without one thread for each.
 
 A server's event loop waits at the port for all its connections. Each has one read begun, into a
 small buffer of its own, and its writes are made directly: one that does not fit the pipe continues
@@ -68,7 +68,7 @@ class CompletionPort:
 
         Args:
             handle: Handle of the pipe.
-            reader: The reads of its connection, which none uses now.
+            reader: The reads of its connection, which no thread uses now.
             message_mode: Whether the pipe is of the message type.
 
         Returns:

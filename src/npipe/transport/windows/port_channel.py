@@ -219,9 +219,9 @@ class PortChannel:
     def write_now(self, data: bytes | memoryview) -> int:
         """Write; see ``Connection.write_now``.
 
-        Bytes that wait for the peer to read count as written when they have been read. Until
-        then this returns 0; after that the caller passes the same bytes again, and more if there
-        are more.
+        Bytes that do not fit the pipe count as written only when the peer has read them. Until
+        then this method returns 0, and the caller must pass the same bytes again; more bytes may
+        follow them.
         """
         if not self.writable:
             return 0

@@ -120,7 +120,7 @@ class Writer(Direction):
             raise ClosedError
         if not self._message_mode:
             raise io.UnsupportedOperation(
-                "close_write: a pipe of the byte type has no such thing; its server must make it "
+                "close_write: a pipe of the byte type has no half-close; its server must create it "
                 "with message_mode=True"
             )
         if self._ended:

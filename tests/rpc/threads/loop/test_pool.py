@@ -114,7 +114,7 @@ def test_what_a_job_raises_is_logged_and_its_thread_goes_on(
         pool.start(leave)
         pool.start(ran.set)
         assert ran.wait(SECONDS)
-    assert "a call in a thread" in caplog.text
+    assert "a call in a thread failed" in caplog.text
     assert pool._threads == 1
     pool.stop()
 

@@ -161,7 +161,7 @@ class LoopDriver:
         elif isinstance(error, OSError):
             self.close(str(error))
         else:
-            log.error("connection %06d: reading", self.session.connection_id, exc_info=error)
+            log.error("connection %06d: reading failed", self.session.connection_id, exc_info=error)
             self.close("internal error")
 
     def _violated(self, error: ProtocolError) -> None:

@@ -79,7 +79,7 @@ class LoopExecutor:
         try:
             call.run()
         except BaseException:  # also SystemExit: the call was answered, the thread continues
-            log.exception("connection %06d: a function", driver.session.connection_id)
+            log.exception("connection %06d: a function failed", driver.session.connection_id)
 
     def _start(
         self,

@@ -194,7 +194,7 @@ class ServerLoop:
         try:
             call.run()
         except BaseException:  # also SystemExit: the call was answered, the loop continues
-            log.exception("connection %06d: a function", driver.session.connection_id)
+            log.exception("connection %06d: a function failed", driver.session.connection_id)
         with self._lock:
             if self._leader is not token:
                 return False

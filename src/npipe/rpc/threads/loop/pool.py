@@ -100,7 +100,7 @@ class ThreadPool:
                 try:
                     self._add()
                 except RuntimeError:  # the jobs wait for the existing threads
-                    log.warning("no thread to be had: %d calls wait", len(self._jobs))
+                    log.warning("no thread can be started: %d calls wait for one", len(self._jobs))
             self._seen = self._begun
 
     def stop(self) -> None:
@@ -139,7 +139,7 @@ class ThreadPool:
             try:
                 job()
             except BaseException:  # also SystemExit: the thread continues
-                log.exception("a call in a thread")
+                log.exception("a call in a thread failed")
 
     def _next(self) -> Job | None:
         """Return the next job; None if the thread must end."""

@@ -21,7 +21,7 @@ MOST_EVENTS = 256  # per wait; the next wait reports the rest
 
 
 class WokenPoller:
-    """The parts that all pollers of file descriptors have in common: a ``Waker``, mostly."""
+    """Base of the pollers of file descriptors: it owns the ``Waker``."""
 
     def __init__(self) -> None:
         self._waker = Waker()
@@ -88,7 +88,7 @@ def _events(wanted: int) -> int:
 if sys.platform == "linux":
 
     class EpollPoller(WokenPoller):
-        """epoll without the tables of ``selectors``: a microsecond less an event."""
+        """epoll without the tables of ``selectors``: each event costs one microsecond less."""
 
         def __init__(self) -> None:
             super().__init__()
