@@ -12,17 +12,17 @@ One API for Windows named pipes and Unix domain sockets. This package is for thr
 
 The public packages and modules:
 
-=====================  =====================================================================
-``npipe``              connect and listen, with threads
-``npipe.aio``          the same with asyncio, as streams and protocols
-``npipe.rpc``          JSON-RPC 2.0: Server, Client, API; ``npipe.rpc.aio`` the same, awaitable
-``npipe.address``      the forms of an address
-``npipe.errors``       exceptions
-``npipe.security``     access, and the identity of the peer
-``npipe.recording``    recording of JSON-RPC messages, and their replay
-``npipe.integrations`` pipes for other libraries, such as httpx and web3.py
-``npipe.testing``      the conformance suite for connections, and an in-memory pair
-=====================  =====================================================================
+=======================  =====================================================================
+``npipe``                connect and listen, with threads
+``npipe.aio``            the same with asyncio, as streams and protocols
+``npipe.rpc``            JSON-RPC 2.0: Server, Client, API; ``npipe.rpc.aio`` the same, awaitable
+``npipe.address``        the forms of an address
+``npipe.errors``         exceptions
+``npipe.security``       access, and the identity of the peer
+``npipe.recording``      recording of JSON-RPC messages, and their replay
+``npipe.integrations``   pipes for other libraries, such as httpx and web3.py
+``npipe.testing``        the conformance suite for connections, and an in-memory pair
+=======================  =====================================================================
 
 ``import npipe`` imports neither asyncio nor msgspec nor a backend.
 """
