@@ -1,9 +1,10 @@
-"""A background agent, of the kind that has an icon in the tray, and its command line.
+"""A background agent, such as a program with a tray icon, and its command line.
 
-    python agent.py run        start the agent; a second one refuses to start
-    python agent.py status     ask the agent that runs
-    python agent.py pause      (and resume)
-    python agent.py quit       end it
+    python agent.py run        start the agent, if none is running
+    python agent.py status     print the state of the running agent
+    python agent.py pause      pause its work
+    python agent.py resume     continue its work
+    python agent.py quit       end the agent
 
 Only programs of the same user can command the agent.
 """

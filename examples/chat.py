@@ -2,8 +2,8 @@
 
     python chat.py lobby
 
-The first one waits for the second. The end of input (Ctrl-D, or Ctrl-Z and Enter on Windows)
-leaves the chat.
+The first program waits for the second. End the input to leave the chat: press Ctrl-D, or Ctrl-Z and
+Enter on Windows.
 """
 
 import io

@@ -1,12 +1,12 @@
 """A language server for plain text that an editor reaches over a pipe, with pygls.
 
-It marks every TODO, and shows how many words a line has. Needs ``pip install "npipe[pygls]"``. An
-editor starts it, as VS Code does with ``TransportKind.pipe``:
+It marks the first TODO in each line, and shows the number of words of a line on hover. Needs
+``pip install "npipe[pygls]"``. An editor starts it, as VS Code does with ``TransportKind.pipe``:
 
     python language_server.py --pipe=NAME
 
-The editor listens at NAME and the server connects, so standard output is free for prints. Without
-``--pipe`` the server uses the standard streams, as every server of pygls.
+The editor listens at NAME and the server connects to it. The messages do not use standard output,
+so the server may print to it. Without ``--pipe`` the server uses the standard streams, as usual.
 """
 
 from lsprotocol import types

@@ -1,10 +1,10 @@
-"""A second address for a node, which logs every call with its duration.
+"""A proxy for an Ethereum node that logs every call with its duration.
 
     python logging_proxy.py front ./geth.ipc
 
-Programs connect to ``front`` in place of the node. The bytes are forwarded unchanged, so any node
-and any client will do; a call is logged once its reply has passed. Parameters are not logged,
-because they may hold secrets.
+Programs connect to ``front`` in place of the node. The bytes are forwarded unchanged, so the proxy
+works with every node and client. A call is logged when its reply has been forwarded. Parameters are
+not logged, because they may contain secrets.
 """
 
 import json
@@ -20,7 +20,7 @@ log = logging.getLogger("proxy")
 
 
 class CallLog:
-    """A sink of events that matches replies to requests. The recorder calls it in one thread."""
+    """Match replies to requests, and log them. The recorder calls it with events in one thread."""
 
     def __init__(self) -> None:
         self._calls: dict[tuple[int, str, str], tuple[str, float]] = {}
@@ -39,7 +39,7 @@ class CallLog:
     def _message(self, event: Event, message: object) -> None:
         if not isinstance(message, dict):
             return
-        # Either side may call: the caller is part of the key, and a reply comes from the other.
+        # Both sides may call, so the caller is part of the key. A reply comes from the other side.
         number = json.dumps(message.get("id"))
         if "method" in message:
             method = str(message["method"])

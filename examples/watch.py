@@ -1,7 +1,7 @@
 """Watch a directory, and push each change to every program that subscribes.
 
     python watch.py serve DIRECTORY
-    python watch.py follow              in other terminals, as many as you like
+    python watch.py follow              in any number of other terminals
 
 The directory is scanned twice a second, which needs no other package. To get changes without a
 delay, replace the scan by watchfiles or watchdog.
@@ -48,8 +48,8 @@ class Watch:
 
     @subscription()
     def changes(self) -> AsyncIterator[Change]:
-        # A plain function that returns an iterator runs before the subscription is confirmed. So
-        # the first scan is done by then, and no later change is missed.
+        # A plain function that returns an iterator runs before the client gets the subscription
+        # id. So the first scan is complete by then, and no later change is missed.
         return self._changes(scan(self._directory))
 
     async def _changes(self, seen: Files) -> AsyncIterator[Change]:
