@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import select
 import socket
 import sys
 import time
@@ -16,7 +18,7 @@ if sys.platform == "win32":
 
 from npipe.errors import ClosedError
 from npipe.transport.posix.shared_socket import SharedSocket
-from npipe.transport.posix.waiting import POLLIN, POLLOUT
+from npipe.transport.posix.waiting import POLLIN, POLLOUT, Direction
 from npipe.transport.posix.waker import Waker
 
 
@@ -82,6 +84,29 @@ def test_a_deadline_set_while_the_first_wait_makes_its_waker_ends_it(
         assert isinstance(waiting.exception(5), TimeoutError)
     finally:
         ends.reading.wake()
+
+
+def test_an_interrupt_of_the_first_wait_leaves_no_descriptor_and_loses_no_wake_up(
+    ends: Ends, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(self: Direction) -> select.poll:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Direction, "_new_poll", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            ends.reading.wait()
+    waker = ends.reading._waker
+    assert waker is not None
+    waiting = threads.submit(ends.reading.wait)
+    while not ends.reading._waiting:
+        time.sleep(0)
+    ends.reading.deadline = 0
+    ends.reading.wake()
+    assert isinstance(waiting.exception(5), TimeoutError)
+    ends.descriptor.shut()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(waker.reader)
 
 
 def test_pause_ends_early_when_closed(ends: Ends, threads: ThreadPoolExecutor) -> None:

@@ -112,11 +112,13 @@ class Direction:
         with self._guard:
             if self.closed:  # discard() may have run and would not close a new waker
                 raise ClosedError(self._what)
+            # A signal handler may raise between any two lines: ``discard`` must find the waker.
             if self._waker is None:
-                waker = Waker()
-                self._poll = self._new_poll()
-                self._poll.register(waker.reader, POLLIN)
-                self._waker = waker
+                self._waker = Waker()
+            if self._poll is None:
+                poll = self._new_poll()
+                poll.register(self._waker.reader, POLLIN)
+                self._poll = poll
 
     def wait(self, until: float | None = None) -> bool:
         """Wait until the socket is ready.
