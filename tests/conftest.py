@@ -21,7 +21,9 @@ from pathlib import Path
 
 import pytest
 
-GRACE = 10.0  # seconds until what is about to end has ended
+# Seconds until what is about to end has ended. An idle worker of npipe ends after 10 seconds, and a
+# child process that does not end by itself a few seconds after its connection.
+GRACE = 20.0
 
 _FILES = pytest.StashKey[Path]()
 _BEFORE = pytest.StashKey["Counter[str]"]()

@@ -28,6 +28,9 @@ from npipe.errors import ClosedError
 from npipe.transport.posix.connection import PosixConnection
 from npipe.transport.posix.waiting import Direction
 
+# The fixture ``alarm`` takes the timer by which pytest-timeout would end a test that hangs.
+pytestmark = pytest.mark.timeout(method="thread")
+
 Pair = tuple[PosixConnection, PosixConnection]
 BIG = 8 << 20  # bytes: more than any socket holds
 
