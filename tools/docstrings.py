@@ -5,7 +5,8 @@ function, class and method that is public (in the ``__all__`` of a public module
 docstring, each parameter stands under ``Args:``, a result under ``Returns:`` or ``Yields:``, and
 the description of a time or a size names its unit. The summary line does not open with a free
 relative clause. The docstrings of the chain's methods, which ``rpc.discover`` shows to users, say
-what the method returns. ``lint`` calls this; it prints what is missing and exits with 1.
+what the method returns and name its specification. ``lint`` calls this; it prints what is missing
+and exits with 1.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ TIME_UNITS = re.compile(r"second|time\.monotonic|as for|see ", re.IGNORECASE)
 SIZE_UNITS = re.compile(r"byte|number|items|count|as for|see ", re.IGNORECASE)
 CHAIN_METHODS = Path(__file__).resolve().parent.parent / "src" / "npipe" / "ethereum" / "api"
 SHORTEST = 20  # characters of a method's docstring
+#: The specification of a chain's method.
+SOURCE = re.compile(r"EIP-\d+|Source: \w")
 #: Results of a chain's method that need no words.
 NOTHING = re.compile(r"None|bool|.*\[(None|bool|.*Iterator.*)\]")
 NO_RESULT = {"None", "NoReturn", "Never", "Self", inspect.Signature.empty}
@@ -126,6 +129,8 @@ def chain_findings() -> Iterator[str]:
                     yield f"{where} has no docstring for users"
                 elif not (NOTHING.fullmatch(returned) or re.search(r"[Rr]eturn|Push", text)):
                     yield f"{where} does not say what it returns ({returned})"
+                elif not SOURCE.search(text):
+                    yield f"{where} names no source: an EIP, or a documentation"
 
 
 def own(found: Any) -> bool:

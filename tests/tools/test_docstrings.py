@@ -48,11 +48,14 @@ def test_a_method_of_the_chain_says_what_it_returns(
         "class Eth:\n"
         "    def balance(self) -> str:\n        '''The balance of somebody's account.'''\n"
         "    def mine(self) -> None:\n        '''Add a block to the chain.'''\n"
+        "    def sign(self) -> str:\n        '''Return a signature (EIP-191).'''\n"
+        "    def call(self) -> str:\n        '''Return the output.\n\n        Source: geth.'''\n"
         "    def fee(self) -> str:\n        '''0.'''\n"
     )
     monkeypatch.setattr(docstrings, "CHAIN_METHODS", tmp_path)
     assert list(docstrings.chain_findings()) == [
         "npipe.ethereum.api.eth.balance does not say what it returns (str)",
+        "npipe.ethereum.api.eth.mine names no source: an EIP, or a documentation",
         "npipe.ethereum.api.eth.fee has no docstring for users",
     ]
 

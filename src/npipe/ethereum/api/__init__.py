@@ -1,6 +1,7 @@
 """The JSON-RPC methods, one file per namespace. They convert params and results only.
 
-Their docstrings are the summaries that ``rpc.discover`` and the console's ``.help`` print. Unless a
-docstring names another source, ``eth``, ``net``, ``web3``, ``debug`` and ``txpool`` follow the
-execution-apis (https://github.com/ethereum/execution-apis) and geth.
+Users read their docstrings: the first line is the summary that the console's ``.help`` prints, and
+``rpc.discover`` has all of it. Each says what the method returns, in which unit, and by which
+specification: an EIP, the execution-apis (https://github.com/ethereum/execution-apis), or the
+documentation of a node. "In hex" means the encoding of a number or of bytes in the execution-apis.
 """

@@ -19,7 +19,10 @@ class Admin:
         self._datadir = datadir
 
     def node_info(self) -> dict[str, Any]:
-        """Return the name of the node, its chain and its newest block, in the form of geth."""
+        """Return the name of the node, its chain and its newest block, in the form of geth.
+
+        Source: geth's documentation, namespace admin.
+        """
         chain = self._node.chain
         genesis, head = chain.blocks[0], chain.head
         return {
@@ -38,9 +41,15 @@ class Admin:
         }
 
     def peers(self) -> list[Any]:
-        """Return the peers of the node: always an empty list."""
+        """Return the peers of the node: always an empty list.
+
+        Source: geth's documentation, namespace admin.
+        """
         return []
 
     def datadir(self) -> str:
-        """Return the path of the state file; "" for a chain in memory only."""
+        """Return the path of the state file; "" for a chain in memory only.
+
+        Source: geth's documentation, namespace admin.
+        """
         return self._datadir

@@ -36,22 +36,34 @@ class Debug:
 
     @on_worker
     def get_raw_block(self, block: BlockId) -> str:
-        """Return a block, RLP-encoded, in hex."""
+        """Return a block, RLP-encoded, in hex.
+
+        Source: execution-apis.
+        """
         return data(encode(self._block(block).block))
 
     @on_worker
     def get_raw_header(self, block: BlockId) -> str:
-        """Return the header of a block, RLP-encoded, in hex. Its Keccak-256 is the block's hash."""
+        """Return the header of a block, RLP-encoded, in hex. Its Keccak-256 is the block's hash.
+
+        Source: execution-apis.
+        """
         return data(encode(self._block(block).header))
 
     @on_worker
     def get_raw_receipts(self, block: BlockId) -> list[str]:
-        """Return the receipts of a block, each as it is encoded in the receipts trie, in hex."""
+        """Return the receipts of a block, each as it is encoded in the receipts trie, in hex.
+
+        Source: execution-apis.
+        """
         return [data(receipt.encode()) for receipt in self._block(block).receipts]
 
     @on_worker
     def get_raw_transaction(self, transaction: Hash) -> str:
-        """Return the bytes of a mined or pending transaction, in hex; "0x" if there is none."""
+        """Return the bytes of a mined or pending transaction, in hex; "0x" if there is none.
+
+        Source: execution-apis.
+        """
         wanted = to_bytes(transaction)
         if found := self._node.chain.transaction(wanted):
             mined, index = found
@@ -60,12 +72,20 @@ class Debug:
         return data(pending.encode()) if pending else "0x"
 
     def get_bad_blocks(self) -> list[Any]:
-        """Return the invalid blocks that were received: always an empty list."""
+        """Return the invalid blocks that were received: always an empty list.
+
+        Source: execution-apis.
+        """
         return []
 
     @on_worker
     def trace_transaction(self, transaction: Hash, config: TraceConfig | None = None) -> Trial[Any]:
-        """Execute a mined transaction again and return its trace, as geth does."""
+        """Execute a mined transaction again and return its trace.
+
+        ``config`` selects the tracer. Gas is a decimal number in the trace of instructions, and in
+        hex in that of calls.
+        Source: geth's documentation, namespace debug.
+        """
         found = self._node.chain.transaction(to_bytes(transaction))
         if found is None:
             raise ChainError("transaction not found")
@@ -75,14 +95,22 @@ class Debug:
     def trace_block_by_number(
         self, block: BlockNumber, config: TraceConfig | None = None
     ) -> Trial[list[dict[str, Any]]]:
-        """Execute the transactions of a block again and return a trace of each."""
+        """Execute the transactions of a block again and return a trace of each.
+
+        The form of a trace is that of debug_traceTransaction.
+        Source: geth's documentation, namespace debug.
+        """
         return trace_block(self._node.chain, self._block(block), config or TraceConfig())
 
     @on_worker
     def trace_block_by_hash(
         self, block: Hash, config: TraceConfig | None = None
     ) -> Trial[list[dict[str, Any]]]:
-        """Execute the transactions of a block again and return a trace of each."""
+        """Execute the transactions of a block again and return a trace of each.
+
+        The form of a trace is that of debug_traceTransaction.
+        Source: geth's documentation, namespace debug.
+        """
         mined = self._node.chain.by_hash(to_bytes(block))
         if mined is None:
             raise ChainError(f"block {block} not found")
@@ -95,7 +123,11 @@ class Debug:
         block: BlockId = "latest",
         config: TraceCallConfig | None = None,
     ) -> Trial[Any]:
-        """Execute a call on the state of a block and return its trace."""
+        """Execute a call on the state of a block and return its trace.
+
+        The form of a trace is that of debug_traceTransaction.
+        Source: geth's documentation, namespace debug.
+        """
         config = config or TraceCallConfig()
         pretended = Overrides(config.state_overrides, config.block_overrides)
         return self._node.calls.trace(transaction or TransactionRequest(), block, pretended, config)

@@ -33,6 +33,7 @@ class EthConfig:
 
         Each has its activation time in seconds, its blob schedule, precompiles and system
         contracts. ``next`` and ``last`` are null if no fork follows.
+        Source: execution-apis and EIP-7910.
         """
         forks = self._node.chain.forks
         current = forks.of_header(self._node.head.header)
@@ -45,7 +46,10 @@ class EthConfig:
 
     @method(inline=True)
     def capabilities(self) -> dict[str, Any]:
-        """Return the newest block, and the oldest available block for each kind of data."""
+        """Return the newest block, and the oldest available block for each kind of data.
+
+        Numbers of blocks are in hex. Source: execution-apis.
+        """
         head = self._node.head
         everything = {"disabled": False, "oldestBlock": "0x0"}
         return {

@@ -27,21 +27,33 @@ class EthFees:
 
     @on_worker
     def gas_price(self) -> str:
-        """Return a gas price that the next block accepts, in wei per unit of gas, in hex."""
+        """Return a gas price that the next block accepts, in wei per unit of gas, in hex.
+
+        Source: execution-apis.
+        """
         return quantity(self._node.gas_price())
 
     def max_priority_fee_per_gas(self) -> str:
-        """Return a sufficient priority fee, in wei per unit of gas, in hex."""
+        """Return a sufficient priority fee, in wei per unit of gas, in hex.
+
+        Source: execution-apis.
+        """
         return quantity(TIP)
 
     @on_worker
     def base_fee(self) -> str:
-        """Return the base fee of the next block, in wei per unit of gas, in hex (EIP-1559)."""
+        """Return the base fee of the next block, in wei per unit of gas, in hex (EIP-1559).
+
+        Source: execution-apis.
+        """
         return quantity(self._node.chain.next_base_fee())
 
     @on_worker
     def blob_base_fee(self) -> str:
-        """Return the blob base fee of the next block, in wei per unit of blob gas (EIP-4844)."""
+        """Return the blob base fee of the next block, in wei per unit of blob gas (EIP-4844).
+
+        Source: execution-apis.
+        """
         return quantity(self._node.chain.next_blob_base_fee())
 
     @on_worker
@@ -51,10 +63,11 @@ class EthFees:
         newest_block: BlockNumber,
         reward_percentiles: list[float] | None = None,
     ) -> dict[str, Any]:
-        """Return base fees, gas used ratios and priority fees of the blocks up to one.
+        """Return the base fees, gas used ratios and priority fees of a range of blocks.
 
-        Fees are in wei per unit of gas, in hex. There is one base fee more than blocks: the last
-        one is that of the following block.
+        The range ends with ``newest_block``. Fees are in wei per unit of gas, in hex. There is one
+        more base fee than there are blocks: the last one is that of the block after the range.
+        Source: execution-apis.
         """
         percentiles = reward_percentiles or []
         _check_percentiles(percentiles)

@@ -58,14 +58,20 @@ class EthFilters:
 
     @on_worker
     def get_logs(self, criteria: LogCriteria | None) -> list[dict[str, Any]]:
-        """Return the logs of a block or a range of blocks; by default of the newest block."""
+        """Return the logs of a block or a range of blocks; by default of the newest block.
+
+        Numbers are in hex. Source: execution-apis.
+        """
         criteria = criteria or LogCriteria()
         wanted = Wanted(criteria)
         return matching(self._blocks(criteria), wanted)
 
     @on_worker
     def new_filter(self, criteria: LogCriteria | None) -> str:
-        """Install a filter for logs. Returns the id for eth_getFilterChanges."""
+        """Install a filter for logs. Returns its id for eth_getFilterChanges, in hex.
+
+        Source: execution-apis.
+        """
         criteria = criteria or LogCriteria()
         wanted = Wanted(criteria)
         if criteria.from_block is not None and criteria.to_block is not None:
@@ -75,7 +81,10 @@ class EthFilters:
 
     @on_worker
     def new_block_filter(self) -> str:
-        """Install a filter for blocks, of which eth_getFilterChanges returns the hashes."""
+        """Install a filter for blocks. Returns its id for eth_getFilterChanges, in hex.
+
+        eth_getFilterChanges then returns the hashes of new blocks. Source: execution-apis.
+        """
 
         def select(event: Event) -> list[Any]:
             return [data(event.mined.hash)] if isinstance(event, NewBlock) else []
@@ -84,9 +93,10 @@ class EthFilters:
 
     @on_worker
     def new_pending_transaction_filter(self, full: bool | None = False) -> str:
-        """Install a filter for pending transactions: their hashes or, with ``true``, objects.
+        """Install a filter for pending transactions. Returns its id, in hex.
 
-        Returns the id for eth_getFilterChanges.
+        eth_getFilterChanges then returns their hashes or, with ``full``, the objects (geth).
+        Source: execution-apis.
         """
         from npipe.ethereum.chain import encode as shapes
 
@@ -100,7 +110,11 @@ class EthFilters:
 
     @on_worker
     def get_filter_changes(self, filter_id: FilterId) -> list[Any]:
-        """Return the changes that a filter has collected since it was last polled."""
+        """Return the changes that a filter has collected since it was last polled.
+
+        The type of the filter selects logs, hashes of blocks, or transactions.
+        Source: execution-apis.
+        """
         found = self._get(filter_id)
         changes = found.take()
         if len(changes) > _MAX_KEPT:
@@ -110,7 +124,10 @@ class EthFilters:
 
     @on_worker
     def get_filter_logs(self, filter_id: FilterId) -> list[dict[str, Any]]:
-        """Return all logs that match a filter for logs, from its first block on."""
+        """Return all logs that match a filter for logs, from its first block on.
+
+        Source: execution-apis.
+        """
         criteria = self._get(filter_id).criteria
         if criteria is None:
             raise FilterNotFound
@@ -118,7 +135,10 @@ class EthFilters:
 
     @on_worker
     def uninstall_filter(self, filter_id: FilterId) -> bool:
-        """Remove a filter. Returns false if there is none with that id."""
+        """Remove a filter. Returns true, or false if there is none with that id.
+
+        Source: execution-apis.
+        """
         return self._remove(filter_id)
 
     def _blocks(self, criteria: LogCriteria) -> list[MinedBlock]:

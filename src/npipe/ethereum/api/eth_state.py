@@ -38,22 +38,34 @@ class EthState:
 
     @on_worker
     def get_balance(self, address: Address, block: BlockId = LATEST) -> str:
-        """Return the balance of an account at a block, in wei, in hex."""
+        """Return the balance of an account at a block, in wei, in hex.
+
+        Source: execution-apis.
+        """
         return quantity(self._node.state(block).get_balance(to_bytes(address)))
 
     @on_worker
     def get_code(self, address: Address, block: BlockId = LATEST) -> str:
-        """Return the code of a contract at a block, in hex; "0x" if the account has none."""
+        """Return the code of a contract at a block, in hex; "0x" if the account has none.
+
+        Source: execution-apis.
+        """
         return f"0x{self._node.state(block).get_code(to_bytes(address)).hex()}"
 
     @on_worker
     def get_storage_at(self, address: Address, slot: Slot, block: BlockId = LATEST) -> str:
-        """Return a 32-byte word of the storage of a contract at a block, in hex."""
+        """Return a 32-byte word of the storage of a contract at a block, in hex.
+
+        Source: execution-apis.
+        """
         return word(self._node.state(block).get_storage(to_bytes(address), to_slot(slot)))
 
     @on_worker
     def get_transaction_count(self, address: Address, block: BlockId = LATEST) -> str:
-        """Return the next nonce of an account, in hex. "pending" includes the pool."""
+        """Return the next nonce of an account, in hex. "pending" includes the pool.
+
+        Source: execution-apis.
+        """
         sender = to_bytes(address)
         if block == "pending":
             return quantity(self._node.pool.next_nonce(sender, self._node.chain.state()))
@@ -67,7 +79,10 @@ class EthState:
         overrides: dict[Address, StateOverride] | None = None,
         block_overrides: BlockOverrides | None = None,
     ) -> Trial[str]:
-        """Execute a call on the state of a block and return its output, in hex. Nothing is kept."""
+        """Execute a call on the state of a block and return its output, in hex. Nothing is kept.
+
+        Source: execution-apis.
+        """
         pretended = Overrides(overrides, block_overrides)
         run = self._node.calls.call(transaction or TransactionRequest(), block or LATEST, pretended)
         return lambda: f"0x{run().hex()}"
@@ -80,7 +95,10 @@ class EthState:
         overrides: dict[Address, StateOverride] | None = None,
         block_overrides: BlockOverrides | None = None,
     ) -> Trial[str]:
-        """Return the exact minimum of gas with which a transaction succeeds, in hex."""
+        """Return the exact minimum of gas for a transaction to succeed, in units of gas, in hex.
+
+        Source: execution-apis.
+        """
         pretended = Overrides(overrides, block_overrides)
         request = transaction or TransactionRequest()
         run = self._node.calls.estimate(request, block or LATEST, pretended)
@@ -90,7 +108,10 @@ class EthState:
     def simulate_v1(
         self, simulation: Simulation | None, block: BlockId = LATEST
     ) -> Trial[list[dict[str, Any]]]:
-        """Execute calls in simulated blocks and return those blocks. No state is changed."""
+        """Execute calls in simulated blocks and return those blocks. No state is changed.
+
+        Numbers are in hex, amounts in wei. Source: execution-apis.
+        """
         node = self._node
         base = node.place(block or LATEST).header
         return simulate(node.chain, node.calls, base, simulation or Simulation())
@@ -99,7 +120,10 @@ class EthState:
     def get_storage_values(
         self, slots: dict[Address, list[Slot]], block: BlockId = LATEST
     ) -> dict[str, list[str]]:
-        """Return words of the storage of several contracts, in the order of the request."""
+        """Return 32-byte words of the storage of several contracts, in hex, as requested.
+
+        Source: execution-apis.
+        """
         if not slots:
             raise InvalidParams("empty request")
         if sum(map(len, slots.values())) > _MAX_SLOTS:
@@ -114,7 +138,10 @@ class EthState:
     def get_proof(
         self, address: Address, slots: list[Slot] | None, block: BlockId = LATEST
     ) -> dict[str, Any]:
-        """Return an account and slots of its storage at a block, with Merkle proofs (EIP-1186)."""
+        """Return an account and slots of its storage at a block, with Merkle proofs (EIP-1186).
+
+        Source: execution-apis.
+        """
         slots = slots or []
         if len(slots) > _MAX_SLOTS:
             raise InvalidParams(f"too many slots: {_MAX_SLOTS} at most")
@@ -130,7 +157,10 @@ class EthState:
         block: BlockId = LATEST,
         overrides: dict[Address, StateOverride] | None = None,
     ) -> Trial[dict[str, Any]]:
-        """Return the access list for a transaction, and the gas that it uses with it (EIP-2930)."""
+        """Return the access list for a transaction, and the gas that it uses with it (EIP-2930).
+
+        Source: execution-apis.
+        """
         request, pretended = transaction or TransactionRequest(), Overrides(overrides)
         run = self._node.calls.access_list(request, block or LATEST, pretended)
 

@@ -37,7 +37,10 @@ class EthSubscriptions:
 
     @subscription(name="newHeads")
     def new_heads(self, context: Context) -> Iterator[dict[str, Any]]:
-        """Push the header of each block that is added."""
+        """Push the header of each block that is added.
+
+        Source: geth's documentation, page Real-time Events.
+        """
 
         def select(event: Event) -> Iterable[dict[str, Any]]:
             return [shapes.header(event.mined)] if isinstance(event, NewBlock) else ()
@@ -48,14 +51,20 @@ class EthSubscriptions:
     def logs(
         self, context: Context, criteria: LogCriteria | None = None
     ) -> Iterator[dict[str, Any]]:
-        """Push the logs of new blocks that match an address and topics."""
+        """Push the logs of new blocks that match an address and topics.
+
+        Source: geth's documentation, page Real-time Events.
+        """
         wanted = Wanted(criteria or LogCriteria())
 
         return self._stream(context, wanted.in_event)
 
     @subscription(name="syncing")
     def syncing(self, context: Context) -> Iterator[bool]:
-        """Push nothing: this node never synchronizes with others."""
+        """Push nothing: this node never synchronizes with others.
+
+        Source: geth's documentation, page Real-time Events.
+        """
 
         def select(event: Event) -> Iterable[bool]:
             return ()
@@ -66,7 +75,10 @@ class EthSubscriptions:
     def new_pending_transactions(
         self, context: Context, full: bool | None = None
     ) -> Iterator[dict[str, Any] | str]:
-        """Push each transaction that is accepted: its hash or, with ``true``, an object."""
+        """Push each transaction that is accepted: its hash or, with ``full``, an object.
+
+        Source: geth's documentation, page Real-time Events.
+        """
 
         def select(event: Event) -> Iterable[dict[str, Any] | str]:
             if not isinstance(event, NewPending):

@@ -32,13 +32,19 @@ class EthTransactions:
     def send_transaction(
         self, context: Context, transaction: TransactionRequest | None
     ) -> CooperativeJob[str]:
-        """Sign a transaction with a key of this node and send it. Returns the hash."""
+        """Sign a transaction with a key of this node and send it. Returns its hash.
+
+        Source: execution-apis.
+        """
         with self._node.hub.caused_by(context):
             return data((yield from self._node.send(transaction)))
 
     @on_worker
     def send_raw_transaction(self, context: Context, raw: Data) -> CooperativeJob[str]:
-        """Send a signed transaction. Returns its hash; it may be in a block already."""
+        """Send a signed transaction, given as bytes in hex. Returns its hash.
+
+        With automatic mining the transaction is in a block already. Source: execution-apis.
+        """
         with self._node.hub.caused_by(context):
             return data((yield from self._node.submit(transactions.decode(to_bytes(raw)))))
 
@@ -46,7 +52,10 @@ class EthTransactions:
     def send_unsigned_transaction(
         self, context: Context, transaction: TransactionRequest
     ) -> CooperativeJob[str]:
-        """Send a transaction of any account without its key, as anvil does. Returns the hash."""
+        """Send a transaction of any account without its key, as anvil does. Returns the hash.
+
+        Source: anvil's documentation.
+        """
         with self._node.hub.caused_by(context):
             return data((yield from self._node.send(transaction, pretend=True)))
 
@@ -54,7 +63,10 @@ class EthTransactions:
     def fill_transaction(
         self, transaction: TransactionRequest | None
     ) -> CooperativeJob[dict[str, Any]]:
-        """Return a transaction with its missing fields filled in, and its bytes. It is not sent."""
+        """Return a transaction with its missing fields filled in, and its bytes. It is not sent.
+
+        The bytes are those of the unsigned transaction, in hex. Source: execution-apis.
+        """
         filled = yield from self._node.fill(transaction or TransactionRequest())
         raw = transactions.without_signature(filled)
         return {"raw": data(raw), "tx": shapes.unsigned(filled, keccak(raw))}
@@ -67,6 +79,7 @@ class EthTransactions:
 
         As in geth, gas, nonce and a price must be given, so that nothing is signed that the client
         did not choose.
+        Source: execution-apis.
         """
         transaction = transaction or TransactionRequest()
         if transaction.gas is None:
@@ -80,7 +93,10 @@ class EthTransactions:
 
     @on_worker
     def sign(self, address: Address, message: Data) -> str:
-        """Sign a message (EIP-191) with an account of the node. Returns 65 bytes in hex."""
+        """Sign a message (EIP-191) with an account of the node. Returns 65 bytes in hex.
+
+        Source: execution-apis.
+        """
         return self._node.account(to_bytes(address)).sign(to_bytes(message))
 
     @method(name="signTypedData_v4")
@@ -95,7 +111,10 @@ class EthTransactions:
 
     @on_worker
     def sign_typed_data(self, address: Address, typed_data: dict[str, Any] | str) -> str:
-        """Return the signature of eth_signTypedData_v4, under the name of hardhat and ethers."""
+        """Return the signature of eth_signTypedData_v4: the same method by its name in EIP-712.
+
+        Hardhat uses this name.
+        """
         return self._node.account(to_bytes(address)).sign_hash(typed_data_hash(_object(typed_data)))
 
     @on_worker
@@ -106,9 +125,9 @@ class EthTransactions:
         gas_price: str | None = None,
         gas: str | None = None,
     ) -> CooperativeJob[str]:
-        """Replace a pending transaction by one with the same nonce and higher fees.
+        """Replace a pending transaction by one with higher fees. Returns the new hash.
 
-        Returns the hash.
+        Source: geth's documentation, namespace eth.
         """
         if transaction is None or transaction.nonce is None:
             raise ChainError("missing transaction nonce in transaction spec")
@@ -122,7 +141,10 @@ class EthTransactions:
 
     @on_worker
     def pending_transactions(self) -> list[dict[str, Any]]:
-        """Return the pending transactions that were sent by accounts of the node."""
+        """Return the pending transactions that were sent by accounts of the node.
+
+        Numbers are in hex, amounts in wei. Source: geth's documentation, namespace eth.
+        """
         state = self._node.chain.state()
         return [
             shapes.transaction(item)

@@ -42,40 +42,62 @@ class Evm:
 
     @on_worker(writes=True)
     def snapshot(self) -> str:
-        """Save the state of the chain. Returns the id for evm_revert, in hex."""
+        """Save the state of the chain. Returns the id for evm_revert, in hex.
+
+        Source: ganache's documentation.
+        """
         return quantity(self._node.snapshot())
 
     @on_worker(writes=True)
     def revert(self, snapshot: Quantity) -> bool:
-        """Restore a snapshot, and remove it. Returns false if there is none with that id."""
+        """Restore a snapshot, and remove it. Returns true, or false if there is none with that id.
+
+        Source: ganache's documentation.
+        """
         return self._node.revert(to_int(snapshot))
 
     @on_worker(writes=True)
     def increase_time(self, seconds: Quantity) -> int:
-        """Move the chain's clock forward, in seconds. Returns its offset, in seconds."""
+        """Move the clock of the chain forward, in seconds. Returns its offset, in seconds.
+
+        The offset is that of the clock of the chain from the clock of the system.
+        Source: ganache's documentation.
+        """
         chain = self._node.chain
         return chain.clock.advance(to_int(seconds), chain.head.header.timestamp)
 
     @on_worker(writes=True)
     def set_time(self, timestamp: Quantity) -> int:
-        """Set the clock of the chain, in seconds since 1970. Returns its offset, in seconds."""
+        """Set the clock of the chain, in seconds since 1970. Returns its offset, in seconds.
+
+        The offset is that from the clock of the system. Source: ganache's documentation.
+        """
         return self._node.chain.clock.set(to_int(timestamp))
 
     @on_worker(writes=True)
     def set_next_block_timestamp(self, timestamp: Quantity) -> None:
-        """Set the timestamp of the next block, in seconds since 1970; the clock goes on from it."""
+        """Set the timestamp of the next block, in seconds since 1970 (UTC).
+
+        Later blocks continue from it. Returns null. Source: hardhat's documentation.
+        """
         self._node.chain.set_next_timestamp(to_int(timestamp))
 
     @on_worker
     def set_automine(self, context: Context, on: bool) -> CooperativeJob[bool]:
-        """Enable or disable mining each transaction at once. Returns true."""
+        """Enable or disable mining each transaction at once. Returns true.
+
+        Source: hardhat's documentation.
+        """
         with self._node.hub.caused_by(context):
             yield from self._node.set_automine(on)
         return True
 
     @on_worker(writes=True)
     def set_interval_mining(self, seconds: Quantity) -> None:
-        """Mine a block at an interval in seconds; 0 disables it. Returns true."""
+        """Mine a block at an interval in seconds; 0 disables it. Returns null.
+
+        Source: anvil's documentation.
+        """
         period = to_int(seconds)
         if period > 86_400:
             raise ChainError("an interval of more than a day")
@@ -83,7 +105,10 @@ class Evm:
 
     @on_worker(writes=True)
     def set_block_gas_limit(self, gas: Uint64) -> bool:
-        """Set the gas limit of the next blocks. Returns true."""
+        """Set the gas limit of the next blocks, in units of gas. Returns true.
+
+        Source: anvil's documentation.
+        """
         self._node.chain.set_gas_limit(to_int(gas))
         return True
 
@@ -122,7 +147,10 @@ class Ganache(Evm):
     def mine(
         self, context: Context, options: Quantity | MineOptions | None = None
     ) -> CooperativeJob[str]:
-        """Add one block, at a given time in seconds, or several. Returns "0x0", as ganache does."""
+        """Add one block, at a given time in seconds since 1970, or several blocks. Returns "0x0".
+
+        Source: ganache's documentation.
+        """
         if not isinstance(options, MineOptions):
             options = MineOptions(timestamp=options)
         if options.timestamp is not None:
@@ -132,19 +160,28 @@ class Ganache(Evm):
 
     @on_worker(writes=True)
     def set_account_balance(self, address: Address, balance: Quantity) -> bool:
-        """Set the balance of an account, in wei."""
+        """Set the balance of an account, in wei. Returns true.
+
+        Source: ganache's documentation.
+        """
         self._set_balance(address, balance)
         return True
 
     @on_worker(writes=True)
     def set_account_nonce(self, address: Address, nonce: Uint64) -> bool:
-        """Set the nonce of the next transaction of an account."""
+        """Set the nonce of the next transaction of an account. Returns true.
+
+        Source: ganache's documentation.
+        """
         self._set_nonce(address, nonce)
         return True
 
     @on_worker(writes=True)
     def set_account_code(self, address: Address, code: Data) -> bool:
-        """Set the code of an account; "0x" removes it."""
+        """Set the code of an account; "0x" removes it. Returns true.
+
+        Source: ganache's documentation.
+        """
         self._set_code(address, code)
         return True
 
@@ -152,5 +189,8 @@ class Ganache(Evm):
     def set_account_storage_at(
         self, address: Address, slot: Quantity, value: Hash | Quantity
     ) -> bool:
-        """Set a word of the storage of a contract. Returns true."""
+        """Set a 32-byte word of the storage of a contract. Returns true.
+
+        Source: ganache's documentation.
+        """
         return self._set_storage(address, slot, value)

@@ -16,15 +16,24 @@ class Net:
 
     @method(inline=True)
     def version(self) -> str:
-        """Return the network id, which is the chain id, as a decimal string."""
+        """Return the network id, which is the chain id, as a decimal string.
+
+        Source: ethereum.org, page JSON-RPC API.
+        """
         return str(self._service.chain_id)
 
     @method(inline=True)
     def listening(self) -> bool:
-        """Return true: the node accepts connections."""
+        """Return true: the node accepts connections.
+
+        Source: ethereum.org, page JSON-RPC API.
+        """
         return True
 
     @method(inline=True)
     def peer_count(self) -> str:
-        """Return the number of peers, in hex: always 0x0."""
+        """Return the number of peers, in hex: always 0x0.
+
+        Source: ethereum.org, page JSON-RPC API.
+        """
         return "0x0"

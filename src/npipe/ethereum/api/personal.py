@@ -28,27 +28,42 @@ class Personal:
         self._worker = node.worker
 
     def list_accounts(self) -> list[str]:
-        """Return the addresses of the accounts whose keys the node has."""
+        """Return the addresses of the accounts whose keys the node has.
+
+        Source: documentation of geth 1.13, namespace personal.
+        """
         return [data(address) for address in self._node.accounts]
 
     def unlock_account(
         self, address: Address, password: str | None = None, duration: int | None = None
     ) -> bool:
-        """Return true: the accounts of the node are always unlocked."""
+        """Return true: the accounts of the node are always unlocked.
+
+        Source: documentation of geth 1.13, namespace personal.
+        """
         self._node.account(to_bytes(address))
         return True
 
     def lock_account(self, address: Address) -> bool:
-        """Return false: the accounts of the node cannot be locked."""
+        """Return false: the accounts of the node cannot be locked.
+
+        Source: documentation of geth 1.13, namespace personal.
+        """
         self._node.account(to_bytes(address))
         return False
 
     def sign(self, message: Data, address: Address, password: str | None = None) -> str:
-        """Sign a message (EIP-191) with an account of the node. Returns 65 bytes in hex."""
+        """Sign a message (EIP-191) with an account of the node. Returns 65 bytes in hex.
+
+        Source: documentation of geth 1.13, namespace personal.
+        """
         return self._node.account(to_bytes(address)).sign(to_bytes(message))
 
     def ec_recover(self, message: Data, signature: Data) -> str:
-        """Return the address of the account that signed a message (EIP-191)."""
+        """Return the address of the account that signed a message (EIP-191).
+
+        Source: documentation of geth 1.13, namespace personal.
+        """
         octets = to_bytes(signature)
         if len(octets) != 65 or octets[64] not in (27, 28):
             raise ChainError("invalid Ethereum signature (V is not 27 or 28)")
@@ -63,6 +78,9 @@ class Personal:
     def send_transaction(
         self, context: Context, transaction: TransactionRequest, password: str | None = None
     ) -> CooperativeJob[str]:
-        """Sign and send a transaction, as eth_sendTransaction does. Returns its hash."""
+        """Sign and send a transaction, as eth_sendTransaction does. Returns its hash.
+
+        Source: documentation of geth 1.13, namespace personal.
+        """
         with self._node.hub.caused_by(context):
             return data((yield from self._node.send(transaction)))

@@ -26,19 +26,28 @@ class TxPool:
 
     @on_worker
     def status(self) -> dict[str, str]:
-        """Return the numbers of pending and of queued transactions, in hex."""
+        """Return the numbers of pending and of queued transactions, in hex.
+
+        Source: geth's documentation, namespace txpool.
+        """
         pending, queued = self._split()
         return {"pending": quantity(len(pending)), "queued": quantity(len(queued))}
 
     @on_worker
     def content(self) -> dict[str, ByNonce]:
-        """Return the transactions of the pool, without blob transactions, by sender and nonce."""
+        """Return the transactions of the pool, without blob transactions, by sender and nonce.
+
+        Numbers are in hex, amounts in wei. Source: geth's documentation, namespace txpool.
+        """
         pending, queued = self._split()
         return {"pending": _by_sender(pending), "queued": _by_sender(queued)}
 
     @on_worker
     def content_from(self, address: Address) -> dict[str, dict[str, Any]]:
-        """Return the transactions of one sender, by nonce."""
+        """Return the transactions of one sender, by nonce.
+
+        Numbers are in hex, amounts in wei. Source: geth's documentation, namespace txpool.
+        """
         sender = to_bytes(address)
         pending, queued = self._split()
         key = checksum(sender)
@@ -49,7 +58,10 @@ class TxPool:
 
     @on_worker
     def inspect(self) -> dict[str, dict[str, dict[str, str]]]:
-        """Return a line of text for each transaction of the pool, by sender and nonce."""
+        """Return a line of text for each transaction of the pool, by sender and nonce.
+
+        Source: geth's documentation, namespace txpool.
+        """
         pending, queued = self._split()
         return {"pending": _lines(pending), "queued": _lines(queued)}
 

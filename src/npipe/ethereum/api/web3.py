@@ -34,11 +34,17 @@ class Web3:
 
     @method(inline=True)
     def client_version(self) -> str:
-        """Return the name and version of this server, with system and Python."""
+        """Return the name and version of this server, with system and Python.
+
+        Source: ethereum.org, page JSON-RPC API.
+        """
         return self._version
 
     def sha3(self, octets: Data) -> str:
-        """Return the Keccak-256 of bytes, in hex; it differs from the later standard SHA-3."""
+        """Return the Keccak-256 of bytes, in hex; it differs from the later standard SHA-3.
+
+        Source: ethereum.org, page JSON-RPC API.
+        """
         try:
             from eth_hash.auto import keccak
 
