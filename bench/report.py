@@ -89,11 +89,20 @@ class Report:
         peers = "\n".join(f"| {name} | {version} |" for name, version in versions())
         head = f"""# Benchmarks
 
-`make bench` installs the peers, measures everything and writes this file. `make bench ARGS=rpc`
-measures one section again and leaves the others unchanged; `--quick` makes three rounds only. All
+`make bench` installs the peers, runs every benchmark and writes this file. `make bench ARGS=rpc`
+runs one section again and leaves the others unchanged; `--quick` makes three rounds only. All
 contestants of a table ran in the same run, one after the other in each round. The numbers are
-medians; the spread is that of the middle half of the rounds; a ratio is the median of the ratios of
-the rounds. Compare ratios, not absolute numbers, and treat a difference within the spread as none.
+medians over the rounds. The spread is the interquartile range in percent of the median. A ratio
+is the median of the ratios of the rounds. Compare ratios, not absolute numbers, and ignore
+differences that are smaller than the spread.
+
+`npipe-threads`, `npipe-asyncio` and `npipe-uvloop` are servers of npipe with threads, with
+asyncio, and with asyncio on uvloop; `npipe-compiled` is the first of them in the compiled build,
+and `npipe-workers` are two processes that serve one socket. `python-bare` is a loop of `recv` and
+`sendall` that sends a prepared reply, without JSON-RPC and without polling. anvil, geth and jayson
+are servers in Rust, Go and JavaScript. "64 in flight" means that the client keeps 64 calls
+without a reply. A goal such as "2 x anvil" is the required ratio to the speed of that contestant,
+and is met if at least one server or client of npipe reaches it. `us` is microseconds.
 
 Machine: {processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}. The
 load average without other programs is about 2.

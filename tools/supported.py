@@ -25,9 +25,9 @@ PAGE = ROOT / "docs" / "supported.md"
 BEGIN, END = "<!-- written by tools/supported.py -->\n", "<!-- end -->\n"
 #: Systems without a run, and what stands in for one.
 NOT_VERIFIED = (
-    ("Windows", "3.11 to 3.14", "`tools/windows_check.py` and the workflow `tests` are ready"),
-    ("macOS", "3.11 to 3.14", "the same workflow is ready; `mypy --strict` runs for darwin"),
-    ("other POSIX systems", "3.11 or newer", "without peer credentials there is a clear error"),
+    ("Windows", "3.11 to 3.14", "run `tools/windows_check.py` or the workflow `tests` there"),
+    ("macOS", "3.11 to 3.14", "run the same workflow there; CI runs `mypy --strict` for darwin"),
+    ("other POSIX systems", "3.11 or newer", "missing peer credentials are named in an error"),
 )
 #: The folders below ``tests`` that make a run whole.
 WHOLE = {"aio", "cli", "conformance", "ethereum", "integrations", "peers", "rpc", "transport"}
