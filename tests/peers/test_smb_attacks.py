@@ -144,7 +144,7 @@ def test_a_replayed_reply_is_refused(attacked):
     client.write(b"x")
     armed.append(True)
     server.write(b"the truth")
-    with pytest.raises(ConnectionAbortedError, match="nothing that was asked"):
+    with pytest.raises(ConnectionAbortedError, match="a reply without a request"):
         client.read(100)
 
 
@@ -178,7 +178,7 @@ def test_an_unsigned_reply_in_the_handshake_is_refused(attacked, stage, forge):
     def change(frame: bytes) -> bytes:
         return forge(frame) if command_of(frame) == stage else frame
 
-    with pytest.raises(ConnectionAbortedError, match=r"unsigned|another question"):
+    with pytest.raises(ConnectionAbortedError, match=r"unsigned|another request"):
         attacked(change, encrypt=False)
 
 
