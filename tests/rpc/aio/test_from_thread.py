@@ -103,3 +103,15 @@ def test_a_subscription_of_the_client_is_iterated_to_its_end(client: rpc.Client)
 
 def test_a_subscription_of_the_client_is_closed_before_its_end(client: rpc.Client) -> None:
     assert client.call("there_some", 5) == [0, 1, 2, 3, 4]
+
+
+def test_after_the_end_of_the_loop_a_call_fails_and_warns_of_nothing() -> None:
+    async def main() -> Any:
+        server = aio.Server(rpc.API())
+        async with aio.connect(server) as client:
+            return client.from_thread()
+
+    caller = asyncio.run(main())
+    with pytest.raises(rpc.ConnectionLost, match="event loop") as lost:
+        caller.call("there_add", 1, 2)
+    assert not lost.value.maybe_executed

@@ -489,6 +489,26 @@ def test_rpc_bug_15_stop_closes_everything_and_the_address_is_free(
         assert client.call("test_noArgsRets") is None
 
 
+def test_a_stop_after_an_interrupted_one_closes_what_is_left(
+    serve: Serve, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve()
+    server.serve(f"{address}2")
+    first, second = server._listeners
+    close = first.close
+
+    def interrupted() -> None:
+        monkeypatch.setattr(first, "close", close)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(first, "close", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        server.stop()
+    server.stop()
+    assert [first.closed, second.closed] == [True, True]
+    assert server.addresses == []
+
+
 def test_stop_drains(serve: Serve, service: Service, address: str) -> None:
     server = serve()
     with npipe.connect(address) as connection:

@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any
 
@@ -141,7 +141,8 @@ def _await_end(worker: int, ended: list[int], stopping: threading.Event) -> None
 def _end(workers: list[int], ended: list[int], waiting: list[threading.Thread]) -> None:
     for worker in workers:
         if worker not in ended:
-            os.kill(worker, signal.SIGTERM)
+            with suppress(ProcessLookupError):  # it ends now
+                os.kill(worker, signal.SIGTERM)
     for watch in waiting:
         watch.join()
 

@@ -148,7 +148,8 @@ class Listener:
 
     def leave(self) -> None:
         """Accept no more calls; those in flight continue. Return once no front sends any."""
-        asyncio.run_coroutine_threadsafe(self._service.leave(), self._loop).result()
+        if not self._closed:
+            asyncio.run_coroutine_threadsafe(self._service.leave(), self._loop).result()
 
     def close(self) -> None:
         """End every connection. Idempotent."""

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Coroutine, Iterable
 from typing import Any, Generic, Self, TypeVar
 
+from npipe.errors import ConnectionLost
 from npipe.rpc.aio.subscription import ClientSubscription
 from npipe.rpc.calling.namespace import WithNamespaces
 from npipe.rpc.session.outgoing_calls import Entry
@@ -99,4 +100,9 @@ class SubscriptionFromThread(Generic[T]):
 
 
 def _wait(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> T:
-    return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
+    try:
+        future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+    except RuntimeError:  # the loop is closed
+        coroutine.close()
+        raise ConnectionLost("the event loop was closed", maybe_executed=False) from None
+    return future.result()

@@ -16,14 +16,15 @@ step                           guarantee that is needed
 ``dict.popitem, setdefault``   the same; one value wins, and all threads receive that one
 ``dict.update(dict)``          no key of another thread is lost
 ``set.add, discard``           no element of another thread is lost
-``tuple(container)``           a copy of one moment (of a set or of ``dict.values()``, too)
+``list(container)``            a copy of one moment (of a set or of a view of a dict, too)
 ``next(count)``                no number is returned twice
 =============================  ====================================================================
 
 With a GIL, CPython runs such a call without a switch of threads: it can switch between byte codes,
 and in C code only where Python code is called. Without a GIL (3.13t and later) lists, dicts, sets
 and deques have a lock each, which such a call holds, and ``itertools.count`` counts by an atomic
-exchange (python/cpython#117657).
+exchange (python/cpython#117657). ``tuple(container)`` is not such a call: it takes the elements of
+anything but a list one after the other, and fails if it changes meanwhile.
 
 Not atomic, and therefore never relied on: ``+=`` on an attribute. Counters that any thread
 increments may lose an addition, and say so where they are.
@@ -90,16 +91,16 @@ def pop_item(table: dict[K, V]) -> tuple[K, V] | None:
         return None
 
 
-def snapshot(items: Iterable[T]) -> tuple[T, ...]:
+def snapshot(items: Iterable[T]) -> list[T]:
     """Return the elements that a container has at one moment, for a loop that may change it.
 
     Args:
-        items: A set, a dict, or ``dict.values()``.
+        items: A set, or a view of a dict.
 
     Returns:
         The elements.
     """
-    return tuple(items)
+    return list(items)
 
 
 class Numbers:

@@ -25,6 +25,7 @@ from npipe.rpc.limits import Limits
 from npipe.rpc.service.context import Context
 from npipe.rpc.service.dispatcher import LIMIT_EXCEEDED, TOO_LARGE
 from npipe.rpc.service.method import Method
+from npipe.rpc.session.atomic import snapshot
 from npipe.rpc.session.served_calls import ServedCall, Serving
 from npipe.rpc.wire.encoding import Encoding
 from npipe.rpc.wire.envelopes import BAD_DATA, Push
@@ -236,7 +237,7 @@ class ServedSubscriptions(dict[str, ServedSubscription]):
 
     def end(self) -> None:
         """End all subscriptions."""
-        for subscription in tuple(self.values()):
+        for subscription in snapshot(self.values()):
             subscription.stop()
         self.clear()
 

@@ -11,6 +11,7 @@ from npipe.errors import InternalError
 from npipe.rpc.limits import Limits
 from npipe.rpc.service.api import API
 from npipe.rpc.service.dispatcher import Dispatcher, Middleware
+from npipe.rpc.session.atomic import snapshot
 from npipe.rpc.session.server_stats import Counted, Stats
 from npipe.rpc.wire.codec import Codec
 from npipe.rpc.wire.encoding import Encoding
@@ -73,7 +74,7 @@ class ServerBase(Generic[DriverT]):
             of ``npipe.rpc.prometheus.BOUNDS`` seconds, and above), and ``errors`` by code. Requests
             without a known method are counted under ``_OTHER``.
         """
-        return self._stats.report(tuple(self._drivers))
+        return self._stats.report(snapshot(self._drivers))
 
     def _is_full(self) -> bool:
         """Tell whether one more client is to be refused, which is then logged."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
+from npipe.rpc.session.atomic import snapshot
 from npipe.rpc.session.session import Session
 from npipe.rpc.session.timing import Timing
 
@@ -87,7 +88,7 @@ def _add(sums: dict[str, int], methods: dict[str, Timing], connection: Counted) 
 
 
 def _add_timings(methods: dict[str, Timing], more: Mapping[str, Timing]) -> None:
-    for name, timing in tuple(more.items()):
+    for name, timing in snapshot(more.items()):
         if name not in methods:
             methods[name] = Timing()
         methods[name].add(timing)

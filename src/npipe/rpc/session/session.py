@@ -346,7 +346,7 @@ class Session:
 
     def cancel_served(self, id: bytes) -> None:
         """Cancel the calls of the peer with this id, also one that was not processed yet."""
-        known = [c for c in (*snapshot(self._active), *snapshot(self._ready)) if c.id == id]
+        known = [c for c in (*snapshot(self._active), *self._ready.copy()) if c.id == id]
         for call in known:
             call.cancel()
         if not known:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import Any, Final
 
+from npipe.rpc.session.atomic import snapshot
+
 __all__ = ["BOUNDS", "OTHER", "Timing"]
 
 OTHER: Final = "_OTHER"
@@ -49,7 +51,7 @@ class Timing:
         """Add the counts of another object."""
         self.seconds += other.seconds
         self.buckets = [a + b for a, b in zip(self.buckets, other.buckets, strict=True)]
-        for code, number in tuple(other.errors.items()):
+        for code, number in snapshot(other.errors.items()):
             self.errors[code] = self.errors.get(code, 0) + number
 
     def record(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from npipe.address import Address
 from npipe.errors import ClosedError
 from npipe.rpc.remote import remote_module
 from npipe.rpc.service.dispatcher import Dispatcher
+from npipe.rpc.session.atomic import snapshot
 from npipe.rpc.session.server_base import ServerBase
 from npipe.rpc.session.server_stats import Counted
 from npipe.rpc.threads.descriptors import connections_allowed
@@ -156,28 +157,32 @@ class Server(ServerBase[ServerDriver]):
                 Windows, so that another server can listen at once although these clients still
                 have open handles; see ``npipe.Connection.disconnect``.
         """
-        with self._lock:
-            listeners, self._listeners = self._listeners, []
-            remotes, self._remotes = self._remotes, []
-            self._change.notify_all()
+        # An interrupt (Ctrl-C) leaves the rest to the next call: nothing is removed before it ends.
+        remotes = self._remotes[:]
         for remote in remotes:
             remote.leave()
-        for listener in listeners:
+        for listener in self._listeners[:]:
             listener.close()
             log.info("JSON-RPC service stopped (%s)", listener.address)
+            with self._change:
+                if listener in self._listeners:  # else another thread stops too
+                    self._listeners.remove(listener)
+                self._change.notify_all()
         deadline = time.monotonic() + drain
         with self._change:
             while (busy := self._busy()) and (left := deadline - time.monotonic()) > 0:
                 # the end of a call sets no event: poll
                 self._change.wait(min(left, 0.02))
-        for driver in tuple(self._drivers) if disconnect else ():
+        for driver in snapshot(self._drivers) if disconnect else ():
             if driver.idle:
                 with contextlib.suppress(OSError):
                     driver.connection.disconnect(max(0.0, deadline - time.monotonic()))
-        for driver in tuple(self._drivers):
+        for driver in snapshot(self._drivers):
             driver.close("server stopped with calls in flight" if busy else "server stopped")
         for remote in remotes:
             remote.close()
+            if remote in self._remotes:
+                self._remotes.remove(remote)
         self._runtime.stop()
         self._stopped.set()
 

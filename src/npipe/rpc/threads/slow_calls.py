@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from npipe.rpc.session.atomic import snapshot
+
 __all__ = ["PATIENCE", "SlowCallMonitor", "start_thread"]
 
 PATIENCE = 0.010  # seconds after which a call is slow; a thread switch takes a hundredth of it
@@ -76,7 +78,7 @@ class SlowCallMonitor:
         idle = 0
         while not self._stopped:
             time.sleep(PATIENCE)
-            busy = [one for one in tuple(self._running) if one.busy]
+            busy = [one for one in snapshot(self._running) if one.busy]
             for one in busy:
                 one.look()
             idle = 0 if busy else idle + 1
@@ -87,7 +89,7 @@ class SlowCallMonitor:
         """Wait for ``wake``, unless a driver is busy."""
         with self._changed:
             self.awake = False
-            if not (self._stopped or any(one.busy for one in tuple(self._running))):
+            if not (self._stopped or any(one.busy for one in snapshot(self._running))):
                 self._changed.wait()
             self.awake = True
 
