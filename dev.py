@@ -11,6 +11,7 @@
     python dev.py lock     write constraints/oldest.txt and constraints/newest.txt anew
     python dev.py audit    check licences and known vulnerabilities of the dependencies
     python dev.py compiled build the package with mypyc and run the tests of JSON-RPC on it
+                           (--windows: the wheel for Windows, by mingw-w64, tested under Wine)
     python dev.py packages build the source distribution and the wheel into dist, reproducibly
     python dev.py docs     build the documentation into build/docs; a warning is an error
     python dev.py bench    measure npipe and its peers side by side
@@ -40,6 +41,7 @@ COMPILED_TESTS = (
     *("tests/rpc/threads", "tests/rpc/conformance"),
     *("tests/fuzz/test_builds.py", "tests/fuzz/test_fuzz.py", "tests/cli/test_app.py"),
 )
+WINDOWS_TESTS = ("tests/rpc/wire", "tests/rpc/session", "tests/fuzz/test_builds.py")
 PACKAGES = (".[console,ethereum,integrations,smb]",)
 GROUPS = ("test", "peers", "integrations", "lint", "docs", "release")
 CONSTRAINTS = ROOT / "constraints"
@@ -189,6 +191,9 @@ def compiled(arguments: Sequence[str]) -> None:
     That environment shares the packages of the other one, except for npipe itself.
     """
     pip("--group=compile")
+    if "--windows" in arguments:
+        compiled_for_windows([word for word in arguments if word != "--windows"])
+        return
     dist = ROOT / "build" / "compiled"
     shutil.rmtree(dist, ignore_errors=True)
     module("hatchling", "build", "-t", "wheel", "-d", dist, NPIPE_COMPILE="1")
@@ -202,6 +207,25 @@ def compiled(arguments: Sequence[str]) -> None:
     status = subprocess.call(command, cwd=ROOT, env={**os.environ, "NPIPE_TEST_COMPILED": "1"})
     if status:
         sys.exit(status)
+
+
+def compiled_for_windows(arguments: Sequence[str]) -> None:
+    """Build the compiled wheel for Windows on this system and run tests of it under Wine.
+
+    It is for the CPython of this minor version, whose DLL is taken from Wine's folder.
+    """
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    home = Path(os.environ.get("NPIPE_WINE_HOME") or ROOT / ".wine")
+    dist = ROOT / "build" / "windows"
+    shutil.rmtree(dist, ignore_errors=True)
+    python("tools/wine.py", "setup", version)
+    place = {"NPIPE_COMPILE": "1", "NPIPE_COMPILE_WINDOWS": str(home / f"python{version}")}
+    module("hatchling", "build", "-t", "wheel", "-d", dist, **place)
+    (wheel,) = dist.glob("*-win_amd64.whl")
+    shutil.unpack_archive(wheel, dist / "site", "zip")
+    site = "Z:" + str(dist / "site").replace("/", "\\")  # as Wine names it
+    options = ["-o", "pythonpath=tests tools", "-q", *(arguments or WINDOWS_TESTS)]
+    python(*("tools/wine.py", "test", version, *options), PYTHONPATH=site, NPIPE_TEST_COMPILED="1")
 
 
 def purelib(python: Path) -> str:

@@ -29,6 +29,21 @@ def test_a_call_and_its_cancelling_in_one_read_are_answered(run: Run) -> None:
     run(main())
 
 
+def test_what_is_read_may_come_in_a_bytearray(run: Run) -> None:
+    # As asyncio's proactor brings it: the compiled session took bytes only, and no call was served.
+    async def main() -> None:
+        async with running() as here:
+            reader, writer = await here.raw()
+            writer.write(request("test_add", 1))
+            assert (await reply(reader))["result"] == 1
+            (driver,) = here.server._drivers
+            driver.data_received(bytearray(request("test_add", 2)))
+            assert (await reply(reader))["result"] == 2
+            writer.close()
+
+    run(main())
+
+
 def test_rpc_bug_05_garbage_is_answered_and_the_connection_lives_on(run: Run) -> None:
     async def main() -> None:
         async with running() as here:

@@ -169,7 +169,7 @@ class Driver(asyncio.Protocol):
         framing, queue = self._framing, self.session.send_queue
         queue.on_put = None  # ``pump`` writes immediate replies, without a wake-up
         try:
-            complete = self.session.feed(data)
+            complete = self.session.feed(bytes(data))  # asyncio's proactor brings a bytearray
         except ProtocolError as error:
             self._violated(error)
             return
