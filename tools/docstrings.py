@@ -23,7 +23,7 @@ from typing import Any
 PUBLIC = (
     *("npipe", "npipe.aio", "npipe.address", "npipe.errors", "npipe.security", "npipe.testing"),
     *("npipe.rpc", "npipe.rpc.aio", "npipe.recording"),
-    *("npipe.rpc.prometheus",),
+    *("npipe.rpc.prometheus", "npipe.options"),
 )
 RIDDLE = re.compile(r"(Who|What|Whoever|Whatever|Nobody|Somebody|Everybody)\b", re.IGNORECASE)
 TIME = re.compile(

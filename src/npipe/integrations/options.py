@@ -1,35 +1,12 @@
-"""The keywords of ``npipe.connect`` and ``npipe.listen`` that every integration accepts."""
+"""The keywords of ``npipe.connect`` and ``npipe.listen`` in the functions of every integration."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from typing import Any, cast
 
-from npipe.security import PeerIdentity
-
-if TYPE_CHECKING:
-    from npipe import Smb
+from npipe.options import ConnectOptions, ListenOptions
 
 __all__ = ["ConnectOptions", "ListenOptions", "split"]
-
-
-class ConnectOptions(TypedDict, total=False):
-    """Keywords of ``npipe.connect``; ``connect_timeout`` is missing: each library has its own."""
-
-    wait: bool
-    verify_server: str | Callable[[PeerIdentity], object] | None
-    impersonation: str
-    remote: Smb | None
-
-
-class ListenOptions(TypedDict, total=False):
-    """Keywords of ``npipe.listen``."""
-
-    access: str | int
-    backlog: int | None
-    message_mode: bool
-    reject_remote: bool
-    buffer_size: int
 
 
 def split(options: dict[str, Any]) -> tuple[ConnectOptions, dict[str, Any]]:

@@ -16,10 +16,11 @@ from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Unpack
 
 from npipe import transport
 from npipe.errors import ProtocolError
+from npipe.options import ConnectOptions
 from npipe.recording.messages import Item, is_call, is_reply, items, key, with_values
 from npipe.recording.tape import Event, load
 from npipe.rpc.wire import framing
@@ -75,7 +76,7 @@ def replay(
     ignore: Sequence[str] = (),
     timeout: float = 10.0,
     connect_timeout: float | None = 5.0,
-    **options: Any,
+    **options: Unpack[ConnectOptions],
 ) -> Report:
     """Replay the clients of a tape against the server at ``address``.
 

@@ -10,13 +10,17 @@ import asyncio
 import threading
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import Future
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
 
 from npipe.address import Address
 from npipe.errors import ClosedError
-from npipe.rpc.aio.endpoints import adopt_files
+from npipe.options import ConnectOptions, ServeOptions
+from npipe.rpc.aio.endpoints import Endpoint, adopt_files
+from npipe.rpc.aio.spread import Group
 from npipe.rpc.aio.spread import Spread as AsyncSpread
 from npipe.rpc.limits import Limits
+from npipe.rpc.wire.codec import Codec
+from npipe.rpc.wire.encoding import Encoding
 from npipe.transport.base import Connection
 
 __all__ = ["Spread"]
@@ -30,15 +34,31 @@ class Spread:
     See ``rpc.aio.Spread``.
     """
 
-    def __init__(self, upstreams: Sequence[Any], **options: Any) -> None:
+    def __init__(
+        self,
+        upstreams: Sequence[Endpoint | Group],
+        *,
+        stateless: bool | None = None,
+        limits: Limits | None = None,
+        codec: str | Encoding | Codec = "json-stream",
+        upstream_codec: str | Encoding | Codec = "json-stream",
+        connect_timeout: float | None = 10.0,
+        **options: Unpack[ConnectOptions],
+    ) -> None:
         """Make a server; it does not listen yet.
 
         Args:
-            upstreams: The servers, as ``rpc.aio.Spread`` takes them.
-            options: The other arguments of ``rpc.aio.Spread``.
+            upstreams: The servers, as ``connect`` takes them, and groups of servers.
+            stateless: Distribute the calls of each client, instead of the clients. None: true if
+                all upstreams are groups that are marked stateless.
+            limits: The limits for both sides.
+            codec: The codec of the clients.
+            upstream_codec: The codec of the servers, with the same encoding.
+            connect_timeout: Seconds for connecting to a server; None is no limit.
+            options: Further options of ``npipe.connect``, for the upstream connections.
 
         Raises:
-            ValueError, TypeError: As ``rpc.aio.Spread``.
+            ValueError: There is no upstream, or the codecs have different encodings.
             OSError: The servers of a group cannot be found.
         """
         made: Future[asyncio.AbstractEventLoop] = Future()
@@ -49,7 +69,16 @@ class Spread:
         self._loop = made.result()
         self._stopped = threading.Event()
         try:
-            self._server: AsyncSpread = self._wait(self._make(upstreams, options))
+            made_server = _make(
+                upstreams,
+                stateless=stateless,
+                limits=limits,
+                codec=codec,
+                upstream_codec=upstream_codec,
+                connect_timeout=connect_timeout,
+                **options,
+            )
+            self._server: AsyncSpread = self._wait(made_server)
         except BaseException:
             self._end_loop()
             raise
@@ -64,12 +93,13 @@ class Spread:
         """The addresses that the server listens on."""
         return self._server.addresses
 
-    def serve(self, address: str | Address, **options: Any) -> Address:
+    def serve(self, address: str | Address, **options: Unpack[ServeOptions]) -> Address:
         """Listen on an address; return at once.
 
         Args:
             address: The address, or an ``Address``.
-            options: The options of ``npipe.listen``.
+            options: The options of ``npipe.listen``; for a ``nats://`` address see
+                ``npipe.options.ServeOptions``.
 
         Returns:
             The address in its full form.
@@ -128,11 +158,6 @@ class Spread:
     def __exit__(self, *exc: object) -> None:
         self.stop()
 
-    async def _make(self, upstreams: Sequence[Any], options: dict[str, Any]) -> AsyncSpread:
-        server = AsyncSpread(upstreams, **options)
-        await server.start()
-        return server
-
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         try:
             future = asyncio.run_coroutine_threadsafe(work, self._loop)
@@ -152,6 +177,12 @@ class Spread:
         self._wait(end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+
+
+async def _make(upstreams: Sequence[Endpoint | Group], **options: Any) -> AsyncSpread:
+    server = AsyncSpread(upstreams, **options)
+    await server.start()
+    return server
 
 
 def _run_loop(made: Future[asyncio.AbstractEventLoop]) -> None:

@@ -121,6 +121,6 @@ def test_without_an_upstream_the_client_is_turned_away(
             reader, writer = await npipe.aio.open_connection(address)
             assert await ended(reader) == b""
             writer.close()
-        assert "no upstream" in caplog.text
+        assert "the upstream server cannot be reached" in caplog.text
 
     run(main())

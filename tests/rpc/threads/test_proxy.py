@@ -87,7 +87,7 @@ def test_without_an_upstream_the_client_is_turned_away(
         proxy.serve(address)
         with npipe.connect(address) as connection:
             assert connection.read(10) == b""
-    assert "no upstream" in caplog.text
+    assert "the upstream server cannot be reached" in caplog.text
 
 
 def test_a_half_closed_connection_gets_its_pending_replies(address: str) -> None:

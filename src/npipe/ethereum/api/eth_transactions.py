@@ -111,10 +111,7 @@ class EthTransactions:
 
     @on_worker
     def sign_typed_data(self, address: Address, typed_data: dict[str, Any] | str) -> str:
-        """Return the signature of eth_signTypedData_v4: the same method by its name in EIP-712.
-
-        Hardhat uses this name.
-        """
+        """Return the signature of eth_signTypedData_v4: the same method by its name in EIP-712."""
         return self._node.account(to_bytes(address)).sign_hash(typed_data_hash(_object(typed_data)))
 
     @on_worker

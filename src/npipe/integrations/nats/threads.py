@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from typing import Any, cast
 
 from npipe.address import Address
-from npipe.integrations.nats.broker import Target
+from npipe.integrations.nats.broker import SILENCE, Target
 from npipe.integrations.nats.service import Service, serve
 from npipe.integrations.nats.workers import open_driver
 from npipe.rpc.aio.endpoints import adopt_files
@@ -172,16 +172,28 @@ class Listener:
         await asyncio.to_thread(self._serve_connection, ours)
 
 
-def listen(address: str, serve_connection: Callable[[Any], object], **options: Any) -> Listener:
+def listen(
+    address: str,
+    serve_connection: Callable[[Any], object],
+    *,
+    stateless: bool = False,
+    stats: Callable[[], Any] | None = None,
+    timeout: float = 10.0,
+    silence: float = SILENCE,
+) -> Listener:
     """Serve a subject as one of its workers.
 
     Args:
         address: ``nats://host/subject``.
         serve_connection: Called with each new connection, whose peer is unknown.
-        options: Those of ``serve``.
+        stateless: Whether the calls of one client may go to several workers.
+        stats: Returns the statistics of this worker for the tools of NATS.
+        timeout: Seconds for the broker to answer.
+        silence: Seconds without a message after which a front counts as lost.
 
     Raises:
         OSError: The broker cannot be reached.
         ValueError: The address is invalid.
     """
+    options = {"stateless": stateless, "stats": stats, "timeout": timeout, "silence": silence}
     return Listener(address, serve_connection, options)

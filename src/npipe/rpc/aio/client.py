@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal, Self, TypeVar, overload
+from typing import Any, Literal, Self, TypeVar, Unpack, overload
 
 from npipe.aio.opening import Opening
 from npipe.errors import ClosedError
+from npipe.options import ConnectOptions
 from npipe.rpc.aio.caller import Caller
 from npipe.rpc.aio.driver import Driver
 from npipe.rpc.aio.endpoints import Endpoint, check_endpoint, open_endpoint
@@ -248,7 +249,7 @@ def connect(
     connect_timeout: float | None = 10.0,
     reconnect: float | None = None,
     on_disconnect: Callable[[str], object] | None = None,
-    **options: Any,
+    **options: Unpack[ConnectOptions],
 ) -> Opening[Client]:
     """Connect to a server; await the result, or use it in ``async with``.
 

@@ -13,10 +13,11 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Protocol, TypeGuard, TypeVar
+from typing import Any, Protocol, TypeGuard, TypeVar, Unpack
 
 import npipe.aio
 from npipe.address import Address
+from npipe.options import ConnectOptions
 from npipe.rpc.aio.driver import Driver
 from npipe.rpc.calling.endpoint import check_reconnect, is_command, wrong_endpoint
 from npipe.rpc.remote import remote_module
@@ -68,7 +69,11 @@ def check_endpoint(endpoint: object, reconnect: float | None) -> None:
 
 
 async def open_endpoint(
-    endpoint: Endpoint, make_driver: Callable[[], DriverT], *, timeout: float | None, **options: Any
+    endpoint: Endpoint,
+    make_driver: Callable[[], DriverT],
+    *,
+    timeout: float | None,
+    **options: Unpack[ConnectOptions],
 ) -> DriverT:
     """Connect to an endpoint. ``options`` are those of ``npipe.connect``, for addresses only."""
     if is_ssh(endpoint):
@@ -89,7 +94,7 @@ async def _open_address(
     make_driver: Callable[[], DriverT],
     *,
     timeout: float | None,
-    **options: Any,
+    **options: Unpack[ConnectOptions],
 ) -> DriverT:
     driver: DriverT
     if str(address) == "stdio:":

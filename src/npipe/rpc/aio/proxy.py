@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from typing import Any, Unpack
 
 from npipe.errors import ClosedError
+from npipe.options import ConnectOptions
 from npipe.rpc.aio.driver import Driver
 from npipe.rpc.aio.endpoints import Endpoint, open_endpoint
 from npipe.rpc.aio.forwarding_driver import ForwardingDriver, UpstreamDriver
@@ -41,7 +42,7 @@ class Proxy(Server):
         codec: str | Encoding | Codec = "json-stream",
         upstream_codec: str | Encoding | Codec = "json-stream",
         connect_timeout: float | None = 10.0,
-        **options: Any,
+        **options: Unpack[ConnectOptions],
     ) -> None:
         """Make a proxy; it does not listen yet.
 
@@ -55,7 +56,7 @@ class Proxy(Server):
         """
         super().__init__(API(), limits=limits, codec=codec)
         self._upstream = upstream
-        self._options = {"timeout": connect_timeout, **options}
+        self._options: dict[str, Any] = {"timeout": connect_timeout, **options}
         self._upstream_runtime = Runtime(Dispatcher(API()), limits, upstream_codec, UpstreamDriver)
         self._joining: set[asyncio.Task[None]] = set()
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from typing import Any, Self
+from typing import Any, Self, Unpack, cast
 
 import npipe.aio
 from npipe.address import Address
 from npipe.errors import ClosedError
+from npipe.options import ListenOptions, ServeOptions
 from npipe.rpc.aio.caller import Caller
 from npipe.rpc.aio.driver import Driver
 from npipe.rpc.aio.endpoints import adopt_files
@@ -52,12 +53,13 @@ class Server(ServerBase[Driver]):
         """The addresses that the server listens on."""
         return [listener.address for listener in self._listeners]
 
-    async def serve(self, address: str | Address, **options: Any) -> Address:
+    async def serve(self, address: str | Address, **options: Unpack[ServeOptions]) -> Address:
         """Listen on an address. The loop serves its clients from now on.
 
         Args:
             address: The address, or an ``Address``.
-            options: The options of ``npipe.listen``.
+            options: The options of ``npipe.listen``; for a ``nats://`` address see
+                ``npipe.options.ServeOptions``.
 
         Returns:
             The address in its full form.
@@ -72,7 +74,9 @@ class Server(ServerBase[Driver]):
             service = await module.serve(address, self.protocol, stats=self.stats, **options)
             self._services.append(service)
             return Address("nats", str(service.target))
-        listener = await npipe.aio.create_server(self.protocol, address, **options)
+        listener = await npipe.aio.create_server(
+            self.protocol, address, **cast(ListenOptions, options)
+        )
         self._listeners.append(listener)
         log.info("JSON-RPC service started (%s)", listener.address)
         return listener.address

@@ -9,9 +9,10 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from functools import partial
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, Unpack, runtime_checkable
 
 from npipe.errors import ClosedError
+from npipe.options import ConnectOptions
 from npipe.rpc.aio.driver import Driver
 from npipe.rpc.aio.endpoints import Endpoint, open_endpoint
 from npipe.rpc.aio.forwarding_driver import ForwardingDriver, UpstreamDriver
@@ -81,7 +82,7 @@ class Spread(Server):
         codec: str | Encoding | Codec = "json-stream",
         upstream_codec: str | Encoding | Codec = "json-stream",
         connect_timeout: float | None = 10.0,
-        **options: Any,
+        **options: Unpack[ConnectOptions],
     ) -> None:
         """Make a server; it does not listen yet.
 
@@ -108,8 +109,8 @@ class Spread(Server):
                 "Spread forwards messages unchanged, so choose one encoding for both"
             )
         self.stateless = stateless
-        options = {"timeout": connect_timeout, **options}
-        self._groups = [_group(each, options) for each in upstreams]
+        given: dict[str, Any] = {"timeout": connect_timeout, **options}
+        self._groups = [_group(each, given) for each in upstreams]
         fixed = all(isinstance(group, _One) for group in self._groups)
         self._fixed: tuple[Name, ...] = ()  # the names, if the set of servers is fixed
         self._fixed = tuple(self._names()) if fixed else ()

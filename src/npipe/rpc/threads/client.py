@@ -8,9 +8,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Literal, Self, TypeVar, overload
+from typing import Any, Literal, Self, TypeVar, Unpack, overload
 
 from npipe.errors import ClosedError, ConnectionLost
+from npipe.options import ConnectOptions
 from npipe.rpc.calling.client_base import ClientBase
 from npipe.rpc.calling.deadline import Deadline, check_timeout
 from npipe.rpc.calling.retry import Retry
@@ -271,7 +272,7 @@ def connect(
     connect_timeout: float | None = 10.0,
     reconnect: float | None = None,
     on_disconnect: Callable[[str], object] | None = None,
-    **options: Any,
+    **options: Unpack[ConnectOptions],
 ) -> Client:
     """Connect to a server.
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol, Unpack
 
 from npipe.address import Address
+from npipe.options import ConnectOptions
 from npipe.rpc.calling.endpoint import check_reconnect, is_command, wrong_endpoint
 from npipe.rpc.remote import remote_module
 from npipe.transport import connect as connect_transport
@@ -39,7 +40,9 @@ def check_endpoint(endpoint: object, reconnect: float | None) -> None:
         raise wrong_endpoint(endpoint)
 
 
-def open_endpoint(endpoint: Endpoint, *, timeout: float | None, **options: Any) -> Connection:
+def open_endpoint(
+    endpoint: Endpoint, *, timeout: float | None, **options: Unpack[ConnectOptions]
+) -> Connection:
     """Connect to an endpoint. ``options`` are those of ``npipe.connect``, for addresses only."""
     if is_ssh(endpoint):
         endpoint = ssh_command(endpoint)

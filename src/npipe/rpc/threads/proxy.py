@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, Unpack
 
+from npipe.options import ConnectOptions
 from npipe.rpc.forwarding.relay import join_sessions
 from npipe.rpc.limits import Limits
 from npipe.rpc.service.api import API
@@ -40,7 +41,7 @@ class Proxy(Server):
         codec: str | Encoding | Codec = "json-stream",
         upstream_codec: str | Encoding | Codec = "json-stream",
         connect_timeout: float | None = 10.0,
-        **options: Any,
+        **options: Unpack[ConnectOptions],
     ) -> None:
         """Make a proxy; it does not listen yet.
 
@@ -54,7 +55,7 @@ class Proxy(Server):
         """
         super().__init__(API(), limits=limits, codec=codec)
         self._upstream = upstream
-        self._options = {"timeout": connect_timeout, **options}
+        self._options: dict[str, Any] = {"timeout": connect_timeout, **options}
         self._upstream_runtime = Runtime(Dispatcher(API()), limits, upstream_codec, role="upstream")
 
     def serve_connection(self, connection: Connection) -> None:

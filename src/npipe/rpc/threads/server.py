@@ -7,10 +7,11 @@ import logging
 import sys
 import threading
 import time
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, Unpack, cast
 
 from npipe.address import Address
 from npipe.errors import ClosedError
+from npipe.options import ListenOptions, ServeOptions
 from npipe.rpc.remote import remote_module
 from npipe.rpc.service.dispatcher import Dispatcher
 from npipe.rpc.session.atomic import snapshot
@@ -71,12 +72,13 @@ class Server(ServerBase[ServerDriver]):
         """The addresses that the server listens on."""
         return [listener.address for listener in self._listeners]
 
-    def serve(self, address: str | Address, **options: Any) -> Address:
+    def serve(self, address: str | Address, **options: Unpack[ServeOptions]) -> Address:
         """Listen on an address. Returns at once; clients are accepted in a thread.
 
         Args:
             address: The address, or an ``Address``.
-            options: The options of ``npipe.listen``.
+            options: The options of ``npipe.listen``; for a ``nats://`` address see
+                ``npipe.options.ServeOptions``.
 
         Returns:
             The address in its full form.
@@ -91,7 +93,7 @@ class Server(ServerBase[ServerDriver]):
             remote = module.listen(address, self._serve_remote, stats=self.stats, **options)
             self._remotes.append(remote)
             return remote.address  # type: ignore[no-any-return]
-        listener = listen(address, **options)
+        listener = listen(address, **cast(ListenOptions, options))
         self.serve_listener(listener)
         return listener.address
 
