@@ -19,6 +19,7 @@ pytest.importorskip("nats", reason="nats-py is not installed")
 import npipe.errors
 from integrations.nats.conftest import StartBroker
 from npipe import rpc
+from npipe.integrations.nats import broker as broker_module
 from npipe.integrations.nats.broker import Target
 from npipe.rpc import aio
 from peers.brokers import Broker
@@ -42,6 +43,57 @@ def exchange(url: str, text: str = "x") -> str:
                 return str(await client.call("t_echo", text))
 
     return asyncio.run(main())
+
+
+class Clock:
+    """A clock that ``_look`` reads once each time it looks; it then moves on by ``PING``."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        self.now += 0.01
+        return self.now
+
+
+class SilentPipe:
+    """A pipe whose peer says nothing."""
+
+    peer = "worker.1"
+
+    def __init__(self) -> None:
+        self.heard, self.pings, self.is_lost = 0.0, 0, False
+
+    def ping(self) -> None:
+        self.pings += 1
+
+    def lost(self, why: str) -> None:
+        self.is_lost = True
+
+
+def test_a_peer_that_is_silent_while_the_loop_is_held_up_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, pipe = Clock(), SilentPipe()
+    monkeypatch.setattr(broker_module, "PING", 0.01)
+    monkeypatch.setattr(broker_module, "time", clock)
+
+    async def main() -> None:
+        watching = broker_module.Broker(Target.parse("nats://host/a"), silence=0.2)
+        watching.pipes["own"] = pipe  # type: ignore[assignment]
+        looking = asyncio.create_task(watching._look())
+        while not pipe.pings:
+            await asyncio.sleep(0)
+        clock.now += 100
+        while pipe.pings < 3 and not pipe.is_lost:
+            await asyncio.sleep(0)
+        assert not pipe.is_lost
+        while not pipe.is_lost:  # by its own silence
+            await asyncio.sleep(0)
+        assert 15 <= pipe.pings <= 25
+        looking.cancel()
+
+    asyncio.run(main())
 
 
 def test_addresses() -> None:

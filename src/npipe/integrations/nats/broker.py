@@ -198,11 +198,15 @@ class Broker:
 
     async def _look(self) -> None:
         """Ask each peer, over one of its pipes, whether it is alive."""
+        before = time.monotonic()
         while True:
             await asyncio.sleep(PING)
             now = time.monotonic()
+            late = max(0.0, now - before - PING)  # the loop was held up: it could hear no peer
+            before = now
             ends: dict[str, list[Pipe]] = {}
             for pipe in self.pipes.values():
+                pipe.heard += late
                 ends.setdefault(pipe.peer.rpartition(".")[0], []).append(pipe)
             for pipes in ends.values():
                 if now - max(pipe.heard for pipe in pipes) > self._silence:

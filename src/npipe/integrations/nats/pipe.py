@@ -59,7 +59,7 @@ class Pipe(asyncio.Transport):
         super().__init__()
         self.own = own
         self.peer = peer
-        self.heard: float = time.monotonic()  # time of the peer's last message
+        self.heard: float = time.monotonic()  # time of the peer's last message, or later
         self.quiet: asyncio.Event = (
             asyncio.Event()
         )  # set once the peer has agreed to send no more calls

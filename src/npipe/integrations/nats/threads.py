@@ -7,6 +7,7 @@ between the far connection and the loop, as for standard streams.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -21,6 +22,8 @@ from npipe.security import PeerIdentity
 from npipe.testing import memory_pair
 
 __all__ = ["Listener", "connect", "listen"]
+
+log: logging.Logger = logging.getLogger("npipe.nats")
 
 PATIENCE = 5.0  # seconds for the thread of a listener to end
 
@@ -63,6 +66,8 @@ class _Half(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.ended.set()
+        if exc is not None:  # the program only sees that the connection has ended
+            log.info("a connection has ended: %s", exc)
         if self._other is not None and self._other.transport is not None:
             self._other.transport.close()
 
