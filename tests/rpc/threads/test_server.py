@@ -489,6 +489,27 @@ def test_rpc_bug_15_stop_closes_everything_and_the_address_is_free(
         assert client.call("test_noArgsRets") is None
 
 
+@pytest.mark.parametrize("on_loop", [True, False])
+def test_a_client_accepted_while_the_server_stops_is_disconnected(
+    serve: Serve, address: str, monkeypatch: pytest.MonkeyPatch, on_loop: bool
+) -> None:
+    server = serve()
+    with npipe.listen(f"{address}2") as listener, npipe.connect(f"{address}2") as client:
+        theirs = listener.accept(60)
+        end = server._runtime.stop
+
+        def serve_and_end() -> None:
+            server.serve_connection(theirs)
+            end()
+
+        monkeypatch.setattr(server._runtime, "stop", serve_and_end)
+        if not on_loop:
+            monkeypatch.setattr(server._runtime, "attach", lambda connection: False)
+        server.stop()
+        client.set_read_deadline(time.monotonic() + 10)
+        assert client.read(1) == b""
+
+
 def test_a_stop_after_an_interrupted_one_closes_what_is_left(
     serve: Serve, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

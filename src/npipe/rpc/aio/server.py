@@ -115,7 +115,7 @@ class Server(ServerBase[Driver]):
         Args:
             drain: Seconds to wait for the calls in flight.
         """
-        services, self._services = self._services, []
+        services = self._services[:]  # a stop that is cancelled leaves the rest to the next one
         for service in services:
             await service.leave()
         listeners, self._listeners = self._listeners, []
@@ -143,6 +143,8 @@ class Server(ServerBase[Driver]):
             await asyncio.wait(tasks, timeout=CLOSING)
         for service in services:
             await service.close()
+            if service in self._services:
+                self._services.remove(service)
 
     async def __aenter__(self) -> Self:
         return self

@@ -187,6 +187,8 @@ class Server(ServerBase[ServerDriver]):
                 self._remotes.remove(remote)
         self._runtime.stop()
         self._stopped.set()
+        for driver in snapshot(self._drivers):  # accepted meanwhile; see ``_enter``
+            driver.close("server stopped")
 
     def __enter__(self) -> Self:
         return self
