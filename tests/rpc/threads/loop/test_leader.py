@@ -16,7 +16,7 @@ import pytest
 from npipe.rpc import API
 from npipe.rpc.service.dispatcher import Dispatcher
 from npipe.rpc.session.session import Session
-from npipe.rpc.threads.loop.leader import ServerLoop
+from npipe.rpc.threads.loop.leader import FEW_DEADLINES, ServerLoop
 from npipe.rpc.threads.loop.poller import READ
 from npipe.rpc.threads.loop.pollers import make_poller
 from npipe.rpc.threads.loop.pool import ThreadPool
@@ -283,6 +283,22 @@ def test_requests_and_deadlines_of_other_threads_wake_the_leader(running: Server
     running.schedule(driver, now)  # type: ignore[arg-type]
     driver.wait()
     assert len(driver.timers) == 1
+
+
+def test_closed_connections_do_not_stay_until_their_deadlines(running: ServerLoop) -> None:
+    now, still_open = time.monotonic(), Driver()
+    still_open.fd = 1_000_000
+    running.add(still_open)  # type: ignore[arg-type]
+    running.schedule(still_open, now + 3600)  # type: ignore[arg-type]
+    for number in range(1000):
+        driver = Driver()
+        driver.fd = 2_000_000 + number
+        running.add(driver)  # type: ignore[arg-type]
+        running.schedule(driver, now + 3000)  # type: ignore[arg-type]
+        running.remove(driver)  # type: ignore[arg-type]
+    assert len(running._deadlines) <= FEW_DEADLINES
+    assert still_open in [driver for _, _, driver in running._deadlines]
+    running.remove(still_open)  # type: ignore[arg-type]
 
 
 def test_deadlines_are_kept_in_their_order(running: ServerLoop) -> None:

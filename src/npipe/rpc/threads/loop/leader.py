@@ -47,6 +47,7 @@ __all__ = ["ServerLoop"]
 log: logging.Logger = logging.getLogger("npipe.rpc")
 
 SPIN_SECONDS = 50e-6  # duration of a poll: about the time to wake a sleeping thread
+FEW_DEADLINES = 100
 
 Token = object
 """Identifies a leader; compared by identity."""
@@ -99,6 +100,7 @@ class ServerLoop:
         self._drivers: dict[int, Served] = {}
         self._todo: deque[Served] = deque()
         self._deadlines: list[tuple[float, int, Served]] = []
+        self._most_deadlines = FEW_DEADLINES  # when more, those of closed connections are removed
         self._deadline_lock = threading.Lock()
         self._numbers = count()
         self._poller: Poller | None = None
@@ -172,7 +174,20 @@ class ServerLoop:
         """
         with self._deadline_lock:
             heapq.heappush(self._deadlines, (when, next(self._numbers), driver))
+            if len(self._deadlines) > self._most_deadlines:
+                self._forget_closed()
         self.wake()
+
+    def _forget_closed(self) -> None:
+        """Remove the deadlines of closed connections, which may be hours away.
+
+        The new list is stored at once: the leader looks at the first deadline without the lock.
+        """
+        drivers = self._drivers
+        deadlines = [each for each in self._deadlines if drivers.get(each[2].fd) is each[2]]
+        heapq.heapify(deadlines)
+        self._deadlines = deadlines
+        self._most_deadlines = max(FEW_DEADLINES, 2 * len(deadlines))
 
     def wake(self) -> None:
         """Wake the leader. Does nothing in the leader's own thread."""
@@ -271,9 +286,10 @@ class ServerLoop:
         the events.
         """
         asked, timeout = 0.0, None
-        if self._deadlines:
+        deadlines = self._deadlines
+        if deadlines:
             asked = time.monotonic()
-            timeout = max(0.0, self._deadlines[0][0] - asked)
+            timeout = max(0.0, deadlines[0][0] - asked)
         if self._todo:
             timeout = 0.0
         return asked, self._spin.poll(poller, timeout) or poller.wait(timeout)
