@@ -59,7 +59,7 @@ def test_what_is_no_endpoint(endpoint: str, words: str) -> None:
 
 
 def test_a_program_cannot_be_listened_at() -> None:
-    with pytest.raises(ValueError, match="target"):
+    with pytest.raises(ValueError, match="TARGET"):
         endpoints.listen("exec:x")
 
 

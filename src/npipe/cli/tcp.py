@@ -89,7 +89,7 @@ class TcpConnection(base.Connection):
         return memoryview(data).nbytes
 
     def has_gone(self) -> bool:
-        """Return whether the connection was reset.
+        """Tell whether the connection was reset.
 
         TCP does not distinguish half-close and close.
         """

@@ -44,7 +44,7 @@ _WITHOUT_CHAIN = ("net", "web3")
 
 
 def available() -> bool:
-    """Return whether the packages of the extra "ethereum" are installed. Imports none of them."""
+    """Tell whether the packages of the extra "ethereum" are installed. Imports none of them."""
     return all(importlib.util.find_spec(name) for name in ("eth", "eth_hash", "Crypto"))
 
 

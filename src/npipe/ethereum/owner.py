@@ -12,7 +12,7 @@ __all__ = ["is_owner"]
 
 
 def is_owner(peer: PeerIdentity) -> bool:
-    """Return whether the peer is this process's user, or root. An unknown peer is not."""
+    """Tell whether the peer is this process's user, or root. An unknown peer is not."""
     if sys.platform == "win32":
         return peer.sid is not None and peer.sid == _own_sid()
     return peer_is_user(peer, os.geteuid())

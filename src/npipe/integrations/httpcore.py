@@ -38,7 +38,7 @@ def _deadline(seconds: float | None) -> float | None:
 
 
 def _has_input(sock: Any) -> bool:
-    """Return whether a read of ``sock`` would return at once, which a busy loop may not know yet.
+    """Tell whether a read of ``sock`` would return at once, which a busy loop may not know yet.
 
     Return False for None: a Windows pipe has no socket.
     """

@@ -54,7 +54,7 @@ class HTTPConnection(urllib3.connection.HTTPConnection):
 
     @property
     def is_connected(self) -> bool:
-        """Return whether the server is still connected. urllib3's own method uses ``select``."""
+        """Tell whether the server is still connected. urllib3's own method uses ``select``."""
         return self.sock is not None and not self.sock.connection.has_gone()
 
 

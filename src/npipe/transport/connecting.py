@@ -62,7 +62,7 @@ class Attempts:
     def __init__(
         self, address: Address, timeout: float | None, cancel: threading.Event | None = None
     ) -> None:
-        """Start the clock.
+        """Compute the deadline.
 
         Args:
             address: Address of the server, for the error.

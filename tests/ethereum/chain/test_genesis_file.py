@@ -70,7 +70,7 @@ def test_a_block_that_does_not_fit_is_named(files: tuple[Path, Path, str], tmp_p
     octets = blocks.read_bytes()
     for damaged in (octets[:-5], octets + b"\xc0"):
         (tmp_path / "cut.rlp").write_bytes(damaged)
-        with pytest.raises(ValueError, match=r"what follows \d+ blocks is none"):
+        with pytest.raises(ValueError, match=r"the data after \d+ blocks is not a block"):
             served(genesis, tmp_path / "cut.rlp")
 
 

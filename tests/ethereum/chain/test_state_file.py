@@ -288,7 +288,7 @@ def test_a_damaged_chain_is_refused(file: Path) -> None:
         run(file)
     saved.nodes.clear()
     save(file, saved)
-    with pytest.raises(ValueError, match="damaged: the state of block 0 is not there"):
+    with pytest.raises(ValueError, match="damaged: the state of block 0 is missing"):
         run(file)
 
 

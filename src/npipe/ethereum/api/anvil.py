@@ -50,7 +50,7 @@ class Anvil(Evm):
         account, more = to_bytes(address), to_int(balance)
         before = self._node.chain.state().get_balance(account)
         if before + more >= 2**256:
-            raise ChainError("a balance is below 2**256 wei")
+            raise ChainError("the balance would not be below 2**256 wei")
         self._node.chain.alter(lambda state: state.set_balance(account, before + more))
 
     @on_worker(writes=True)
@@ -94,7 +94,7 @@ class Anvil(Evm):
 
     @on_worker
     def get_automine(self) -> bool:
-        """Return whether each transaction is mined at once: true or false.
+        """Tell whether each transaction is mined at once: true or false.
 
         Source: anvil's documentation.
         """
@@ -139,7 +139,7 @@ class Anvil(Evm):
         """
         interval = to_int(seconds)
         if not interval:
-            raise ChainError("an interval of 0 seconds: a block is always later than its parent")
+            raise ChainError("the interval must be at least 1: a block is later than its parent")
         self._node.chain.clock.interval = interval
 
     @on_worker(writes=True)

@@ -119,7 +119,9 @@ class EthFilters:
         changes = found.take()
         if len(changes) > _MAX_KEPT:
             self._remove(filter_id)
-            raise RPCError(f"the filter saw more than {_MAX_KEPT} changes and was removed")
+            raise RPCError(
+                f"more than {_MAX_KEPT} changes, so the filter was removed: poll more often"
+            )
         return changes
 
     @on_worker

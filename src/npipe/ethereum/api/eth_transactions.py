@@ -130,7 +130,7 @@ class EthTransactions:
             raise ChainError("missing transaction nonce in transaction spec")
         sender, nonce = to_bytes(transaction.from_ or NOBODY), to_int(transaction.nonce)
         if self._node.pool.at(sender, nonce) is None:
-            raise ChainError("transaction not found: none with this nonce waits for a block")
+            raise ChainError("transaction not found: no pending transaction has this nonce")
         transaction.gas_price = gas_price or transaction.gas_price
         transaction.gas = gas or transaction.gas
         with self._node.hub.caused_by(context):
@@ -155,5 +155,5 @@ def _object(typed_data: dict[str, Any] | str) -> dict[str, Any]:
         try:
             return msgspec.json.decode(typed_data, type=dict[str, Any])
         except (msgspec.DecodeError, RecursionError):
-            raise InvalidParams("the typed data is no JSON object") from None
+            raise InvalidParams("the typed data is not a JSON object") from None
     return typed_data

@@ -100,7 +100,7 @@ class Evm:
         """
         period = to_int(seconds)
         if period > 86_400:
-            raise ChainError("an interval of more than a day")
+            raise ChainError("the interval is longer than a day (86400 seconds)")
         self._node.set_interval(period)
 
     @on_worker(writes=True)

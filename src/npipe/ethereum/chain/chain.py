@@ -1,4 +1,4 @@
-"""The chain: blocks, the state after each of them, time, snapshots. It knows nothing of JSON.
+"""The chain: blocks, the state after each of them, time, snapshots. It does not use JSON.
 
 Everything here runs in the worker thread of the chain, except reading ``head``, which is replaced
 as a whole and never changed. Blocks, receipts and their indexes are Python objects; of py-evm's
@@ -411,7 +411,7 @@ class Chain:
                 if (mined.number, mined.header.parent_hash) != (number, parent):
                     raise ValueError(f"block {number} does not follow the one before it")
                 if mined.header.state_root not in self.store:
-                    raise ValueError(f"the state of block {number} is not there")
+                    raise ValueError(f"the state of block {number} is missing")
                 self._append(mined)
                 parent = mined.hash
             if not all(root in self.store for root in saved.altered.values()):

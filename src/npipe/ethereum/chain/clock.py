@@ -49,7 +49,7 @@ class Clock:
     def set(self, timestamp: int) -> int:
         """Set the time; return the offset from the system's time, in seconds."""
         if not 0 <= timestamp < _END:
-            raise ChainError(f"the time cannot be {timestamp}")
+            raise ChainError(f"the time cannot be set to {timestamp} seconds since 1970")
         self.offset = timestamp - int(self._system())
         return self.offset
 

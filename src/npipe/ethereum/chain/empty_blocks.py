@@ -44,7 +44,7 @@ class EmptyBlocks:
 
     @staticmethod
     def possible(chain: Chain) -> bool:
-        """Return whether the next block can be made so: the head is one that would be the same."""
+        """Tell whether the next block can be made so: the head is one that would be the same."""
         header = chain.head.header
         if chain.head.block.transactions or not hasattr(header, "requests_hash"):
             return False

@@ -67,10 +67,10 @@ def blocks_of(octets: bytes, forks: Forks) -> Iterator[BlockAPI]:
             _, _, size, start = codec.consume_length_prefix(octets, at)
             after = start + size
             if after > len(octets):
-                raise ValueError("the file ends within it")
+                raise ValueError("the file ends within this block")
             block = decoded(octets[at:after], forks)
         except (RLPException, ValidationError, LookupError, TypeError, ValueError) as error:
-            raise ValueError(f"what follows {count} blocks is none: {error}") from error
+            raise ValueError(f"the data after {count} blocks is not a block: {error}") from error
         if block.number:
             yield block
         at, count = after, count + 1

@@ -64,7 +64,7 @@ class Wanted:
         self._topics = [_choices(choice) for choice in topics]
 
     def matches(self, entry: Any) -> bool:
-        """Return whether a log matches."""
+        """Tell whether a log matches."""
         if self._addresses and entry.address not in self._addresses:
             return False
         if len(entry.topics) < len(self._topics):

@@ -52,7 +52,7 @@ class Code(CodeStream):
                 yield self.last
 
     def is_valid_opcode(self, position: int) -> bool:
-        """Return whether ``position`` is a JUMPDEST outside of the data of a PUSH."""
+        """Tell whether ``position`` is a JUMPDEST outside of the data of a PUSH."""
         if self._destinations is None:
             code = self._raw_code_bytes
             if len(code) <= _CACHED_SIZE:

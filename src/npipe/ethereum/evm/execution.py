@@ -260,12 +260,12 @@ def _check_blobs(state: Any, message: Message) -> None:
 
 
 def _has_base_fee(state: Any) -> bool:
-    """Return whether the fork has a base fee (EIP-1559, from London on)."""
+    """Tell whether the fork has a base fee (EIP-1559, from London on)."""
     return state.rules.base_fee
 
 
 def _is_plain_transfer(state_at: Callable[[], Any], message: Message) -> bool:
-    """Return whether this only transfers ether, which always costs 21000 gas."""
+    """Tell whether this only transfers ether, which always costs 21000 gas."""
     if message.data or message.access_list or message.authorization_list or not message.to:
         return False
     state = state_at()

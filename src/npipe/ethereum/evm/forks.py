@@ -64,7 +64,7 @@ class Fork:
         return found
 
     def holds(self, number: int, timestamp: int) -> bool:
-        """Return whether a block of this number and time has the rules of this or a later fork."""
+        """Tell whether a block of this number and time has the rules of this or a later fork."""
         if self.time is not None:
             return timestamp >= self.time
         return self.block is not None and number >= self.block

@@ -8,7 +8,7 @@ a period, the thread also calls a function repeatedly between jobs (for a block 
 At the end, jobs have a moment to finish. Then ``stopping`` is set, which running code checks: it is
 interrupted, and the waiting jobs are refused.
 
-Imports no py-evm and knows nothing of chains.
+Imports no py-evm and does not depend on a chain.
 """
 
 from __future__ import annotations

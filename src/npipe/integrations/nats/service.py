@@ -88,7 +88,7 @@ class Service:
                     await pipe.quiet.wait()
 
     async def close(self) -> None:
-        """End every connection, and the one to the broker. Queued data has ``LEAVE`` seconds."""
+        """End every connection, after at most ``LEAVE`` seconds for its queued data."""
         with suppress(TimeoutError):
             async with asyncio.timeout(LEAVE):
                 while self._broker.pipes:

@@ -1,4 +1,4 @@
-"""From an object to its served functions: which ones are public, their names, ``Method``."""
+"""Served functions of an object: the selection of the public ones, and their names."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ class FlowControl:
         self.deferred = False
 
     def take_deferred(self) -> bool:
-        """Return whether a deferred call may begin now; if so, the caller must begin it."""
+        """Tell whether a deferred call may begin now; if so, the caller must begin it."""
         if self.deferred and self.may_begin_call:
             self.deferred = False
             return True

@@ -88,7 +88,7 @@ class PendingBatch:
         return self._ids
 
     def __contains__(self, id: bytes) -> bool:
-        """Return whether a reply with this id answers one of the calls."""
+        """Tell whether a reply with this id answers one of the calls."""
         first, last = self.numbers[0], self.numbers[-1]
         return len(id) <= 20 and id.isdigit() and first <= int(id) <= last and id in self.ids
 

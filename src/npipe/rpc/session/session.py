@@ -311,8 +311,8 @@ class Session:
     def awaiting(self) -> bool:
         """True while the peer has replies or notifications to send.
 
-        The driver must then read, even from a peer that reads slowly, because that peer may be
-        waiting for it to read. False for a proxy, whose two sides ensure this.
+        The driver must then read, even while the peer reads slowly: otherwise each end could wait
+        for the other to read. False for a proxy, whose two sides prevent this.
         """
         return self.outgoing_calls.awaiting and not self.is_proxy
 

@@ -1,4 +1,4 @@
-"""Read token of a client's connection: which thread reads it, and what wakes the follower.
+"""Read token of a client's connection: selects the reading thread and wakes the follower.
 
 A thread that calls becomes the leader if no other thread reads; it reads its own reply. The
 follower, a thread of the driver, reads otherwise. The states:

@@ -1,1 +1,1 @@
-"""The wire layer: framing, encodings and JSON-RPC envelopes. It knows no method."""
+"""The wire layer: framing, encodings and JSON-RPC envelopes. It does not depend on the methods."""

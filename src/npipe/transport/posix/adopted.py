@@ -1,4 +1,4 @@
-"""Sockets taken over from other code, and those made by this process, before they are used."""
+"""Preparation of sockets: those adopted from other code, and those that this process makes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests whether a process serves a Unix socket, and which, without connecting to it.
+"""Tests whether a process serves a Unix socket, and the id of that process, without connecting.
 
 A probe that connects would be a client: a server of one client at a time would serve it, and others
 would log it. The probe here is a datagram socket. Its connect fails with ECONNREFUSED on a file

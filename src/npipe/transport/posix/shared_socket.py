@@ -132,7 +132,7 @@ class SharedSocket:
                 self.release()
 
     def has_hung_up(self) -> bool:
-        """Return whether the peer has closed the socket, or this end has. Never blocks."""
+        """Tell whether the peer has closed the socket, or this end has. Never blocks."""
         with self._guard:  # keeps it open, but for a signal handler of this thread that closes it
             if self._done or self.directions[0].closed:
                 return True

@@ -77,12 +77,12 @@ class Channel:
 
     @property
     def answered(self) -> bool:
-        """Return whether ``finish_write`` has a result."""
+        """Tell whether ``finish_write`` has a result."""
         return self._wrote is not None
 
     @property
     def awaits(self) -> bool:
-        """Return whether a reply of the server is missing."""
+        """Tell whether a reply of the server is missing."""
         return bool(self._asked)
 
     def outgoing(self) -> list[memoryview]:
@@ -188,7 +188,7 @@ class Channel:
         return max(0, left) * CREDIT_SIZE
 
     def _is_last(self) -> bool:
-        """Return whether no request is in flight whose reply could bring more credits."""
+        """Tell whether no request is in flight whose reply could bring more credits."""
         return not self._asked and self._credits > 0
 
     def _ask(self, command: int, body: bytes, data: bytes | memoryview = b"") -> None:

@@ -1,4 +1,4 @@
-r"""``connect``: opens a remote pipe, with one deadline for all its steps.
+r"""Opening of a remote pipe, with one deadline for all its steps.
 
 A name look-up and a request of a Kerberos library cannot be interrupted. So each attempt runs
 in its own thread. A thread that does not end in time is left behind, and releases its resources
@@ -62,7 +62,7 @@ def connect(
 
 
 def exists(address: Address, remote: Smb, *, timeout: float | None = None) -> bool:
-    """Return whether the pipe can be opened.
+    """Tell whether the pipe can be opened.
 
     SMB has no other way to test for a pipe: the server gets a client that disconnects at once.
     """

@@ -98,7 +98,7 @@ class _StrictConnection(Connection):  # type: ignore[misc,unused-ignore]
         super().verify_signature(header, session_id, force)
 
     def _require_protection(self, header: Any, session: Any) -> bool:
-        """Return whether the reply's signature must be checked. Raises SMBException."""
+        """Tell whether the reply's signature must be checked. Raises SMBException."""
         if session.encrypt_data:
             raise SMBException("a plaintext reply on an encrypted session")
         if header["status"].get_value() == NtStatus.STATUS_PENDING:

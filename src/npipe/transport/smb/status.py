@@ -66,7 +66,7 @@ class BusyError(OSError):
 
 
 def is_end(status: int) -> bool:
-    """Return whether ``status`` means that the pipe's server has closed the pipe."""
+    """Tell whether ``status`` means that the pipe's server has closed the pipe."""
     return status in _END
 
 

@@ -164,7 +164,7 @@ class Unknown(OSError):
 
 
 def look(address: Address, api: Kernel32) -> Literal["free", "served", "held"]:
-    """Return whether a name is free, served, or held by clients of a server that has ended.
+    """Tell whether a name is free, served, or held by clients of a server that has ended.
 
     A name without a free instance may be in either of the last two states. CreateFile
     distinguishes them; it takes an instance only if one becomes free at that moment.

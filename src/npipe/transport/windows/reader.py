@@ -1,4 +1,4 @@
-"""Reads of a connection: which results end the stream, and the bytes of an interrupted read."""
+"""Reads of a connection: the end of the stream, and the bytes of an interrupted read."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ _LEVELS: Final = {"LW": 0x1000, "ME": MEDIUM_LEVEL, "HI": HIGH_LEVEL, "SI": 0x40
 
 
 class SecurityCalls(Functions):
-    """Calls that say which users an object admits, and which user a process or a client is."""
+    """Calls on the access list of an object, and on the user of a process or a client."""
 
     def descriptor(self, sddl: str) -> tuple[int, int]:
         """Return (code, address of a security descriptor); release it with ``LocalFree``."""
