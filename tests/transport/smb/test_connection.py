@@ -186,6 +186,30 @@ def test_close_in_a_signal_handler_ends_the_call_it_interrupts(pair):
         signal.signal(signal.SIGALRM, previous)
 
 
+class Interrupted:
+    """A socket; a signal handler runs after the next ``send``."""
+
+    def __init__(self, sock, handler):
+        self._sock, self._handler = sock, handler
+
+    def __getattr__(self, name):
+        return getattr(self._sock, name)
+
+    def send(self, data):
+        sent = self._sock.send(data)
+        handler, self._handler = self._handler, lambda: None
+        handler()
+        return sent
+
+
+def test_close_in_a_signal_handler_just_after_a_send(pair):
+    client, server = pair()
+    client._sock = Interrupted(client._sock, client.close)
+    with pytest.raises(ClosedError):
+        client.write(b"x")
+    server.close()
+
+
 def test_no_descriptor_and_no_thread_is_left(pair):
     def descriptors() -> int:
         return len(os.listdir("/proc/self/fd"))

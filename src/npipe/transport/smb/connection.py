@@ -271,6 +271,8 @@ class SmbConnection(base.Connection):
         while self._unsent:
             first = self._unsent[0]
             sent = self._sock.send(first)
+            if self._closed and not self._unsent:  # by a signal handler, which has sent the rest
+                return
             if sent < len(first):
                 self._unsent[0] = first[sent:]
             else:
