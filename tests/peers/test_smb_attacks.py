@@ -128,7 +128,7 @@ def test_a_changed_reply_on_an_encrypted_session_is_refused(on_encrypted):
 
 
 def test_a_reply_of_another_session_is_refused(on_encrypted):
-    on_encrypted(lambda frame, _: frame[:44] + bytes(8) + frame[52:], "not of this session")
+    on_encrypted(lambda frame, _: frame[:44] + bytes(8) + frame[52:], "of another session")
 
 
 def test_a_replayed_reply_is_refused(attacked):

@@ -23,17 +23,23 @@ import signal, sys, time
 from npipe.cli.serving.signals import Stop
 stop = Stop()
 print("ready", flush=True)
-stop.wait()
-if len(sys.argv) > 1:
-    sys.stdin.readline()
-    print("not interrupted", flush=True)
-stop.release()
+
+def save():
+    if "save" in sys.argv:
+        sys.stdin.readline()
+        print("not interrupted", flush=True)
+
+stop.wait(save)
 try:
     print("asked", flush=True)
     while True:
         time.sleep(0.01)
 except KeyboardInterrupt:
     print("interrupted", flush=True)
+stop.finish()
+if "finish" in sys.argv:
+    signal.raise_signal(signal.SIGTERM)
+    print("not interrupted", flush=True)
 """
 
 
@@ -54,7 +60,7 @@ def test_the_first_signal_asks_and_the_second_interrupts(number: int) -> None:
             process.kill()
 
 
-def test_before_the_release_no_signal_interrupts() -> None:
+def test_no_signal_interrupts_the_save() -> None:
     env = {**os.environ, "PYTHONPATH": str(Path(npipe.__file__).parents[1])}
     code = CODE.format("")
     command = [sys.executable, "-c", code, "save"]
@@ -72,6 +78,21 @@ def test_before_the_release_no_signal_interrupts() -> None:
             assert process.stdout.readline() == "asked\n"
             process.send_signal(signal.SIGINT)
             assert process.stdout.readline() == "interrupted\n"
+        finally:
+            process.kill()
+
+
+def test_no_signal_interrupts_the_exit() -> None:
+    env = {**os.environ, "PYTHONPATH": str(Path(npipe.__file__).parents[1])}
+    command = [sys.executable, "-c", CODE.format(""), "finish"]
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            for line in ("ready", "asked"):
+                assert process.stdout.readline() == f"{line}\n"
+                process.send_signal(signal.SIGTERM)
+            assert process.stdout.read() == "interrupted\nnot interrupted\n"
+            assert process.wait(timeout=30) == 0
         finally:
             process.kill()
 

@@ -131,3 +131,4 @@ def _serve(
             stop.wait()
             relay.close()
             relay.wait(1.0)
+        stop.finish()

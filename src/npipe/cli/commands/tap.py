@@ -63,6 +63,7 @@ def tap(address: str, record: str | None, quiet: bool) -> None:
                             err=True,
                         )
                 _wait(relay)
+            stop.finish()
 
 
 def _wait(relay: Relay) -> None:

@@ -60,13 +60,10 @@ def run(
             if samba is not None and isinstance(server, rpc.Server):
                 server.serve_listener(samba)
             ready(served_at, at)
-            stop.wait()
-            try:
-                save()
-            finally:
-                stop.release()
+            stop.wait(save)
     finally:
         try:
             server.stop(drain=DRAIN)
         except KeyboardInterrupt:
             server.stop(drain=0)
+        stop.finish()

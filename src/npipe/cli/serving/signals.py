@@ -1,7 +1,8 @@
 """Wait until a signal asks the process to end: Ctrl-C, SIGTERM, SIGHUP, or Ctrl-Break.
 
-The first signal asks to end; after ``release`` a second one raises KeyboardInterrupt. SIGHUP is
-included, because closing a terminal sends it, and the state of a server must be saved then too.
+The first signal asks to end, a second one raises KeyboardInterrupt, and further ones are ignored
+once the process has nothing left to do but to end: its exit status stays 0. SIGHUP is included,
+because closing a terminal sends it, and the state of a server must be saved then too.
 
 The wait is on a socket to which the signal handler writes. With a ``threading.Event``, a signal
 that arrives while the event holds its own lock would block forever, and on Windows nothing
@@ -27,16 +28,26 @@ class Stop:
         signal.set_wakeup_fd(self._sender.fileno(), warn_on_full_buffer=False)
         _handle(_nothing)
 
-    def wait(self) -> None:
-        """Return when the first signal has arrived, also if that was before the call."""
-        self._receiver.recv(1)
+    def wait(self, save: Callable[[], object] = lambda: None) -> None:
+        """Return when the first signal has arrived, also if that was before the call.
 
-    def release(self) -> None:
-        """Let the next signal raise KeyboardInterrupt; until then it is ignored."""
-        _handle(_interrupt)
-        signal.set_wakeup_fd(-1)
-        self._receiver.close()
-        self._sender.close()
+        From then on a signal raises KeyboardInterrupt.
+
+        Args:
+            save: Called before that. No signal interrupts it.
+        """
+        self._receiver.recv(1)
+        try:
+            save()
+        finally:
+            _handle(_interrupt)
+            signal.set_wakeup_fd(-1)
+            self._receiver.close()
+            self._sender.close()
+
+    def finish(self) -> None:
+        """Ignore signals from now on, so that none interrupts the exit of the interpreter."""
+        _handle(_nothing)
 
 
 def _nothing(_number: int, _frame: object) -> None:

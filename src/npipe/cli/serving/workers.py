@@ -88,6 +88,7 @@ def run_workers(
         os.close(held)
         for each in stats:
             each.close()
+    stop.finish()
     if early:
         raise ChildProcessError(f"a worker ended unexpectedly: process {early[0]}")
 
