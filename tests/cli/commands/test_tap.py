@@ -49,6 +49,21 @@ def test_a_tap_prints_the_talk_and_leaves(shop: str, directory: Path, start: Sta
 
 
 @pytest.mark.skipif(WINDOWS, reason="Unix sockets only")
+def test_a_second_signal_ends_the_connections_that_are_open(shop: str, start: Start) -> None:
+    process = start("tap", shop)
+    assert process.stderr is not None
+    assert "tapping" in process.stderr.readline()
+    with rpc.connect(shop, timeout=60) as client:
+        client.call("shop_order", "tea")
+        process.send_signal(signal.SIGINT)
+        assert "still open" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+        with pytest.raises(rpc.ConnectionLost):
+            client.call("shop_order", "jam")
+
+
+@pytest.mark.skipif(WINDOWS, reason="Unix sockets only")
 def test_a_tap_without_a_server_is_one_clear_line(address: str, run: Run) -> None:
     done = run("tap", address)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
