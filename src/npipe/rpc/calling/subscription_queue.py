@@ -90,7 +90,7 @@ class SubscriptionQueue:
             self._items.append(push.result)
             self._wake()
         else:
-            self._end(RPCError(f"more than queue_size={self._size} items wait"))
+            self._end(RPCError(f"more than {self._size} items are queued (queue_size)"))
             self._unsubscribe(bytes(push.subscription))
 
     def take(self) -> Any:
