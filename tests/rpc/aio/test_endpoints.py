@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
 
 import npipe
 from npipe import rpc
 from npipe.rpc import aio
+from npipe.rpc.aio import endpoints
 from until import until
 
 LONG = 60.0
@@ -91,3 +97,43 @@ def test_a_server_of_threads(address: str) -> None:
                     assert await client.calc.add(3, 4) == 7
 
     asyncio.run(asyncio.wait_for(main(), LONG))
+
+
+@pytest.mark.parametrize("is_started", [True, False])
+def test_a_program_whose_start_is_cancelled_is_ended(
+    monkeypatch: pytest.MonkeyPatch, is_started: bool
+) -> None:
+    """The cancellation comes before the program has started, or just before its result."""
+    starting, go_on, closed = (threading.Event() for _ in range(3))
+
+    class Program:
+        def close(self) -> None:
+            closed.set()
+
+    def spawn(command: object) -> Program:
+        starting.set()
+        assert go_on.wait(LONG)
+        return Program()
+
+    async def main(pool: ThreadPoolExecutor) -> None:
+        asyncio.get_running_loop().set_default_executor(pool)
+        opening = asyncio.create_task(
+            endpoints.open_endpoint(["program"], aio_driver, timeout=None)
+        )
+        await until(starting.is_set)
+        if is_started:
+            go_on.set()
+            pool.submit(int).result(LONG)  # the program has started, and this loop was held up
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        go_on.set()
+        await until(closed.is_set)
+
+    monkeypatch.setattr(endpoints, "spawn", spawn)
+    with ThreadPoolExecutor(1) as pool:
+        asyncio.run(asyncio.wait_for(main(pool), LONG))
+
+
+def aio_driver() -> Any:
+    raise AssertionError("the program was not ended")

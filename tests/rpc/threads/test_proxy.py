@@ -10,6 +10,8 @@ import pytest
 
 import npipe
 from npipe import rpc
+from npipe.transport.base import Connection
+from npipe.transport.memory import memory_pair
 from rpc.service import Service, make_api
 
 
@@ -32,6 +34,25 @@ def client(service: Service, address: str) -> Iterator[rpc.Client]:
 class Home:
     def name(self) -> str:
         return "client"
+
+
+def test_a_proxy_that_stops_while_it_connects_disconnects_the_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours, client = memory_pair()
+    upstream, theirs = memory_pair()
+    proxy = rpc.Proxy("./nowhere.ipc")
+
+    def stop_and_open(*_: object, **__: object) -> Connection:
+        proxy.stop()
+        return upstream
+
+    monkeypatch.setattr("npipe.rpc.threads.proxy.open_endpoint", stop_and_open)
+    proxy.serve_connection(ours)
+    for end in (client, theirs):
+        end.set_read_deadline(time.monotonic() + 10)
+        assert end.read(1) == b""
+        end.close()
 
 
 def test_calls_errors_and_batches_pass(client: rpc.Client) -> None:

@@ -24,7 +24,7 @@ from npipe.rpc.remote import remote_module
 from npipe.transport.base import Connection
 from npipe.transport.memory import memory_pair
 from npipe.transport.ssh import is_ssh, ssh_command
-from npipe.transport.stdio import EXIT_SECONDS, spawn, standard_streams
+from npipe.transport.stdio import EXIT_SECONDS, StdioConnection, spawn, standard_streams
 
 __all__ = ["Endpoint", "adopt_files", "check_endpoint", "open_endpoint"]
 
@@ -85,7 +85,7 @@ async def open_endpoint(
     if isinstance(endpoint, str | Address | os.PathLike):
         return await _open_address(endpoint, make_driver, timeout=timeout, **options)
     if is_command(endpoint):
-        return await _adopt_connection(await asyncio.to_thread(spawn, endpoint), make_driver)
+        return await _adopt_connection(await _spawn(endpoint), make_driver)
     return await _adopt_server(endpoint, make_driver)
 
 
@@ -122,6 +122,26 @@ async def _adopt_server(server: Any, make_driver: Callable[[], DriverT]) -> Driv
     except BaseException:
         ours.close()
         theirs.close()
+        raise
+
+
+async def _spawn(command: Sequence[str]) -> StdioConnection:
+    """Start a program; end it again if this is cancelled meanwhile."""
+    started: list[StdioConnection] = []
+    cancelled = False
+
+    def start() -> StdioConnection:
+        started.append(spawn(command))
+        if cancelled:
+            started[0].close()
+        return started[0]
+
+    try:
+        return await asyncio.to_thread(start)
+    except asyncio.CancelledError:
+        cancelled = True
+        for files in started:  # the thread may have looked before
+            threading.Thread(target=files.close, name="npipe-stdio-end", daemon=True).start()
         raise
 
 

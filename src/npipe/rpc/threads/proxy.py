@@ -90,6 +90,9 @@ class Proxy(Server):
         )
         join_sessions(driver.session, other.session)
         driver.join(other)
+        if driver.closed:  # the proxy stopped while this connected
+            other.close("the proxy stopped")
+            return
         other.start()
         driver.start()
 
