@@ -8,10 +8,10 @@
             server.serve("mychain")
             ...
 
-Layers, from the bottom: ``chain`` (blocks and state), ``execution`` and ``transactions`` (calls,
-checks), ``pool``, ``node`` (all of these in one worker thread), and a file per namespace.
+Layers, from the bottom: ``evm`` (execution), ``values`` (types of the API), ``chain`` (blocks,
+state, pool), ``tracing``, ``node`` (the worker thread of a chain), ``api`` (the namespaces).
 Importing this package imports no py-evm; that takes a second and is done when a chain is made.
-Without the extra, ``register`` serves web3 and net only and says so in ``Service.note``.
+Without the extra, ``register`` serves web3 and net only; ``Service.note`` then names the reason.
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ def register(
         mnemonic: The words that the accounts are derived from (BIP-39).
         block_time: Seconds between blocks; None mines each transaction at once.
         state_file: A file that the chain is loaded from, if it exists, and saved to by ``close``.
-        genesis_file: The first block and the forks of a chain that was made elsewhere, in JSON as
-            geth writes it. The chain id and all balances are then the file's own.
+        genesis_file: The first block and the forks of a chain that was made elsewhere, in the
+            JSON format of geth. It also defines the chain id and all balances.
         import_file: The blocks of that chain in RLP, one after the other, to be executed and
             served. Needs ``genesis_file``.
         modules: Some of MODULES; by default all of them or, without the extra, those that need no
@@ -96,8 +96,8 @@ def register(
         The Service, to be closed when the servers are.
 
     Raises:
-        ValueError: A value is out of range, a module unknown, a file not what it should be, or a
-            block in it invalid; the message names it.
+        ValueError: A value is out of range, a module is unknown, a file has another format, or a
+            block in it is invalid; the message names the value.
         OSError: A file cannot be read.
         ImportError: A module in ``modules`` needs a package that is not installed.
     """

@@ -57,7 +57,7 @@ class EmptyBlocks:
         )
 
     def mine(self) -> bool:
-        """Add an empty block to the chain; False where that has to be done otherwise."""
+        """Add an empty block to the chain; return False if it needs the machine of py-evm."""
         chain, parent = self._chain, self._head.header
         if chain.head is not self._head or chain.next != Next():
             return False

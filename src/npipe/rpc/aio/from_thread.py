@@ -6,8 +6,10 @@ Each method blocks its thread while a coroutine of the ``Caller`` runs on the lo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, Generic, Self, TypeVar
+
+from msgspec import Raw
 
 from npipe.errors import ConnectionLost
 from npipe.rpc.aio.subscription import ClientSubscription
@@ -26,22 +28,59 @@ class CallerFromThread(WithNamespaces):
         self._caller = caller
         self._loop = loop
 
-    def call(self, method: str, /, *params: Any, **options: Any) -> Any:
+    def call(
+        self,
+        method: str,
+        /,
+        *params: Any,
+        named: Mapping[str, Any] | Raw | None = None,
+        timeout: float | None = None,
+        result_type: Any = Any,
+        on_progress: Callable[[Any], object] | None = None,
+        idempotent: bool = False,
+    ) -> Any:
         """Call a method and return its result. Arguments: as ``Caller.call``."""
-        return _wait(self._loop, self._caller.call(method, *params, **options))
+        calling = self._caller.call(
+            method,
+            *params,
+            named=named,
+            timeout=timeout,
+            result_type=result_type,
+            on_progress=on_progress,
+            idempotent=idempotent,
+        )
+        return _wait(self._loop, calling)
 
-    def notify(self, method: str, /, *params: Any, **options: Any) -> None:
+    def notify(
+        self,
+        method: str,
+        /,
+        *params: Any,
+        named: Mapping[str, Any] | Raw | None = None,
+        timeout: float | None = None,
+    ) -> None:
         """Send a notification. Arguments: as ``Caller.notify``."""
-        _wait(self._loop, self._caller.notify(method, *params, **options))
+        notifying = self._caller.notify(method, *params, named=named, timeout=timeout)
+        _wait(self._loop, notifying)
 
-    def batch(self, entries: Iterable[Entry], **options: Any) -> list[Any]:
+    def batch(
+        self,
+        entries: Iterable[Entry],
+        *,
+        timeout: float | None = None,
+        result_type: Any = Any,
+        idempotent: bool = False,
+    ) -> list[Any]:
         """Make many calls in one message. Arguments: as ``Caller.batch``."""
-        return _wait(self._loop, self._caller.batch(entries, **options))
+        calling = self._caller.batch(
+            entries, timeout=timeout, result_type=result_type, idempotent=idempotent
+        )
+        return _wait(self._loop, calling)
 
     def subscribe(
         self, namespace: str, name: str, /, *params: Any, **options: Any
     ) -> SubscriptionFromThread[Any]:
-        """Subscribe to the items of a subscription. Arguments: as ``Caller.subscribe``."""
+        """Subscribe to the items of a subscription. Arguments: as ``subscribe`` of the caller."""
         subscribing = self._caller.subscribe(namespace, name, *params, **options)
         return SubscriptionFromThread(_wait(self._loop, subscribing), self._loop)
 
