@@ -1,7 +1,7 @@
 """A TCP port of this computer as an endpoint of ``relay`` and ``cat``.
 
 Only the loopback interface is used, because TCP has no access rules. Every program of this computer
-may connect to a port, whatever its user is.
+may connect to a port, as any user.
 """
 
 from __future__ import annotations

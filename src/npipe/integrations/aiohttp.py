@@ -33,7 +33,7 @@ __all__ = ["Connector", "Site"]
 
 
 class Connector(aiohttp.BaseConnector):
-    """A connector for ``aiohttp.ClientSession`` to one pipe, whatever the URL's host is.
+    """A connector for ``aiohttp.ClientSession`` to one pipe. The host of the URL is not used.
 
     Args:
         address: Address of the server.

@@ -94,7 +94,7 @@ class Stream:
 
 
 class Backend:
-    """An ``httpcore.NetworkBackend`` that connects to one address, whatever the host is."""
+    """An ``httpcore.NetworkBackend`` that connects to one address and ignores the host."""
 
     def __init__(
         self, core: ModuleType, address: str | npipe.Address, options: ConnectOptions

@@ -1,9 +1,9 @@
 """Reading lines and buffered writing on a connection with deadlines.
 
 ``io.BufferedReader`` drops the half line that it has read when the read of the rest raises, and
-``io.BufferedWriter`` sends everything again after an incomplete write: neither learns how many
-bytes a call transferred before it raised. ``BufferedConnection`` keeps the bytes that it has read,
-and counts the bytes that were sent.
+``io.BufferedWriter`` sends everything again after an incomplete write: neither gets the number of
+bytes that a call transferred before it raised. ``BufferedConnection`` keeps the bytes that it has
+read, and counts the bytes that were sent.
 """
 
 from __future__ import annotations

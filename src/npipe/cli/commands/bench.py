@@ -151,7 +151,7 @@ def _require_matplotlib() -> None:
 
 
 def _draw(results: Sequence[Result], path: Path) -> None:
-    """Draw how many answers came within which time, a line for each load."""
+    """Draw the number of replies over the latency, one line per load."""
     import matplotlib
 
     matplotlib.use("Agg")

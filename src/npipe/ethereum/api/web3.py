@@ -17,7 +17,7 @@ __all__ = ["Web3", "client_version"]
 
 
 def client_version() -> str:
-    """Name, version, system and Python, in the form that Ethereum's clients use."""
+    """Return name, version, system and Python, in the form of web3_clientVersion."""
     try:
         number = version("npipe")
     except PackageNotFoundError:  # run from a source tree that was not installed

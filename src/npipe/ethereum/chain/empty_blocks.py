@@ -105,6 +105,6 @@ class _Storage:
         self._words.set(slot.to_bytes(32, "big"), encode(value))
 
     def commit(self) -> None:
-        """Let the account have the root of its words."""
+        """Store the root of the words in the account."""
         self._fields[2] = self._words.root()
         self._accounts.set(self._address, encode(self._fields))

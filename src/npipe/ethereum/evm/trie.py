@@ -156,7 +156,7 @@ def _packed(path: bytes, flags: int) -> bytes:
 
 
 def _common(one: bytes, other: bytes) -> int:
-    """How many nibbles at the beginning are the same."""
+    """Return the number of equal nibbles at the beginning."""
     for at, (left, right) in enumerate(zip(one, other, strict=False)):
         if left != right:
             return at

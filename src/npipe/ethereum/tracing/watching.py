@@ -53,19 +53,19 @@ class Tracer:
     """The notifications of a run. Each method does nothing until it is overridden."""
 
     def enter(self, frame: Frame) -> None:
-        """A frame begins."""
+        """Handle the beginning of a frame."""
 
     def leave(self, frame: Frame, computation: Any) -> None:
-        """A frame has ended, a creation's code being stored or not."""
+        """Handle the end of a frame; the code of a creation was stored, or not."""
 
     def fail(self, attempt: Attempt) -> None:
-        """A frame could not begin, because of the balance, the depth or a collision."""
+        """Handle a frame that could not begin: because of the balance, the depth or a collision."""
 
     def before(self, computation: Any, mnemonic: str) -> None:
-        """An instruction is about to run; an account without code runs none."""
+        """Handle an instruction that is about to run; an account without code runs none."""
 
     def after(self, computation: Any, error: Exception | None) -> None:
-        """The instruction has run, or failed."""
+        """Handle an instruction that has run, or failed."""
 
 
 def traced(tracer: Tracer, plain: Any) -> Any:

@@ -99,7 +99,7 @@ class Broker:
         self._error: Exception | None = None
 
     async def open(self, timeout: float) -> None:
-        """Connect.
+        """Connect to the broker.
 
         Raises:
             OSError: The broker cannot be reached in time, or refuses the connection.

@@ -250,11 +250,11 @@ class API:
         self._open("rpc", "1.0", None)
 
         def modules(context: Context) -> dict[str, str]:
-            """The namespaces of this server and their versions."""
+            """Return the namespaces of this server and their versions."""
             return self.modules(context.peer)
 
         def discover(context: Context) -> dict[str, Any]:
-            """The OpenRPC document of this server."""
+            """Return the OpenRPC document of this server."""
             from npipe.rpc.service.openrpc import document
 
             return document(self.table(context.peer))

@@ -116,7 +116,7 @@ class Channel:
             self.fail(ConnectionAbortedError(errno.ECONNABORTED, text))
 
     def fail(self, error: OSError) -> None:
-        """Let every later call raise ``error``. Only the first error is kept."""
+        """Make every later call raise ``error``. Only the first error is kept."""
         if self.failed is None:
             self.failed = error
             self._in.clear()

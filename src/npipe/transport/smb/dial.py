@@ -42,7 +42,7 @@ def connect(
     verify_server: Verifier = None,
     impersonation: str = "identification",
 ) -> SmbConnection:
-    """Connect; see ``npipe.connect``."""
+    """Connect to a remote pipe; see ``npipe.connect``."""
     check(address, remote, verify_server, impersonation)
     done = threading.Event()
     dialling = Dialling(address, remote, impersonation, timeout=timeout, wait=wait, on_end=done.set)

@@ -42,7 +42,7 @@ class SocketTransport:
         self._ended = False
 
     def open(self, host: str, port: int) -> None:
-        """Connect. Raises OSError, also socket.gaierror and TimeoutError."""
+        """Connect to the server. Raises OSError, also socket.gaierror and TimeoutError."""
         sock = socket.create_connection((host, port), timeout=self.left())
         _set_options(sock)
         with self._guard:
