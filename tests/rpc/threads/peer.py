@@ -40,7 +40,7 @@ class Peer:
             except Exception as error:
                 outcome.append(error)
 
-        thread = threading.Thread(target=run)
+        thread = threading.Thread(target=run, daemon=True)  # one that hangs fails its test only
         thread.start()
 
         def join() -> Any:

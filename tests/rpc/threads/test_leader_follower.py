@@ -7,6 +7,7 @@ import itertools
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -157,14 +158,15 @@ def test_others_do_not_wait_for_what_an_interrupted_leader_may_have_read(
 
 
 class InterruptAt:
-    """Raises KeyboardInterrupt at the n-th line that takes or gives back the turn, by a trace.
+    """Runs a signal handler at the n-th line that takes or gives back the turn, by a trace.
 
     The second event of a ``with`` or ``return`` is on the way out of its block, where CPython does
     not look for signals.
     """
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, handler: Callable[[], object]) -> None:
         self._left = number
+        self._handler = handler
         self._seen: set[tuple[int, int]] = set()
         self.raised_at: tuple[str, int] | None = None
 
@@ -180,8 +182,12 @@ class InterruptAt:
             self._left -= 1
             if self._left == 0:
                 self.raised_at = code.co_name, frame.f_lineno
-                raise KeyboardInterrupt
+                self._handler()
         return self
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
 
 
 TURN_FUNCTIONS = {"wait", "_lead", "_end_lead", "_set_deadline", "lead", "release"}
@@ -194,7 +200,7 @@ TURN_LINES = {
 @pytest.mark.usefixtures("no_keeper")
 def test_after_ctrl_c_at_any_line_the_next_call_is_read() -> None:
     for number in itertools.count(1):
-        peer, interrupt = Peer(), InterruptAt(number)
+        peer, interrupted = Peer(), InterruptAt(number, interrupt)
 
         def answer_all(peer: Peer = peer) -> None:
             with contextlib.suppress(AssertionError):  # at the end
@@ -205,19 +211,50 @@ def test_after_ctrl_c_at_any_line_the_next_call_is_read() -> None:
         answering = threading.Thread(target=answer_all)
         answering.start()
         before = sys.gettrace()
-        sys.settrace(interrupt)
+        sys.settrace(interrupted)
         try:
             with contextlib.suppress(KeyboardInterrupt):
                 peer.client.call("first")
         finally:
             sys.settrace(before)
         try:
-            assert peer.client.call("second", timeout=10) == "second", interrupt.raised_at
+            assert peer.client.call("second", timeout=10) == "second", interrupted.raised_at
             assert peer.client._driver._leader_end is None  # type: ignore[attr-defined]
         finally:
             peer.client.close()
             answering.join(60)
-        if interrupt.raised_at is None:
+        if interrupted.raised_at is None:
+            break
+    assert number > 20
+
+
+@pytest.mark.usefixtures("no_keeper")
+def test_a_signal_handler_may_close_a_client_at_any_line() -> None:
+    before = set(threading.enumerate())
+    for number in itertools.count(1):
+        peer = Peer()
+        interrupted = InterruptAt(number, peer.client.close)
+
+        def call(peer: Peer = peer, interrupted: InterruptAt = interrupted) -> object:
+            sys.settrace(interrupted)
+            try:
+                return peer.client.call("first", timeout=60)
+            finally:
+                sys.settrace(None)
+
+        result = peer.in_thread(call)
+        request = peer.connection.read(100)
+        if request:  # else it was closed before
+            with contextlib.suppress(OSError):
+                peer.write(reply(1, "first"))
+        outcome = result()
+        assert outcome == "first" or isinstance(outcome, npipe.ClosedError | ConnectionLost)
+        peer.connection.close()
+        peer.client.close()
+        for thread in set(threading.enumerate()) - before:
+            thread.join(10)
+            assert not thread.is_alive(), (thread, interrupted.raised_at)
+        if interrupted.raised_at is None:
             break
     assert number > 20
 

@@ -95,7 +95,7 @@ class Driver:
             run_async=run_async,
             on_pause=self._on_pause,
         )
-        self._state_lock = threading.Lock()
+        self._state_lock = threading.RLock()  # a signal handler may call ``close`` at any line
         self._reader: object = None  # token of the reading thread, compared by identity
         self._current: ServedCall | None = None
         self._seen = 0  # ``progress`` at the monitor's last check

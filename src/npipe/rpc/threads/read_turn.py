@@ -64,7 +64,8 @@ class ReadTurn:
         """
         self.state: TurnState = RESTING
         self._needed = needed
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may call ``close`` at any line
+        self._closed = False
         self._changed = threading.Condition(self._lock)  # only the follower waits for it
         self._leader: object = None
         self._thread = 0  # of the leader
@@ -78,7 +79,7 @@ class ReadTurn:
             self._leader, self._thread = leader, threading.get_ident()
             self.state = LED
             self._turns += 1
-            return True
+            return not self._stay_closed()
 
     def leads(self, leader: object) -> bool:
         """Tell whether a caller has the turn, or is about to get it or to give it back."""
@@ -100,6 +101,7 @@ class ReadTurn:
                 if needed or self.state is PARKED:
                     self._changed.notify()  # the follower runs when the lock is free
                 self.state = FOLLOWING if needed else RESTING
+                self._stay_closed()
             self._leader = None
 
     @property
@@ -138,5 +140,12 @@ class ReadTurn:
     def close(self) -> None:
         """End the follower. No thread gets the turn any more."""
         with self._lock:
+            self._closed = True
             self.state = CLOSED
             self._changed.notify()
+
+    def _stay_closed(self) -> bool:
+        """Restore CLOSED if a signal handler has closed in the middle of a change of the state."""
+        if self._closed:
+            self.state = CLOSED
+        return self._closed
