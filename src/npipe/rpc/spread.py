@@ -7,9 +7,11 @@ connections at the same time.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import Future
+from queue import Empty, SimpleQueue
 from typing import Any, Self, TypeVar, Unpack
 
 from npipe.address import Address
@@ -68,6 +70,7 @@ class Spread:
         self._thread.start()
         self._loop = made.result()
         self._stopped = threading.Event()
+        self._ended: SimpleQueue[None] = SimpleQueue()  # as in ``Server``
         try:
             made_server = _make(
                 upstreams,
@@ -123,8 +126,10 @@ class Spread:
 
     def serve_forever(self) -> None:
         """Wait until ``stop`` is called; KeyboardInterrupt is raised as usual."""
-        while not self._stopped.wait(1.0):  # an unlimited wait cannot be interrupted on Windows
-            pass
+        while not self._stopped.is_set():
+            with contextlib.suppress(Empty):  # an unlimited wait cannot be interrupted on Windows
+                self._ended.get(timeout=1.0)
+        self._ended.put(None)  # for another thread
 
     def stop(self, drain: float = 0.0) -> None:
         """Stop listening, wait for the calls in flight, close the connections.
@@ -137,6 +142,7 @@ class Spread:
         if not self._stopped.is_set():
             self._wait(self._server.stop(drain))
             self._stopped.set()
+            self._ended.put(None)
             self._end_loop()
 
     def stats(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
@@ -11,6 +12,8 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -651,6 +654,44 @@ def test_two_addresses_are_served(serve: Serve, address: str) -> None:
     assert len(server.addresses) == 2
     with rpc.connect(address) as one, rpc.connect(address + "2") as two:
         assert one.call("test_echoPlain", 1) + two.call("test_echoPlain", 2) == 3
+
+
+def test_a_signal_handler_may_stop_the_server_at_any_line_of_serve_forever(serve: Serve) -> None:
+    for number in itertools.count(1):
+        server, fired = serve(), threading.Event()
+        left = [number]
+
+        def handle(
+            frame: FrameType,
+            event: str,
+            _: object,
+            server: rpc.Server = server,
+            fired: threading.Event = fired,
+            left: list[int] = left,
+        ) -> Any:
+            if event == "line" and frame.f_code.co_name in {"serve_forever", "wait"}:
+                left[0] -= 1
+                if left[0] == 0:
+                    sys.settrace(None)
+                    server.stop()
+                    fired.set()
+            return handle
+
+        def run(server: rpc.Server = server, handle: Callable[..., Any] = handle) -> None:
+            sys.settrace(handle)
+            server.serve_forever()
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        if reached := fired.wait(1) or left[0] <= 0:
+            thread.join(10)
+        else:  # it waits: there are no more lines
+            server.stop()
+            thread.join(10)
+        assert not thread.is_alive(), number
+        if not reached:
+            break
+    assert number > 3
 
 
 def test_serve_forever_ends_with_stop(serve: Serve) -> None:

@@ -7,6 +7,7 @@ import logging
 import sys
 import threading
 import time
+from queue import Empty, SimpleQueue
 from typing import Any, Protocol, Self, Unpack, cast
 
 from npipe.address import Address
@@ -61,9 +62,12 @@ class Server(ServerBase[ServerDriver]):
         self._runtime = Runtime(dispatcher, self.limits, codec)
         self._listeners: list[Listener[Connection]] = []
         self._remotes: list[Any] = []  # services that are not pipes: see ``rpc.remote``
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may call ``stop`` at any line
         self._change = threading.Condition(self._lock)  # a driver has ended
         self._stopped = threading.Event()
+        # For ``serve_forever``: a signal handler that set an event during its ``wait`` could wait
+        # for a lock of its own thread.
+        self._ended: SimpleQueue[None] = SimpleQueue()
         self._allowed = 0  # connections that the limit of open files permits; 0: not computed yet
         self._was_short = False
 
@@ -144,8 +148,10 @@ class Server(ServerBase[ServerDriver]):
         """Wait until ``stop`` is called; KeyboardInterrupt is raised as usual."""
         # On Windows an unlimited wait cannot be interrupted.
         timeout = 1.0 if sys.platform == "win32" else None
-        while not self._stopped.wait(timeout):
-            pass
+        while not self._stopped.is_set():
+            with contextlib.suppress(Empty):
+                self._ended.get(timeout=timeout)
+        self._ended.put(None)  # for another thread
 
     def stop(self, drain: float = 0.0, *, disconnect: bool = False) -> None:
         """Stop listening, wait for the calls in flight, close the connections.
@@ -187,6 +193,7 @@ class Server(ServerBase[ServerDriver]):
                 self._remotes.remove(remote)
         self._runtime.stop()
         self._stopped.set()
+        self._ended.put(None)
         for driver in snapshot(self._drivers):  # accepted meanwhile; see ``_enter``
             driver.close("server stopped")
 
