@@ -179,6 +179,27 @@ def test_replies_and_cancellations_do_not_wait_behind_calls_that_may_not_begin(
     assert "result" in replies[101]
 
 
+def test_an_id_that_was_cancelled_may_be_used_again(session: Session) -> None:
+    # The id stayed in the set of cancelled ones: the next call with it was answered -32800.
+    fill(session)
+    cancel = b'{"jsonrpc":"2.0","method":"$/cancelRequest","params":{"id":100}}'
+    session.receive([request(100, "test_quick"), cancel])
+    codes = []
+    for _ in range(2):
+        while session.flow.deferred:
+            session.flow.resume()
+            work(session)
+            for line in session.take().splitlines():
+                message = json.loads(line)
+                if message["id"] == 100:
+                    codes.append(message.get("error", {}).get("code"))
+            work(session)
+        session.receive([request(100, "test_quick")])
+        work(session)
+    codes += [m.get("error", {}).get("code") for m in map(json.loads, session.take().splitlines())]
+    assert codes[:2] == [-32800, None]
+
+
 def test_what_is_put_aside_is_bounded_and_then_nothing_more_is_read(session: Session) -> None:
     fill(session)
     assert session.may_read

@@ -82,7 +82,7 @@ class SendQueue:
         """Return all bytes to be written, framed; with ``pushes`` also some notifications."""
         messages = take_all(self.messages)
         self.size = sum(map(len, self.messages)) if self.messages else 0
-        if pushes:
+        if pushes and self._pushing:
             self._take_pushes(messages)
         return self._wrap(*messages) if messages else b""
 

@@ -250,14 +250,11 @@ class Session:
         Returns None also when the limit of calls in flight is reached, or when back-pressure defers
         calls: ask again when a call has ended, or when queued bytes have been written.
         """
-        limit = self.limits.calls
-        new, later, cancelled = (
-            self._receive_queue.new,
-            self._receive_queue.later,
-            self._receive_queue.cancelled,
-        )
-        ready, active = self._ready, self._active
-        send_queue, flow = self.send_queue, self.flow
+        queue, ready, flow = self._receive_queue, self._ready, self.flow
+        new, later, cancelled = queue.new, queue.later, queue.cancelled
+        if not (ready or new or later or cancelled or flow.deferred):
+            return None  # the usual case, after each call
+        limit, active, send_queue = self.limits.calls, self._active, self.send_queue
         call: ServedCall | None
         # The first condition is a faster form of ``may_begin_call`` in the state OPEN.
         while (
@@ -267,13 +264,14 @@ class Session:
                 if ready and len(active) < limit:
                     call = ready.popleft()
                 elif ready and len(ready) >= limit:
-                    self._receive_queue.look_ahead(self._processor.take_other)
+                    queue.look_ahead(self._processor.take_other)
                     return None
                 elif new or later:
                     call = self._process_one(later.popleft() if later else new.popleft())
                     if call is None:  # answered: the common case
                         continue
                 else:
+                    cancelled.clear()  # later calls may have the same ids
                     return None
             except IndexError:  # another thread took the last message
                 continue
@@ -286,7 +284,7 @@ class Session:
                 return self._begin(call)
         flow.defer(bool(new or later or ready))
         if not self.is_proxy:
-            self._receive_queue.look_ahead(self._processor.take_other)
+            queue.look_ahead(self._processor.take_other)
         return None
 
     def _process_one(self, data: bytes | Message) -> ServedCall | None:

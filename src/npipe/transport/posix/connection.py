@@ -101,7 +101,7 @@ class PosixConnection(base.Connection):
 
     def read_now(self, size: int, /) -> bytes | None:
         reading = self._in
-        if not reading.lock.acquire(blocking=False):
+        if not reading.lock.acquire(False):
             if reading.closed:
                 raise ClosedError
             return None
@@ -150,7 +150,7 @@ class PosixConnection(base.Connection):
 
     def write_now(self, data: ReadableBuffer, /) -> int:
         writing = self._out
-        if not writing.lock.acquire(blocking=False):
+        if not writing.lock.acquire(False):
             if writing.closed:
                 raise ClosedError
             return 0

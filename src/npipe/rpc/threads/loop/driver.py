@@ -264,7 +264,7 @@ class LoopDriver:
         while (unsent or not self._unsent) and not self._closed:
             if not (send_queue.messages or self._unsent or (pushes and send_queue.has_pushes)):
                 return
-            if not self._write_lock.acquire(blocking=False):
+            if not self._write_lock.acquire(False):
                 return  # the holder checks the queue again after the release
             try:
                 failure = self._write() if unsent or not self._unsent else ""
@@ -293,7 +293,8 @@ class LoopDriver:
             self._timeouts.has_written()
             session.flow.write_ends()
             self._writing = False
-            self._make_room()
+            if self._waiting_for_room:
+                self._make_room()
         else:
             self._unsent = memoryview(data)[sent:]
             if sent or not begun:
