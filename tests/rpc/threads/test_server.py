@@ -531,7 +531,7 @@ def test_a_stop_after_an_interrupted_one_closes_what_is_left(
     server.stop()
     for listener in (first, second):
         with pytest.raises(ClosedError):
-            listener.accept(0)
+            listener.accept(60)
     assert server.addresses == []
 
 

@@ -129,6 +129,17 @@ def test_b20_accept_after_close_is_a_closed_error_and_ends_a_loop(path: str) -> 
         listener.fileno()  # type: ignore[attr-defined]
 
 
+def test_an_accept_is_told_of_the_close_also_while_another_one_ends(
+    path: str, threads: ThreadPoolExecutor
+) -> None:
+    listener = npipe.listen(path)
+    assert isinstance(listener, PosixListener)
+    with listener._direction.lock:  # of a call that has not ended yet
+        listener.close()
+        assert isinstance(threads.submit(listener.accept, 0).exception(60), ClosedError)
+    listener.close()
+
+
 def test_b21_close_wakes_every_accept(path: str, threads: ThreadPoolExecutor) -> None:
     listener = npipe.listen(path)
     accepting: list[Future[npipe.Connection]] = [threads.submit(listener.accept) for _ in range(8)]

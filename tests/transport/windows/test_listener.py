@@ -102,6 +102,15 @@ def test_b20_accept_after_close(listener: WindowsListener) -> None:
     assert list(listener) == []
 
 
+def test_an_accept_is_told_of_the_close_also_while_another_one_ends(
+    fake: FakeKernel32, spawn: Spawn
+) -> None:
+    listener = listen(fake)
+    with listener._turn:  # of a call that has not ended yet
+        listener.close()
+        assert isinstance(spawn(listener.accept, 0).exception(60), ClosedError)
+
+
 def test_b21_close_wakes_every_accept(
     fake: FakeKernel32, listener: WindowsListener, spawn: Spawn
 ) -> None:

@@ -186,6 +186,8 @@ class PosixListener(base.Listener[PosixConnection]):
         accepting = self._direction
         patience = -1 if timeout is None else min(timeout, threading.TIMEOUT_MAX)
         if not accepting.lock.acquire(timeout=patience):
+            if accepting.closed:  # and the call in progress has not ended yet
+                raise ClosedError("listener")
             raise timed_out()
         try:
             if accepting.busy:

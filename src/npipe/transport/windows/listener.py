@@ -132,6 +132,8 @@ class WindowsListener(Listener[WindowsConnection]):
             if self._turn.acquire(timeout=piece):
                 return
             if due is not None and time.monotonic() >= due:
+                if self._closed:  # and the call in progress has not ended yet
+                    raise ClosedError("listener")
                 raise _no_client()
 
     # -- the caller holds _turn
