@@ -159,7 +159,8 @@ class Driver:
             self._wait_for_room()
             self._anew = True
         if self._partial or framing.pending:
-            self._watch_partial()  # not sooner: processing the last message may have taken long
+            # Not sooner: processing the last message may have taken long.
+            self._set_message_deadline()
         data = self._read()
         if not data:
             return False
@@ -204,7 +205,7 @@ class Driver:
                     raise
                 self._blank = False
 
-    def _watch_partial(self) -> None:
+    def _set_message_deadline(self) -> None:
         """Set the read deadline for the rest of a message; remove it once it is complete."""
         partial = self.session.framing.pending > 0
         if partial != self._partial or (partial and self._anew):

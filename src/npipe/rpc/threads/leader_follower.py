@@ -135,7 +135,7 @@ class LeaderFollowerDriver(Driver):
     def _wait_for_room(self, until: float | None = None) -> None:
         super()._wait_for_room(self._leader_end)
 
-    def _watch_partial(self) -> None:
+    def _set_message_deadline(self) -> None:
         partial = self.session.framing.pending > 0
         if partial != self._partial or (partial and self._anew):
             self._partial = partial

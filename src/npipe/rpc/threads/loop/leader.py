@@ -61,7 +61,7 @@ class Runnable(Protocol):
     def run(self) -> None: ...
 
 
-class Served(Protocol):
+class Driver(Protocol):
     """The attributes and methods of a driver that the loop uses."""
 
     @property
@@ -95,11 +95,11 @@ class ServerLoop:
         self._lock = threading.Lock()
         self._leader: Token = None
         self._leader_id = 0  # identifier of its thread
-        self._running: tuple[Served, Runnable] | None = None
+        self._running: tuple[Driver, Runnable] | None = None
         self._seen = 0  # ``progress`` at the monitor's last check
-        self._drivers: dict[int, Served] = {}
-        self._todo: deque[Served] = deque()
-        self._deadlines: list[tuple[float, int, Served]] = []
+        self._drivers: dict[int, Driver] = {}
+        self._todo: deque[Driver] = deque()
+        self._deadlines: list[tuple[float, int, Driver]] = []
         self._most_deadlines = FEW_DEADLINES  # when more, those of closed connections are removed
         self._deadline_lock = threading.Lock()
         self._numbers = count()
@@ -145,12 +145,12 @@ class ServerLoop:
         """
         return self._poller is not None and self._poller.attach(connection)
 
-    def add(self, driver: Served) -> None:
+    def add(self, driver: Driver) -> None:
         """Register a connection."""
         self.start()
         self._drivers[driver.fd] = driver
 
-    def remove(self, driver: Served) -> None:
+    def remove(self, driver: Driver) -> None:
         """Unregister a connection. Call it before its descriptor is closed."""
         if self._drivers.get(driver.fd) is driver:
             del self._drivers[driver.fd]
@@ -160,12 +160,12 @@ class ServerLoop:
         if self._poller is not None:
             self._poller.change(fd, before, now)
 
-    def request(self, driver: Served) -> None:
+    def request(self, driver: Driver) -> None:
         """Have the leader begin the calls of a connection that may begin now."""
         self._todo.append(driver)
         self.wake()
 
-    def schedule(self, driver: Served, when: float) -> None:
+    def schedule(self, driver: Driver, when: float) -> None:
         """Have ``driver.on_timer`` called.
 
         Args:
@@ -195,7 +195,7 @@ class ServerLoop:
         if poller is not None and threading.get_ident() != self._leader_id:
             poller.wake()
 
-    def run_here(self, driver: Served, call: Runnable, token: Token) -> bool:
+    def run_here(self, driver: Driver, call: Runnable, token: Token) -> bool:
         """Run a call in the leader's thread.
 
         Returns:
@@ -251,7 +251,7 @@ class ServerLoop:
 
     # The leader
 
-    def _lead(self, token: Token, first: Served | None) -> None:
+    def _lead(self, token: Token, first: Driver | None) -> None:
         """Serve until another thread becomes the leader.
 
         Args:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from npipe.rpc.threads.loop.leader import Served
+from npipe.rpc.threads.loop.leader import Driver
 
 if TYPE_CHECKING:
     from npipe.transport.base import Connection
@@ -21,7 +21,7 @@ __all__ = ["Timeouts"]
 GONE_SECONDS = 0.05  # between two checks whether a half-closed peer has disconnected
 
 
-class TimedDriver(Served, Protocol):
+class TimedDriver(Driver, Protocol):
     """The attributes and methods of a driver that its time limits use."""
 
     at_end: bool
@@ -41,7 +41,7 @@ class TimedDriver(Served, Protocol):
 class Scheduler(Protocol):
     """The method of a loop that its connections' time limits use."""
 
-    def schedule(self, driver: Served, when: float) -> None: ...
+    def schedule(self, driver: Driver, when: float) -> None: ...
 
 
 class Timeouts:
