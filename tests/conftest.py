@@ -11,6 +11,7 @@ import gc
 import os
 import platform
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -31,10 +32,15 @@ _LEFT = pytest.StashKey["Counter[str]"]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Have the tests make their temporary files where none else does."""
+    """Prepare the process: temporary files in a folder of its own, and no signal ignored."""
     config.stash[_BEFORE] = Counter()
     if sys.platform == "win32":  # its programs look at TEMP and TMP
         return
+    # Under nohup or in the background of a script these are ignored, and programs that the tests
+    # start inherit that; of a signal with a handler they inherit nothing.
+    for number in (signal.SIGHUP, signal.SIGINT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())  # tmp_path stays there
     config.stash[_FILES] = Path(tempfile.mkdtemp(prefix="np"))  # a socket's path must be short
     config.stash[_FILES].chmod(0o1777)  # as /tmp: some tests act as another user

@@ -173,6 +173,7 @@ def test_a_server_that_hangs_costs_only_its_own_calls(front: str, two: Servers) 
     with rpc.connect(front, timeout=60) as client:
         assert set(client.batch([("shop_order", [0])] * 8)) == set(two.pids)
         os.kill(two.pids[0], signal.SIGSTOP)
+        os.waitpid(two.pids[0], os.WUNTRACED)  # until it has stopped
         try:
             hung = 0
             for number in range(30):
