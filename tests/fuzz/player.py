@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from typing import Any
+from unittest.mock import patch
 
 from npipe.errors import ProtocolError
 from npipe.rpc import API, COMPILED, Context, Limits, RPCError, method, subscription
@@ -66,7 +67,11 @@ def play(script: dict[str, Any]) -> list[Any]:
         script: ``codec``; ``chunks``, in hexadecimal; ``writes``, whether the queue is taken after
             each of them.
     """
-    served_subscriptions.os = _Numbers()  # type: ignore[assignment]  # ids would be random
+    with patch.object(served_subscriptions, "os", _Numbers()):  # ids would be random
+        return _play(script)
+
+
+def _play(script: dict[str, Any]) -> list[Any]:
     codec = CODECS[script["codec"]]
     seen: list[Any] = []
     session = Session(
