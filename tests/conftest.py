@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,7 @@ GRACE = 20.0
 _FILES = pytest.StashKey[Path]()
 _BEFORE = pytest.StashKey["Counter[str]"]()
 _LEFT = pytest.StashKey["Counter[str]"]()
+_SINCE: weakref.WeakKeyDictionary[threading.Thread, str] = weakref.WeakKeyDictionary()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -87,12 +89,20 @@ def _place(record_testsuite_property: Callable[[str, object], None]) -> None:
     record_testsuite_property("python", platform.python_version() + free)
 
 
+def pytest_runtest_logfinish(nodeid: str) -> None:
+    for thread in threading.enumerate():
+        _SINCE.setdefault(thread, nodeid)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     left = terminalreporter.config.stash.get(_LEFT, Counter())
     if left:
         terminalreporter.section("left behind by the tests", red=True)
     for what, number in sorted(left.items()):
         terminalreporter.line(f"{number} {what}")
+    for thread in threading.enumerate():
+        if f"thread {thread.name}" in left and thread in _SINCE:
+            terminalreporter.line(f"thread {thread.name} was there after {_SINCE[thread]}")
 
 
 def census(config: pytest.Config) -> Counter[str]:
