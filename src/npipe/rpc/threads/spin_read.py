@@ -38,7 +38,7 @@ class SpinReader:
         if self._rest:
             self._rest -= 1
             return None
-        if not self._lock.acquire(blocking=False):
+        if not self._lock.acquire(False):
             return None
         try:
             data = connection.poll_read(size, SECONDS)

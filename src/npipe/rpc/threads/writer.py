@@ -85,7 +85,7 @@ class Writer:
                         self._write_output(pushes, until)
                 finally:
                     self._waiting.pop()
-            elif lock.acquire(blocking=False):
+            elif lock.acquire(False):
                 try:
                     self._write_output(pushes, until)
                 finally:
