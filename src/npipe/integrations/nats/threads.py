@@ -72,7 +72,7 @@ class _Half(asyncio.Protocol):
             self._other.transport.close()
 
 
-def connect(address: str, *, timeout: float | None = 10.0, **_: Any) -> Any:
+def connect(address: str, *, timeout: float | None = 10.0) -> Any:
     """Connect to one worker of a subject.
 
     Args:

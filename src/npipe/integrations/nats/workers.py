@@ -216,7 +216,7 @@ async def _ask(client: Client, subject: str) -> list[dict[str, Any]]:
 
 
 async def open_driver(
-    address: str, make_driver: Callable[[], Any], *, timeout: float | None = 10.0, **_: Any
+    address: str, make_driver: Callable[[], Any], *, timeout: float | None = 10.0
 ) -> Any:
     """Connect a client to one worker of a subject, over a broker connection of its own.
 

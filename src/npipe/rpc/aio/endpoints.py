@@ -19,7 +19,12 @@ import npipe.aio
 from npipe.address import Address
 from npipe.options import ConnectOptions
 from npipe.rpc.aio.driver import Driver
-from npipe.rpc.calling.endpoint import check_reconnect, is_command, wrong_endpoint
+from npipe.rpc.calling.endpoint import (
+    check_reconnect,
+    is_command,
+    refuse_pipe_options,
+    wrong_endpoint,
+)
 from npipe.rpc.remote import remote_module
 from npipe.transport.base import Connection
 from npipe.transport.memory import memory_pair
@@ -75,37 +80,30 @@ async def open_endpoint(
     timeout: float | None,
     **options: Unpack[ConnectOptions],
 ) -> DriverT:
-    """Connect to an endpoint. ``options`` are those of ``npipe.connect``, for addresses only."""
+    """Connect to an endpoint. ``options`` are those of ``npipe.connect``, for pipes only."""
     if is_ssh(endpoint):
         endpoint = ssh_command(endpoint)
+    driver: DriverT
+    module = remote_module(endpoint)
+    is_pipe = module is None and str(endpoint) != "stdio:"
+    if isinstance(endpoint, str | Address | os.PathLike) and is_pipe:
+        _, driver = await npipe.aio.create_connection(
+            make_driver, endpoint, connect_timeout=timeout, **options
+        )
+        return driver
+    refuse_pipe_options(options)
+    if module is not None:
+        driver = await module.open_driver(endpoint, make_driver, timeout=timeout)
+        return driver
+    if isinstance(endpoint, str | Address | os.PathLike):
+        return await _adopt_connection(standard_streams(), make_driver)
     if _is_streams(endpoint):
         return _adopt_streams(*endpoint, make_driver)
     if isinstance(endpoint, Connection):
         return await _adopt_connection(endpoint, make_driver)
-    if isinstance(endpoint, str | Address | os.PathLike):
-        return await _open_address(endpoint, make_driver, timeout=timeout, **options)
     if is_command(endpoint):
         return await _adopt_connection(await _spawn(endpoint), make_driver)
     return await _adopt_server(endpoint, make_driver)
-
-
-async def _open_address(
-    address: str | os.PathLike[str] | Address,
-    make_driver: Callable[[], DriverT],
-    *,
-    timeout: float | None,
-    **options: Unpack[ConnectOptions],
-) -> DriverT:
-    driver: DriverT
-    if str(address) == "stdio:":
-        return await _adopt_connection(standard_streams(), make_driver)
-    if (module := remote_module(address)) is not None:
-        driver = await module.open_driver(address, make_driver, timeout=timeout, **options)
-        return driver
-    _, driver = await npipe.aio.create_connection(
-        make_driver, address, connect_timeout=timeout, **options
-    )
-    return driver
 
 
 async def _adopt_server(server: Any, make_driver: Callable[[], DriverT]) -> DriverT:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeGuard
 
-__all__ = ["check_reconnect", "is_command", "wrong_endpoint"]
+__all__ = ["check_reconnect", "is_command", "refuse_pipe_options", "wrong_endpoint"]
 
 
 def is_command(endpoint: object) -> TypeGuard[Sequence[str]]:
@@ -31,3 +31,13 @@ def check_reconnect(reconnect: float | None, *, exists: bool) -> None:
         raise ValueError(
             "reconnect needs an address or a command, not an open connection: leave it out"
         )
+
+
+def refuse_pipe_options(options: Mapping[str, object]) -> None:
+    """Reject options that protect or configure a pipe, for an endpoint that is none.
+
+    To ignore ``verify_server`` would connect to a server that was not verified. Raises ValueError.
+    """
+    for name in ("verify_server", "remote"):
+        if options.get(name) not in (None, "auto"):
+            raise ValueError(f"{name} is for the address of a pipe only: leave it out")

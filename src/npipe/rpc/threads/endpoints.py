@@ -11,7 +11,12 @@ from typing import Protocol, Unpack
 
 from npipe.address import Address
 from npipe.options import ConnectOptions
-from npipe.rpc.calling.endpoint import check_reconnect, is_command, wrong_endpoint
+from npipe.rpc.calling.endpoint import (
+    check_reconnect,
+    is_command,
+    refuse_pipe_options,
+    wrong_endpoint,
+)
 from npipe.rpc.remote import remote_module
 from npipe.transport import connect as connect_transport
 from npipe.transport.base import Connection
@@ -43,17 +48,20 @@ def check_endpoint(endpoint: object, reconnect: float | None) -> None:
 def open_endpoint(
     endpoint: Endpoint, *, timeout: float | None, **options: Unpack[ConnectOptions]
 ) -> Connection:
-    """Connect to an endpoint. ``options`` are those of ``npipe.connect``, for addresses only."""
+    """Connect to an endpoint. ``options`` are those of ``npipe.connect``, for pipes only."""
     if is_ssh(endpoint):
         endpoint = ssh_command(endpoint)
-    if (module := remote_module(endpoint)) is not None:
-        return module.connect(endpoint, timeout=timeout, **options)  # type: ignore[no-any-return]
+    module = remote_module(endpoint)
+    is_pipe = module is None and str(endpoint) != "stdio:"
+    if isinstance(endpoint, str | Address | os.PathLike) and is_pipe:
+        return connect_transport(endpoint, connect_timeout=timeout, **options)
+    refuse_pipe_options(options)
+    if module is not None:
+        return module.connect(endpoint, timeout=timeout)  # type: ignore[no-any-return]
+    if isinstance(endpoint, str | Address | os.PathLike):
+        return standard_streams()
     if isinstance(endpoint, Connection):
         return endpoint
-    if isinstance(endpoint, str | Address | os.PathLike):
-        if str(endpoint) == "stdio:":
-            return standard_streams()
-        return connect_transport(endpoint, connect_timeout=timeout, **options)
     if is_command(endpoint):
         return spawn(endpoint)
     from npipe.transport.memory import memory_pair
