@@ -1,4 +1,4 @@
-"""The served chain that ``register`` returns."""
+"""Handle of a chain that ``npipe.ethereum.register`` has added to an API; it stops the chain."""
 
 from __future__ import annotations
 

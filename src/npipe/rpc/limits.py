@@ -1,7 +1,6 @@
-"""The limits on everything that a peer controls, with the reason for each default.
+"""The limits on what a peer controls, such as the size of a message, with reasons for defaults.
 
-Data only. ``wire`` enforces the first two, ``session`` the next six, the drivers and servers the
-rest.
+Data only. The framings in ``wire`` enforce the first two; search for a name to find the others.
 """
 
 from __future__ import annotations

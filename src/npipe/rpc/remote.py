@@ -1,4 +1,4 @@
-"""Endpoints that are not pipes, and the modules that implement them.
+"""The URL schemes of endpoints that are not pipes, and the module that implements each.
 
 A module is imported when such an endpoint is used, because each needs an additional library. The
 modules have ``connect`` and ``listen`` for threads, ``open_driver`` and ``serve`` for asyncio, and

@@ -1,4 +1,4 @@
-"""Conformance cases for the buffers of a caller and for a write that an exception interrupts."""
+"""Conformance cases: use of the program's buffers by reads and writes, and interrupted writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lock for one call at a time that raises an error in a signal handler during such a call."""
+"""Lock for a call: a signal handler that repeats the call gets an error, not a deadlock."""
 
 from __future__ import annotations
 

@@ -137,3 +137,12 @@ def test_a_program_whose_start_is_cancelled_is_ended(
 
 def aio_driver() -> Any:
     raise AssertionError("the program was not ended")
+
+
+@pytest.mark.parametrize("endpoint", ["nats://127.0.0.1/shop", ["program"], "stdio:"])
+def test_a_server_that_must_be_verified_is_reached_by_a_pipe_only(endpoint: aio.Endpoint) -> None:
+    async def main() -> None:
+        with pytest.raises(ValueError, match="verify_server is for the address of a pipe only"):
+            await aio.connect(endpoint, verify_server="owner", connect_timeout=1)
+
+    asyncio.run(main())

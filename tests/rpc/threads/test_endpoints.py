@@ -84,3 +84,12 @@ def test_a_connection_that_exists_cannot_be_made_again() -> None:
     ours, theirs = memory_pair()
     with ours, theirs, pytest.raises(ValueError, match="reconnect"):
         check_endpoint(ours, 5.0)
+
+
+ELSEWHERE = ["nats://127.0.0.1/shop", ["program"], "ssh://nowhere/s", "stdio:"]
+
+
+@pytest.mark.parametrize("endpoint", ELSEWHERE)
+def test_a_server_that_must_be_verified_is_reached_by_a_pipe_only(endpoint: rpc.Endpoint) -> None:
+    with pytest.raises(ValueError, match="verify_server is for the address of a pipe only"):
+        rpc.connect(endpoint, verify_server="owner", connect_timeout=1)

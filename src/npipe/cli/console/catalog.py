@@ -1,4 +1,4 @@
-"""The modules and methods of a server with their parameters, for completion and help.
+"""The names known of a server (modules, methods, params), which the Tab key and help look up.
 
 A server with ``rpc.discover`` reports them exactly. geth and others report only their modules,
 anvil not even those; for these the well-known methods of Ethereum are assumed.

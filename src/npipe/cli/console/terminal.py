@@ -1,4 +1,4 @@
-"""The console's terminal: Tab completion, history, coloured results. Extra "console".
+"""The console's line editor: Tab completion, history, coloured results. Extra "console".
 
 prompt_toolkit reads a line, rich prints the result. The meaning of a line is in ``console.py``.
 """

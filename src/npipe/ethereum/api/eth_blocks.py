@@ -1,4 +1,4 @@
-"""The namespace eth, first part: the node, its blocks, transactions and receipts."""
+"""The namespace eth, first part: look-ups of the node, blocks, transactions and receipts."""
 
 from __future__ import annotations
 

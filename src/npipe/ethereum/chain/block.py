@@ -1,4 +1,4 @@
-"""A block as the chain stores it in memory and in the state file."""
+"""A block with its receipts, as the chain stores it in memory and in the state file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Empty blocks, one after another, without a machine for each.
+"""Adds many empty blocks quickly: writes the two words that change, instead of running py-evm.
 
 An empty block changes the state in two places only: the ring of beacon roots (EIP-4788) and that of
 block hashes (EIP-2935). Where the contracts there are those of the EIPs and no request waits

@@ -1,4 +1,4 @@
-"""Blocks, transactions, receipts and logs as the JSON objects of the execution-apis.
+"""Ethereum objects as JSON: blocks, transactions, receipts and logs, as in the execution-apis.
 
 Reads py-evm's objects by attribute.
 """

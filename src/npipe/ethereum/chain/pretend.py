@@ -1,4 +1,4 @@
-"""State and block overrides of a call."""
+"""Applies the overrides of a call (``values.overrides``) to the state on which it runs."""
 
 from __future__ import annotations
 

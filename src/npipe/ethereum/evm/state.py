@@ -1,4 +1,4 @@
-"""The state after a block, mixed into a fork's state: its deadline, and overrides of a call.
+"""The state that code runs on: the time limit of a call (5 s for eth_call), and its overrides.
 
 Opening a state writes nothing, because every call opens a state.
 """

@@ -1,4 +1,4 @@
-"""Calls: executions on the state of a block that change nothing, within a time limit.
+"""eth_call, estimates and traces: the state of a block, with a deadline and overrides.
 
 The methods run in the worker of the chain, where they open the state. They return a ``Trial``,
 which executes on that state in any thread.

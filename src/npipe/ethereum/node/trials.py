@@ -1,4 +1,4 @@
-"""Threads for calls, estimates, traces and simulations, of which nothing is kept.
+"""Thread pool in which eth_call, estimates, traces and simulations run, beside the chain's worker.
 
 A call may run for seconds, and every other client would wait for it in the worker of the chain. So
 the worker only opens the state, which does not change with the chain, and the execution runs here.

@@ -1,4 +1,4 @@
-"""State and block overrides of a call. Imports no py-evm."""
+"""State and block overrides in a request, as JSON. ``chain.pretend`` applies them."""
 
 from __future__ import annotations
 

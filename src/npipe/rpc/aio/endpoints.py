@@ -96,7 +96,7 @@ async def open_endpoint(
         driver = await module.open_driver(endpoint, make_driver, timeout=timeout)
         return driver
     if isinstance(endpoint, str | Address | os.PathLike):
-        return await _adopt_connection(standard_streams(), make_driver)
+        endpoint = standard_streams()
     if _is_streams(endpoint):
         return _adopt_streams(*endpoint, make_driver)
     if isinstance(endpoint, Connection):

@@ -1,4 +1,4 @@
-"""API objects with the interface of npipe's first version, which ``API.merge`` serves."""
+"""Objects in the form of npipe's first version (``execute``), which ``API.merge`` accepts."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def open_endpoint(
     if module is not None:
         return module.connect(endpoint, timeout=timeout)  # type: ignore[no-any-return]
     if isinstance(endpoint, str | Address | os.PathLike):
-        return standard_streams()
+        endpoint = standard_streams()
     if isinstance(endpoint, Connection):
         return endpoint
     if is_command(endpoint):

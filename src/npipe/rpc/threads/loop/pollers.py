@@ -1,4 +1,4 @@
-"""Choice of the poller."""
+"""``make_poller``: chooses epoll, another selector or a completion port for this system."""
 
 from __future__ import annotations
 
