@@ -27,6 +27,10 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
         pass
     finally:
         writer.close()
+        # Else the loop may report how the connection ended as an exception that nothing retrieved:
+        # asyncio's protocol retrieves it in __del__, which a collector may call too late.
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
 
 
 class Client:
