@@ -44,6 +44,8 @@ PURE = (
     *(f"tests/rpc/{name}" for name in ("service", "session", "wire")),
     "tests/fuzz",
 )
+#: The order of the tests, if it is not to be another one in each run.
+SEED = [f"--randomly-seed={seed}"] if (seed := os.environ.get("NPIPE_SEED")) else []
 TIMEOUT = 3000.0  # seconds for one run of pytest
 
 
@@ -72,7 +74,7 @@ class Suite:
         print(f"\n=== {name}", flush=True)
         report = RESULTS / f"{name.replace(' ', '-')}.xml"
         report.unlink(missing_ok=True)
-        command = [str(python), "-m", "pytest", f"--junitxml={report}", *arguments]
+        command = [str(python), "-m", "pytest", f"--junitxml={report}", *SEED, *arguments]
         self.count(name, report, *call(command))
 
     @contextlib.contextmanager
