@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -30,19 +31,19 @@ class Server:
 class Stopped:
     """A signal that has come already."""
 
-    def __init__(self) -> None:
-        self.released = False
+    finished = 0
 
-    def wait(self) -> None:
-        pass
+    def wait(self, save: Callable[[], object]) -> None:
+        save()
 
-    def release(self) -> None:
-        self.released = True
+    def finish(self) -> None:
+        Stopped.finished += 1
 
 
 @pytest.fixture(autouse=True)
 def _stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "Stop", Stopped)
+    monkeypatch.setattr(Stopped, "finished", 0)
 
 
 def test_it_is_ready_before_it_waits_and_saves_before_it_stops() -> None:
@@ -66,6 +67,7 @@ def test_a_second_signal_ends_the_calls_that_run() -> None:
     server: Any = Server(KeyboardInterrupt())
     run(server, "name", {}, lambda at, metrics: None)
     assert server.asked[1:] == [f"stop {DRAIN:g}", "stop 0"]
+    assert Stopped.finished == 1  # a third one must not interrupt the exit
 
 
 def test_a_server_that_cannot_listen_is_stopped() -> None:
