@@ -28,12 +28,12 @@ def upstream(address: str) -> Any:
         yield address
 
 
-def test_objects_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_objects_of_ones_own() -> None:
     apis = (f"calc={__name__}:Calculator",)
     with make_offer(apis, None, {}, NONE, None, options=OPTIONS) as offer:
         assert "calc" in offer.modules
         assert isinstance(offer.server, rpc.Server)
-        with rpc.connect(offer.server) as client:
+        with offer.server, rpc.connect(offer.server) as client:
             assert client.call("calc_double", 4) == 8
 
 
