@@ -72,7 +72,8 @@ def main(flavour: str, address: str) -> None:
     if flavour == "npipe-workers":
         from npipe.cli.serving.workers import run_workers
 
-        run_workers(WORKERS, rpc.Server(api(), limits=LIMITS), address, {}, lambda at: None)
+        server = rpc.Server(api(), limits=LIMITS)
+        run_workers(WORKERS, server, address, {}, lambda at, metrics: None)
         return
     if flavour in ("npipe-threads", "npipe-compiled"):
         assert rpc.COMPILED is (flavour == "npipe-compiled")
