@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
+import pytest
+
 from npipe import rpc
 from npipe.rpc import aio
 from npipe.rpc.aio.driver import Driver
@@ -76,5 +78,13 @@ def test_a_bound_client_tries_the_next_server(run: Run) -> None:
             for client in clients:
                 assert await client.call("shop_name") == "b"
                 await client.close()
+
+    run(main())
+
+
+def test_a_server_that_must_be_verified_is_no_worker_behind_a_broker(run: Run) -> None:
+    async def main() -> None:
+        with pytest.raises(ValueError, match="verify_server is for the address of a pipe only"):
+            aio.Spread(["nats://127.0.0.1/shop"], verify_server="owner")
 
     run(main())

@@ -18,6 +18,7 @@ from npipe.rpc.aio.endpoints import Endpoint, open_endpoint
 from npipe.rpc.aio.forwarding_driver import ForwardingDriver, UpstreamDriver
 from npipe.rpc.aio.runtime import Runtime
 from npipe.rpc.aio.server import Server
+from npipe.rpc.calling.endpoint import refuse_pipe_options
 from npipe.rpc.forwarding.balancer import Balancer
 from npipe.rpc.forwarding.relay import join_sessions
 from npipe.rpc.forwarding.spreading import Spreading
@@ -259,6 +260,7 @@ def _group(upstream: Endpoint | Group, options: dict[str, Any]) -> Group:
     if isinstance(upstream, Group):
         return upstream
     if (module := remote_module(upstream)) is not None:
+        refuse_pipe_options(options)
         return module.Workers(upstream, timeout=options["timeout"])  # type: ignore[no-any-return]
     return _One(upstream, options)
 
