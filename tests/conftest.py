@@ -21,11 +21,21 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 # Seconds until what is about to end has ended. An idle worker of npipe ends after 10 seconds, and a
 # child process that does not end by itself a few seconds after its connection.
 GRACE = 20.0
+
+# On a busy machine an example takes longer than any deadline, and so does drawing it.
+hypothesis.settings.register_profile(
+    "npipe",
+    hypothesis.settings(),  # the profile of this environment
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("npipe")
 
 _FILES = pytest.StashKey[Path]()
 _BEFORE = pytest.StashKey["Counter[str]"]()

@@ -116,7 +116,7 @@ def one_script(codec: str, data: bytes) -> dict[str, Any]:
     return {"codec": codec, "chunks": [data.hex()], "writes": [True]}
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(scripts())
 @example(one_script("json-stream", b"{\n"))
 @example(one_script("json-stream", b'{"\n"}'))

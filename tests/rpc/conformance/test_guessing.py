@@ -103,7 +103,7 @@ messages = st.tuples(st.sampled_from(MESSAGES), st.integers(1, 3), st.sampled_fr
 streams = st.lists(messages, max_size=8)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     streams,
     st.lists(st.integers(1, 120), min_size=1, max_size=8),

@@ -270,5 +270,5 @@ class Conversation(RuleBasedStateMachine):
                     assert got == [*items, "end"]
 
 
-Conversation.TestCase.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+Conversation.TestCase.settings = settings(max_examples=60, stateful_step_count=60)
 TestConversation = Conversation.TestCase

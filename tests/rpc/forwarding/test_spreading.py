@@ -342,5 +342,5 @@ class Machine(RuleBasedStateMachine):
         self.client.servers[at].lose()
 
 
-Machine.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+Machine.TestCase.settings = settings(max_examples=40, stateful_step_count=30)
 TestMachine = Machine.TestCase

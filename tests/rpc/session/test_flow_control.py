@@ -68,5 +68,5 @@ class Machine(RuleBasedStateMachine):
         assert self.flow.deferred is self.deferred
 
 
-Machine.TestCase.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+Machine.TestCase.settings = settings(max_examples=100, stateful_step_count=30)
 TestMachine = Machine.TestCase

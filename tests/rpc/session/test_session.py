@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from npipe.errors import ConnectionLost, ProtocolError, RPCError
@@ -422,7 +422,6 @@ junk = st.sampled_from(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(junk | st.binary(max_size=20), max_size=12))
 def test_whatever_comes_what_goes_out_is_json_rpc(messages: list[bytes]) -> None:
     wire = Wire(make_api())

@@ -140,7 +140,7 @@ class Turns(RuleBasedStateMachine):
             assert self.turn.state is PARKED or self.notified
 
 
-Turns.TestCase.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+Turns.TestCase.settings = settings(max_examples=100, stateful_step_count=30)
 TestTurns = Turns.TestCase
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from npipe.errors import RPCError
@@ -23,9 +23,6 @@ from npipe.rpc.wire.json_text import (
     result_reply,
     trace_members,
 )
-
-# Other work on the machine is no fault of the strategies.
-busy = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 json_values = st.recursive(
     st.none()
@@ -124,7 +121,6 @@ def test_null_goes_out_where_it_is_meant(value: object, text: bytes) -> None:
     assert encode(value) == text
 
 
-@busy
 @given(json_values)
 def test_no_newline_is_ever_inside(value: Any) -> None:
     try:

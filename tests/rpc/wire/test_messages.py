@@ -8,16 +8,13 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from npipe.errors import InvalidParams, ParseError, ProtocolError, RPCError
 from npipe.rpc.wire import messages
 from npipe.rpc.wire.envelopes import InvalidMessage, MalformedReply, Message
 from npipe.rpc.wire.messages import parse
-
-# Other work on the machine is no fault of the strategies.
-busy = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def test_r04_r05_r08_a_request() -> None:
@@ -132,7 +129,6 @@ def test_r39_each_item_of_a_batch_stands_for_itself() -> None:
     assert [type(item) for item in items] == [InvalidMessage, Message, InvalidMessage]
 
 
-@busy
 @given(st.binary(max_size=60))
 def test_any_bytes_are_a_message_or_a_fault(data: bytes) -> None:
     result = parse(data)
@@ -152,7 +148,6 @@ json_values = st.recursive(
 members = st.sampled_from(["jsonrpc", "id", "method", "params", "result", "error", "x"])
 
 
-@busy
 @given(st.dictionaries(members, json_values | st.just("2.0")))
 def test_any_object_is_a_message_or_a_fault_with_its_id(value: dict[str, Any]) -> None:
     try:

@@ -31,7 +31,7 @@ def stream(max_bytes: int = 1 << 20, max_depth: int = 50) -> MessagePackStream:
     return MessagePackStream(max_bytes, max_depth)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(MESSAGES, st.lists(st.integers(1, 40), min_size=1))
 def test_any_chunks_give_the_messages(values: list[Any], sizes: list[int]) -> None:
     texts = [encode(value) for value in values]
@@ -111,7 +111,7 @@ def test_depth_is_counted_only_where_it_may_be_too_deep() -> None:
         check_depth(b"\x91" * 22 + b"\x01", 20)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(VALUES)
 def test_text_is_left_as_it_is(value: Any) -> None:
     assert with_bytes(encode(value)) == encode(value)

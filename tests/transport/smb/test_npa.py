@@ -84,7 +84,7 @@ def test_a_message_cut_anywhere_is_refused(message):
 
 
 @given(st.data())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_message_changed_anywhere_is_read_or_refused(message, data):
     changed = bytearray(message)
     for _ in range(data.draw(st.integers(1, 4))):
