@@ -10,6 +10,7 @@ import pytest
 
 from npipe.rpc.threads.loop import pool as module
 from npipe.rpc.threads.loop.pool import ThreadPool
+from until import wait_until
 
 SECONDS = 60
 
@@ -90,6 +91,17 @@ def test_where_no_job_begins_one_more_thread_is_started_at_each_look(
         assert begun.acquire(timeout=SECONDS), number
         pool.look()  # notes that one has begun
     assert not pool.waiting
+
+
+def test_threads_above_the_common_number_end_when_they_are_not_needed(
+    release: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "IDLE_SECONDS", 10 * SECONDS)
+    pool = ThreadPool(common=1)
+    blocked(pool, 5, release)
+    release.set()
+    wait_until(lambda: pool._threads == 1)
+    pool.stop()
 
 
 def test_the_largest_number_of_threads_is_never_exceeded(release: threading.Event) -> None:

@@ -2,7 +2,8 @@
 
 Up to ``COMMON`` threads are started as needed. Above that a job waits for a thread, and one more is
 started only when no job could begin for a whole period of the monitor. So functions that block for
-minutes, or wait for each other, cannot prevent the others from running.
+minutes, or wait for each other, cannot prevent the others from running. Threads above ``COMMON``
+end as soon as they are not needed, all but one.
 """
 
 from __future__ import annotations
@@ -145,7 +146,8 @@ class ThreadPool:
         """Return the next job; None if the thread must end."""
         with self._changed:
             while not self._jobs:
-                if self._stopped:
+                surplus = self._idle and self._threads > self._common
+                if self._stopped or surplus:
                     self._threads -= 1
                     return None
                 self._idle += 1
