@@ -49,6 +49,11 @@ def test_t19_a_timeout_is_a_number_of_seconds(timeout: float) -> None:
         checks.duration(timeout)
 
 
+def test_a_timeout_of_another_type_is_refused_by_name() -> None:
+    with pytest.raises(TypeError, match="number of seconds or None, not str"):
+        checks.duration("5")  # type: ignore[arg-type]
+
+
 def test_a_timeout_may_be_none_or_negative() -> None:
     assert [checks.duration(each) for each in (None, 0, 5, -3)] == [None, 0, 5, 0]
 

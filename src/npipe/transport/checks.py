@@ -65,7 +65,12 @@ def duration(timeout: float | None) -> float | None:
     """
     if timeout is None:
         return None
-    if timeout - timeout != 0.0:
+    try:
+        is_finite = timeout - timeout == 0.0
+    except TypeError:
+        text = f"a timeout is a number of seconds or None, not {type(timeout).__name__}"
+        raise TypeError(text) from None
+    if not is_finite:
         raise ValueError(f"timeout={timeout}: give a number of seconds, or None to wait for ever")
     return max(timeout, 0)
 

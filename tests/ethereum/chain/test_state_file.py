@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import sys
 import tempfile
@@ -100,6 +101,26 @@ def test_a_failed_save_leaves_the_old_file(file: Path, monkeypatch: pytest.Monke
     assert file.read_bytes() == before
     assert os.listdir(file.parent) == [file.name]
     run(file)[1].close()  # and it is free again
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot flush a directory")
+def test_a_directory_that_cannot_be_flushed_is_told_beside_the_saved_file(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    direct, service = run(file)
+    direct.call("evm_mine")
+    flush = os.fsync
+
+    def broken(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(5, "Input/output error")
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(OSError, match=r"was saved as .*, but a power failure .*: Input/output"):
+        service.close()
+    monkeypatch.undo()
+    assert len(loaded(file).blocks) == 2
 
 
 def test_what_the_disk_has_no_room_for_is_saved_elsewhere(

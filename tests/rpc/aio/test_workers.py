@@ -7,6 +7,8 @@ import contextlib
 import threading
 from collections.abc import AsyncIterator
 
+import pytest
+
 import npipe.aio
 from npipe import rpc
 from npipe.rpc import aio
@@ -111,5 +113,23 @@ def test_a_call_that_had_not_begun_leaves_its_methods_gate(address: str) -> None
             writer.write(request("test_gated"))
             assert (await reply(reader))["result"] == 4
             writer.close()
+
+    asyncio.run(main())
+
+
+def test_without_a_thread_a_call_fails_and_the_next_one_tries_again(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> None:
+        async with serving(Service(), address), aio.connect(address) as client:
+            with monkeypatch.context() as patch:
+                patch.setattr(threading.Thread, "start", refuse)
+                with pytest.raises(rpc.RPCError) as caught:
+                    await client.call("test_quick", timeout=60)
+            assert caught.value.code == -32603
+            assert await client.call("test_quick", timeout=60) == 3
 
     asyncio.run(main())

@@ -112,7 +112,8 @@ class StateFile:
 
         Raises:
             OSError: The chain could not be saved there. The message names the temporary file to
-                which it was saved instead, unless that failed too.
+                which it was saved instead, unless that failed too. Or it was saved, and the
+                system could not flush the directory to the disk.
         """
         body = msgspec.msgpack.encode(saved)
         pieces = (_HEAD, hashlib.sha256(body).digest(), body)
@@ -129,7 +130,11 @@ class StateFile:
                 elsewhere = _write(tempfile.gettempdir(), f"{self.path.name}.", pieces)
                 why += f". It was saved as {elsewhere} instead"
             raise OSError(error.errno, why) from error
-        _sync_directory(self.path.parent)
+        try:
+            _sync_directory(self.path.parent)
+        except OSError as error:
+            why = f"the chain was saved as {self.path}, but a power failure may undo that"
+            raise OSError(error.errno, f"{why}: {error.strerror}") from error
 
     def close(self) -> None:
         """Unlock the file. Idempotent."""

@@ -127,7 +127,13 @@ class ConnectionWorkers:
     def _add_worker(self) -> None:
         self._count += 1
         self._workers.busy += 1
-        self._workers.start(self._work)
+        try:
+            self._workers.start(self._work)
+        except RuntimeError as error:  # no thread can be started
+            self._count -= 1
+            self._workers.busy -= 1
+            while self._todo and not self._count:  # else a working thread takes them
+                self._todo.popleft().fail(error)
 
     def _work(self) -> None:
         while not self._behind():
@@ -138,7 +144,7 @@ class ConnectionWorkers:
             self._begun += 1
             try:
                 call.run()
-            except BaseException:  # also SystemExit: the call was answered, the thread continues
+            except BaseException:  # the call was answered, and the thread continues
                 log.exception("a served function raised an exception that is not an Exception")
         self._left.append(None)
         self._wake()

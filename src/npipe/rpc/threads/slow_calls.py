@@ -61,11 +61,15 @@ class SlowCallMonitor:
         self._running.discard(one)
 
     def wake(self) -> None:
-        """Wake the monitor. Call it if ``awake`` is false."""
+        """Wake the monitor. Call it if ``awake`` is false.
+
+        Raises:
+            RuntimeError: Its thread cannot be started; the next call tries again.
+        """
         with self._changed:
-            self.awake = True
             if self._thread is None and not self._stopped:
                 self._thread = start_thread(self._run, "npipe-monitor")
+            self.awake = True
             self._changed.notify()
 
     def stop(self) -> None:
