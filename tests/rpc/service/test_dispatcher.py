@@ -77,7 +77,7 @@ def test_middleware_stands_around_subscribing_too(make_wire: Callable[..., Wire]
 
 def test_what_ends_the_program_is_not_swallowed_but_answered() -> None:
     def leave() -> None:
-        raise SystemExit(3)
+        raise KeyboardInterrupt
 
     api = rpc.API()
     api.register("x", {"leave": leave})
@@ -85,7 +85,7 @@ def test_what_ends_the_program_is_not_swallowed_but_answered() -> None:
     wire.session.receive([b'{"jsonrpc":"2.0","id":1,"method":"x_leave"}'])
     call = wire.session.next_call()
     assert call is not None
-    with pytest.raises(SystemExit):
+    with pytest.raises(KeyboardInterrupt):
         call.run()
     assert b'"error"' in wire.session.take()
 

@@ -25,8 +25,8 @@ class Service:
     def fail(self) -> None:
         raise RPCError("no", code=7)
 
-    def leave(self) -> None:
-        raise SystemExit
+    def leave(self, kind: str) -> None:
+        raise {"SystemExit": SystemExit, "KeyboardInterrupt": KeyboardInterrupt}[kind]
 
     def report(self, context: Context) -> str:
         context.progress(1)
@@ -67,9 +67,14 @@ def test_an_error_is_counted_by_its_code(session: Session) -> None:
     assert session.statistics.timings["t_fail"].errors == {7: 1}
 
 
-def test_an_exit_is_answered_as_a_cancellation_and_raised(session: Session) -> None:
-    with pytest.raises(SystemExit):
-        begin(session, "leave").run()
+def test_an_exit_fails_the_call_like_an_error(session: Session) -> None:
+    begin(session, "leave", SystemExit.__name__).run()
+    assert sent(session)[0]["error"]["code"] == -32603
+
+
+def test_an_interrupt_is_answered_as_a_cancellation_and_raised(session: Session) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        begin(session, "leave", KeyboardInterrupt.__name__).run()
     assert sent(session)[0]["error"]["code"] == CANCELLED
 
 

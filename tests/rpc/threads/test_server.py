@@ -732,3 +732,36 @@ def test_many_connections_with_many_calls_lose_and_cross_nothing(
     for thread in threads:
         thread.join(50)
     assert wrong == []
+
+
+def test_without_threads_serve_fails_and_leaves_nothing(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with rpc.Server(make_api()) as server:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(RuntimeError, match="new thread"):
+                server.serve(address)
+            assert server.addresses == []
+            ours, theirs = npipe.testing.memory_pair()
+            with pytest.raises(RuntimeError, match="new thread"):
+                server.serve_connection(theirs)
+            assert server.stats()["connections"]["open"] == 0
+            assert ours.read(1) == b""
+            ours.close()
+        server.serve(address)  # later, when there are threads again
+        with npipe.connect(address) as connection:
+            connection.write(call(1, b"test_noArgsRets"))
+            assert len(read_lines(connection, 1)) == 1
+
+
+def test_a_wrong_drain_stops_nothing(serve: Serve, address: str) -> None:
+    server = serve()
+    with pytest.raises(TypeError):
+        server.stop(drain="5")  # type: ignore[arg-type]
+    with npipe.connect(address) as connection:
+        connection.write(call(1, b"test_noArgsRets"))
+        assert len(read_lines(connection, 1)) == 1

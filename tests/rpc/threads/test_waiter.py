@@ -1,11 +1,16 @@
-"""The reply to a call, for the thread that waits for it."""
+"""The reply to a call, a wake-up and a latch, for the threads that wait for them."""
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
+from types import FrameType
+from typing import Any
 
-from npipe.rpc.threads.waiter import ReplyWaiter
+import pytest
+
+from npipe.rpc.threads.waiter import Latch, ReplyWaiter, Wakeup
 
 
 def test_a_reply_that_is_there_is_not_waited_for() -> None:
@@ -31,3 +36,57 @@ def test_a_wait_ends_at_its_deadline_and_may_be_repeated() -> None:
     assert not reply.wait(time.monotonic() + 0.001)
     reply("late")
     assert reply.wait(time.monotonic() - 1)
+
+
+def test_a_wakeup_ends_one_wait_now_or_later() -> None:
+    wakeup = Wakeup()
+    assert not wakeup.wait(0)
+    wakeup.set()
+    wakeup.set()
+    assert wakeup.wait(60)
+    assert not wakeup.wait(0)
+    waiting = threading.Thread(target=wakeup.wait)
+    waiting.start()
+    wakeup.set()
+    waiting.join(60)
+    assert not waiting.is_alive()
+
+
+def test_a_latch_ends_all_waits() -> None:
+    latch = Latch()
+    assert not latch.wait(0)
+    assert not latch.is_set()
+    waiting = [threading.Thread(target=latch.wait) for _ in range(3)]
+    for thread in waiting:
+        thread.start()
+    latch.set()
+    for thread in waiting:
+        thread.join(60)
+        assert not thread.is_alive()
+    assert latch.is_set()
+    assert latch.wait(0)
+
+
+@pytest.mark.parametrize("kind", [Wakeup, Latch])
+def test_it_may_be_set_in_the_middle_of_set(kind: type[Wakeup | Latch]) -> None:
+    """As a signal handler does. With ``threading.Event``, the thread waits for its own lock."""
+    event, depth = kind(), 0
+    code = kind.set.__code__
+
+    def trace(frame: FrameType, what: str, argument: object) -> Any:
+        nonlocal depth
+        if frame.f_code is code and depth < 3:
+            depth += 1
+            event.set()
+        return trace
+
+    def run() -> None:
+        sys.settrace(trace)
+        event.set()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert not thread.is_alive()
+    assert depth == 3
+    assert event.wait(0)

@@ -132,7 +132,7 @@ class MessageProcessor:
                 self._statistics.measure(method.name, _now() - started)
             if not id:
                 reply = b""
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             reply = self._to_error_reply(message, id, error, has_run=started > 0)
         if not 0 < len(reply) <= self._most:
             if not self.deliver(id, batch, reply):
@@ -144,7 +144,7 @@ class MessageProcessor:
         return None
 
     def _to_error_reply(
-        self, message: Message, id: bytes, error: Exception, *, has_run: bool
+        self, message: Message, id: bytes, error: Exception | SystemExit, *, has_run: bool
     ) -> bytes:
         rpc_error = self._dispatcher.to_rpc_error(
             str(message.method), self._session.connection_id, error

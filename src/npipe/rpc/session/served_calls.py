@@ -28,6 +28,9 @@ log: logging.Logger = logging.getLogger("npipe.rpc")
 
 _now: Final = perf_counter  # compiled code finds it without a look into the module's dict
 
+# What fails a call. KeyboardInterrupt ends the program, and CancelledError a task.
+_FAILURES: Final = (Exception, SystemExit)
+
 
 class ServedBatch:
     """Collects the replies to a batch, in the order of its calls, until the last one."""
@@ -153,7 +156,7 @@ class ServedCall:
     def run(self) -> None:
         """Call a plain function in this thread, and reply.
 
-        Raises only a BaseException that is not an Exception.
+        A SystemExit fails the call, like an Exception. Other exceptions are answered and raised.
         """
         if self.cancelled:  # before it began
             self.session.statistics.measure(self.method.name, 0.0)
@@ -169,13 +172,16 @@ class ServedCall:
             self._answer(self.session.write_reply(self.id, result) if self.id else b"")
         except BaseException as error:
             self.fail(error)
-            if not isinstance(error, Exception):
+            if not isinstance(error, _FAILURES):
                 raise
         finally:
             session.statistics.measure(self.method.name, _now() - started, self)
 
     async def run_async(self) -> None:
-        """Await an async function, and reply. A cancellation is answered, then raised."""
+        """Await an async function, and reply.
+
+        A SystemExit fails the call, like an Exception. A cancellation is answered, then raised.
+        """
         started = _now()
         try:
             session, context = self.session, Context(self)
@@ -183,7 +189,7 @@ class ServedCall:
             self.finish(await invoke(context, self.method, self.args, session.to_thread))
         except BaseException as error:
             self.fail(error)
-            if not isinstance(error, Exception):
+            if not isinstance(error, _FAILURES):
                 raise
         finally:
             self.session.statistics.measure(self.method.name, _now() - started, self)
@@ -196,7 +202,7 @@ class ServedCall:
         """Reply with an error, unless a reply was sent."""
         if self.done:
             return
-        if self.cancelled or not isinstance(error, Exception):
+        if self.cancelled or not isinstance(error, _FAILURES):
             rpc_error = RPCError("the call was cancelled", code=CANCELLED)
         else:
             name = self.method.name

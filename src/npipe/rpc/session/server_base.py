@@ -92,6 +92,8 @@ class ServerBase(Generic[DriverT]):
 
     def _discount(self, driver: DriverT, reason: str) -> None:
         """Add the counters of a connection that has ended to those of the server."""
+        if driver not in self._drivers:  # a signal handler has closed it in the middle of a close
+            return
         log.debug("connection %06d closed (%s)", driver.session.connection_id, reason)
         self._drivers.discard(driver)
         self._stats.add(driver)

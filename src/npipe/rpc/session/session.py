@@ -421,21 +421,40 @@ class Session:
             self.outgoing_calls.violation = error
         self.send(self.encoding.error_reply(b"", ParseError(str(error))))
 
-    def receive_eof(self) -> None:
-        """Handle the end of the peer's stream: outgoing calls fail, the peer's calls continue."""
+    def fail_outgoing(self) -> None:
+        """Fail the calls to the peer at the end of its stream; a driver may hold its write lock."""
         self.outgoing_calls.fail_all("the connection ended before the reply")
+
+    def receive_eof(self) -> None:
+        """Handle the end of the peer's stream: outgoing calls fail, the peer's calls continue.
+
+        It runs the cancel callbacks of subscriptions, so no lock may be held.
+        """
+        self.fail_outgoing()
         self.subscriptions.end()
 
-    def close(self, reason: str = "the connection was lost") -> None:
-        """End all calls of both sides and all subscriptions, and drop the queues. Idempotent."""
+    def end_outgoing(self, reason: str) -> None:
+        """Begin to close: drop the queues, and fail the calls to the peer. Idempotent.
+
+        It runs no function of an API, so a driver may hold its write lock. ``close`` must follow.
+        """
         self.closed = True
         self.send_queue.close()
         self._receive_queue.clear()
         self._ready.clear()
         for call in snapshot(self._active):
+            call.cancelled = True  # before a function finds that its calls to the peer have failed
+        self.outgoing_calls.fail_all(reason)
+
+    def close(self, reason: str = "the connection was lost") -> None:
+        """End all calls of both sides and all subscriptions, and drop the queues. Idempotent.
+
+        It runs the cancel callbacks of functions, so no lock may be held.
+        """
+        self.end_outgoing(reason)
+        for call in snapshot(self._active):
             call.cancel()
         self.subscriptions.end()
-        self.outgoing_calls.fail_all(reason)
 
 
 def _no_remote() -> Any:

@@ -23,7 +23,7 @@ from npipe.rpc.session.session import Session
 from npipe.rpc.threads.executor import CallExecutor
 from npipe.rpc.threads.slow_calls import SlowCallMonitor, start_thread
 from npipe.rpc.threads.spin_read import SpinReader
-from npipe.rpc.threads.waiter import ReplyWaiter
+from npipe.rpc.threads.waiter import ReplyWaiter, callback_error
 from npipe.rpc.threads.writer import Writer
 from npipe.transport.base import Connection
 
@@ -97,6 +97,7 @@ class Driver:
         )
         self._state_lock = threading.RLock()  # a signal handler may call ``close`` at any line
         self._reader: object = None  # token of the reading thread, compared by identity
+        self._reader_id = 0  # identifier of its thread
         self._current: ServedCall | None = None
         self._seen = 0  # ``progress`` at the monitor's last check
         self._spin_reader = SpinReader(monitor.spin_lock)
@@ -118,6 +119,9 @@ class Driver:
 
     def wait(self, reply: ReplyWaiter[Any], until: float | None) -> bool:
         """Wait for the reply to a call. Return False if it has not arrived at ``until``."""
+        reads_here = threading.get_ident() == self._reader_id and not self.progress & 1
+        if reads_here and reply.outcome is None:
+            raise callback_error()
         return reply.wait(until)
 
     def interrupted(self, reply: object) -> None:
@@ -134,6 +138,7 @@ class Driver:
     # Reading
 
     def _read_as(self, token: object) -> None:
+        self._reader_id = threading.get_ident()
         try:
             while self._work(token):
                 self._answer()
@@ -146,6 +151,9 @@ class Driver:
                     return
         except Exception as error:
             self._fail(error)
+        except BaseException:  # Ctrl-C in the main thread: the bytes just read may be lost
+            self.close("interrupted")
+            raise
 
     def _read_once(self) -> bool:
         """Read once and pass the bytes to the session. Raises as reading does.
@@ -218,9 +226,8 @@ class Driver:
         """Wait while the limit of waiting calls is reached. Raises TimeoutError."""
         room = self._executor.room
         while not (self.session.may_read or self._closed):
-            room.clear()
             left = None if until is None else max(0, until - time.monotonic())
-            if not self.session.may_read and not room.wait(left):
+            if not room.wait(left):
                 raise TimeoutError
 
     # Calls
@@ -233,7 +240,8 @@ class Driver:
             return True
         all_async = session.all_async
         monitor = self._monitor
-        monitor.add(self)
+        with contextlib.suppress(RuntimeError):  # no thread can be started: it is not monitored
+            monitor.add(self)
         while call is not None:
             method = call.method
             if method.is_async or all_async or method.slow or method.own_thread:
@@ -241,7 +249,12 @@ class Driver:
             else:
                 self._current = call
                 self.progress += 1
-                call.run()
+                try:
+                    call.run()
+                except BaseException:  # the call was answered
+                    if threading.current_thread() is threading.main_thread():
+                        raise  # Ctrl-C
+                    log.exception("connection %06d: a function failed", session.connection_id)
                 with self._state_lock:  # excludes _take_over, which could start a second reader
                     taken_over = self._reader is not token
                     if not taken_over:
@@ -268,18 +281,18 @@ class Driver:
 
     def _take_over(self, progress: int) -> None:
         with self._state_lock:
-            call, before = self._current, self._reader
+            call, before, reader_id = self._current, self._reader, self._reader_id
             if progress != self.progress or call is None or self._closed:
                 return
             # All changes precede the start of the thread, which may run the next call at once.
-            self._reader, self._current = object(), None
+            self._reader, self._reader_id, self._current = object(), 0, None
             self.progress += 1
             self._monitor.discard(self)
             call.method.slow = True
             try:
                 start_thread(self._read_as, self._thread_name, self._reader)
             except RuntimeError:  # no thread can be started: waiting messages continue to wait
-                self._reader, self._current = before, call
+                self._reader, self._reader_id, self._current = before, reader_id, call
                 self.progress += 1  # odd again
                 self._monitor.add(self)
 
@@ -357,7 +370,8 @@ class Driver:
         self._writer.flush()
         self._at_end = True
         with self._writer.lock:  # a write in progress first determines whether it wrote any byte
-            self.session.receive_eof()
+            self.session.fail_outgoing()
+        self.session.receive_eof()
         self._writer.flush(pushes=True)
         while not self._closed and not self.idle:
             if self.connection.has_gone():
@@ -386,7 +400,8 @@ class Driver:
         with contextlib.suppress(OSError):
             self.connection.close()
         with self._writer.lock:  # see _finish; the closed connection ends every write
-            self.session.close(reason)
+            self.session.end_outgoing(reason)
+        self.session.close(reason)
         self._executor.room.set()
         self._writer.close()
         self._on_close(self, reason)

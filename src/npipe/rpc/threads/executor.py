@@ -8,7 +8,7 @@ written everything.
 
 from __future__ import annotations
 
-import threading
+import logging
 import time
 from collections.abc import Callable
 
@@ -16,9 +16,12 @@ from npipe.rpc.handlers.concurrency import ConcurrencyLimits
 from npipe.rpc.session.served_calls import ServedCall
 from npipe.rpc.session.session import Session
 from npipe.rpc.threads.slow_calls import PATIENCE, start_thread
+from npipe.rpc.threads.waiter import Wakeup
 from npipe.rpc.threads.writer import Writer
 
 __all__ = ["CallExecutor"]
+
+log: logging.Logger = logging.getLogger("npipe.rpc")
 
 QUICK = 0.001  # seconds; a slow method is no longer marked as slow after a shorter call
 
@@ -48,7 +51,7 @@ class CallExecutor:
             run_async: Starts an ``async def`` call.
             on_pause: Called when there is no more call to begin.
         """
-        self.room: threading.Event = threading.Event()  # set when a call may have ended, or begun
+        self.room: Wakeup = Wakeup()  # set when a call may have ended, or begun
         self._session = session
         self._writer = writer
         self._concurrency = concurrency
@@ -76,18 +79,23 @@ class CallExecutor:
     def _run(self, call: ServedCall) -> None:
         self._writer.flush_replies()  # above the high-water mark, wait before running the call
         started = time.perf_counter()
-        call.run()
+        self._run_here(call)
         if time.perf_counter() - started < QUICK:
             call.method.slow = False
         self.after_call()
 
     def _run_limited(self, call: ServedCall) -> None:
         self._writer.flush_replies()
+        self._run_here(call)
+        self._concurrency.leave(call.method)
+        self.after_call()
+
+    def _run_here(self, call: ServedCall) -> None:
+        """Run a call in this thread. Never raises."""
         try:
             call.run()
-        finally:  # also after SystemExit: others wait for this call
-            self._concurrency.leave(call.method)
-        self.after_call()
+        except BaseException:  # the call was answered, and others wait for this thread
+            log.exception("connection %06d: a function failed", self._session.connection_id)
 
     def after_call(self) -> None:
         """Write the reply, then begin the calls that may have waited for this one."""
@@ -100,7 +108,7 @@ class CallExecutor:
                 if self._is_async(call) or call.method.own_thread:
                     self.start(call)
                 else:
-                    call.run()
+                    self._run_here(call)
                 writer.flush_replies()
             elif not session.flow.deferred or session.closed:
                 break

@@ -46,8 +46,8 @@ class LeaderFollowerDriver(Driver):
                 self._end_lead(reply, timed=until is not None)
         if reply.outcome is None and self._turn.is_led_here:
             raise RuntimeError(
-                "this thread is in the middle of a call on the same client: a signal handler "
-                "cannot make another one"
+                "this thread is in the middle of a call on the same client: a signal handler or "
+                "on_progress cannot make another one"
             )
         return super().wait(reply, until)
 

@@ -6,6 +6,7 @@ It starts with the first such call, so that a server of plain functions never im
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from collections.abc import Callable, Coroutine
 from functools import partial
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = ["LoopThread"]
 
+log: logging.Logger = logging.getLogger("npipe.rpc")
+
+STOP_SECONDS = 1.0  # in which cancelled tasks must end
+
 
 class Owner(Protocol):
     """The executor that a call belongs to."""
@@ -39,7 +44,7 @@ class LoopThread:
     """Runs the async calls and generators of all connections of a server."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may call ``stop`` at any line
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._concurrency: dict[str, asyncio.Semaphore] = {}  # used in the loop's thread only
@@ -77,14 +82,22 @@ class LoopThread:
             subscription.finish()
 
     def stop(self) -> None:
-        """Cancel the tasks, end the thread, and start nothing from now on. Idempotent."""
+        """Cancel the tasks, end the thread, and start nothing from now on. Idempotent.
+
+        A function that blocks or ignores its cancellation does not delay this for longer than
+        ``STOP_SECONDS``: its thread, a daemon, continues.
+        """
         with self._lock:
             self._stopped = True
             loop, thread, self._loop = self._loop, self._thread, None
         if loop is not None and thread is not None:
             loop.call_soon_threadsafe(loop.stop)
             if thread is not threading.current_thread():
-                thread.join()
+                thread.join(STOP_SECONDS)
+                if thread.is_alive():
+                    log.warning(
+                        "an async function still runs: it blocks, or ignores its cancellation"
+                    )
 
     def _start(self, call: ServedCall, run: Callable[[], Coroutine[Any, Any, None]]) -> bool:
         """Start ``run()`` in a task; return False if the loop was stopped.
@@ -98,13 +111,21 @@ class LoopThread:
             task = asyncio.current_task()
             assert task is not None
             call.on_cancel(lambda: loop.call_soon_threadsafe(task.cancel))
-            with contextlib.suppress(asyncio.CancelledError):  # the reply was sent already
+            try:
                 await run()
+            except asyncio.CancelledError:  # the reply was sent already
+                pass
+            except BaseException:  # KeyboardInterrupt would end the loop, which others use
+                log.exception("an async function failed")
 
         with self._lock:
             if self._stopped:
                 return False
-            loop = self._running_loop()
+            try:
+                loop = self._running_loop()
+            except (RuntimeError, OSError):  # no thread, or no file descriptor is left
+                log.exception("the event loop for async functions cannot be started")
+                return False
             future = asyncio.run_coroutine_threadsafe(guarded(), loop)
         future.add_done_callback(lambda _: call.fail(asyncio.CancelledError()))  # see ``run``
         return True

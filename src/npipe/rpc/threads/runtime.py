@@ -59,7 +59,7 @@ class Runtime:
         self._monitor = SlowCallMonitor()
         self._concurrency = ConcurrencyLimits()
         self._async_calls = LoopThread()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may call ``stop`` at any line
         self._loop: tuple[ServerLoop, LoopExecutor, ThreadPool] | None = None
 
     def open(

@@ -7,7 +7,6 @@ import logging
 import sys
 import threading
 import time
-from queue import Empty, SimpleQueue
 from typing import Any, Protocol, Self, Unpack, cast
 
 from npipe.address import Address
@@ -22,6 +21,7 @@ from npipe.rpc.threads.descriptors import connections_allowed
 from npipe.rpc.threads.driver import Driver
 from npipe.rpc.threads.runtime import Runtime
 from npipe.rpc.threads.slow_calls import start_thread
+from npipe.rpc.threads.waiter import Latch
 from npipe.rpc.wire.codec import Codec
 from npipe.rpc.wire.encoding import Encoding
 from npipe.transport import listen
@@ -64,10 +64,7 @@ class Server(ServerBase[ServerDriver]):
         self._remotes: list[Any] = []  # services that are not pipes: see ``rpc.remote``
         self._lock = threading.RLock()  # a signal handler may call ``stop`` at any line
         self._change = threading.Condition(self._lock)  # a driver has ended
-        self._stopped = threading.Event()
-        # For ``serve_forever``: a signal handler that set an event during its ``wait`` could wait
-        # for a lock of its own thread.
-        self._ended: SimpleQueue[None] = SimpleQueue()
+        self._stopped = Latch()
         self._allowed = 0  # connections that the limit of open files permits; 0: not computed yet
         self._was_short = False
 
@@ -105,14 +102,23 @@ class Server(ServerBase[ServerDriver]):
         """Serve the clients of an open listener; return at once. ``stop`` closes the listener.
 
         Args:
-            listener: The listener.
+            listener: The listener, which is closed if it cannot be served.
+
+        Raises:
+            RuntimeError, OSError: No thread can be started, or no file descriptor is left.
         """
         with self._lock:
             self._listeners.append(listener)
             self._allowed = self._allowed or connections_allowed(self._descriptors_each)
-        self._runtime.start_loop()  # now: later no file descriptor may be left for it
+        try:
+            self._runtime.start_loop()  # now: later no file descriptor may be left for it
+            start_thread(self._accept, f"npipe-accept {listener.address}", listener)
+        except BaseException:
+            with self._lock:
+                self._listeners.remove(listener)
+            listener.close()
+            raise
         log.info("JSON-RPC service started (%s)", listener.address)
-        start_thread(self._accept, f"npipe-accept {listener.address}", listener)
 
     def serve_connection(self, connection: Connection) -> None:
         """Serve one open connection; return at once.
@@ -120,12 +126,17 @@ class Server(ServerBase[ServerDriver]):
         Args:
             connection: The connection, which the server then owns.
         """
-        if not (connection.selectable and self._runtime.attach(connection)):
-            self._open(connection).start()
-            return
-        driver = self._runtime.open_on_loop(connection, next(self._ids), self._closed)
-        self._enter(driver)
-        driver.start()
+        driver: ServerDriver
+        if connection.selectable and self._runtime.attach(connection):
+            driver = self._runtime.open_on_loop(connection, next(self._ids), self._closed)
+            self._enter(driver)
+        else:
+            driver = self._open(connection)
+        try:
+            driver.start()
+        except BaseException as error:  # no thread can be started, or the loop takes no more
+            driver.close(f"cannot be served: {error}")
+            raise
 
     def _serve_remote(self, connection: Connection) -> None:
         if self._is_full():
@@ -148,10 +159,8 @@ class Server(ServerBase[ServerDriver]):
         """Wait until ``stop`` is called; KeyboardInterrupt is raised as usual."""
         # On Windows an unlimited wait cannot be interrupted.
         timeout = 1.0 if sys.platform == "win32" else None
-        while not self._stopped.is_set():
-            with contextlib.suppress(Empty):
-                self._ended.get(timeout=timeout)
-        self._ended.put(None)  # for another thread
+        while not self._stopped.wait(timeout):
+            pass
 
     def stop(self, drain: float = 0.0, *, disconnect: bool = False) -> None:
         """Stop listening, wait for the calls in flight, close the connections.
@@ -165,6 +174,7 @@ class Server(ServerBase[ServerDriver]):
                 Windows, so that another server can listen at once although these clients still
                 have open handles; see ``npipe.Connection.disconnect``.
         """
+        deadline = time.monotonic() + drain
         # An interrupt (Ctrl-C) leaves the rest to the next call: nothing is removed before it ends.
         remotes = self._remotes[:]
         for remote in remotes:
@@ -176,7 +186,6 @@ class Server(ServerBase[ServerDriver]):
                 if listener in self._listeners:  # else another thread stops too
                     self._listeners.remove(listener)
                 self._change.notify_all()
-        deadline = time.monotonic() + drain
         with self._change:
             while (busy := self._busy()) and (left := deadline - time.monotonic()) > 0:
                 # the end of a call sets no event: poll
@@ -193,7 +202,6 @@ class Server(ServerBase[ServerDriver]):
                 self._remotes.remove(remote)
         self._runtime.stop()
         self._stopped.set()
-        self._ended.put(None)
         for driver in snapshot(self._drivers):  # accepted meanwhile; see ``_enter``
             driver.close("server stopped")
 
@@ -204,7 +212,7 @@ class Server(ServerBase[ServerDriver]):
         self.stop()
 
     def _busy(self) -> bool:
-        return any(not driver.idle for driver in self._drivers)
+        return any(not driver.idle for driver in snapshot(self._drivers))
 
     def _accept(self, listener: Listener[Connection]) -> None:
         pause = FIRST_PAUSE

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 
 from npipe.rpc.session.session import Session
+from npipe.rpc.threads.waiter import Wakeup
 from npipe.transport.base import Connection
 
 __all__ = ["Writer"]
@@ -58,13 +59,13 @@ class Writer:
         self.on_room: Callable[[], object] = _nothing  # called by the writing thread after a write
         self._rest: bytes | memoryview = b""  # remaining bytes of a write ended by its deadline
         self._waiting: list[None] = []  # one per thread that waits for the lock
-        self._for_room: list[threading.Event] = []  # one per thread in ``await_room``
+        self._for_room: list[Wakeup] = []  # one per thread in ``await_room``
         self._timeout = session.limits.write_timeout
         self._deadline = 0.0  # the current write deadline of the connection
         self._closed = False
         self._start_lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._wanted = threading.Event()
+        self._wanted = Wakeup()
 
     def flush(self, *, wait: bool = True, pushes: bool = False, until: float | None = None) -> None:
         """Write all queued messages. Never raises: see ``on_failure``.
@@ -127,7 +128,7 @@ class Writer:
 
     def await_room(self, until: float | None) -> bool:
         """Wait until the queue is below the high-water mark. Return False at ``until``."""
-        session, room = self._session, threading.Event()
+        session, room = self._session, Wakeup()
         self._for_room.append(room)
         try:
             while session.flow.must_wait and not self._closed:
@@ -136,7 +137,6 @@ class Writer:
                 left = None if until is None else max(0, until - time.monotonic())
                 if not room.wait(left):
                     return False
-                room.clear()
         finally:
             self._for_room.remove(room)
         return True
@@ -236,7 +236,6 @@ class Writer:
         session = self._session
         while not self._closed:
             self._wanted.wait()
-            self._wanted.clear()
             while True:
                 self.flush(pushes=True)
                 self.on_room()  # in each round: subscriptions may push without end

@@ -55,7 +55,7 @@ class CompletionPort:
         code, self._port = self.api.CreateIoCompletionPort(None, 0)
         if code:
             raise error(code)
-        self.lock: threading.Lock = threading.Lock()
+        self.lock: threading.RLock = threading.RLock()  # a signal handler may call ``wake``
         """Guards the state of the port and of the reads of its channels."""
         self.begun: dict[int, PortOperation] = {}
         """The operations whose packets have not been taken, by the address of the OVERLAPPED."""

@@ -35,7 +35,7 @@ class Port(Protocol):
     """The attributes of a ``CompletionPort`` that a channel uses."""
 
     api: Kernel32
-    lock: threading.Lock
+    lock: threading.RLock
     begun: dict[int, PortOperation]
     channels: dict[int, PortChannel]
 

@@ -9,12 +9,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
 
 import npipe
 from npipe import rpc
+from npipe.rpc.threads.loop.driver import LoopDriver
+from npipe.rpc.threads.loop.timeouts import Timeouts
 
 SECONDS = 60
 LARGE = 5_000_000
@@ -333,3 +336,119 @@ def test_a_slow_reader_that_takes_a_little_is_kept(serve: Serve, address: str) -
             more = connection.read(1 << 20)
             assert more, "it was dropped"
             got += len(more)
+
+
+def test_a_cancel_callback_may_stop_the_server(address: str) -> None:
+    """The leader runs it, at the end of the client's stream, and no lock may be held then."""
+
+    @rpc.subscription
+    def ticks(context: rpc.Context) -> Iterator[int]:
+        context.on_cancel(server.stop)
+        yield 1
+        ended.wait(SECONDS)
+
+    ended = threading.Event()
+
+    api = rpc.API()
+    api.register("t", {"ticks": ticks})
+    server = rpc.Server(api)
+    server.serve(address)
+    forever = threading.Thread(target=server.serve_forever, daemon=True)
+    forever.start()
+    with rpc.connect(address) as client:
+        assert next(client.subscribe("t", "ticks")) == 1
+    forever.join(SECONDS)
+    assert not forever.is_alive()
+    ended.set()
+
+
+@pytest.mark.parametrize("in_process", [False, True])
+@pytest.mark.parametrize("close", ["client", "call", "server"])
+def test_a_cancel_callback_that_calls_the_client_gets_an_error(
+    address: str, in_process: bool, close: str
+) -> None:
+    """It runs in the thread that would read the reply, or at the end of the connection."""
+    entered, called, found = threading.Event(), threading.Event(), SimpleQueue[Exception]()
+
+    def block(context: rpc.Context) -> None:
+        def callback() -> None:
+            try:
+                context.remote.call("home_own", 1)
+            except Exception as error:
+                found.put(error)
+            called.set()
+
+        context.on_cancel(callback)
+        entered.set()
+        called.wait(SECONDS)
+
+    api = rpc.API()
+    api.register("t", {"block": block})
+    with rpc.Server(api) as server:
+        server.serve(address)
+        with rpc.connect(server if in_process else address, api=home()) as client:
+            if close == "call":
+                with pytest.raises(TimeoutError):
+                    client.call("t_block", timeout=0.1)
+                assert isinstance(found.get(timeout=SECONDS), RuntimeError)
+                return
+            client.notify("t_block")
+            assert entered.wait(SECONDS)
+            if close == "server":
+                server.stop()
+        assert isinstance(found.get(timeout=SECONDS), rpc.ConnectionLost)
+
+
+class Part:
+    """A connection that takes one byte of each write."""
+
+    def __init__(self, connection: npipe.Connection) -> None:
+        self._connection = connection
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def write_now(self, data: bytes) -> int:
+        return 1
+
+
+def test_bytes_wait_only_once_their_time_limit_is_set(
+    serve: Serve, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread writes: the leader must not compare the clock with an older limit."""
+    server = serve()
+    with npipe.connect(address) as connection:
+        connection.write(request(1, "quick", 1))
+        replies(connection, 1)
+        (driver,) = server._drivers
+        assert isinstance(driver, LoopDriver)
+        stalled: list[bool] = []
+
+        def has_written(self: Timeouts, **options: bool) -> None:
+            stalled.append(driver.stalled)
+
+        monkeypatch.setattr(Timeouts, "has_written", has_written)
+        driver.connection = Part(driver.connection)  # type: ignore[assignment]
+        driver.session.send(b"{}")
+        driver._flush()
+        assert stalled == [False]
+        assert driver.stalled
+
+
+def test_what_a_write_raises_ends_the_connection(serve: Serve, address: str) -> None:
+    """Its bytes have left the queue, so the client would wait for ever."""
+
+    class Full(Part):
+        def write_now(self, data: bytes) -> int:
+            raise MemoryError
+
+    server = serve()
+    with npipe.connect(address) as connection:
+        connection.write(request(1, "quick", 1))
+        replies(connection, 1)
+        (driver,) = server._drivers
+        assert isinstance(driver, LoopDriver)
+        driver.connection = Full(driver.connection)  # type: ignore[assignment]
+        driver.session.send(b"{}")
+        driver.flush()
+        assert connection.read(1) == b""

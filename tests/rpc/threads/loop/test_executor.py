@@ -156,7 +156,7 @@ def test_what_a_function_raises_is_logged_and_no_more(
     owner: Owner, executor: LoopExecutor, service: Service, caplog: pytest.LogCaptureFixture
 ) -> None:
     def leave() -> Any:
-        raise SystemExit
+        raise KeyboardInterrupt
 
     service.run = leave
     with caplog.at_level(logging.ERROR, "npipe.rpc"):

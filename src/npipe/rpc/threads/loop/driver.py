@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from npipe.errors import ClosedError, ProtocolError
 from npipe.rpc.threads.loop.poller import READ, WRITE
 from npipe.rpc.threads.loop.timeouts import Timeouts
+from npipe.rpc.threads.waiter import Wakeup, callback_error
 
 if TYPE_CHECKING:
     from npipe.rpc.session.session import Session
@@ -98,8 +99,8 @@ class LoopDriver:
         self._write_lock = threading.Lock()
         self._writing = False  # taken bytes have not been written yet
         self._unsent: bytes | memoryview = b""
-        self._waiting_for_room: list[threading.Event] = []
-        self._interest_lock = threading.Lock()
+        self._waiting_for_room: list[Wakeup] = []
+        self._interest_lock = threading.RLock()  # a signal handler may call ``close`` at any line
         self._interest = 0
         self._timeouts = Timeouts(self, loop)
 
@@ -129,7 +130,7 @@ class LoopDriver:
         if event & ~WRITE and interest & READ:
             try:
                 came = self._read()
-            except Exception as error:
+            except BaseException as error:
                 self._fail(error)
                 return True
             return not came or self.pump(token)
@@ -152,8 +153,8 @@ class LoopDriver:
                 session.refuse(error)
         return True
 
-    def _fail(self, error: Exception) -> None:
-        """Close the connection after an error of reading."""
+    def _fail(self, error: BaseException) -> None:
+        """Close the connection after an error of reading; the leader continues in any case."""
         if isinstance(error, ProtocolError):
             self._violated(error)
         elif isinstance(error, ClosedError):
@@ -190,7 +191,7 @@ class LoopDriver:
             if self._eof and not self.at_end:
                 self._finish()
             self._settle()
-        except Exception as error:  # an internal error closes this connection only
+        except BaseException as error:  # an internal error closes this connection only
             self._fail(error)
         return True
 
@@ -215,9 +216,9 @@ class LoopDriver:
         For threads of the pool, in which functions may run.
         """
         session, flow, executor = self.session, self.session.flow, self._executor
-        while not self._close_reason:
+        while True:
             self._flush()
-            call = session.next_call()
+            call = None if self._close_reason else session.next_call()
             if call is None:
                 if not flow.take_deferred():
                     break
@@ -279,14 +280,16 @@ class LoopDriver:
         session, begun = self.session, bool(self._unsent)
         self._writing = True  # set first: taken bytes are no longer in the queue
         session.flow.write_begins()
-        data = self._unsent or session.take(pushes=True)
         try:
+            data = self._unsent or session.take(pushes=True)
             sent = self.connection.write_now(data) if data else 0
-        except OSError as error:
+        except Exception as error:  # also MemoryError: what was taken is lost, so close
             self._unsent = b""
             if not begun:
                 session.nothing_sent()
-            return str(error)
+            if not isinstance(error, OSError):
+                log.exception("connection %06d: writing failed", session.connection_id)
+            return str(error) or "internal error"
         if sent == len(data):
             self._unsent = b""
             self.bytes_out += sent
@@ -296,10 +299,10 @@ class LoopDriver:
             if self._waiting_for_room:
                 self._make_room()
         else:
-            self._unsent = memoryview(data)[sent:]
             if sent or not begun:
                 self.bytes_out += sent
                 self._timeouts.has_written(stalled=True)
+            self._unsent = memoryview(data)[sent:]  # last: the leader then applies that time limit
         return ""
 
     def _make_room(self) -> None:
@@ -318,7 +321,7 @@ class LoopDriver:
         flow = self.session.flow
         if not flow.must_wait:
             return True
-        room = threading.Event()
+        room = Wakeup()
         self._waiting_for_room.append(room)
         try:
             while flow.must_wait and not self._closed:
@@ -327,7 +330,6 @@ class LoopDriver:
                     break
                 if not room.wait(None if until is None else max(0, until - time.monotonic())):
                     return False
-                room.clear()
         finally:
             self._waiting_for_room.remove(room)
         return True
@@ -336,6 +338,8 @@ class LoopDriver:
 
     def wait(self, reply: ReplyWaiter[Any], until: float | None) -> bool:
         """Wait for the reply to a call. Return False if it has not arrived at ``until``."""
+        if reply.outcome is None and self._loop.is_led_here:
+            raise callback_error()
         return reply.wait(until)
 
     def interrupted(self, reply: object) -> None:
@@ -401,7 +405,8 @@ class LoopDriver:
         """Tell the session about the end of the peer's stream. Its calls still get replies."""
         with self._write_lock:  # a write in progress first determines whether it wrote any byte
             self.at_end = True
-            self.session.receive_eof()
+            self.session.fail_outgoing()
+        self.session.receive_eof()
         self._flush()
         self._timeouts.has_ended()
 
@@ -419,7 +424,8 @@ class LoopDriver:
             self.connection.close()
         with self._write_lock:
             self._unsent = b""
-            self.session.close(reason)
+            self.session.end_outgoing(reason)
+        self.session.close(reason)
         self._make_room()
         self._on_close(self, reason)
 

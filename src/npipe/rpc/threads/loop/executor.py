@@ -78,7 +78,7 @@ class LoopExecutor:
         """Run a call in this thread. Never raises."""
         try:
             call.run()
-        except BaseException:  # also SystemExit: the call was answered, the thread continues
+        except BaseException:  # the call was answered, and the thread continues
             log.exception("connection %06d: a function failed", driver.session.connection_id)
 
     def _start(

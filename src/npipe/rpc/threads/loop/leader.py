@@ -122,10 +122,11 @@ class ServerLoop:
                 return
             self._poller = poller = make_poller()
             self._leader = token = object()
-            self._monitor.add(self)
             try:
+                self._monitor.add(self)
                 self._pool.start_now(partial(self._lead, token, None))
             except RuntimeError:
+                self._monitor.discard(self)
                 self._leader = self._poller = None
                 poller.close()
                 raise
@@ -208,7 +209,7 @@ class ServerLoop:
             monitor.wake()
         try:
             call.run()
-        except BaseException:  # also SystemExit: the call was answered, the loop continues
+        except BaseException:  # the call was answered, and the loop continues
             log.exception("connection %06d: a function failed", driver.session.connection_id)
         with self._lock:
             if self._leader is not token:
@@ -216,6 +217,11 @@ class ServerLoop:
             self._running = None
             self.progress += 1
             return True
+
+    @property
+    def is_led_here(self) -> bool:
+        """True in the leader's thread outside a call: it must not wait for what it has to read."""
+        return threading.get_ident() == self._leader_id and not self.progress & 1
 
     # Called by the monitor
 
@@ -234,19 +240,20 @@ class ServerLoop:
 
     def _hand_over(self, progress: int) -> None:
         with self._lock:
-            running, before = self._running, self._leader
+            running, before, leader_id = self._running, self._leader, self._leader_id
             if progress != self.progress or running is None or self._stopped:
                 return
             driver, call = running
             # All changes precede the start of the thread, which may run the next call at once.
             self._leader = token = object()
+            self._leader_id = 0  # until the new leader has started
             self._running = None
             self.progress += 1
             call.method.slow = True
             try:
                 self._pool.start_now(partial(self._lead, token, driver))
             except RuntimeError:  # no thread can be started: the others wait for this call
-                self._leader, self._running = before, running
+                self._leader, self._running, self._leader_id = before, running, leader_id
                 self.progress += 1  # odd again
 
     # The leader

@@ -40,7 +40,7 @@ class PortPoller:
             OSError: The system cannot make a port.
         """
         self._port = CompletionPort(api)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may call ``change`` and ``wake``
         self._ready: dict[PortChannel, None] = {}  # those that may have an event, in order
         self._waiting = False
         self._woken = False

@@ -45,7 +45,8 @@ class SelectorPoller(WokenPoller):
 
     def __init__(self) -> None:
         super().__init__()
-        self._lock = threading.Lock()  # the selector's own tables are not thread-safe
+        # The selector's own tables are not thread-safe. A signal handler may call ``change``.
+        self._lock = threading.RLock()
         self._closed = False
         try:
             self._selector = selectors.DefaultSelector()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
 
 __all__ = ["Waker"]
 
@@ -16,10 +17,12 @@ class Waker:
         self._reader.setblocking(False)
         self._writer.setblocking(False)
         self.fd: int = self._reader.fileno()
+        # Without it a byte could be sent to another socket, which has the number of the closed one.
+        self._lock = threading.RLock()
 
     def wake(self) -> None:
         """Make it readable. May be called from any thread."""
-        with contextlib.suppress(OSError):  # full, so already readable; or closed
+        with self._lock, contextlib.suppress(OSError):  # full, so already readable; or closed
             self._writer.send(b"\1")
 
     def drain(self) -> None:
@@ -29,5 +32,6 @@ class Waker:
 
     def close(self) -> None:
         """Close both ends."""
-        self._reader.close()
-        self._writer.close()
+        with self._lock:
+            self._reader.close()
+            self._writer.close()
