@@ -1,7 +1,10 @@
-"""Tests of npipe.rpc.session.flow_control: the transition table, driven at random."""
+"""Tests of npipe.rpc.session.flow_control: the transition table, row by row and at random."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -22,7 +25,7 @@ class Machine(RuleBasedStateMachine):
         self.queued = 0
         self.blocked = self.held = self.deferred = False
 
-    @rule(size=st.integers(1, 60))
+    @rule(size=st.integers(1, 2 * HIGH_WATER))
     def queue_a_message(self, size: int) -> None:
         self.queue.put(b"x" * size)
         self.queued += size
@@ -70,3 +73,47 @@ class Machine(RuleBasedStateMachine):
 
 Machine.TestCase.settings = settings(max_examples=100, stateful_step_count=30)
 TestMachine = Machine.TestCase
+
+
+# The table, row by row
+
+Event = Callable[[SendQueue, FlowControl], object]
+
+EVENTS: dict[str, Event] = {
+    "a message is queued": lambda queue, flow: queue.put(b"x" * (HIGH_WATER + 1)),
+    "write_begins": lambda queue, flow: flow.write_begins(),
+    "the queue is taken": lambda queue, flow: queue.take(),
+    "write_ends": lambda queue, flow: flow.write_ends(),
+    "hold": lambda queue, flow: flow.hold(True),
+    "release": lambda queue, flow: flow.hold(False),
+}
+#: The events that lead to a state from OPEN, an event, and the state after it.
+TABLE = [
+    ([], "a message is queued", "HIGH"),
+    ([], "write_begins", "OPEN"),
+    ([], "write_ends", "OPEN"),
+    ([], "hold", "BLOCKED"),
+    (["a message is queued"], "write_begins", "BLOCKED"),
+    (["a message is queued"], "the queue is taken", "OPEN"),
+    (["a message is queued"], "write_ends", "HIGH"),
+    (["a message is queued"], "hold", "BLOCKED"),
+    (["a message is queued", "write_begins"], "the queue is taken", "BLOCKED"),
+    (["a message is queued", "write_begins", "the queue is taken"], "write_ends", "OPEN"),
+    (["a message is queued", "write_begins"], "write_ends", "HIGH"),
+    (["a message is queued", "write_begins", "hold"], "write_ends", "BLOCKED"),
+    (["hold"], "release", "OPEN"),
+    (["hold", "a message is queued"], "release", "HIGH"),
+    (["a message is queued", "write_begins", "hold"], "release", "BLOCKED"),
+]
+
+
+@pytest.mark.parametrize(("before", "event", "expected"), TABLE)
+def test_a_transition(before: list[str], event: str, expected: str) -> None:
+    queue = SendQueue(lambda *messages: b"".join(messages), HIGH_WATER)
+    flow = FlowControl(queue)
+    for name in (*before, event):
+        EVENTS[name](queue, flow)
+    assert flow.must_wait is (expected != "OPEN")
+    assert flow.may_begin_call is (expected == "OPEN")
+    flow.forward()
+    assert flow.may_begin_call is (expected != "BLOCKED")
