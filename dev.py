@@ -202,7 +202,9 @@ def compiled(arguments: Sequence[str]) -> None:
     Path(own, "shared.pth").write_text(shared)  # without the .pth files there: npipe's is one
     install = ("install", "--quiet", "--disable-pip-version-check", "--no-deps")
     module("pip", f"--python={COMPILED_PYTHON}", *install, *dist.glob("*.whl"))
-    options = ["-o", "pythonpath=tests tools", "-q", *(arguments or COMPILED_TESTS)]
+    report = ROOT / ".test-results" / "compiled.xml"  # for tools/supported.py
+    options = ["-o", "pythonpath=tests tools", "-q", f"--junitxml={report}"]
+    options += arguments or COMPILED_TESTS
     command = [str(COMPILED_PYTHON), "-m", "pytest", *options]
     status = subprocess.call(command, cwd=ROOT, env={**os.environ, "NPIPE_TEST_COMPILED": "1"})
     if status:

@@ -97,6 +97,10 @@ def _place(record_testsuite_property: Callable[[str, object], None]) -> None:
     free = "" if getattr(sys, "_is_gil_enabled", lambda: True)() else "t"
     record_testsuite_property("system", f"{system}, {platform.machine()}")
     record_testsuite_property("python", platform.python_version() + free)
+    with contextlib.suppress(ImportError):
+        from npipe.rpc import COMPILED
+
+        record_testsuite_property("build", "compiled" if COMPILED else "pure")
 
 
 def pytest_runtest_logfinish(nodeid: str) -> None:
