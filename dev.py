@@ -122,7 +122,7 @@ def lint(_arguments: Sequence[str]) -> None:
     module("ruff", "format", "--check", ".")
     for platform in ("linux", "darwin", "win32"):
         module("mypy", "--platform", platform, f"--cache-dir=.mypy_cache/{platform}")
-    tools = sorted(path.relative_to(ROOT) for path in (ROOT / "tools").glob("*.py"))
+    tools = sorted(path.relative_to(ROOT) for path in (ROOT / "tools").rglob("*.py"))
     module("mypy", *tools, "dev.py", MYPYPATH="tools")
     python("-c", "from importlinter.cli import lint_imports_command as main; main()")
     python("tools/docstrings.py")

@@ -91,9 +91,9 @@ def _place(record_testsuite_property: Callable[[str, object], None]) -> None:
     """Say in the JUnit report where it comes from; tools/supported.py reads it."""
     system = {"Darwin": "macOS"}.get(platform.system(), platform.system())
     if sys.platform == "win32":
-        import windows_report
+        from windows_steps import report
 
-        system = "Windows under Wine" if windows_report.is_wine() else system
+        system = "Windows under Wine" if report.is_wine() else system
     free = "" if getattr(sys, "_is_gil_enabled", lambda: True)() else "t"
     record_testsuite_property("system", f"{system}, {platform.machine()}")
     record_testsuite_property("python", platform.python_version() + free)

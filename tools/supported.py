@@ -1,6 +1,6 @@
 """Write the tables of docs/supported.md from the reports of test runs.
 
-    python tools/supported.py            take what .test-results and .wine hold, and write the tables
+    python tools/supported.py            take the reports in .test-results and .wine
     python tools/supported.py FILE...    take these reports, of another machine for example
 
 Each run of pytest writes into its JUnit report on what it ran (``tests/conftest.py``). The newest
@@ -28,8 +28,12 @@ PAGE = ROOT / "docs" / "supported.md"
 BEGIN, END = "<!-- written by tools/supported.py -->\n", "<!-- end -->\n"
 #: Systems without a run, and what stands in for one.
 NOT_VERIFIED = (
-    ("Windows, AMD64", "3.11 to 3.14", "run `tools/windows_check.py` or the workflow `tests` there"),
-    ("Windows, ARM64", "3.12 to 3.14", "the same"),
+    (
+        "Windows, AMD64",
+        "3.11 to 3.14",
+        "run `tools/windows_check.py` or the workflow `tests` there",
+    ),
+    ("Windows, ARM64", "3.12 to 3.14", "run the same there"),
     ("Linux, aarch64", "3.11 to 3.14", "run the workflow `release` there, which tests its wheel"),
     ("macOS", "3.11 to 3.14", "run the same workflow there; CI runs `mypy --strict` for darwin"),
     ("other POSIX systems", "3.11 or newer", "missing peer credentials are named in an error"),

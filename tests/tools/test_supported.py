@@ -11,7 +11,7 @@ REPORT = """<testsuites><testsuite tests="3" failures="1" errors="0" skipped="1"
 timestamp="2026-11-28T10:00:00+00:00"><properties>
 <property name="system" value="Linux, x86_64"/><property name="python" value="3.11.7"/>
 </properties><testcase classname="tests.aio.test_x" name="test_a[uvloop-1]"/>
-<testcase classname="tests.conformance.test_connection" name="test_connection[a_case-unix-swapped]"/>
+<testcase classname="tests.conformance.test_connection" name="test_connection[a-unix-swapped]"/>
 <testcase classname="tests.conformance.test_connection" name="test_connection[b-unix]"><skipped/>
 </testcase><testcase classname="tests.aio.test_x" name="test_b[asyncio]"><failure/></testcase>
 <testcase classname="tests.test_init" name="test_c"/></testsuite></testsuites>"""

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 import npipe
-import windows_accounts
-import windows_programs
+from windows_steps import accounts, processes, programs
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the steps themselves run there")
 
 SOURCE = str(Path(npipe.__file__).parents[1])
 
@@ -22,7 +23,7 @@ SOURCE = str(Path(npipe.__file__).parents[1])
 def test_the_program_notices_each_interrupt(operation: str, tmp_path: Path) -> None:
     name = os.path.relpath(tmp_path / "s", Path.cwd())
     env = {**os.environ, "PYTHONPATH": SOURCE}
-    command = [sys.executable, "-c", windows_programs.INTERRUPTED, name, operation]
+    command = [sys.executable, "-c", programs.INTERRUPTED, name, operation]
     pipe = subprocess.PIPE
     with (
         npipe.listen(name) as listener,
@@ -52,11 +53,9 @@ def test_another_accounts_programs_say_what_they_found(
 
         monkeypatch.chdir(tmp_path)
         here = stack.enter_context(npipe.listen("./here"))
-        found = windows_accounts.Program(
-            tmp_path, start, windows_accounts.CONNECT, str(here.address), "./absent"
-        )
+        found = processes.Program(tmp_path, start, accounts.CONNECT, str(here.address), "./absent")
         assert found.lines(3) == ["connected", "FileNotFoundError None", "OSError"]
-        served = windows_accounts.Program(tmp_path, start, windows_accounts.SERVE, "./there", "1")
+        served = processes.Program(tmp_path, start, accounts.SERVE, "./there", "1")
         served.lines(1)
         with npipe.connect("./there") as connection:
             connection.write(b"hello")

@@ -22,6 +22,7 @@ _LEVELS = {"LW": LOW, "ME": MEDIUM, "HI": HIGH, "SI": SYSTEM_LEVEL}
 _WRITES = 0x2 | 0x4 | 0x10 | 0x100 | 0xD0000  # data, append, EA, attributes; DELETE, DAC, owner
 _READS = 0x1 | 0x8
 _ALL = 0x1F01FF
+_RIGHTS = {"FA": _ALL, "FR": 0x120089, "FW": 0x120116}  # as SDDL names them
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def _by_aces(sddl: str, sids: frozenset[str], deny_only: frozenset[str]) -> int:
     allowed = denied = 0
     for kind, rights, sid in re.findall(r"\((A|D);[^;]*;(\w+);;;([\w-]+)\)", dacl[1]):
         sid = _SIDS.get(sid, sid)
-        bits = _ALL if rights == "FA" else int(rights, 16)
+        bits = _RIGHTS.get(rights) or int(rights, 16)
         if kind == "A" and sid in sids:
             allowed |= bits & ~denied
         elif kind == "D" and sid in sids | deny_only:

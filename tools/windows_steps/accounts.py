@@ -1,7 +1,6 @@
-r"""Steps of tools/windows_check.py with other accounts: a second user, services, an AppContainer.
+r"""Steps of tools/windows_check.py with other accounts: a second user, services.
 
-Each makes what it needs and removes it again. The other account's program is a Python of this
-installation that writes its findings to a file in a directory that every user may read and write.
+Each makes what it needs and removes it again.
 """
 
 from __future__ import annotations
@@ -11,21 +10,18 @@ import errno
 import os
 import secrets
 import subprocess
-import sys
-import tempfile
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from ctypes import wintypes
-from pathlib import Path
 from typing import Any, Final
 
 import npipe
 from npipe.transport.windows.kernel32 import load
-from windows_report import ROOT, Skipped, fact, new_name, require_elevated, require_windows
+from windows_steps import processes
+from windows_steps.processes import NO_WINDOW, Program, Start, open_directory, run
+from windows_steps.report import fact, new_name, note, require_elevated, require_windows
 
-LIMIT: Final = 60.0  # seconds that another account's program may take
 USER: Final = "np2"
 
 #: Tries each pipe, and says what became of it.
@@ -54,57 +50,14 @@ with npipe.listen(sys.argv[2], access="everyone") as listener:
             except OSError as error:
                 say(type(error).__name__)
 """
-PROLOGUE: Final = """
-import sys
-sys.path.insert(0, {source!r})
-import npipe
-output = open(sys.argv[1], "a", encoding="utf-8", buffering=1)
-def say(text):
-    print(text, file=output, flush=True)
+#: Looks at a path as programs do that search a folder.
+LOOK: Final = """
+import os
+try:
+    say(str(os.stat(sys.argv[2])))
+except OSError as error:
+    say(f"{type(error).__name__} {error.winerror}")
 """
-
-Start = Callable[[list[str]], None]
-
-
-class Program:
-    """A program of another account, and the lines that it has written."""
-
-    def __init__(self, directory: Path, start: Start, code: str, *arguments: str) -> None:
-        script = directory / f"{uuid.uuid4()}.py"
-        self._output = script.with_suffix(".txt")
-        self._output.touch()
-        script.write_text(PROLOGUE.format(source=str(ROOT / "src")) + code, encoding="utf-8")
-        start([sys.executable, str(script), str(self._output), *arguments])
-
-    def lines(self, count: int) -> list[str]:
-        """Wait until the program has written so many lines, and return them."""
-        end = time.monotonic() + LIMIT
-        while time.monotonic() < end:
-            lines = self._output.read_text(encoding="utf-8").splitlines()
-            if len(lines) >= count:
-                return lines
-            time.sleep(0.05)
-        raise TimeoutError(f"{len(lines)} lines of {count} after {LIMIT:g} s: {lines}")
-
-
-@contextmanager
-def open_directory() -> Iterator[Path]:
-    """Make a directory that every account may use, and let every account read the sources."""
-    with tempfile.TemporaryDirectory(
-        dir=os.environ.get("PUBLIC"), ignore_cleanup_errors=True
-    ) as at:
-        everyone = "*S-1-1-0"
-        run("icacls", at, "/grant", f"{everyone}:(OI)(CI)F")
-        run("icacls", str(ROOT / "src"), "/grant", f"{everyone}:(OI)(CI)RX", "/t", "/q")
-        yield Path(at)
-
-
-def run(*command: str) -> str:
-    """Run a program of Windows; return what it printed."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
-    if done.returncode:
-        raise OSError(f"{' '.join(command[:2])}: {done.stdout}{done.stderr}")
-    return done.stdout
 
 
 @contextmanager
@@ -120,36 +73,23 @@ def second_user_account() -> Iterator[Start]:
 
 def start_as(user: str, password: str, command: list[str]) -> None:
     """Start a program as a local user (Microsoft page "CreateProcessWithLogonW")."""
-
-    class StartupInfo(ctypes.Structure):
-        _fields_ = (
-            ("cb", wintypes.DWORD),
-            *((name, wintypes.LPWSTR) for name in ("reserved", "desktop", "title")),
-            *((name, wintypes.DWORD) for name in ("x", "y", "xs", "ys", "xc", "yc", "f", "flags")),
-            *((name, wintypes.WORD) for name in ("show", "reserved_size")),
-            *((name, wintypes.HANDLE) for name in ("reserved2", "stdin", "stdout", "stderr")),
-        )
-
-    advapi = ctypes.WinDLL("advapi32", use_last_error=True)  # type: ignore[attr-defined,unused-ignore]
-    start, made = StartupInfo(), (wintypes.HANDLE * 4)()  # two handles, and two DWORDs
-    start.cb = ctypes.sizeof(start)
+    start, made = processes.StartupInfo(), processes.ProcessInformation()
+    start.cb = processes.StartupInfo.attributes.offset
     line = ctypes.create_unicode_buffer(subprocess.list2cmdline(command))
-    no_window, with_profile = 0x08000000, 1
-    started = advapi.CreateProcessWithLogonW(
-        wintypes.LPCWSTR(user),
-        wintypes.LPCWSTR("."),
-        wintypes.LPCWSTR(password),
-        with_profile,
-        None,
-        line,
-        no_window,
-        None,
-        wintypes.LPCWSTR(os.environ.get("PUBLIC", "C:\\")),
-        ctypes.byref(start),
-        ctypes.byref(made),
+    with_profile = 1
+    processes.check(
+        processes.library("advapi32").CreateProcessWithLogonW(
+            *map(wintypes.LPCWSTR, (user, ".", password)),
+            with_profile,
+            None,
+            line,
+            NO_WINDOW,
+            None,
+            wintypes.LPCWSTR(os.environ.get("PUBLIC", "C:\\")),
+            ctypes.byref(start),
+            ctypes.byref(made),
+        )
     )
-    if not started:
-        raise ctypes.WinError(ctypes.get_last_error())  # type: ignore[attr-defined,unused-ignore]
 
 
 def second_user() -> None:
@@ -188,6 +128,18 @@ def second_user() -> None:
             first, second = served.lines(3)[1:]
         fact("what reached the refused server", True, "b''" in first or "Error" in first)
         fact("SID that another user's server sees", True, own_sid in second)
+        looked = Program(directory, start, LOOK, addresses[0]).lines(1)
+        note(f"os.stat of an owner's pipe by another user: {looked}")
+        with npipe.connect(addresses[0], connect_timeout=5), listeners[0].accept(5):
+            fact("clients that os.stat of another user left", "TimeoutError", _next(listeners[0]))
+
+
+def _next(listener: npipe.Listener[npipe.Connection]) -> str:
+    try:
+        listener.accept(0.2).close()
+    except TimeoutError as error:
+        return type(error).__name__
+    return "a client"
 
 
 @contextmanager
@@ -226,13 +178,4 @@ def services() -> None:
                 fact(f"server of {account}, verified as the owner's", assumed, "PermissionError")
 
 
-def app_container() -> None:
-    r"""docs/windows.md: what a program in an AppContainer may open, outside and in LOCAL\."""
-    require_windows("it has no AppContainers")
-    raise Skipped(
-        "needs a packaged program: from one, npipe.connect to a pipe of its user must give "
-        r"PermissionError, and npipe.listen(r'\\.\pipe\LOCAL\x') must work"
-    )
-
-
-STEPS: Final[tuple[Callable[[], Any], ...]] = (second_user, services, app_container)
+STEPS: Final[tuple[Callable[[], Any], ...]] = (second_user, services)

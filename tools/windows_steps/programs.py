@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import npipe
-from windows_report import ROOT, Skipped, fact, new_name, require_elevated, require_windows
+from windows_steps.accounts import USER
+from windows_steps.report import (
+    ROOT,
+    Skipped,
+    fact,
+    new_name,
+    note,
+    require_elevated,
+    require_kernel,
+    require_windows,
+)
+from windows_steps.tokens import CONTAINER
 
-ROUNDS: Final = 10  # of each operation and each signal
+ROUNDS: Final = 20  # of each of five operations and each of two signals
 
 #: Waits in one operation after the other, and tells how each was interrupted.
 INTERRUPTED: Final = """
@@ -122,22 +135,93 @@ def serve_ends() -> None:
     fact("a traceback", False, "Traceback" in errors)
 
 
+#: The tests that steps 1 and 2 name, those on the real kernel first.
+BACKEND: Final = ("tests/transport/windows", "tests/conformance")
+
+
+def kernel_tests() -> None:
+    """Step 1: the tests of the Windows backend on this kernel."""
+    require_kernel("they run on it in any case")
+    fact("exit status of the tests", 0, run_tests(*BACKEND))
+
+
+def tests() -> None:
+    """Step 2: the tests of the transports, of conformance and of asyncio, the debug mode too."""
+    require_kernel("they run on it in any case")
+    fact("exit status of the tests", 0, run_tests("tests/transport", *BACKEND[1:], "tests/aio"))
+
+
+def gflags() -> str:
+    """Return the path of the tool that switches the page heap on."""
+    kits = Path(os.environ.get("PROGRAMFILES(X86)", ""), "Windows Kits/10/Debuggers")
+    found = next(filter(None, [shutil.which("gflags"), *map(str, kits.glob("*/gflags.exe"))]), None)
+    if found is None:
+        raise Skipped("gflags is not installed (Windows SDK, Debugging Tools)")
+    return found
+
+
 def page_heap() -> None:
-    """The tests of the backend on the real kernel, with a page for each allocation (gflags)."""
+    """Step 15: tests, Ctrl-C and threads with a page for each allocation (gflags)."""
     require_windows("it has no page heap")
     require_elevated()
-    kits = Path(os.environ.get("PROGRAMFILES(X86)", ""), "Windows Kits/10/Debuggers")
-    found = [shutil.which("gflags"), *map(str, kits.glob("*/gflags.exe"))]
-    gflags = next(filter(None, found), None)
-    if gflags is None:
-        raise Skipped("gflags is not installed (Windows SDK, Debugging Tools)")
-    image = Path(sys.executable).name
-    subprocess.run([gflags, "/p", "/enable", image, "/full"], check=True)
+    tool, image = gflags(), Path(sys.executable).name
+    subprocess.run([tool, "/p", "/enable", image, "/full"], check=True)
     try:
-        status = run_tests("tests/transport/windows")
+        _verified("the page heap")
     finally:
-        subprocess.run([gflags, "/p", "/disable", image], check=True)
-    fact("exit status of the tests with the page heap", 0, status)
+        subprocess.run([tool, "/p", "/disable", image], check=True)
+
+
+def verifier() -> None:
+    """Step 15: the same under Application Verifier: handles, heaps, locks."""
+    require_windows("it has no Application Verifier")
+    require_elevated()
+    tool = shutil.which("appverif")
+    if tool is None:
+        raise Skipped("Application Verifier is not installed (Windows SDK)")
+    image = Path(sys.executable).name
+    checks = ("Handles", "Heaps", "Locks")
+    subprocess.run([tool, "-enable", *checks, "-for", image], check=True)
+    try:
+        _verified("Application Verifier")
+        log = Path(tempfile.gettempdir(), "npipe-verifier.xml")
+        save = [tool, "-export", "log", "-for", image, "-with", f"To={log}"]
+        subprocess.run(save, check=True)
+        stops = log.read_text(encoding="utf-8", errors="replace").count("<avrf:logEntry")
+        fact("stops that it logged", 0, stops)
+    finally:
+        subprocess.run([tool, "-disable", "*", "-for", image], check=True)
+
+
+def _verified(what: str) -> None:
+    """Run what frees memory and handles beside pending operations; a stop is a bad status."""
+    fact(f"exit status of the tests with {what}", 0, run_tests(*BACKEND))
+    check = str(ROOT / "tools" / "windows_check.py")
+    for step in ("ctrl_c", "threads"):
+        status = subprocess.call([sys.executable, check, "--step", step], cwd=ROOT)
+        fact(f"exit status of {step} with {what}", 0, status)
+
+
+def cleanup() -> None:
+    """Step 20: remove what a step that was ended at its limit may have left behind."""
+    require_windows("no step leaves an account or a setting behind")
+    image = Path(sys.executable).name
+    commands = [["net", "user", USER, "/delete"]]
+    with contextlib.suppress(Skipped):
+        commands.append([gflags(), "/p", "/disable", image])
+    if tool := shutil.which("appverif"):
+        commands.append([tool, "-disable", "*", "-for", image])
+    listed = subprocess.run(
+        ["schtasks", "/query", "/fo", "csv", "/nh"], capture_output=True, text=True, check=False
+    )
+    for line in listed.stdout.splitlines():
+        if "npipe-check-" in line:
+            name = line.split(",")[0].strip('"')
+            commands.append(["schtasks", "/delete", "/tn", name, "/f"])
+    for command in commands:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        note(f"{' '.join(command)}: status {done.returncode}")
+    ctypes.WinDLL("userenv").DeleteAppContainerProfile(CONTAINER)  # type: ignore[attr-defined,unused-ignore]
 
 
 def container() -> None:
@@ -181,4 +265,6 @@ def run_tests(*paths: str) -> int:
     return subprocess.call(command, cwd=ROOT)
 
 
-STEPS: Final[tuple[Callable[[], Any], ...]] = (ctrl_c, serve_ends, page_heap, container, rest)
+STEPS: Final[tuple[Callable[[], Any], ...]] = (
+    *(kernel_tests, tests, ctrl_c, serve_ends, page_heap, verifier, container, rest, cleanup),
+)

@@ -6,11 +6,9 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final, Literal
 
-from npipe.address import parse
 from npipe.transport.windows import connect as windows
-from npipe.transport.windows.kernel32 import load
 from npipe.transport.windows.kernel32.memory import address_of, location_of, overlapped
-from windows_report import fact, new_name
+from windows_steps.report import fact, kernel, new_address
 
 __all__ = ["STEPS"]
 
@@ -19,9 +17,9 @@ class Bound:
     """A pipe whose server end is bound to a port, with the operations that were begun on it."""
 
     def __init__(self, *, skips: bool, message_mode: bool = False) -> None:
-        self.api = load()
-        self.listener = windows.listen(parse(new_name()), message_mode=message_mode)
-        self.client = windows.connect(self.listener.address)
+        self.api = kernel()
+        self.listener = windows.listen(new_address(), message_mode=message_mode, api=self.api)
+        self.client = windows.connect(self.listener.address, api=self.api)
         self.server = self.listener.accept(10)
         code, self.port = self.api.CreateIoCompletionPort(None, 0)
         assert not code, code
@@ -99,23 +97,23 @@ def one_way() -> None:
     ways: tuple[tuple[Literal["r", "w"], Literal["r", "w"]], ...] = (("w", "r"), ("r", "w"))
     for ours, theirs in ways:
         with (
-            windows.listen(parse(new_name()), mode=ours) as listener,
-            windows.connect(listener.address, mode=theirs) as client,
+            windows.listen(new_address(), mode=ours, api=kernel()) as listener,
+            windows.connect(listener.address, mode=theirs, api=kernel()) as client,
             listener.accept(10) as server,
         ):
             writer, reader = (server, client) if ours == "w" else (client, server)
             fact(
                 "code of PeekNamedPipe at the end that writes",
                 5,
-                load().PeekNamedPipe(writer.fileno())[0],
+                kernel().PeekNamedPipe(writer.fileno())[0],
             )
             writer.write(b"x")
-            fact("has_unread at the end that writes", True, load().has_unread(writer.fileno()))
+            fact("has_unread at the end that writes", True, kernel().has_unread(writer.fileno()))
             fact("one byte arrives", b"x", reader.read(1))
             fact(
                 "code of FlushFileBuffers at the end that reads",
                 5,
-                load().FlushFileBuffers(reader.fileno()),
+                kernel().FlushFileBuffers(reader.fileno()),
             )
 
 
