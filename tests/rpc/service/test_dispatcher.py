@@ -110,6 +110,7 @@ def test_a_batch_emits_once_when_the_last_is_in() -> None:
     batch = ServedBatch(3, 1000, JSON(), lambda _, reply: out.append(reply))
     batch.put(2, b"3", b"c")
     batch.put(0, b"1", b"a")
+    batch.end()
     assert out == []
     batch.put(1, b"", b"")
     assert out == [b"[a,c]"]

@@ -116,6 +116,7 @@ def test_callbacks_after_the_reply_of_a_batch_run_after_all_of_it() -> None:
     batch = ServedBatch(2, 1000, ENCODING, lambda _, reply: done.append(reply))
     batch.after.append(lambda: done.append(b"after"))
     batch.put(1, b"2", b'{"id":2}')
+    batch.end()
     assert done == []
     batch.put(0, b"", b"")  # a notification
     assert done == [b'[{"id":2}]', b"after"]
@@ -125,7 +126,29 @@ def test_a_batch_of_notifications_is_not_answered() -> None:
     done: list[bytes] = []
     batch = ServedBatch(1, 1000, ENCODING, lambda _, reply: done.append(reply))
     batch.put(0, b"", b"")
+    batch.end()
     assert done == [b""]
+
+
+def test_a_batch_is_not_answered_before_all_its_items_have_begun() -> None:
+    done: list[bytes] = []
+    batch = ServedBatch(3, 1000, ENCODING, lambda _, reply: done.append(reply))
+    batch.put(1, b"2", b'{"id":2}')  # by another thread, before the last item has begun
+    batch.put_at_once(0, b"1", b'{"id":1}')
+    batch.put_at_once(2, b"3", b'{"id":3}')
+    assert done == []
+    batch.end()
+    assert done == [b'[{"id":1},{"id":2},{"id":3}]']
+
+
+def test_a_batch_waits_for_the_last_of_its_running_calls() -> None:
+    done: list[bytes] = []
+    batch = ServedBatch(2, 1000, ENCODING, lambda _, reply: done.append(reply))
+    batch.put_at_once(0, b"1", b'{"id":1}')
+    batch.end()
+    assert done == []
+    batch.put(1, b"2", b'{"id":2}')
+    assert done == [b'[{"id":1},{"id":2}]']
 
 
 @pytest.mark.parametrize(("limit", "refused"), [(100, {1, 2}), (10_000, set())])
@@ -134,7 +157,9 @@ def test_what_does_not_fit_into_a_batch_is_an_error(limit: int, refused: set[int
     on_done: Callable[[ServedBatch, bytes], None] = lambda _, reply: done.append(reply)  # noqa: E731
     batch = ServedBatch(3, limit, ENCODING, on_done)
     for at in range(3):
-        batch.put(at, b"%d" % at, ENCODING.reply(b"%d" % at, "x" * 60))
+        put = batch.put if at else batch.put_at_once
+        put(at, b"%d" % at, ENCODING.reply(b"%d" % at, "x" * 60))
+    batch.end()
     assert batch.refused == refused
     codes = [reply.get("error", {}).get("code") for reply in json.loads(done[0])]
     assert codes == [TOO_LARGE if at in refused else None for at in range(3)]

@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
-from typing import Any, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
 import msgspec
 from msgspec import Raw
@@ -20,7 +20,7 @@ from npipe.rpc.wire.encoding import Encoding
 from npipe.rpc.wire.envelopes import BAD_DATA, BAD_JSON
 from npipe.rpc.wire.json_encoding import JSON
 
-__all__ = ["Parameter", "Signature", "inspect_function"]
+__all__ = ["Binding", "Parameter", "Signature", "inspect_function"]
 
 Bind = Callable[[Raw], tuple[Any, ...]]
 ErrorFormatter = Callable[[Sequence["Parameter"], bytes, Exception], str]
@@ -43,6 +43,18 @@ class Parameter:
     keyword_only: bool = False
 
 
+class Binding(NamedTuple):
+    """The binding of params in one encoding.
+
+    ``bind(params)`` binds any params: it calls ``by_position(params)``, which accepts an array, and
+    after an exception ``otherwise(params, error)``. It is faster to do that without it.
+    """
+
+    bind: Bind
+    by_position: Bind
+    otherwise: Callable[[Raw, Exception], tuple[Any, ...]]
+
+
 @dataclass(frozen=True, slots=True)
 class Signature:
     """The binding of a function.
@@ -56,11 +68,13 @@ class Signature:
     wants_context: bool
     bind: Bind = field(repr=False)
     call: Callable[..., Any] = field(repr=False)
-    make_bind: Callable[[Encoding], Bind] | None = field(repr=False, default=None)
+    make_binding: Callable[[Encoding], Binding] | None = field(repr=False, default=None)
 
-    def bind_by(self, encoding: Encoding) -> Bind:
-        """Return ``bind`` for params in another encoding."""
-        return self.bind if self.make_bind is None else self.make_bind(encoding)
+    def binding(self, encoding: Encoding) -> Binding:
+        """Return the binding of params in an encoding."""
+        if self.make_binding is None:
+            return Binding(self.bind, self.bind, _fail)
+        return self.make_binding(encoding)
 
 
 def default_error_text(parameters: Sequence[Parameter], params: bytes, error: Exception) -> str:
@@ -91,14 +105,14 @@ def inspect_function(
             default = None if item.default is item.empty else item.default
             rest = item.kind is item.VAR_POSITIONAL
             parameters.append(Parameter(item.name, kind, required, default, rest, keyword_only))
-    make_bind = cache(partial(_make_bind, parameters, partial(format_error, parameters)))
+    make_binding = cache(partial(_make_binding, parameters, partial(format_error, parameters)))
     return Signature(
         tuple(parameters),
         hints.get("return", Any),
         context_at is not None,
-        make_bind(JSON_ENCODING),
+        make_binding(JSON_ENCODING).bind,
         _make_call(function, parameters, context_at),
-        make_bind,
+        make_binding,
     )
 
 
@@ -143,9 +157,9 @@ def _make_call(
     return call_with_rest if any(p.rest for p in parameters) else call
 
 
-def _make_bind(
+def _make_binding(
     parameters: list[Parameter], format_error: _BoundFormatter, encoding: Encoding
-) -> Bind:
+) -> Binding:
     by_name = _struct(encoding, [p for p in parameters if not p.rest], array_like=False)
     by_position: Bind
     if any(p.rest for p in parameters):
@@ -171,16 +185,19 @@ def _make_bind(
         try:
             return by_position(params or no_params)
         except bad as error:
-            return _bind_otherwise(
-                bytes(params),
-                by_position,
-                by_name,
-                error,
-                format_error=format_error,
-                encoding=encoding,
-            )
+            return otherwise(params, error)
 
-    return bind
+    def otherwise(params: Raw, error: Exception) -> tuple[Any, ...]:
+        return _bind_otherwise(
+            bytes(params),
+            by_position,
+            by_name,
+            error,
+            format_error=format_error,
+            encoding=encoding,
+        )
+
+    return Binding(bind, by_position, otherwise)
 
 
 def _bind_otherwise(
@@ -211,6 +228,10 @@ def _bind_otherwise(
     elif kind == "array":
         text = params
     raise InvalidParams(format_error(text, error)) from None
+
+
+def _fail(params: Raw, error: Exception) -> tuple[Any, ...]:
+    raise error
 
 
 def _as_json(params: bytes, encoding: Encoding) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import perf_counter
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from msgspec import UNSET, Raw
 
@@ -18,9 +18,13 @@ from npipe.rpc.limits import Limits
 from npipe.rpc.service.dispatcher import TOO_LARGE
 from npipe.rpc.service.method import Method
 from npipe.rpc.session.outgoing_calls import OutgoingCalls
+from npipe.rpc.session.send_queue import SendQueue
 from npipe.rpc.session.served_calls import BatchItem, ServedBatch, ServedCall, Serving
 from npipe.rpc.session.served_subscriptions import ServedSubscriptions
-from npipe.rpc.wire.envelopes import BAD_DATA, InvalidMessage, Message, Parsed
+from npipe.rpc.session.statistics import Statistics
+from npipe.rpc.session.timing import Timing
+from npipe.rpc.wire.encoding import Encoding
+from npipe.rpc.wire.envelopes import ABSENT, BAD_DATA, BAD_JSON, InvalidMessage, Message, Parsed
 from npipe.rpc.wire.json_encoding import JSON
 from npipe.rpc.wire.json_text import trace_members
 
@@ -32,6 +36,8 @@ __all__ = ["Forward", "MessageProcessor"]
 # Names that compiled code finds without a look into the module's dict.
 _now: Final = perf_counter
 _UNSET: Final = UNSET
+_ABSENT: Final = ABSENT
+_UNUSED: Final = Timing()  # of calls that a ``ServedCall`` measures
 
 Forward = Callable[[Message, bytes, BatchItem | None], None]
 """Receives a message of a proxy, its id, and the batch with its index in it."""
@@ -41,6 +47,7 @@ class ProcessingSession(Serving, Protocol):
     """The attributes and methods of a session that its processor uses."""
 
     limits: Limits
+    send_queue: SendQueue
     outgoing_calls: OutgoingCalls
     subscriptions: ServedSubscriptions
 
@@ -48,18 +55,45 @@ class ProcessingSession(Serving, Protocol):
     def cancel_served(self, id: bytes) -> None: ...
 
 
+class Route:
+    """What a call of one method needs, in one place: each attribute is read for each call."""
+
+    __slots__ = ("bind_by_position", "bind_otherwise", "call", "fast", "method", "timing")
+
+    def __init__(
+        self, method: Method, encoding: Encoding, statistics: Statistics, *, fast: bool
+    ) -> None:
+        """Make a route.
+
+        Args:
+            method: The method.
+            encoding: The encoding of the connection.
+            statistics: Counts its calls.
+            fast: Whether its function is called at once, without a ``ServedCall``.
+        """
+        binding = method.signature.binding(encoding)
+        self.method: Method = method
+        self.fast: bool = fast
+        self.call: Callable[..., Any] = method.signature.call
+        self.bind_by_position: Callable[[Raw], tuple[Any, ...]] = binding.by_position
+        self.bind_otherwise: Callable[[Raw, Exception], tuple[Any, ...]] = binding.otherwise
+        self.timing: Timing = statistics.timing(method.name) if fast else _UNUSED
+
+
 class MessageProcessor:
     """Processes the messages of one connection."""
 
     __slots__ = (
+        "_bad_data",
         "_dispatcher",
         "_encoding",
-        "_is_json",
         "_methods",
         "_most",
+        "_no_params",
         "_outgoing_calls",
         "_plain",
-        "_send",
+        "_routes",
+        "_send_queue",
         "_session",
         "_statistics",
         "_write_reply",
@@ -76,19 +110,22 @@ class MessageProcessor:
         self._session = session
         self._dispatcher = session.dispatcher
         self._encoding = session.encoding
-        self._is_json = isinstance(session.encoding, JSON)
+        self._bad_data = BAD_JSON if isinstance(session.encoding, JSON) else BAD_DATA
+        self._no_params = Raw(session.encoding.array(()))
         self._write_reply = session.write_reply
-        self._send = session.send
+        self._send_queue: SendQueue = session.send_queue
         self._statistics = session.statistics
         self._outgoing_calls = session.outgoing_calls
         self._plain = session.plain
         self._most = session.limits.reply_bytes
         self._methods = session.dispatcher.api.table(peer)
+        self._routes: dict[str, Route] = {}  # of the methods that were called
         self.forward: Forward | None = None  # in a proxy: receives all calls and notifications
 
     def identify(self, peer: PeerIdentity | None) -> None:
         """Offer the methods that this peer may call, from now on."""
         self._methods = self._dispatcher.api.table(peer)
+        self._routes.clear()
 
     def take_other(self, message: Parsed) -> None:
         """Process a message that begins no call or, as a batch, several."""
@@ -97,7 +134,7 @@ class MessageProcessor:
                 self.take(message.request, None)
                 return
             self._statistics.refuse(message.error.code)
-            self._send(self._encoding.error_reply(message.id, message.error))
+            self._send_queue.put(self._encoding.error_reply(message.id, message.error))
         elif isinstance(message, Message):
             self.take(message, None)
         elif isinstance(message, list):
@@ -105,31 +142,35 @@ class MessageProcessor:
 
     def take(self, message: Message, batch: BatchItem | None) -> ServedCall | None:
         """Process one message, or return its call to be run."""
-        if message.method is _UNSET:
+        name = message.method
+        if name is _UNSET:
             self._outgoing_calls.settle(message)
             return None
-        id = bytes(message.id)
+        id = b"" + message.id  # a copy in half the time of ``bytes``
         self._statistics.calls += 1
         started = 0.0
         try:
             if self.forward is not None:
                 self.forward(message, id, batch)
                 return None
-            method = self._methods.get(message.method)
-            if method is None or method.kind != "method":
-                self._process_special(method, message, id, batch)
+            route = self._routes.get(name) or self._find_route(name)
+            if route is None:
+                self._process_special(message, id, batch)
                 return None
-            signature = method.signature
-            bind = signature.bind if self._is_json else signature.bind_by(self._encoding)
-            args = bind(message.params)
-            if not (method.fast and self._plain):
-                trace = trace_members(message) if message.traceparent else b""
-                return ServedCall(self._session, method, args, id, batch, trace=trace)
+            params = message.params
+            try:
+                args = route.bind_by_position(self._no_params if params is _ABSENT else params)
+            except self._bad_data as error:
+                args = route.bind_otherwise(params, error)
+            if not route.fast:
+                trace = b"" if message.traceparent is _ABSENT else trace_members(message)
+                return ServedCall(self._session, route.method, args, id, batch, trace=trace)
             started = _now()
             try:
-                reply = self._write_reply(id, signature.call(*args))
+                result = route.call(*args) if args else route.call()
+                reply = self._write_reply(id, result)
             finally:
-                self._statistics.measure(method.name, _now() - started)
+                route.timing.count(_now() - started)
             if not id:
                 reply = b""
         except (Exception, SystemExit) as error:
@@ -138,10 +179,20 @@ class MessageProcessor:
             if not self.deliver(id, batch, reply):
                 self._statistics.count_error(str(message.method), TOO_LARGE)
         elif batch is None:
-            self._send(reply)
+            self._send_queue.put(reply)
         else:
-            batch[0].put(batch[1], id, reply)
+            batch[0].put_at_once(batch[1], id, reply)
         return None
+
+    def _find_route(self, name: str) -> Route | None:
+        """Return the route of a method, from now on in ``_routes``; None if it is special."""
+        method = self._methods.get(name)
+        if method is None or method.kind != "method":
+            return None
+        fast = method.fast and self._plain
+        return self._routes.setdefault(
+            name, Route(method, self._encoding, self._statistics, fast=fast)
+        )
 
     def _to_error_reply(
         self, message: Message, id: bytes, error: Exception | SystemExit, *, has_run: bool
@@ -172,17 +223,17 @@ class MessageProcessor:
         if batch is not None:
             batch[0].put(batch[1], id, reply)
         elif reply:
-            self._send(reply)
+            self._send_queue.put(reply)
         return fits
 
     def _process_special(
         self,
-        method: Method | None,
         message: Message,
         id: bytes,
         batch: BatchItem | None,
     ) -> None:
         name, params = str(message.method), message.params
+        method = self._methods.get(name)
         if method is not None and method.kind == "subscribe":
             self._subscribe(name.removesuffix("_subscribe"), message, id, batch)
             return
@@ -211,7 +262,7 @@ class MessageProcessor:
     def _process_batch(self, items: list[Message | InvalidMessage]) -> None:
         if not items:
             self._statistics.refuse(InvalidRequest.code)
-            self._send(self._encoding.error_reply(b"", InvalidRequest("empty batch")))
+            self._send_queue.put(self._encoding.error_reply(b"", InvalidRequest("empty batch")))
             return
         if all(isinstance(item, Message) and item.method is _UNSET for item in items):
             self._outgoing_calls.settle_batch(items)  # type: ignore[arg-type]
@@ -221,7 +272,9 @@ class MessageProcessor:
             ids = (bytes(i.id) for i in items if type(i) is Message and i.id)
             most = self._session.limits.batch_items
             error = InvalidRequest(f"batch too large: at most {most} calls in one")
-            self._send(self._encoding.batch([self._encoding.error_reply(next(ids, b""), error)]))
+            self._send_queue.put(
+                self._encoding.batch([self._encoding.error_reply(next(ids, b""), error)])
+            )
             return
         batch = ServedBatch(
             len(items), self._session.limits.reply_bytes, self._encoding, self._batch_done
@@ -236,10 +289,11 @@ class MessageProcessor:
             elif type(item) is InvalidMessage:
                 self._statistics.refuse(item.error.code)
                 batch.put(at, item.id, self._encoding.error_reply(item.id, item.error))
+        batch.end()
 
     def _batch_done(self, batch: ServedBatch, reply: bytes) -> None:
         if reply:
-            self._send(reply)
+            self._send_queue.put(reply)
         for at, subscription in batch.subscriptions:
             self._session.subscriptions.begin(subscription, told=at not in batch.refused)
 

@@ -58,7 +58,7 @@ class ServedBatch:
         self._encoding = encoding
         self._parts = [b""] * items
         self._count = Numbers()  # ``+=`` may lose an addition
-        self._last = items
+        self._last = items + 1  # one for ``end``
         self._size = 0
         self._limit = limit
         self._then = then
@@ -67,14 +67,29 @@ class ServedBatch:
         self.after: list[Callable[[], object]] = []
 
     def put(self, at: int, id: bytes, reply: bytes) -> None:
-        """Add the reply to item ``at``; empty for a notification."""
+        """Add the reply to item ``at``; empty for a notification. Any thread may call it."""
         if reply:
-            self._size += len(reply)
-            if self._size > self._limit:
-                error = RPCError("the batch's reply is too large", code=TOO_LARGE)
-                reply = self._encoding.error_reply(id, error)
-                self.refused.add(at)
-            self._parts[at] = reply
+            self._set(at, id, reply)
+        self._count_one()
+
+    def put_at_once(self, at: int, id: bytes, reply: bytes) -> None:
+        """Add a reply as ``put`` does, but only in the thread that calls ``end`` afterwards."""
+        self._last -= 1
+        self._set(at, id, reply)
+
+    def end(self) -> None:
+        """Record that all items have been processed or begun. Called once."""
+        self._count_one()
+
+    def _set(self, at: int, id: bytes, reply: bytes) -> None:
+        self._size += len(reply)
+        if self._size > self._limit:
+            error = RPCError("the batch's reply is too large", code=TOO_LARGE)
+            reply = self._encoding.error_reply(id, error)
+            self.refused.add(at)
+        self._parts[at] = reply
+
+    def _count_one(self) -> None:
         if self._count.take() == self._last:
             parts = [part for part in self._parts if part]
             self._then(self, self._encoding.batch(parts) if parts else b"")

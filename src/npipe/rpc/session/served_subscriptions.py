@@ -211,7 +211,7 @@ class ServedSubscriptions(dict[str, ServedSubscription]):
         method = session.dispatcher.api.subscriptions.get((namespace, name))
         if method is None:
             raise MethodNotFound(f'no "{name}" subscription in {namespace} namespace')
-        args = method.signature.bind_by(encoding)(Raw(encoding.array(items[1:])))
+        args = method.signature.binding(encoding).bind(Raw(encoding.array(items[1:])))
         subscription = ServedSubscription(session, namespace, method, args, trace)
         self[subscription.id] = subscription
         return subscription

@@ -49,7 +49,7 @@ from npipe.rpc.wire.framing import Framing
 from npipe.rpc.wire.json_encoding import JSON
 from npipe.rpc.wire.json_stream import JSONStream
 from npipe.rpc.wire.json_text import reply
-from npipe.rpc.wire.messages import parse, parse_one
+from npipe.rpc.wire.messages import parse, parse_lines
 from npipe.security import PeerIdentity
 
 __all__ = ["Session"]
@@ -215,14 +215,11 @@ class Session:
         Returns:
             The number of lines that are messages, before the first that is not.
         """
-        taken, flow, queue, take = 0, self.flow, self.send_queue, self._processor.take
+        flow, queue, take = self.flow, self.send_queue, self._processor.take
         put_aside = self._receive_queue.new.append
         waits = False
-        for line in lines:
-            message = parse_one(line)
-            if message is None:
-                break
-            taken += 1
+        messages = parse_lines(lines)
+        for message in messages:
             if waits or queue.size > queue.high_water or flow.blocked or flow.held:
                 waits = True
                 put_aside(message)
@@ -231,7 +228,7 @@ class Session:
             if call is not None:
                 self._ready.append(call)
                 waits = True
-        return taken
+        return len(messages)
 
     def receive(self, messages: Iterable[bytes]) -> None:
         """Queue complete messages, already split by a framing, for ``next_call``."""

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from typing import Final, Protocol
+from typing import Protocol
 
 from npipe.rpc.session.call_log import log_call
-from npipe.rpc.session.timing import BOUNDS, LOWEST, OTHER, Timing
+from npipe.rpc.session.timing import OTHER, Timing
 from npipe.rpc.wire.encoding import Encoding
 
 __all__ = ["Statistics"]
-
-
-# Names that compiled code finds without a look into the module's dict.
-_bucket: Final = bisect_left
 
 
 class LoggedCall(Protocol):
@@ -55,6 +50,14 @@ class Statistics:
         self._encoding = encoding
         self._log_calls = log_calls
 
+    def timing(self, name: str) -> Timing:
+        """Return the counters of a method; they begin at zero.
+
+        Args:
+            name: The name of the method.
+        """
+        return self.timings.setdefault(name, Timing())
+
     def measure(self, name: str, seconds: float, call: LoggedCall | None = None) -> None:
         """Count one call, and log it if ``call`` is given and calls are logged.
 
@@ -65,10 +68,8 @@ class Statistics:
         """
         timing = self.timings.get(name)
         if timing is None:
-            timing = self.timings.setdefault(name, Timing())
-        timing.seconds += seconds
-        # Most calls are in the first: a search takes ten times as long as this comparison.
-        timing.buckets[0 if seconds <= LOWEST else _bucket(BOUNDS, seconds)] += 1
+            timing = self.timing(name)
+        timing.count(seconds)
         if call is not None and self._log_calls:
             id, code, trace = self._encoding.text(call.id), call.code, call.trace
             log_call(name, id, self._connection_id, seconds, code=code, trace=trace)
@@ -80,7 +81,7 @@ class Statistics:
             name: The name of the method.
             code: The error code of the reply.
         """
-        self.timings.setdefault(name, Timing()).count_error(code)
+        self.timing(name).count_error(code)
 
     def refuse(
         self,
@@ -102,7 +103,7 @@ class Statistics:
         """
         self.errors += 1
         key = name if is_method else OTHER
-        self.timings.setdefault(key, Timing()).count(0.0)
+        self.timing(key).count(0.0)
         self.count_error(key, code)
         if self._log_calls:
             text = self._encoding.text(id)

@@ -19,6 +19,8 @@ BOUNDS: Final = (
     *(0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
 )
 
+_bucket: Final = bisect_left  # compiled code finds it without a look into the module's dict
+
 
 class Timing:
     """Counters, incremented in place: a call allocates no object.
@@ -40,9 +42,10 @@ class Timing:
         return sum(self.buckets)
 
     def count(self, seconds: float) -> None:
-        """Count a call. ``Session.measure`` does the same inline, for speed."""
+        """Count a call."""
         self.seconds += seconds
-        self.buckets[bisect_left(BOUNDS, seconds)] += 1
+        # Most calls are in the first: a search takes ten times as long as this comparison.
+        self.buckets[0 if seconds <= LOWEST else _bucket(BOUNDS, seconds)] += 1
 
     def count_error(self, code: int) -> None:
         """Count the error code of a reply."""

@@ -28,7 +28,7 @@ from npipe.rpc.wire.envelopes import (
 )
 from npipe.rpc.wire.malformed import split_array, split_object
 
-__all__ = ["parse", "parse_one", "read_error", "read_members", "trace_id"]
+__all__ = ["parse", "parse_lines", "read_error", "read_members", "trace_id"]
 
 # msgspec's messages for this error are misleading, so it is detected separately.
 _LONE_SURROGATE = re.compile(
@@ -72,17 +72,22 @@ def parse(data: bytes) -> Parsed:
     return _parse_slowly(data)
 
 
-def parse_one(data: bytes) -> Message | None:
-    """Decode one valid message that is not a batch; None if ``parse`` is needed.
+def parse_lines(lines: list[bytes]) -> list[Message]:
+    """Decode valid messages, up to the first that needs ``parse``: a batch, or an invalid one.
 
     Args:
-        data: ASCII bytes, valid JSON or not.
+        lines: ASCII bytes, valid JSON or not.
     """
+    messages: list[Message] = []
     try:
-        message = _decode_message(data)
+        for line in lines:
+            message = _decode_message(line)
+            if not _is_sound(message):
+                break
+            messages.append(message)
     except BAD_JSON:
-        return None
-    return message if _is_sound(message) else None
+        pass
+    return messages
 
 
 def _is_sound(message: Message) -> bool:
@@ -90,7 +95,8 @@ def _is_sound(message: Message) -> bool:
     if (message.result is _ABSENT is message.error) is (message.method is _UNSET):
         return False
     id = message.id
-    return id is _ABSENT or bytes(id)[0] not in _NO_ID
+    # A concatenation takes half the time of ``bytes``.
+    return id is _ABSENT or (b"" + id)[0] not in _NO_ID
 
 
 def _parse_slowly(data: bytes) -> Parsed:
