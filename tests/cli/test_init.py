@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+import npipe
 from npipe.cli import main
 
 
@@ -21,6 +22,14 @@ def test_a_missing_extra_is_one_line(env: dict[str, str], missing: str) -> None:
     done = python(code, env)
     assert done.returncode == 1
     assert done.stderr == (f'npipe: the command line needs {missing}: pip install "npipe[cli]"\n')
+
+
+@pytest.mark.parametrize("missing", ["click", "msgspec"])
+def test_the_versions_need_no_extra(env: dict[str, str], missing: str) -> None:
+    code = f"import sys; sys.modules[{missing!r}] = None; sys.argv = ['npipe', '--version']"
+    done = python(f"{code}; from npipe.cli import main; main()", env)
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"npipe {npipe.__version__} (")
 
 
 def test_no_argument_is_looked_for_among_the_files(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import platform
-from importlib import machinery, metadata, util
+import sysconfig
+from importlib import machinery, metadata
 from pathlib import Path
 
 import pytest
 
 import npipe
+from npipe import rpc
 from npipe.cli import versions
 
 
@@ -16,6 +18,7 @@ def test_it_names_npipe_python_and_the_system() -> None:
     first, second, third = versions.report().splitlines()
     assert first.startswith(f"npipe {npipe.__version__} (")
     assert platform.python_version() in second
+    assert ("free-threaded" in second) == bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
     assert platform.machine() in second
     assert third.startswith("with ")
 
@@ -24,16 +27,19 @@ def test_it_names_npipe_python_and_the_system() -> None:
     ("suffix", "said"), [(machinery.EXTENSION_SUFFIXES[0], "compiled"), (".py", "pure Python")]
 )
 def test_it_says_whether_npipe_is_compiled(
-    suffix: str, said: str, monkeypatch: pytest.MonkeyPatch
+    suffix: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = machinery.ModuleSpec("session", None, origin=f"/npipe/session{suffix}")
-    monkeypatch.setattr(util, "find_spec", lambda name: spec)
+    module = tmp_path / "rpc" / "session" / f"session{suffix}"
+    module.parent.mkdir(parents=True)
+    module.touch()
+    monkeypatch.setattr(npipe, "__file__", str(tmp_path / "__init__.py"))
     assert f"({said})" in versions.report()
 
 
 def test_the_module_that_tells_is_one_of_the_compiled() -> None:
     hook = (Path(__file__).parents[2] / "tools" / "compile_hook.py").read_text(encoding="utf-8")
-    assert util.find_spec("npipe.rpc.session.session") is not None
+    assert versions.is_compiled() == rpc.COMPILED
+    assert (Path(npipe.__file__).parent / "rpc" / "session" / "session.py").is_file()
     assert '"session",' in hook
 
 

@@ -19,6 +19,11 @@ def main() -> None:
     except ModuleNotFoundError as missing:
         if missing.name not in ("click", "msgspec"):
             raise
+        if sys.argv[1:] == ["--version"]:
+            from npipe.cli.versions import report
+
+            print(report())
+            return
         sys.exit(f'npipe: the command line needs {missing.name}: pip install "npipe[cli]"')
     from npipe.cli.app import cli
     from npipe.cli.output import prepare

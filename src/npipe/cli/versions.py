@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import platform
 import re
+import sysconfig
 from collections.abc import Iterator
-from importlib import machinery, metadata, util
+from importlib import machinery, metadata
+from pathlib import Path
 
 import npipe
 
@@ -16,6 +18,8 @@ def report() -> str:
     """Return the versions of npipe, of Python, of the system and of the optional dependencies."""
     build = "compiled" if is_compiled() else "pure Python"
     python = f"{platform.python_implementation()} {platform.python_version()}"
+    if sysconfig.get_config_var("Py_GIL_DISABLED"):
+        python += " (free-threaded)"
     installed = ", ".join(f"{name} {version}" for name, version in dependencies())
     return (
         f"npipe {npipe.__version__} ({build})\n"
@@ -26,9 +30,10 @@ def report() -> str:
 
 def is_compiled() -> bool:
     """Tell whether this npipe is the build with compiled modules."""
-    found = util.find_spec("npipe.rpc.session.session")  # one of them: see tools/compile_hook.py
-    suffixes = tuple(machinery.EXTENSION_SUFFIXES)
-    return found is not None and found.origin is not None and found.origin.endswith(suffixes)
+    # One of them: see tools/compile_hook.py. Looked for as a file, since an import of npipe.rpc
+    # fails without its extra.
+    module = Path(npipe.__file__).parent / "rpc" / "session" / "session"
+    return any(module.with_suffix(suffix).is_file() for suffix in machinery.EXTENSION_SUFFIXES)
 
 
 def dependencies() -> Iterator[tuple[str, str]]:
