@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -52,6 +53,18 @@ def test_the_sdist_holds_what_a_packager_needs(built: Path) -> None:
     assert needed <= names
     assert sources("src/npipe") | sources("tests") <= names
     assert not [name for name in names if name.startswith((".venv", ".wine", ".peers", "build/"))]
+
+
+def test_the_sdist_builds_the_same_wheel(built: Path, tmp_path: Path) -> None:
+    (sdist,), (wheel,) = built.glob("*.tar.gz"), built.glob("*.whl")
+    with tarfile.open(sdist) as tar:
+        tar.extractall(tmp_path, filter="data")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": packages.epoch()}
+    environment.pop("NPIPE_COMPILE", None)
+    unpacked = tmp_path / sdist.name.removesuffix(".tar.gz")
+    subprocess.run(command, cwd=unpacked, env=environment, check=True, capture_output=True)
+    assert (tmp_path / wheel.name).read_bytes() == wheel.read_bytes()
 
 
 def test_no_package_names_this_machine(built: Path) -> None:
