@@ -119,7 +119,7 @@ def test_a_call_that_begins_just_before_the_monitor_goes_to_sleep_is_seen(
         def __exit__(self, *exc: object) -> None:
             changed.__exit__(None, None, None)
 
-        wait, notify = changed.wait, changed.notify
+        wait, notify, notify_all = changed.wait, changed.notify, changed.notify_all
 
     monitor._changed = Hooked()  # type: ignore[assignment]
     monitor.wake()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from npipe.rpc.threads.waiter import Latch, ReplyWaiter, Wakeup
+from npipe.rpc.threads.waiter import Latch, ReplyWaiter, Wakeup, notify_all
 
 
 def test_a_reply_that_is_there_is_not_waited_for() -> None:
@@ -90,3 +90,37 @@ def test_it_may_be_set_in_the_middle_of_set(kind: type[Wakeup | Latch]) -> None:
     assert not thread.is_alive()
     assert depth == 3
     assert event.wait(0)
+
+
+@pytest.mark.parametrize("line", range(1, 20))
+def test_a_handler_may_notify_in_the_middle_of_notify(line: int) -> None:
+    """``Condition.notify`` alone raises IndexError at one of its lines."""
+    condition, waiting, left = threading.Condition(), threading.Semaphore(0), line
+
+    def wait() -> None:
+        with condition:
+            waiting.release()
+            condition.wait(60)
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        nonlocal left
+        if frame.f_code is threading.Condition.notify.__code__ and event == "line":
+            left -= 1
+            if left == 0:
+                notify_all(condition)
+        return trace
+
+    threads = [threading.Thread(target=wait) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+        assert waiting.acquire(timeout=60)
+    before = sys.gettrace()
+    with condition:
+        sys.settrace(trace)
+        try:
+            notify_all(condition)
+        finally:
+            sys.settrace(before)
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()

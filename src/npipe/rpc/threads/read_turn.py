@@ -31,6 +31,8 @@ import enum
 import threading
 from collections.abc import Callable
 
+from npipe.rpc.threads.waiter import notify_all
+
 __all__ = ["GRACE", "ReadTurn", "TurnState"]
 
 GRACE = 0.01  # seconds; messages without a call wait at most twice as long
@@ -142,7 +144,7 @@ class ReadTurn:
         with self._lock:
             self._closed = True
             self.state = CLOSED
-            self._changed.notify()
+            notify_all(self._changed)
 
     def _stay_closed(self) -> bool:
         """Restore CLOSED if a signal handler has closed in the middle of a change of the state."""

@@ -21,7 +21,7 @@ from npipe.rpc.threads.descriptors import connections_allowed
 from npipe.rpc.threads.driver import Driver
 from npipe.rpc.threads.runtime import Runtime
 from npipe.rpc.threads.slow_calls import start_thread
-from npipe.rpc.threads.waiter import Latch
+from npipe.rpc.threads.waiter import Latch, notify_all
 from npipe.rpc.wire.codec import Codec
 from npipe.rpc.wire.encoding import Encoding
 from npipe.transport import listen
@@ -105,18 +105,21 @@ class Server(ServerBase[ServerDriver]):
             listener: The listener, which is closed if it cannot be served.
 
         Raises:
+            ClosedError: The server was stopped.
             RuntimeError, OSError: No thread can be started, or no file descriptor is left.
         """
         with self._lock:
             self._listeners.append(listener)
             self._allowed = self._allowed or connections_allowed(self._descriptors_each)
         try:
+            if self._stopped.is_set():  # by another thread, or a signal handler
+                raise ClosedError("server")
             self._runtime.start_loop()  # now: later no file descriptor may be left for it
             start_thread(self._accept, f"npipe-accept {listener.address}", listener)
         except BaseException:
-            with self._lock:
-                self._listeners.remove(listener)
             listener.close()
+            with self._lock, contextlib.suppress(ValueError):
+                self._listeners.remove(listener)
             raise
         log.info("JSON-RPC service started (%s)", listener.address)
 
@@ -183,9 +186,9 @@ class Server(ServerBase[ServerDriver]):
             listener.close()
             log.info("JSON-RPC service stopped (%s)", listener.address)
             with self._change:
-                if listener in self._listeners:  # else another thread stops too
+                with contextlib.suppress(ValueError):  # another thread, or a handler, stops too
                     self._listeners.remove(listener)
-                self._change.notify_all()
+                notify_all(self._change)
         with self._change:
             while (busy := self._busy()) and (left := deadline - time.monotonic()) > 0:
                 # the end of a call sets no event: poll
@@ -198,7 +201,7 @@ class Server(ServerBase[ServerDriver]):
             driver.close("server stopped with calls in flight" if busy else "server stopped")
         for remote in remotes:
             remote.close()
-            if remote in self._remotes:
+            with contextlib.suppress(ValueError):
                 self._remotes.remove(remote)
         self._runtime.stop()
         self._stopped.set()
@@ -275,4 +278,4 @@ class Server(ServerBase[ServerDriver]):
     def _closed(self, driver: ServerDriver, reason: str) -> None:
         with self._change:
             self._discount(driver, reason)
-            self._change.notify_all()
+            notify_all(self._change)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from npipe.rpc.session.atomic import snapshot
+from npipe.rpc.threads.waiter import notify_all
 
 __all__ = ["PATIENCE", "SlowCallMonitor", "start_thread"]
 
@@ -76,7 +77,7 @@ class SlowCallMonitor:
         """End the thread."""
         with self._changed:
             self._stopped = True
-            self._changed.notify()
+            notify_all(self._changed)
 
     def _run(self) -> None:
         idle = 0

@@ -13,7 +13,7 @@ import time
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
-__all__ = ["Latch", "ReplyWaiter", "Wakeup", "callback_error"]
+__all__ = ["Latch", "ReplyWaiter", "Wakeup", "callback_error", "notify_all"]
 
 T = TypeVar("T")
 
@@ -101,3 +101,14 @@ def callback_error() -> RuntimeError:
         "this thread reads the connection: on_cancel, on_reply and on_progress, and an inline "
         "function, cannot wait for a reply; start a thread for it"
     )
+
+
+def notify_all(condition: threading.Condition) -> None:
+    """Wake all threads that wait for a condition, whose lock, an RLock, the caller holds.
+
+    Args:
+        condition: The condition.
+    """
+    # A signal handler that notifies in the middle of this has woken them.
+    with contextlib.suppress(IndexError):
+        condition.notify_all()

@@ -179,8 +179,9 @@ class Direction:
         """Make a wait read its conditions again. Call this after the change of a condition."""
         if self._waiting:
             with self._guard:
-                if self._waker is not None:
-                    self._waker.wake()
+                waker = self._waker  # a signal handler may close it
+                if waker is not None:
+                    waker.wake()
 
     def discard(self) -> None:
         """Close the waker. Needs ``lock`` and ``closed``, or a forked child."""

@@ -26,7 +26,8 @@ class Waker:
             os.set_blocking(self._writer, False)
 
     def wake(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # the pipe is full, so it is readable already
+        # Full, so it is readable already; or a signal handler has closed it in the middle of this.
+        with contextlib.suppress(OSError):
             os.write(self._writer, b"\1\0\0\0\0\0\0\0")  # eventfd takes 8 bytes, a pipe any
 
     def drain(self) -> None:

@@ -13,6 +13,8 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+from npipe.rpc.threads.waiter import notify_all
+
 __all__ = ["ThreadPool"]
 
 log: logging.Logger = logging.getLogger("npipe.rpc")
@@ -108,7 +110,7 @@ class ThreadPool:
         """End the idle threads; the others end after their job. Waiting jobs still run."""
         with self._changed:
             self._stopped = True
-            self._changed.notify_all()
+            notify_all(self._changed)
 
     def _find_thread(self) -> bool:
         """Find a thread for the last job. Return False if the job has to wait."""
