@@ -23,8 +23,10 @@ def api() -> API:
 
 
 @pytest.fixture
-def service(api: API) -> Iterator[ethereum.Service]:
+def service(api: API, monkeypatch: pytest.MonkeyPatch) -> Iterator[ethereum.Service]:
     pytest.importorskip("eth", reason='the chain needs the extra "ethereum"')
+    for module in ("calls", "simulate"):  # on a busy machine a call may take more than 5 seconds
+        monkeypatch.setattr(f"npipe.ethereum.node.{module}.TIMEOUT", 100.0)
     with ethereum.register(api) as service:
         yield service
 
