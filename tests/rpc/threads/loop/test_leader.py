@@ -179,6 +179,39 @@ def test_a_hand_over_just_after_the_call_noted_its_end(loop: Any, pool: Pool) ->
     assert not (pool.jobs or call.method.slow)
 
 
+def test_a_hand_over_after_the_next_call_has_begun(loop: Any, pool: Pool) -> None:
+    lock, driver, following = loop._lock, Driver(), Call()
+
+    class Hooked:
+        """The monitor has seen the same call twice, and waits for the lock."""
+
+        def __enter__(self) -> None:
+            loop._lock = lock
+            with lock:
+                loop._running = driver, following
+                loop.progress += 2
+            lock.acquire()
+
+        def __exit__(self, *exc: object) -> None:
+            lock.release()
+
+    loop._running, loop.progress = (driver, Call()), 1
+    loop.look()
+    loop._lock = Hooked()
+    loop.look()
+    assert not (pool.jobs or following.method.slow)
+
+
+def test_a_loop_that_stops_is_not_handed_over(loop: Any, pool: Pool) -> None:
+    def run() -> None:
+        loop.stop()
+        for _ in range(3):
+            loop.look()
+
+    assert loop.run_here(Driver(), Call(run), TOKEN)
+    assert not pool.jobs
+
+
 def test_the_next_call_begins_before_the_monitor_has_finished_the_hand_over(
     loop: Any, pool: Pool
 ) -> None:
