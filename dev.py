@@ -99,7 +99,8 @@ def run(arguments: Sequence[str]) -> None:
 def test(arguments: Sequence[str]) -> None:
     """Run every test of this system, and under Wine those of Windows."""
     if sys.platform == "win32":
-        module("pytest", *arguments)
+        report = ROOT / ".test-results" / "win32.xml"  # for tools/supported.py
+        module("pytest", f"--junitxml={report}", *arguments)
     else:
         python("tools/suite.py", *arguments)
 

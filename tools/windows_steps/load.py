@@ -18,6 +18,7 @@ from windows_steps.raw import BYTES, MESSAGES, Pipe
 from windows_steps.report import (
     Skipped,
     fact,
+    is_fake,
     is_wine,
     kernel,
     new_address,
@@ -34,7 +35,7 @@ SIZES: Final = (1, 16, 64, 256, 512)  # MiB of one write
 
 def handle_count() -> int:
     """Return how many handles this process has open."""
-    if sys.platform != "win32":
+    if is_fake() or sys.platform != "win32":
         return int(getattr(kernel(), "ledger")["handles"])  # noqa: B009  # the fake kernel's
     count = wintypes.DWORD()
     process = wintypes.HANDLE(-1)  # the pseudo handle of GetCurrentProcess
@@ -44,7 +45,7 @@ def handle_count() -> int:
 
 def threads() -> None:
     """W8: accepts from ever new threads, clients come and go; neither a spin nor a leak."""
-    seconds = 60 if sys.platform == "win32" and not is_wine() else 3
+    seconds = 3 if is_fake() or is_wine() else 60
     rounds = [0] * WORKERS
 
     def work(worker: int) -> None:

@@ -24,7 +24,16 @@ from npipe.transport.windows.kernel32.memory import (
 )
 from windows_steps import tables
 from windows_steps.raw import Pipe
-from windows_steps.report import ROOT, fact, kernel, new_address, new_name, note, require_kernel
+from windows_steps.report import (
+    ROOT,
+    fact,
+    is_fake,
+    kernel,
+    new_address,
+    new_name,
+    note,
+    require_kernel,
+)
 
 __all__ = ["STEPS"]
 
@@ -100,7 +109,7 @@ def held_name() -> None:
     """W3, probe B: what is left of a name whose server died while a client holds its pipe."""
     api = kernel()
     with Pipe(api) as pipe, contextlib.ExitStack() as stack:
-        end = _server_process(stack, pipe) if sys.platform == "win32" else _server_here(pipe)
+        end = _server_here(pipe) if is_fake() else _server_process(stack, pipe)
         for each in tables.held_name(api, pipe, end, "held"):
             fact(*each)
     with Pipe(api) as pipe:

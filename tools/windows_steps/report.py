@@ -27,6 +27,11 @@ def kernel() -> Kernel32:
     return _fakes[0] if _fakes else load()
 
 
+def is_fake() -> bool:
+    """Tell whether the fake kernel is measured."""
+    return bool(_fakes)
+
+
 def use_fake() -> None:
     """Measure the fake kernel of the tests instead of this system's."""
     sys.path.insert(0, str(ROOT / "tests"))
@@ -63,7 +68,7 @@ def is_wine() -> bool:
 
 def require_kernel(why: str) -> None:
     """Skip the step on the fake kernel."""
-    if _fakes:
+    if is_fake():
         raise Skipped(f"the fake kernel: {why}")
 
 
