@@ -29,6 +29,7 @@ from npipe.errors import ClosedError
 
 TYPE_CHECKING = False  # importing typing would take as long as importing npipe
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, ClassVar, Generic, NoReturn, Self, TypeVar
 
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from npipe.address import Address
     from npipe.security import PeerIdentity
 
+    Receive = Callable[[int, int], bytes | None]
+    Send = Callable[[ReadableBuffer, int], int]
     ConnectionT_co = TypeVar("ConnectionT_co", bound="Connection", covariant=True)
 else:
     ConnectionT_co = None
@@ -163,6 +166,28 @@ class Connection(io.RawIOBase):
                 has taken it.
         """
         raise io.UnsupportedOperation("write_now: this connection is not selectable; use write")
+
+    def unlocked(self) -> tuple[Receive, Send]:
+        """Return functions that work like ``read_now`` and ``write_now`` but may skip their locks.
+
+        An event loop that owns the connection saves half of the time of a small read and write.
+        It must ensure what the locks do: one thread at a time reads, one at a time writes, no
+        other method reads or writes meanwhile, and ``close`` is called while neither function
+        runs, and neither of them after that.
+
+        Returns:
+            ``receive(size, flags)`` and ``send(data, flags)``. ``flags`` are those of ``recv`` and
+            ``send`` of a socket; the loop passes ``MSG_DONTWAIT`` and, to ``send``,
+            ``MSG_NOSIGNAL``. If a function raises OSError (also where it would have to wait), no
+            byte was transferred, and ``read_now`` or ``write_now`` then gives the proper result.
+        """
+        return self._receive_now, self._send_now
+
+    def _receive_now(self, size: int, _flags: int, /) -> bytes | None:
+        return self.read_now(size)
+
+    def _send_now(self, data: ReadableBuffer, _flags: int, /) -> int:
+        return self.write_now(data)
 
     def wait_readable(self, timeout: float | None = None) -> bool:
         """Wait until a read would return at once, without reading.

@@ -306,6 +306,30 @@ def test_read_now_and_write_now_after_close() -> None:
             connection.write_now(b"x")
 
 
+def test_unlocked_functions_transfer_what_the_locked_ones_would() -> None:
+    connection, other = socket_pair()
+    with other, connection:
+        receive, send = connection.unlocked()
+        assert send(b"to", socket.MSG_DONTWAIT) == 2
+        assert other.recv(10) == b"to"
+        with pytest.raises(BlockingIOError):
+            receive(10, socket.MSG_DONTWAIT)
+        other.send(b"back")
+        assert receive(10, socket.MSG_DONTWAIT) == b"back"
+
+
+def test_unlocked_functions_return_what_a_read_to_the_end_had_got() -> None:
+    connection, other = socket_pair()
+    with other, connection:
+        other.send(b"kept")
+        connection.set_read_deadline(time.monotonic() + 0.01)
+        with pytest.raises(TimeoutError):
+            connection.readall()
+        receive, _ = connection.unlocked()
+        assert receive(10, socket.MSG_DONTWAIT) == b"kept"
+        assert receive(10, socket.MSG_DONTWAIT) is None
+
+
 def test_a_connection_that_cannot_be_selected_says_so() -> None:
     from npipe.transport.memory import memory_pair
 

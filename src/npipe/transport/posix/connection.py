@@ -163,6 +163,12 @@ class PosixConnection(base.Connection):
             if writing.closed:
                 self._socket.release()
 
+    def unlocked(self) -> tuple[base.Receive, base.Send]:
+        if self._receiver.unread:
+            return super().unlocked()
+        sock = self._socket.socket
+        return sock.recv, sock.send
+
     def close_write(self) -> None:
         with self._call(self._out):
             self._sender.shut()

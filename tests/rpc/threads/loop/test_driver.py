@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 import sys
 import threading
 import time
@@ -452,3 +453,47 @@ def test_what_a_write_raises_ends_the_connection(serve: Serve, address: str) -> 
         driver.session.send(b"{}")
         driver.flush()
         assert connection.read(1) == b""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there the connection keeps its locks")
+@pytest.mark.parametrize("held", ["receive", "send"])
+def test_a_connection_is_closed_only_after_the_transfer_in_progress(
+    serve: Serve, held: str
+) -> None:
+    from npipe.transport.posix.connection import PosixConnection
+
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Holding(PosixConnection):
+        def unlocked(self) -> tuple[Any, Any]:
+            def hold(call: Callable[[Any, int], Any]) -> Callable[[Any, int], Any]:
+                def run(what: Any, flags: int) -> Any:
+                    begun.set()
+                    assert go_on.wait(SECONDS)
+                    return call(what, flags)
+
+                return run
+
+            receive, send = super().unlocked()
+            return (hold(receive), send) if held == "receive" else (receive, hold(send))
+
+    server = serve()
+    ours, theirs = socket.socketpair()
+    connection = Holding(theirs, npipe.parse_address("/held"))
+    with ours:
+        server.serve_connection(connection)
+        (driver,) = server._drivers
+        ours.sendall(request(1, "quick", "x"))
+        assert begun.wait(SECONDS)
+        closing = threading.Thread(target=driver.close, args=("test",))
+        closing.start()
+        wait_until(lambda: driver.closed)  # type: ignore[attr-defined]
+        if held == "receive":  # it leaves the connection to the leader
+            closing.join(SECONDS)
+        assert not connection.closed
+        go_on.set()
+        closing.join(SECONDS)
+        wait_until(lambda: connection.closed)
+        ours.settimeout(SECONDS)
+        while ours.recv(100):
+            pass

@@ -8,6 +8,9 @@ Thread rules:
   thread leaves its bytes to the holder, which checks the queue again after the release. A write
   never blocks: bytes that the system does not accept stay in ``_unsent``, and the leader continues
   when the connection is writable.
+* Reads and writes skip the locks of the connection: see ``Connection.unlocked``. It is therefore
+  closed under ``_write_lock``; if the leader is in a read (``_reading``), by the leader afterwards.
+  ``close`` sets ``_closed`` and then checks ``_reading``; the leader does it the other way round.
 * ``_interest_lock`` guards the events that the loop waits for. They follow from the state, so a
   thread that changes the state calls ``_settle`` afterwards, and the last one sees all changes.
 """
@@ -16,10 +19,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from npipe.errors import ClosedError, ProtocolError
 from npipe.rpc.threads.loop.poller import READ, WRITE
@@ -37,7 +41,10 @@ __all__ = ["LoopDriver"]
 
 log: logging.Logger = logging.getLogger("npipe.rpc")
 
-READ_SIZE = 65536  # bytes
+READ_SIZE: Final = 65536  # bytes
+# Flags of sockets; Windows has neither. A write must not end a program that resets SIGPIPE.
+READ_FLAGS: Final[int] = getattr(socket, "MSG_DONTWAIT", 0)
+WRITE_FLAGS: Final[int] = READ_FLAGS | getattr(socket, "MSG_NOSIGNAL", 0)
 
 
 class LoopDriver:
@@ -52,6 +59,9 @@ class LoopDriver:
         "_interest_lock",
         "_loop",
         "_on_close",
+        "_reading",
+        "_receive",
+        "_send",
         "_timeouts",
         "_unsent",
         "_waiting_for_room",
@@ -89,6 +99,8 @@ class LoopDriver:
         self.fd: int = connection.fileno()
         self.bytes_in: int = 0
         self.bytes_out: int = 0
+        self._receive, self._send = connection.unlocked()
+        self._reading = False  # the leader is in ``_receive``
         self._loop = loop
         self._executor = executor
         self._on_close = on_close
@@ -138,7 +150,7 @@ class LoopDriver:
 
     def _read(self) -> bool:
         """Read once. Return whether there may be messages to process."""
-        data = self.connection.read_now(READ_SIZE)
+        data = self._receive_now()
         if data is None:
             return False
         session = self.session
@@ -153,9 +165,28 @@ class LoopDriver:
                 session.refuse(error)
         return True
 
+    def _receive_now(self) -> bytes | None:
+        """Return the bytes that have arrived; None if there are none. Closed: close the socket."""
+        data = None
+        self._reading = True
+        if not self._closed:
+            try:
+                data = self._receive(READ_SIZE, READ_FLAGS)
+            except OSError:
+                self._reading = False
+                data = self.connection.read_now(READ_SIZE)
+        self._reading = False
+        if self._closed:  # by another thread, which left the rest to this one
+            self._close_connection()
+            return None
+        return data
+
     def _fail(self, error: BaseException) -> None:
         """Close the connection after an error of reading; the leader continues in any case."""
-        if isinstance(error, ProtocolError):
+        self._reading = False
+        if self._closed:
+            self._close_connection()
+        elif isinstance(error, ProtocolError):
             self._violated(error)
         elif isinstance(error, ClosedError):
             self.close("closed")
@@ -278,11 +309,13 @@ class LoopDriver:
     def _write(self) -> str:
         """Write once, with the write lock held. Return the reason of a failure, or ""."""
         session, begun = self.session, bool(self._unsent)
+        if self._closed:  # before this thread acquired the lock
+            return ""
         self._writing = True  # set first: taken bytes are no longer in the queue
         session.flow.write_begins()
         try:
             data = self._unsent or session.take(pushes=True)
-            sent = self.connection.write_now(data) if data else 0
+            sent = self._send_now(data) if data else 0
         except Exception as error:  # also MemoryError: what was taken is lost, so close
             self._unsent = b""
             if not begun:
@@ -304,6 +337,13 @@ class LoopDriver:
                 self._timeouts.has_written(stalled=True)
             self._unsent = memoryview(data)[sent:]  # last: the leader then applies that time limit
         return ""
+
+    def _send_now(self, data: bytes | memoryview) -> int:
+        """Return the number of bytes that the connection accepts without waiting."""
+        try:
+            return self._send(data, WRITE_FLAGS)
+        except OSError:  # no room; or an error, which is raised again with its explanation
+            return self.connection.write_now(data)
 
     def _make_room(self) -> None:
         for room in tuple(self._waiting_for_room):
@@ -420,14 +460,18 @@ class LoopDriver:
             self._loop.remove(self)
             if before:
                 self._loop.change(self.fd, before, 0)
-        with contextlib.suppress(OSError):
-            self.connection.close()
         with self._write_lock:
             self._unsent = b""
             self.session.end_outgoing(reason)
+            if not self._reading:
+                self._close_connection()
         self.session.close(reason)
         self._make_room()
         self._on_close(self, reason)
+
+    def _close_connection(self) -> None:
+        with contextlib.suppress(OSError):
+            self.connection.close()
 
     @property
     def idle(self) -> bool:

@@ -30,7 +30,7 @@ class Poller(Protocol):
             now: The events to wait for; 0 removes the descriptor, and no event of it is reported.
         """
 
-    def wait(self, seconds: float | None) -> list[tuple[int, int]]:
+    def wait(self, seconds: float | None, /) -> list[tuple[int, int]]:
         """Return the descriptors that are ready, each with its events.
 
         Args:

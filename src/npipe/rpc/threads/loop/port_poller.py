@@ -63,7 +63,7 @@ class PortPoller:
         if wake:
             self._port.wake()
 
-    def wait(self, seconds: float | None) -> list[tuple[int, int]]:
+    def wait(self, seconds: float | None, /) -> list[tuple[int, int]]:
         with self._lock:
             ready = self._collect()
             self._waiting = True

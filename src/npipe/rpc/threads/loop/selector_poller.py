@@ -10,14 +10,13 @@ import select
 import selectors
 import sys
 import threading
+from collections.abc import Callable
 
 from npipe.rpc.threads.loop.poller import READ, WRITE
 from npipe.rpc.threads.loop.waker import Waker
 from npipe.transport.base import Connection
 
 __all__ = ["SelectorPoller", "WokenPoller"]
-
-MOST_EVENTS = 256  # per wait; the next wait reports the rest
 
 
 class WokenPoller:
@@ -66,7 +65,7 @@ class SelectorPoller(WokenPoller):
             else:
                 self._selector.unregister(fd)
 
-    def wait(self, seconds: float | None) -> list[tuple[int, int]]:
+    def wait(self, seconds: float | None, /) -> list[tuple[int, int]]:
         return [
             (key.fd, (READ if events & selectors.EVENT_READ else 0) | (WRITE * (events > 1)))
             for key, events in self._selector.select(seconds)
@@ -95,6 +94,7 @@ if sys.platform == "linux":
             super().__init__()
             try:
                 self._epoll = select.epoll()
+                self.wait: Callable[[float | None], list[tuple[int, int]]] = self._epoll.poll
                 self.change(self._waker.fd, 0, READ)
             except BaseException:
                 super().close()
@@ -111,9 +111,6 @@ if sys.platform == "linux":
 
                     with contextlib.suppress(OSError):
                         self._epoll.unregister(fd)
-
-        def wait(self, seconds: float | None) -> list[tuple[int, int]]:
-            return self._epoll.poll(seconds, MOST_EVENTS)
 
         def close(self) -> None:
             self._epoll.close()
