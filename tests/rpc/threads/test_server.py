@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import logging
@@ -20,6 +21,7 @@ import pytest
 import npipe
 from npipe import rpc
 from npipe.errors import ClosedError
+from npipe.rpc.threads.server import BURST
 from npipe.rpc.threads.spin_read import SpinReader
 from rpc.conftest import ServeAPI
 from rpc.service import Service, make_api
@@ -569,7 +571,7 @@ def test_rpc_bug_15_accept_errors_back_off(
         tries: list[float] = []  # noqa: RUF012
         closed = threading.Event()
 
-        def accept(self) -> npipe.Connection:
+        def accept(self, timeout: float | None) -> npipe.Connection:
             self.tries.append(time.monotonic())
             if len(self.tries) == 5:
                 self.closed.set()
@@ -765,3 +767,29 @@ def test_a_wrong_drain_stops_nothing(serve: Serve, address: str) -> None:
     with npipe.connect(address) as connection:
         connection.write(call(1, b"test_noArgsRets"))
         assert len(read_lines(connection, 1)) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there a client needs an accept that blocks")
+def test_the_loop_accepts_clients_that_come_together(address: str) -> None:
+    threads: list[str] = []
+
+    class Watched(rpc.Server):
+        def serve_connection(self, connection: npipe.Connection) -> None:
+            threads.append(threading.current_thread().name)
+            super().serve_connection(connection)
+
+    count = 2 * BURST + 10
+    listener = npipe.listen(address)
+    with contextlib.ExitStack() as stack, Watched(make_api(Service())) as server:
+        clients = [stack.enter_context(npipe.connect(address)) for _ in range(count)]
+        server.serve_listener(listener)
+        for client in clients:
+            client.write(call(1, b"test_echoPlain", b"[1]"))
+        for client in clients:
+            assert b'"result":1' in read_lines(client, 1)[0]
+        assert len(threads) == count
+        assert max(len(list(run)) for _, run in itertools.groupby(threads)) == BURST
+        late = stack.enter_context(npipe.connect(address))
+        late.write(call(1, b"test_echoPlain", b"[1]"))
+        assert read_lines(late, 1)
+        assert "accept" in threads[-1]

@@ -112,6 +112,11 @@ class Runtime:
         self.start_loop()
         return self._loop is not None and self._loop[0].attach(connection)
 
+    def run_on_loop(self, function: Callable[[], object]) -> None:
+        """Call a function in the thread that serves the connections; see ``ServerLoop.run``."""
+        if self._loop is not None:
+            self._loop[0].run(function)
+
     def open_on_loop(
         self, connection: Connection, id: int, on_close: Callable[[LoopDriver, str], object]
     ) -> LoopDriver:

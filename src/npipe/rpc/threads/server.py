@@ -33,6 +33,7 @@ __all__ = ["Server"]
 log: logging.Logger = logging.getLogger("npipe.rpc")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.005, 1.0  # seconds between attempts after a failed accept
+BURST = 64  # clients that are accepted before the others have their turn: about 4 ms
 
 
 class ServerDriver(Counted, Protocol):
@@ -218,15 +219,24 @@ class Server(ServerBase[ServerDriver]):
         return any(not driver.idle for driver in snapshot(self._drivers))
 
     def _accept(self, listener: Listener[Connection]) -> None:
+        """Accept clients until the listener is closed.
+
+        A single client is served by this thread. Where a second one waits already, the event loop
+        accepts those that follow, because this thread would compete with it.
+        """
         pause = FIRST_PAUSE
+        timeout: float | None = None
         while True:
             if len(self._drivers) >= self._allowed and not self._await_descriptor(listener):
                 return
             try:
-                connection = listener.accept()
+                connection = listener.accept(timeout)
             except ClosedError:
                 return
-            except OSError:
+            except OSError as error:
+                if timeout == 0 and isinstance(error, TimeoutError):  # no other client waits
+                    timeout = None
+                    continue
                 log.exception(
                     "accepting a client on %s failed; next attempt in %.3f s",
                     listener.address,
@@ -237,14 +247,34 @@ class Server(ServerBase[ServerDriver]):
                 pause = min(2 * pause, LONGEST_PAUSE)
                 continue
             pause = FIRST_PAUSE
-            if self._is_full():
-                connection.close()
-                continue
+            self._admit(connection, listener)
+            if not connection.selectable or sys.platform == "win32":
+                continue  # each client needs a thread, or an accept that blocks
+            if timeout == 0:
+                self._runtime.run_on_loop(lambda: self._accept_waiting(listener))
+            timeout = 0
+
+    def _accept_waiting(self, listener: Listener[Connection]) -> None:
+        """Accept up to ``BURST`` clients that wait already."""
+        for _ in range(BURST):
+            if len(self._drivers) >= self._allowed:
+                return
             try:
-                self.serve_connection(connection)
-            except Exception:  # no thread can be started: drop this client, keep accepting
-                log.exception("cannot serve a client of %s", listener.address)
-                connection.close()
+                connection = listener.accept(0)
+            except OSError:  # none waits; or an error that the next accept will raise again
+                return
+            self._admit(connection, listener)
+
+    def _admit(self, connection: Connection, listener: Listener[Connection]) -> None:
+        """Serve an accepted client unless too many are connected."""
+        if self._is_full():
+            connection.close()
+            return
+        try:
+            self.serve_connection(connection)
+        except Exception:  # no thread can be started: drop this client, keep accepting
+            log.exception("cannot serve a client of %s", listener.address)
+            connection.close()
 
     def _await_descriptor(self, listener: Listener[Connection]) -> bool:
         """Wait until a connection has ended; new clients wait in the system's backlog.

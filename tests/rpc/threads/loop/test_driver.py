@@ -460,6 +460,7 @@ def test_what_a_write_raises_ends_the_connection(serve: Serve, address: str) -> 
 def test_a_connection_is_closed_only_after_the_transfer_in_progress(
     serve: Serve, held: str
 ) -> None:
+    from npipe.address import parse
     from npipe.transport.posix.connection import PosixConnection
 
     begun, go_on = threading.Event(), threading.Event()
@@ -479,7 +480,7 @@ def test_a_connection_is_closed_only_after_the_transfer_in_progress(
 
     server = serve()
     ours, theirs = socket.socketpair()
-    connection = Holding(theirs, npipe.parse_address("/held"))
+    connection = Holding(theirs, parse("/held"))
     with ours:
         server.serve_connection(connection)
         (driver,) = server._drivers

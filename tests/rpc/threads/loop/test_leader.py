@@ -318,6 +318,31 @@ def test_requests_and_deadlines_of_other_threads_wake_the_leader(running: Server
     assert len(driver.timers) == 1
 
 
+def test_a_job_runs_in_the_leader_and_cannot_end_it(
+    running: ServerLoop, caplog: pytest.LogCaptureFixture
+) -> None:
+    threads: list[int] = []
+
+    def job() -> None:
+        threads.append(threading.get_ident())
+        raise SystemExit
+
+    running.run(job)
+    assert threads == [wait_for_leader(running)]
+    assert "a job of the loop failed" in caplog.text
+
+
+def test_a_job_for_a_loop_that_has_stopped_is_not_waited_for() -> None:
+    monitor = SlowCallMonitor()
+    pool = ThreadPool()
+    loop = ServerLoop(pool, monitor)
+    loop.start()
+    loop.stop()
+    loop.run(lambda: None)
+    pool.stop()
+    monitor.stop()
+
+
 def test_closed_connections_do_not_stay_until_their_deadlines(running: ServerLoop) -> None:
     now, still_open = time.monotonic(), Driver()
     still_open.fd = 1_000_000

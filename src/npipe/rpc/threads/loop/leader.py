@@ -12,8 +12,8 @@ Thread rules:
   the leader; if not, it does none of these again.
 * ``_lock`` guards ``_leader``, ``_running`` and ``progress``: a call either ends or is taken from
   the leader, never both. ``progress`` is odd while the leader runs a call.
-* Any thread may add to ``_todo`` (connections with calls that may begin) and to the heap of
-  deadlines. It wakes the leader afterwards.
+* Any thread may add to ``_todo`` (connections with calls that may begin, and jobs) and to the heap
+  of deadlines. It wakes the leader afterwards.
 
 The leader is woken by an event of a connection, the next deadline, or ``wake``. Events are
 level-triggered: one that is not handled when the leader changes is reported again.
@@ -26,6 +26,7 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Protocol
@@ -36,6 +37,7 @@ from npipe.rpc.threads.loop.pool import ThreadPool
 from npipe.rpc.threads.loop.spin_wait import SpinWait
 from npipe.rpc.threads.slow_calls import SlowCallMonitor
 from npipe.rpc.threads.spin_read import cores
+from npipe.rpc.threads.waiter import Wakeup
 
 if TYPE_CHECKING:
     from npipe.rpc.service.method import Method
@@ -48,6 +50,7 @@ log: logging.Logger = logging.getLogger("npipe.rpc")
 
 SPIN_SECONDS = 50e-6  # duration of a poll: about the time to wake a sleeping thread
 FEW_DEADLINES = 100
+STOP_SECONDS = 0.1  # between two checks whether the loop has stopped
 
 Token = object
 """Identifies a leader; compared by identity."""
@@ -61,7 +64,14 @@ class Runnable(Protocol):
     def run(self) -> None: ...
 
 
-class Driver(Protocol):
+class Task(Protocol):
+    """Work for the leader."""
+
+    def pump(self, token: Token) -> bool:
+        """Begin the calls that may begin. Return False if another thread has become the leader."""
+
+
+class Driver(Task, Protocol):
     """The attributes and methods of a driver that the loop uses."""
 
     @property
@@ -69,14 +79,28 @@ class Driver(Protocol):
     @property
     def session(self) -> Session: ...
 
-    def pump(self, token: Token) -> bool:
-        """Begin the calls that may begin. Return False if another thread has become the leader."""
-
     def on_event(self, event: int, token: Token) -> bool:
         """Handle an event. Return False if another thread has become the leader."""
 
     def on_timer(self, now: float) -> None:
         """Enforce the time limits."""
+
+
+class Job:
+    """A function that the leader calls between the events of connections."""
+
+    def __init__(self, function: Callable[[], object]) -> None:
+        self.ended: Wakeup = Wakeup()
+        self._function = function
+
+    def pump(self, token: Token) -> bool:
+        """Call the function, which must not block."""
+        try:
+            self._function()
+        except BaseException:  # the loop continues
+            log.exception("a job of the loop failed")
+        self.ended.set()
+        return True
 
 
 class ServerLoop:
@@ -98,7 +122,7 @@ class ServerLoop:
         self._running: tuple[Driver, Runnable] | None = None
         self._seen = 0  # ``progress`` at the monitor's last check
         self._drivers: dict[int, Driver] = {}
-        self._todo: deque[Driver] = deque()
+        self._todo: deque[Task] = deque()
         self._deadlines: list[tuple[float, int, Driver]] = []
         self._most_deadlines = FEW_DEADLINES  # when more, those of closed connections are removed
         self._deadline_lock = threading.Lock()
@@ -161,10 +185,24 @@ class ServerLoop:
         if self._poller is not None:
             self._poller.change(fd, before, now)
 
-    def request(self, driver: Driver) -> None:
-        """Have the leader begin the calls of a connection that may begin now."""
-        self._todo.append(driver)
+    def request(self, task: Task) -> None:
+        """Have the leader begin the calls of a connection that may begin now, or run a job."""
+        self._todo.append(task)
         self.wake()
+
+    def run(self, function: Callable[[], object]) -> None:
+        """Call a function in the leader's thread, and wait until it has ended or the loop stops.
+
+        Two busy threads of one interpreter pass its lock to each other at each system call, which
+        takes several times as long as the work in between.
+
+        Args:
+            function: Must not block.
+        """
+        job = Job(function)
+        self.request(job)
+        while not (job.ended.wait(STOP_SECONDS) or self._stopped):
+            pass
 
     def schedule(self, driver: Driver, when: float) -> None:
         """Have ``driver.on_timer`` called.
