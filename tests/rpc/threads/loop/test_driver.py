@@ -17,7 +17,7 @@ import pytest
 
 import npipe
 from npipe import rpc
-from npipe.rpc.threads.loop.driver import LoopDriver
+from npipe.rpc.threads.loop.driver import CALLS_AT_ONCE, LoopDriver
 from npipe.rpc.threads.loop.timeouts import Timeouts
 
 SECONDS = 60
@@ -28,6 +28,7 @@ class Service:
     def __init__(self) -> None:
         self.entered, self.release = threading.Semaphore(0), threading.Event()
         self.threads: set[str] = set()
+        self.on_note: Callable[[Any], object] = lambda value: None
 
     @rpc.method(inline=True)
     def quick(self, value: Any) -> Any:
@@ -35,6 +36,10 @@ class Service:
 
     def plain(self, value: Any) -> Any:
         self.threads.add(threading.current_thread().name)
+        return value
+
+    def note(self, value: Any) -> Any:
+        self.on_note(value)
         return value
 
     def large(self, size: int) -> str:
@@ -142,6 +147,29 @@ def test_the_leader_runs_plain_functions_until_one_is_slow(
             connection.write(request(id, "plain", id))
             assert replies(connection, 1) == {id: id}
         assert len(service.threads) == 1
+
+
+def test_many_calls_of_one_client_leave_the_others_their_turn(
+    serve: Serve, service: Service, address: str
+) -> None:
+    """A client's calls that came at once are interrupted for those of another."""
+    serve()
+    many = 10 * CALLS_AT_ONCE
+    with npipe.connect(address) as one, npipe.connect(address) as other:
+        other.write(request(0, "quick", "known to the server"))
+        replies(other, 1)
+        calls: list[Any] = []
+
+        def note(value: Any) -> None:
+            if value == 0:  # the first call of the many: the other one comes now
+                other.write(request(1, "note", "other"))
+            calls.append(value)
+
+        service.on_note = note
+        one.write(b"".join(request(id, "note", id) for id in range(many)))
+        assert replies(one, many) == {id: id for id in range(many)}
+        assert replies(other, 1) == {1: "other"}
+        assert calls.index("other") <= 2 * CALLS_AT_ONCE
 
 
 def test_a_slow_call_holds_up_neither_its_own_connection_nor_others(

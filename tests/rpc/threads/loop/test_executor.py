@@ -102,6 +102,17 @@ def test_a_quick_call_of_a_slow_method_clears_its_name(
     assert not call.method.slow
 
 
+def test_a_cancelled_call_of_a_slow_method_tells_nothing_of_it(
+    owner: Owner, executor: LoopExecutor
+) -> None:
+    call = owner.call("plain")
+    call.method.slow = True
+    call.cancel()
+    executor.start(owner, call)
+    assert owner.after.acquire(timeout=SECONDS)
+    assert call.method.slow
+
+
 def test_a_slow_call_of_a_slow_method_does_not(
     owner: Owner, executor: LoopExecutor, service: Service
 ) -> None:

@@ -53,6 +53,7 @@ class Driver:
     """A connection, as the loop sees it."""
 
     fd = -1
+    heavy = False
     session = Session(Dispatcher(API()), connection_id=7)
 
     def __init__(self) -> None:
@@ -370,6 +371,80 @@ def test_deadlines_are_kept_in_their_order(running: ServerLoop) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a port takes no sockets")
+# The turns of connections
+
+
+class Script:
+    """A poller whose events are prepared. The loop stops after the last ones."""
+
+    def __init__(self, loop: ServerLoop, *rounds: list[int]) -> None:
+        self._loop = loop
+        self._rounds = list(rounds)
+
+    def wait(self, seconds: float | None) -> list[tuple[int, int]]:
+        if not self._rounds:
+            self._loop._stopped = True
+            return []
+        return [(fd, READ) for fd in self._rounds.pop(0)]
+
+    def close(self) -> None:
+        pass
+
+
+class Named(Driver):
+    """A driver that writes down when it has its turn."""
+
+    def __init__(self, fd: int, turns: list[int], *, heavy: bool = False) -> None:
+        super().__init__()
+        self.fd, self.heavy, self._turns = fd, heavy, turns
+
+    def on_event(self, event: int, token: object) -> bool:
+        self._turns.append(self.fd)
+        return True
+
+    def pump(self, token: object) -> bool:
+        self._turns.append(-self.fd)
+        return self.on_pump(token)
+
+
+def lead(loop: Any, turns: list[int], *rounds: list[int], heavy: tuple[int, ...] = ()) -> None:
+    """Lead through the rounds, with drivers 1 to 4."""
+    before, loop._poller = loop._poller, Script(loop, *rounds)
+    for fd in range(1, 5):
+        loop._drivers[fd] = loop._drivers.get(fd) or Named(fd, turns, heavy=fd in heavy)
+    loop._lead(TOKEN, None)
+    loop._poller = before
+
+
+def test_of_the_heavy_connections_one_has_its_turn_after_all_others(loop: Any) -> None:
+    turns: list[int] = []
+    lead(loop, turns, [1, 2, 3, 4], [1, 2, 3, 4], [1, 2, 3], heavy=(1, 2))
+    assert turns == [3, 4, 1, 3, 4, 2, 3, 1, 2]  # 2 has its turn in the last, empty round
+
+
+def test_a_heavy_connection_that_was_closed_before_its_turn_is_left_out(loop: Any) -> None:
+    turns: list[int] = []
+    loop._drivers[3] = closer = Named(3, turns)
+    closer.on_event = lambda event, token: bool(loop._drivers.pop(1))  # type: ignore[method-assign]
+    lead(loop, turns, [1, 3], heavy=(1,))
+    assert turns == []
+
+
+def test_a_connection_that_asks_for_another_turn_has_it_after_the_others(loop: Any) -> None:
+    turns: list[int] = []
+    loop._drivers[1] = again = Named(1, turns)
+
+    def ask_again(token: object) -> bool:
+        if turns.count(-1) < 3:
+            loop.request(again)
+        return True
+
+    again.on_pump = ask_again
+    loop.request(again)
+    lead(loop, turns, [2], [3], [])
+    assert turns == [-1, 2, -1, 3, -1]
+
+
 def test_stop_closes_its_descriptors() -> None:
     monitor = SlowCallMonitor()
     pool = ThreadPool()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -63,6 +64,18 @@ def test_no_more_than_the_common_number_of_threads_is_started_at_once(
     assert not ran.is_set()
     release.set()
     assert ran.wait(SECONDS)
+
+
+def test_the_owners_of_jobs_take_turns(release: threading.Event) -> None:
+    pool, ran = ThreadPool(common=1), []
+    blocked(pool, 1, release)
+    done = threading.Event()
+    for name in ("a1", "a2", "a3", "b1"):
+        pool.start(partial(ran.append, name), name[0])
+    pool.start(done.set, "a")
+    release.set()
+    assert done.wait(SECONDS)
+    assert ran == ["a1", "b1", "a2", "a3"]
 
 
 def test_a_job_that_may_not_wait_has_its_thread_at_once(release: threading.Event) -> None:

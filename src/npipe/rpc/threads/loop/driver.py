@@ -41,7 +41,9 @@ __all__ = ["LoopDriver"]
 
 log: logging.Logger = logging.getLogger("npipe.rpc")
 
-READ_SIZE: Final = 65536  # bytes
+READ_SIZE: Final = 16384  # bytes: about 250 small calls, which take less than a millisecond
+LARGE_READ_SIZE: Final = 65536  # bytes, within a large message
+CALLS_AT_ONCE: Final = 32  # calls that the leader runs before other connections have their turn
 # Flags of sockets; Windows has neither. A write must not end a program that resets SIGPIPE.
 READ_FLAGS: Final[int] = getattr(socket, "MSG_DONTWAIT", 0)
 WRITE_FLAGS: Final[int] = READ_FLAGS | getattr(socket, "MSG_NOSIGNAL", 0)
@@ -72,6 +74,7 @@ class LoopDriver:
         "bytes_out",
         "connection",
         "fd",
+        "heavy",
         "session",
     )
     writes_may_wait = False
@@ -99,6 +102,7 @@ class LoopDriver:
         self.fd: int = connection.fileno()
         self.bytes_in: int = 0
         self.bytes_out: int = 0
+        self.heavy: bool = False  # the last read filled its buffer: see ``ServerLoop``
         self._receive, self._send = connection.unlocked()
         self._reading = False  # the leader is in ``_receive``
         self._loop = loop
@@ -150,10 +154,12 @@ class LoopDriver:
 
     def _read(self) -> bool:
         """Read once. Return whether there may be messages to process."""
-        data = self._receive_now()
+        session = self.session
+        size = LARGE_READ_SIZE if session.framing.pending > READ_SIZE else READ_SIZE
+        data = self._receive_now(size)
+        self.heavy = data is not None and len(data) == size
         if data is None:
             return False
-        session = self.session
         if data:
             self.bytes_in += len(data)
             self._timeouts.has_read(session.feed(data))
@@ -165,16 +171,16 @@ class LoopDriver:
                 session.refuse(error)
         return True
 
-    def _receive_now(self) -> bytes | None:
+    def _receive_now(self, size: int) -> bytes | None:
         """Return the bytes that have arrived; None if there are none. Closed: close the socket."""
         data = None
         self._reading = True
         if not self._closed:
             try:
-                data = self._receive(READ_SIZE, READ_FLAGS)
+                data = self._receive(size, READ_FLAGS)
             except OSError:
                 self._reading = False
-                data = self.connection.read_now(READ_SIZE)
+                data = self.connection.read_now(size)
         self._reading = False
         if self._closed:  # by another thread, which left the rest to this one
             self._close_connection()
@@ -228,8 +234,12 @@ class LoopDriver:
 
     def _begin_calls(self, token: Token) -> bool:
         session, executor = self.session, self._executor
-        all_async = session.all_async
+        all_async, left = session.all_async, CALLS_AT_ONCE
         while not (self._close_reason or self._closed):
+            if not left:
+                self._flush()
+                self._loop.request(self)
+                break
             call = session.next_call()
             if call is None:
                 self._flush()
@@ -239,6 +249,8 @@ class LoopDriver:
                 executor.start(self, call)
             elif not self._loop.run_here(self, call, token):
                 return False
+            else:
+                left -= 1
         return True
 
     def after_call(self) -> None:

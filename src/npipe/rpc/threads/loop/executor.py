@@ -88,14 +88,14 @@ class LoopExecutor:
         run: Callable[[Owner, ServedCall], None],
     ) -> None:
         try:
-            self._pool.start(partial(run, driver, call))
+            self._pool.start(partial(run, driver, call), driver)
         except RuntimeError:  # no thread can be started
             run(driver, call)
 
     def _run_slow(self, driver: Owner, call: ServedCall) -> None:
-        started = time.perf_counter()
+        started, runs = time.perf_counter(), not call.cancelled
         self.run(driver, call)
-        if time.perf_counter() - started < QUICK:
+        if runs and time.perf_counter() - started < QUICK:
             call.method.slow = False
         driver.after_call()
 

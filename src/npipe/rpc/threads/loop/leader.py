@@ -15,6 +15,10 @@ Thread rules:
 * Any thread may add to ``_todo`` (connections with calls that may begin, and jobs) and to the heap
   of deadlines. It wakes the leader afterwards.
 
+A connection whose last read filled the buffer is heavy: it calls without a pause, or sends large
+messages. Of these the leader reads one after each wait, in turn, and only after all others: so a
+call of another connection waits for one read of a heavy connection, however many there are.
+
 The leader is woken by an event of a connection, the next deadline, or ``wake``. Events are
 level-triggered: one that is not handled when the leader changes is reported again.
 """
@@ -76,6 +80,8 @@ class Driver(Task, Protocol):
 
     @property
     def fd(self) -> int: ...
+    @property
+    def heavy(self) -> bool: ...
     @property
     def session(self) -> Session: ...
 
@@ -309,8 +315,9 @@ class ServerLoop:
             return
         todo, drivers, poller = self._todo, self._drivers, self._poller
         assert poller is not None
+        heavy: dict[int, int] = {}  # events of heavy connections, in the order of their turns
         while not self._stopped:
-            while todo:
+            for _ in range(len(todo)):  # what is added meanwhile waits for the next round
                 if not todo.popleft().pump(token):
                     return
             asked, events = self._wait(poller)
@@ -318,7 +325,15 @@ class ServerLoop:
                 driver = drivers.get(fd)
                 if driver is None:
                     poller.drain(fd)
+                elif driver.heavy:
+                    heavy[fd] = event
                 elif not driver.on_event(event, token):
+                    return
+            if heavy:
+                fd = next(iter(heavy))
+                event = heavy.pop(fd)
+                driver = drivers.get(fd)  # None: it was closed meanwhile
+                if driver is not None and not driver.on_event(event, token):
                     return
             if self._deadlines:
                 self._run_timers(asked)

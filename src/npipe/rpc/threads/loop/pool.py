@@ -3,16 +3,17 @@
 Up to ``COMMON`` threads are started as needed. Above that a job waits for a thread, and one more is
 started only when no job could begin for a whole period of the monitor. So functions that block for
 minutes, or wait for each other, cannot prevent the others from running. Threads above ``COMMON``
-end as soon as they are not needed, all but one.
+end as soon as they are not needed, all but one. The connections take turns: the calls of one do not
+wait for all calls of another.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable
 
+from npipe.rpc.threads.loop.fair_queue import FairQueue, Job
 from npipe.rpc.threads.waiter import notify_all
 
 __all__ = ["ThreadPool"]
@@ -22,8 +23,6 @@ log: logging.Logger = logging.getLogger("npipe.rpc")
 COMMON = 32  # threads that are started at once
 MOST = 1024  # largest number of threads
 IDLE_SECONDS = 10.0  # seconds without a job after which a thread ends
-
-Job = Callable[[], object]
 
 
 class ThreadPool:
@@ -48,7 +47,7 @@ class ThreadPool:
             most: The largest number of threads.
         """
         self._changed = threading.Condition()
-        self._jobs: deque[Job] = deque()
+        self._jobs = FairQueue()
         self._threads = self._idle = 0
         self._begun = self._seen = 0  # jobs begun: in total, and until the last ``look``
         self._on_wait = on_wait
@@ -56,18 +55,19 @@ class ThreadPool:
         self._most = most
         self._stopped = False
 
-    def start(self, job: Job) -> None:
+    def start(self, job: Job, owner: object = None) -> None:
         """Run a job in a thread.
 
         Args:
             job: Called without arguments. Its exceptions are logged.
+            owner: What the job belongs to: the jobs of several owners are taken in turn.
 
         Raises:
             RuntimeError: The pool has no thread and none can be started.
         """
         with self._changed:
-            self._jobs.append(job)
-            has_thread = self._find_thread()
+            self._jobs.put(owner, job)
+            has_thread = self._find_thread(owner)
         if not has_thread:
             self._on_wait()
 
@@ -81,14 +81,14 @@ class ThreadPool:
             RuntimeError: No thread can be started; the job is not run.
         """
         with self._changed:
-            self._jobs.appendleft(job)
+            self._jobs.put_first(job)
             if self._idle >= len(self._jobs):
                 self._changed.notify()
                 return
             try:
                 self._add()
             except RuntimeError:
-                self._jobs.remove(job)
+                self._jobs.take_back_first()
                 raise
 
     @property
@@ -112,7 +112,7 @@ class ThreadPool:
             self._stopped = True
             notify_all(self._changed)
 
-    def _find_thread(self) -> bool:
+    def _find_thread(self, owner: object) -> bool:
         """Find a thread for the last job. Return False if the job has to wait."""
         if self._idle >= len(self._jobs):
             self._changed.notify()
@@ -123,7 +123,7 @@ class ThreadPool:
             self._add()
         except RuntimeError:
             if not self._threads:
-                self._jobs.pop()
+                self._jobs.take_back(owner)
                 raise
             return False
         return True
@@ -159,4 +159,4 @@ class ThreadPool:
                     self._threads -= 1
                     return None
             self._begun += 1
-            return self._jobs.popleft()
+            return self._jobs.take()
