@@ -8,8 +8,12 @@ FLAVOUR is ``npipe-threads``, ``npipe-compiled`` (the same in the compiled build
 from __future__ import annotations
 
 import asyncio
+import gc
 import socketserver
+import subprocess
 import sys
+import time
+from collections.abc import Iterator
 
 from npipe import rpc
 
@@ -47,11 +51,47 @@ class User:
         return 1
 
 
+class Echo:
+    """Functions of all kinds that return what they get, for loads that check every reply."""
+
+    @rpc.method(inline=True)
+    def inline(self, token: str) -> str:
+        return token
+
+    def plain(self, token: str) -> str:
+        return token
+
+    def slow(self, token: str) -> str:
+        time.sleep(0.02)
+        return token
+
+    async def coroutine(self, token: str) -> str:
+        await asyncio.sleep(0.001)
+        return token
+
+
+class Hostile:
+    """Functions that hostile clients call."""
+
+    def block(self) -> None:
+        time.sleep(300)
+
+    def fork(self) -> None:
+        subprocess.run(["true"], check=True)
+
+    @rpc.subscription
+    def endless(self) -> Iterator[str]:
+        while True:
+            yield "x" * 1000
+
+
 def api() -> rpc.API:
     api = rpc.API()
     api.register("web3", Web3())
     api.register("eth", Eth())
     api.register("user", User())
+    api.register("echo", Echo())
+    api.register("hostile", Hostile())
     return api
 
 
@@ -79,6 +119,7 @@ def main(flavour: str, address: str) -> None:
         assert rpc.COMPILED is (flavour == "npipe-compiled")
         server = rpc.Server(api(), limits=LIMITS)
         server.serve(address)
+        gc.freeze()  # as ``npipe serve`` does
         server.serve_forever()
         return
     from npipe.rpc import aio
@@ -86,6 +127,7 @@ def main(flavour: str, address: str) -> None:
     async def serve() -> None:
         server = aio.Server(api(), limits=LIMITS)
         await server.serve(address)
+        gc.freeze()
         await server.serve_forever()
 
     if flavour == "npipe-uvloop":

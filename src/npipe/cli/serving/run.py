@@ -9,6 +9,7 @@ plain functions, which most APIs have, almost three times as fast.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, Final
@@ -59,9 +60,13 @@ def run(
             served_at = server.serve(address, **listen)
             if samba is not None and isinstance(server, rpc.Server):
                 server.serve_listener(samba)
+            # A full collection, during which no call is answered, omits what is there now: 1 ms
+            # instead of 20 with 500 clients.
+            gc.freeze()
             ready(served_at, at)
             stop.wait(save)
     finally:
+        gc.unfreeze()
         try:
             server.stop(drain=DRAIN)
         except KeyboardInterrupt:

@@ -7,6 +7,7 @@ end of a pipe. Only the socket is shared: each process has its own copies of the
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -56,6 +57,7 @@ def run_workers(
     stopping = threading.Event()
     stats = [WorkerStats() for _ in range(count)]
     try:
+        gc.freeze()  # as ``run`` does; and what no collection looks at stays shared by all workers
         for own in stats:
             worker = os.fork()
             if not worker:
@@ -78,6 +80,7 @@ def run_workers(
             stop.wait()
         early = ended[:]
     finally:
+        gc.unfreeze()
         stopping.set()
         listener.close()
         try:
