@@ -16,6 +16,7 @@ from npipe.errors import ClosedError
 from npipe.transport.windows import direction as direction_module
 from npipe.transport.windows import overlapped as overlapped_module
 from npipe.transport.windows.connection import WindowsConnection
+from npipe.transport.windows.overlapped import REFUSED
 from transport.conftest import no_thread_left
 from transport.windows.fake_kernel32 import FakeKernel32
 from transport.windows.faked import (
@@ -253,3 +254,40 @@ def write_soon(client: WindowsConnection, size: int) -> int | None:
         return client.write(bytes(size))
     except TimeoutError:
         return None
+
+
+def test_a_direction_that_rests_has_no_event_until_its_next_operation(
+    fake: FakeKernel32, pair: Pair
+) -> None:
+    client, server = pair
+    before = fake.ledger["handles"]
+    for direction in (client._reader, client._writer):
+        direction.rest()
+        direction.rest()  # nothing is left to release
+        assert direction.result == (REFUSED, 0)
+    assert fake.ledger["handles"] == before - 2
+    client.set_deadline(time.monotonic() + 60)  # has nothing to wake
+    server.write(b"x")
+    assert client.read(1) == b"x"
+    client.write(b"y")
+    assert server.read(1) == b"y"
+    assert fake.ledger["handles"] == before
+
+
+def test_a_direction_that_rests_may_be_closed(fake: FakeKernel32, pair: Pair) -> None:
+    pair[0]._reader.rest()
+    pair[0].close()  # the fixture looks for handles that are left
+    with pytest.raises(ClosedError):
+        pair[0].read(1)
+
+
+def test_without_an_event_to_be_had_an_operation_after_a_rest_fails(
+    fake: FakeKernel32, pair: Pair
+) -> None:
+    client, server = pair
+    client._reader.rest()
+    fake.fail("CreateEvent", 8)
+    with pytest.raises(OSError, match="8"):
+        client.read(1)
+    server.write(b"x")
+    assert client.read(1) == b"x"

@@ -14,7 +14,7 @@ from npipe.errors import ClosedError
 from npipe.transport.windows.connection import WindowsConnection
 from npipe.transport.windows.listener import WindowsListener
 from npipe.transport.windows.port import CompletionPort
-from npipe.transport.windows.port_channel import BUFFER_SIZE
+from npipe.transport.windows.port_channel import BUFFER_SIZE, FIRST_SIZE
 from transport.windows.fake_kernel32 import FakeKernel32
 from transport.windows.faked import QUOTA, Ours, Pair, Spawn, connect
 
@@ -61,6 +61,22 @@ def test_bytes_that_are_there_already_need_no_packet(client: WindowsConnection, 
     assert ours.connection.read_now(10) == b"early"
 
 
+def test_an_idle_connection_has_a_small_buffer_and_one_handle(
+    fake: FakeKernel32, pair: Pair, port: CompletionPort
+) -> None:
+    client, server = pair
+    before = fake.ledger["handles"]
+    ours = Ours(server, port)
+    assert fake.ledger["handles"] == before - 2  # the events of its blocking reads and writes
+    client.write(bytes(FIRST_SIZE - 1))
+    assert ours.read() == bytes(FIRST_SIZE - 1)
+    assert len(ours.channel._buffer) == FIRST_SIZE
+    client.write(bytes(FIRST_SIZE))
+    assert ours.read() == bytes(FIRST_SIZE)
+    assert len(ours.channel._buffer) == BUFFER_SIZE
+    assert fake.ledger["handles"] == before - 2
+
+
 def test_bytes_that_were_kept_before_come_first(pair: Pair, port: CompletionPort) -> None:
     client, server = pair
     client.write(b"kept")
@@ -72,7 +88,10 @@ def test_bytes_that_were_kept_before_come_first(pair: Pair, port: CompletionPort
     assert ours.read() == b"later"
 
 
-@pytest.mark.parametrize("size", [BUFFER_SIZE, BUFFER_SIZE + 1, 60_000])
+SIZES = [FIRST_SIZE, FIRST_SIZE + 1, BUFFER_SIZE, BUFFER_SIZE + 1]
+
+
+@pytest.mark.parametrize("size", [*SIZES, 60_000])
 def test_what_exceeds_the_buffer_is_read_at_once(
     client: WindowsConnection, ours: Ours, size: int
 ) -> None:
@@ -169,7 +188,7 @@ def test_the_status_comes_before_the_packet(
 def test_messages_lose_nothing_and_end(message_pair: Pair, message_ours: Ours) -> None:
     client, _ = message_pair
     message_ours.channel.arm()
-    parts = [b"a", bytes(BUFFER_SIZE), bytes(BUFFER_SIZE + 1), bytes(3 * BUFFER_SIZE), b"b"]
+    parts = [b"a", *map(bytes, SIZES), bytes(3 * BUFFER_SIZE), b"b"]
     for part in parts:
         client.write(part)
     client.close_write()
@@ -343,7 +362,7 @@ def test_memory_is_kept_until_the_packet_was_taken(
     del channel
     gc.collect()
     assert port.wait(0) == []
-    assert port.begun[address].channel._buffer == bytearray(BUFFER_SIZE)
+    assert port.begun[address].channel._buffer == bytearray(FIRST_SIZE)
     fake.deliver()
     (ended,) = port.wait(0)
     assert ended._read.address == address

@@ -191,6 +191,9 @@ class WindowsConnection(Connection):
             if self._closed:
                 raise ClosedError
             self._channel = port.bind(self._handle, self._reader, message_mode=self._message_mode)
+            if self._channel is not None:
+                self._reader.rest()
+                self._writer.rest()
             return self._channel
 
     def read_now(self, size: int, /) -> bytes | None:

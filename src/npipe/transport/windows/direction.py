@@ -16,7 +16,13 @@ from typing import Any
 from npipe.errors import ClosedError
 from npipe.transport.checks import deadline
 from npipe.transport.windows.kernel32 import Kernel32
-from npipe.transport.windows.overlapped import REFUSED, Operation, State, milliseconds
+from npipe.transport.windows.overlapped import (
+    REFUSED,
+    Operation,
+    State,
+    milliseconds,
+    new_event,
+)
 from npipe.transport.windows.thread_call import ThreadCall
 from npipe.transport.windows.winerror import ERROR_IO_PENDING
 
@@ -36,7 +42,7 @@ class Direction:
     def __init__(self, api: Kernel32, handle: int, event: int) -> None:
         self._api = api
         self._handle = handle
-        self._operation = Operation(api, handle, event)
+        self._operation: Operation | None = Operation(api, handle, event)  # None: see ``rest``
         # Both are re-entrant because a signal handler may close the connection at any point in
         # this thread.
         self.turn: threading.RLock = threading.RLock()  # held by the thread that runs the operation
@@ -68,8 +74,20 @@ class Direction:
 
     def release(self) -> None:
         """Close the event. Call this only after ``close``, with ``turn`` held."""
-        self._operation.cancel()  # an operation that several interrupts left unfinished
-        self._api.CloseHandle(self._operation.event)
+        if self._operation is not None:
+            self._operation.cancel()  # an operation that several interrupts left unfinished
+            self._api.CloseHandle(self._operation.event)
+
+    def rest(self) -> None:
+        """Release the event and the OVERLAPPED until the next operation, if there is one.
+
+        Reads and writes by a completion port need neither. Call this with ``turn`` held.
+        """
+        operation = self._operation
+        if operation is not None and not self.begun:
+            operation.cancel()
+            self._operation = None
+            self._api.CloseHandle(operation.event)
 
     def refusal(self, due: float | None = None) -> OSError | None:
         """Return the error that prevents an operation now.
@@ -89,7 +107,7 @@ class Direction:
         return None
 
     def _wake(self) -> None:
-        if self.begun:
+        if self.begun and self._operation is not None:
             self._api.SetEvent(self._operation.event)
 
     # -- for the thread that holds `turn`
@@ -97,7 +115,7 @@ class Direction:
     @property
     def result(self) -> tuple[int, int]:
         """(code, bytes transferred) of the last transfer, also after an interrupted one."""
-        return self._operation.result
+        return (REFUSED, 0) if self._operation is None else self._operation.result
 
     def forget(self) -> None:
         """Set ``result`` to (REFUSED, 0). Call this before ``transfer``.
@@ -105,7 +123,14 @@ class Direction:
         If an exception is raised before the first line of ``transfer``, its caller would otherwise
         read the result of an earlier transfer.
         """
-        self._operation.result = (REFUSED, 0)
+        if self._operation is not None:
+            self._operation.result = (REFUSED, 0)
+
+    def _prepared(self) -> Operation:
+        """Return the operation, made anew after a ``rest``."""
+        if self._operation is None:
+            self._operation = Operation(self._api, self._handle, new_event(self._api))
+        return self._operation
 
     def transfer(
         self, call: Callable[..., int], buffer: Any, size: int, due: float | None = None
@@ -126,23 +151,24 @@ class Direction:
         """
         if self.begun:
             raise RuntimeError("a signal handler cannot use a connection that it interrupted")
-        operation = self._operation
         try:
             with self._guard:
                 self.begun = True
                 checked = self._closed or due is not None or self._deadline is not None
                 if checked and self.refusal(due):
                     return REFUSED, 0
+                operation = self._prepared()
                 code = operation.begin(call, buffer, size)
             if code == ERROR_IO_PENDING:
-                self._await(operation.ended, due)
+                self._await(operation, operation.ended, due)
                 return operation.end() if operation.ended() else operation.cancel()
             return operation.result
         except BaseException:
-            while operation.state is not State.IDLE:
+            unfinished = self._operation
+            while unfinished is not None and unfinished.state is not State.IDLE:
                 # After a second Ctrl-C the kernel must not keep writing to memory that is reused.
                 try:  # noqa: SIM105  (to call suppress would be a place for an exception)
-                    operation.cancel()
+                    unfinished.cancel()
                 except BaseException:
                     pass
             raise
@@ -168,12 +194,11 @@ class Direction:
         """
         if self.begun:
             raise RuntimeError("a signal handler cannot use a connection that it interrupted")
-        api, event = self._api, self._operation.event
+        api = self._api
 
         def done() -> None:
             with self._guard:
-                if self.begun:
-                    api.SetEvent(event)
+                self._wake()
 
         aside = ThreadCall(lambda: (call(), 0), name, api, done)
         try:
@@ -181,9 +206,10 @@ class Direction:
                 self.begun = True
                 if self.refusal():
                     return REFUSED
-                api.ResetEvent(event)
+                operation = self._prepared()
+                api.ResetEvent(operation.event)
             aside.start()
-            self._await(aside.ended, None)
+            self._await(operation, aside.ended, None)
             return aside.finish()[0]
         except BaseException:
             aside.finish()
@@ -192,9 +218,9 @@ class Direction:
             with self._guard:
                 self.begun = False
 
-    def _await(self, ended: Callable[[], bool], due: float | None) -> None:
+    def _await(self, operation: Operation, ended: Callable[[], bool], due: float | None) -> None:
         """Wait until the operation has ended, the deadline has passed or ``close`` was called."""
-        api, event = self._api, self._operation.event
+        api, event = self._api, operation.event
         while True:
             limit = self._deadline
             if due is not None:

@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from npipe.transport.windows.kernel32 import Kernel32
     from npipe.transport.windows.reader import Reader
 
-__all__ = ["BUFFER_SIZE", "PortChannel", "PortOperation"]
+__all__ = ["BUFFER_SIZE", "FIRST_SIZE", "PortChannel", "PortOperation"]
 
-BUFFER_SIZE: Final = 4096  # bytes of the read that each connection has begun
+# Bytes of the read that each connection has begun: at first, and once it has received more at once.
+FIRST_SIZE: Final = 512
+BUFFER_SIZE: Final = 4096
 # The kernel copies the buffer of a write to non-paged memory, and one part per connection may wait.
 _PART: Final = 65536
 _MOST_AT_ONCE: Final = 16 * _PART  # bytes of one ``write_now``
@@ -99,12 +101,12 @@ class PortChannel:
         self._reader = reader
         self._skips = skips
         self._closed = False
-        self._buffer = bytearray(BUFFER_SIZE)
+        self._buffer = bytearray(FIRST_SIZE)
         self._pointer = address_of(self._buffer)
         self._read = PortOperation(self)
         self._result: tuple[int, int] | None = None  # (code, bytes) of a read not yet returned
         self._taken = 0  # bytes of it that were returned
-        self._write = PortOperation(self)
+        self._write: PortOperation | None = None  # made by the first write
         self._written: tuple[int, int] | None = None  # (code, bytes) of a write that waited
 
     @property
@@ -120,7 +122,7 @@ class PortChannel:
         packet will come.
         """
         with self._port.lock:
-            return self._write.counted or not self._write.begun
+            return self._write is None or self._write.counted or not self._write.begun
 
     def arm(self) -> None:
         """Begin a read, unless one has begun or ended. The channel is ``readable`` at its end."""
@@ -130,7 +132,8 @@ class PortChannel:
     def _arm(self) -> None:
         if self._closed or self._read.begun or self.readable:
             return
-        code = self._begin(self._read, self._port.api.ReadFile, self._pointer, BUFFER_SIZE)
+        size = len(self._buffer)
+        code = self._begin(self._read, self._port.api.ReadFile, self._pointer, size)
         if not self._read.begun:
             self._result = self._result_of(self._read, code)
 
@@ -195,9 +198,13 @@ class PortChannel:
             self._taken = end
             return data
         result = None
-        if count == BUFFER_SIZE and len(data) < size:
-            rest, result = self._rest(size - len(data))
-            data += rest
+        if count == len(self._buffer):
+            if len(data) < size:
+                rest, result = self._rest(size - len(data))
+                data += rest
+            if count < BUFFER_SIZE:
+                self._buffer = bytearray(BUFFER_SIZE)
+                self._pointer = address_of(self._buffer)
         # Last: any thread may begin the next read now.
         self._taken, self._result = 0, result
         return data
@@ -243,10 +250,11 @@ class PortChannel:
         with self._port.lock:
             if self._closed:
                 raise ClosedError
-            if self._write.begun:
-                self._write = PortOperation(self)  # the packet of the last one has not come yet
-            code = self._begin(self._write, self._port.api.WriteFile, part, len(part))
-            self._write.counted = code != ERROR_IO_PENDING
+            write = self._write
+            if write is None or write.begun:  # its packet has not come yet
+                write = self._write = PortOperation(self)
+            code = self._begin(write, self._port.api.WriteFile, part, len(part))
+            write.counted = code != ERROR_IO_PENDING
             return code
 
     def _waited(self) -> int:
@@ -267,5 +275,5 @@ class PortChannel:
             self._closed = True
             if port.channels.get(self.handle) is self:
                 del port.channels[self.handle]
-            if self._read.begun or self._write.begun:
+            if self._read.begun or (self._write is not None and self._write.begun):
                 port.api.CancelIoEx(self.handle, None)
