@@ -25,6 +25,8 @@ SECTIONS = (
     "one_core",
     "instructions",
     "many_connections",
+    "soak",
+    "hostile",
     "clients",
     "chain",
     "framing",
