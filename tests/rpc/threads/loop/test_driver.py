@@ -428,6 +428,11 @@ def test_a_cancel_callback_that_calls_the_client_gets_an_error(
         assert isinstance(found.get(timeout=SECONDS), rpc.ConnectionLost)
 
 
+def no_room(data: bytes, flags: int) -> int:
+    """Have the driver ask ``Connection.write_now``."""
+    raise BlockingIOError
+
+
 class Part:
     """A connection that takes one byte of each write."""
 
@@ -458,6 +463,7 @@ def test_bytes_wait_only_once_their_time_limit_is_set(
 
         monkeypatch.setattr(Timeouts, "has_written", has_written)
         driver.connection = Part(driver.connection)  # type: ignore[assignment]
+        driver._send = no_room
         driver.session.send(b"{}")
         driver._flush()
         assert stalled == [False]
@@ -478,6 +484,7 @@ def test_what_a_write_raises_ends_the_connection(serve: Serve, address: str) -> 
         (driver,) = server._drivers
         assert isinstance(driver, LoopDriver)
         driver.connection = Full(driver.connection)  # type: ignore[assignment]
+        driver._send = no_room
         driver.session.send(b"{}")
         driver.flush()
         assert connection.read(1) == b""
