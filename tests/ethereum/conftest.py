@@ -10,7 +10,7 @@ import pytest
 import npipe.ethereum as ethereum
 from ethereum.contracts import init
 from ethereum.direct import Direct
-from ethereum.nodes import ours, theirs  # noqa: F401 - fixtures
+from ethereum.nodes import long_limits, ours, theirs  # noqa: F401 - fixtures
 from npipe.ethereum.values.types import data
 from npipe.rpc.service.api import API
 
@@ -23,11 +23,9 @@ def api() -> API:
 
 
 @pytest.fixture
-def service(api: API, monkeypatch: pytest.MonkeyPatch) -> Iterator[ethereum.Service]:
+def service(api: API) -> Iterator[ethereum.Service]:
     pytest.importorskip("eth", reason='the chain needs the extra "ethereum"')
-    for module in ("calls", "simulate"):  # on a busy machine a call may take more than 5 seconds
-        monkeypatch.setattr(f"npipe.ethereum.node.{module}.TIMEOUT", 100.0)
-    with ethereum.register(api) as service:
+    with ethereum.register(api) as service, long_limits():
         yield service
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import tempfile
@@ -17,7 +18,7 @@ from ethereum.contracts import ANSWER, COUNTER, LOOP, REVERT, STORE, assemble, i
 from npipe.errors import RPCError
 from npipe.ethereum.values.types import data
 
-__all__ = ["CONTRACTS", "Node", "ours", "receipt_of", "theirs"]
+__all__ = ["CONTRACTS", "Node", "long_limits", "ours", "receipt_of", "theirs"]
 
 Call = Callable[..., Any]
 Error = tuple[int, str, Any]
@@ -107,6 +108,15 @@ def receipt_of(call: Call, sent: str) -> dict[str, Any]:
     raise AssertionError("it is never mined")
 
 
+@contextlib.contextmanager
+def long_limits() -> Iterator[None]:
+    """Raise the time limits: on a busy machine, calls and traces take more than 5 seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("node.calls", "node.simulate", "values.trace_options"):
+            patch.setattr(f"npipe.ethereum.{module}.TIMEOUT", 100.0)
+        yield
+
+
 @pytest.fixture(scope="module")
 def theirs() -> Iterator[Node]:
     from peers.test_rpc_peers import geth
@@ -124,7 +134,7 @@ def ours() -> Iterator[Node]:
     from ethereum.direct import Direct
 
     api = npipe.rpc.API()
-    with npipe.ethereum.register(api):
+    with npipe.ethereum.register(api), long_limits():
         call = Direct(api).call
         call("miner_setEtherbase", call("eth_accounts")[0])  # geth, too, mines for its own account
         yield prepared(call)

