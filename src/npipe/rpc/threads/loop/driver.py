@@ -104,7 +104,7 @@ class LoopDriver:
         self.bytes_out: int = 0
         self.heavy: bool = False  # the last read filled its buffer: see ``ServerLoop``
         self._receive, self._send = connection.unlocked()
-        self._reading = False  # the leader is in ``_receive``
+        self._reading = False  # the leader reads
         self._loop = loop
         self._executor = executor
         self._on_close = on_close
@@ -156,8 +156,19 @@ class LoopDriver:
         """Read once. Return whether there may be messages to process."""
         session = self.session
         size = LARGE_READ_SIZE if session.framing.pending > READ_SIZE else READ_SIZE
-        data = self._receive_now(size)
+        data: bytes | None = None
+        self._reading = True
+        if not self._closed:
+            try:
+                data = self._receive(size, READ_FLAGS)
+            except OSError:  # also: there is nothing to read
+                self._reading = False
+                data = self.connection.read_now(size)
+        self._reading = False
         self.heavy = data is not None and len(data) == size
+        if self._closed:  # by another thread, which left the connection to this one
+            self._close_connection()
+            return False
         if data is None:
             return False
         if data:
@@ -170,22 +181,6 @@ class LoopDriver:
             except ProtocolError as error:
                 session.refuse(error)
         return True
-
-    def _receive_now(self, size: int) -> bytes | None:
-        """Return the bytes that have arrived; None if there are none. Closed: close the socket."""
-        data = None
-        self._reading = True
-        if not self._closed:
-            try:
-                data = self._receive(size, READ_FLAGS)
-            except OSError:
-                self._reading = False
-                data = self.connection.read_now(size)
-        self._reading = False
-        if self._closed:  # by another thread, which left the rest to this one
-            self._close_connection()
-            return None
-        return data
 
     def _fail(self, error: BaseException) -> None:
         """Close the connection after an error of reading; the leader continues in any case."""
@@ -324,10 +319,15 @@ class LoopDriver:
         if self._closed:  # before this thread acquired the lock
             return ""
         self._writing = True  # set first: taken bytes are no longer in the queue
-        session.flow.write_begins()
+        flow, send_queue = session.flow, session.send_queue
+        if send_queue.size > send_queue.high_water:
+            flow.write_begins()
         try:
             data = self._unsent or session.take(pushes=True)
-            sent = self._send_now(data) if data else 0
+            try:
+                sent = self._send(data, WRITE_FLAGS) if data else 0
+            except OSError:  # no room; or an error, which is raised again with its explanation
+                sent = self.connection.write_now(data)
         except Exception as error:  # also MemoryError: what was taken is lost, so close
             self._unsent = b""
             if not begun:
@@ -339,7 +339,8 @@ class LoopDriver:
             self._unsent = b""
             self.bytes_out += sent
             self._timeouts.has_written()
-            session.flow.write_ends()
+            if flow.blocked:
+                flow.write_ends()
             self._writing = False
             if self._waiting_for_room:
                 self._make_room()
@@ -349,13 +350,6 @@ class LoopDriver:
                 self._timeouts.has_written(stalled=True)
             self._unsent = memoryview(data)[sent:]  # last: the leader then applies that time limit
         return ""
-
-    def _send_now(self, data: bytes | memoryview) -> int:
-        """Return the number of bytes that the connection accepts without waiting."""
-        try:
-            return self._send(data, WRITE_FLAGS)
-        except OSError:  # no room; or an error, which is raised again with its explanation
-            return self.connection.write_now(data)
 
     def _make_room(self) -> None:
         for room in tuple(self._waiting_for_room):
@@ -430,13 +424,10 @@ class LoopDriver:
             self.close(self._close_reason)
         elif self.at_end and self.idle:
             self.close("the peer closed the connection")
-        else:
+        elif self._wanted() != self._interest:
             self._update_interest()
 
     def _update_interest(self) -> None:
-        interest = self._wanted()
-        if interest == self._interest:
-            return
         with self._interest_lock:
             interest = 0 if self._closed else self._wanted()
             before, self._interest = self._interest, interest

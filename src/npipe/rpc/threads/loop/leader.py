@@ -136,7 +136,7 @@ class ServerLoop:
         self._poller: Poller | None = None
         self._stopped = False
         # On a single core a polling thread keeps the peer from running.
-        self._spin = SpinWait(SPIN_SECONDS if cores() > 1 else 0.0)
+        self._spin = SpinWait(SPIN_SECONDS) if cores() > 1 else None
 
     # Start and stop
 
@@ -352,7 +352,9 @@ class ServerLoop:
             timeout = max(0.0, deadlines[0][0] - asked)
         if self._todo:
             timeout = 0.0
-        return asked, self._spin.poll(poller, timeout) or poller.wait(timeout)
+        if self._spin is not None and (events := self._spin.poll(poller, timeout)):
+            return asked, events
+        return asked, poller.wait(timeout)
 
     def _run_timers(self, asked: float) -> None:
         while True:
