@@ -116,6 +116,23 @@ def test_r25_r29_what_is_no_request_is_invalid(data: bytes, id: bytes) -> None:
     assert (fault.error.code, fault.id) == (-32600, id)
 
 
+@pytest.mark.parametrize(
+    "id", ["7", "-0", "1.5e-3", "null", r'"\u00e9\/"', r'"\ud800"', '"\u00e9"']
+)
+def test_the_id_of_a_message_that_is_not_json_is_echoed(id: str) -> None:
+    fault = parse(f'{{"jsonrpc":"2.0","id":{id},"method":"m","params":[01]}}'.encode())
+    assert isinstance(fault, InvalidMessage)
+    assert fault.id == id.encode()
+
+
+@pytest.mark.parametrize("id", ["01", "-01", "1.", ".5", "+1", r'"\q"', r'"\u12"', '"\t"', "NaN"])
+def test_an_id_that_is_not_json_is_not_echoed(id: str) -> None:
+    """The reply would not be JSON, and its reader would close the connection."""
+    fault = parse(f'{{"jsonrpc":"2.0","id":{id},"method":"m"}}'.encode())
+    assert isinstance(fault, InvalidMessage)
+    assert (fault.error.code, fault.id) == (-32700, b"null")
+
+
 def test_r02_replies_are_told_from_requests() -> None:
     for data in (b'{"jsonrpc":"2.0","id":1,"result":null}', b'{"id":1,"result":null,"error":null}'):
         message = parse(data)

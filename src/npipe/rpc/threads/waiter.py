@@ -98,8 +98,8 @@ class Latch:
 def callback_error() -> RuntimeError:
     """Return the error of a call that the thread that would read its reply makes."""
     return RuntimeError(
-        "this thread reads the connection: on_cancel, on_reply and on_progress, and an inline "
-        "function, cannot wait for a reply; start a thread for it"
+        "this thread reads the connection: a callback of on_cancel or on_progress, or an inline "
+        "function, cannot wait for a reply in it; start a thread"
     )
 
 

@@ -36,7 +36,8 @@ _LONE_SURROGATE = re.compile(
     rb"(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F])"
 )
 _WHOLE_ID = re.compile(
-    rb'null|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|"(?:[^"\\\x00-\x1f]|\\[^\x00-\x1f])*"'
+    rb"null|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|"
+    rb'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"'
 )
 _NO_ID: Final = b"{[tf"  # first bytes of JSON values that are not ids
 
