@@ -300,6 +300,15 @@ class Connection(io.RawIOBase):
         A second call does nothing.
         """
 
+    def hang_up(self) -> None:
+        """Close the connection, and end its stream although a child process has a copy of it.
+
+        After ``close`` alone the peer waits for the end of the stream until each process that was
+        forked meanwhile has ended (POSIX). In such a process this is ``close``, because the
+        connection belongs to its parent.
+        """
+        self.close()
+
     def detach(self) -> int:
         """Return the descriptor or handle to the caller and close this object.
 

@@ -13,7 +13,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import select
+import socket
 import sys
 import threading
 from collections import deque
@@ -62,6 +64,7 @@ class Driver(asyncio.Protocol):
         "_gone",
         "_on_close",
         "_on_open",
+        "_process",
         "_reason",
         "_room",
         "_thread",
@@ -128,6 +131,7 @@ class Driver(asyncio.Protocol):
         self._on_open = on_open
         self._on_close = on_close
         self._thread = threading.get_ident()
+        self._process = os.getpid()
         self._reason = ""  # of the end of the connection
         self.pumping: bool = False  # the loop is in ``pump``, which writes at its end
         self._awake = False  # ``pump`` is scheduled
@@ -206,6 +210,7 @@ class Driver(asyncio.Protocol):
         if self._writes is not None:
             self._mark_undelivered(getattr(exc, "undelivered_from", self.bytes_out))
         self.closed = True
+        self._end_stream()
         self._timeouts.stop()
         reason = self._reason or "the peer closed the connection"
         self.session.close(reason)
@@ -216,6 +221,13 @@ class Driver(asyncio.Protocol):
         if self.on_lost is not None:
             self.ending = self.on_lost()
         self._on_close(self, reason)
+
+    def _end_stream(self) -> None:
+        """End the stream although a forked child has a copy: see ``Connection.hang_up``."""
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None and sys.platform != "win32" and self._process == os.getpid():
+            with contextlib.suppress(OSError, TypeError):  # it has ended; uvloop has no shutdown
+                sock.shutdown(socket.SHUT_RDWR)
 
     def _mark_undelivered(self, offset: int) -> None:
         """Record that no byte from ``offset`` on was delivered to the peer."""

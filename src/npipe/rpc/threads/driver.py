@@ -398,7 +398,7 @@ class Driver:
             self._closed = True
         self._monitor.discard(self)
         with contextlib.suppress(OSError):
-            self.connection.close()
+            self.connection.hang_up()
         with self._writer.lock:  # see _finish; the closed connection ends every write
             self.session.end_outgoing(reason)
         self.session.close(reason)

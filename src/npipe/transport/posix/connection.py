@@ -182,6 +182,9 @@ class PosixConnection(base.Connection):
     def close(self) -> None:
         self._socket.shut()
 
+    def hang_up(self) -> None:
+        self._socket.shut(end=True)
+
     def detach(self) -> int:
         if self._receiver.unread:
             raise ValueError("a read that timed out has kept bytes: read them before detach")

@@ -30,7 +30,16 @@ __all__ = ["SharedSocket"]
 class SharedSocket:
     """Socket with its directions, which is closed exactly once, when no call uses it."""
 
-    __slots__ = ("__weakref__", "_done", "_guard", "_unblock", "_users", "directions", "socket")
+    __slots__ = (
+        "__weakref__",
+        "_done",
+        "_guard",
+        "_inherited",
+        "_unblock",
+        "_users",
+        "directions",
+        "socket",
+    )
 
     def __init__(
         self, sock: socket.socket, events: tuple[int, ...], what: str, *, unblock: bool = False
@@ -49,16 +58,24 @@ class SharedSocket:
             Direction(sock.fileno(), each, self._guard, what) for each in events
         )
         self._done = False
+        self._inherited = False  # this process is a forked child of the one that made it
         self._unblock = unblock
         self._users = 0
         _open_sockets.add(self)
 
-    def shut(self) -> None:
-        """Fail every call in flight and every later one. A second call does nothing."""
+    def shut(self, *, end: bool = False) -> None:
+        """Fail every call in flight and every later one. A second call does nothing.
+
+        Args:
+            end: End the stream in both directions, also for other processes; not in a forked child.
+        """
         with self._guard:
             for direction in self.directions:
                 direction.closed = True
                 direction.wake()
+            if end and not (self._done or self._inherited):
+                with contextlib.suppress(OSError):  # macOS: ENOTCONN when the peer is gone
+                    self.socket.shutdown(socket.SHUT_RDWR)
         self.release()
 
     def release(self) -> None:
@@ -144,6 +161,7 @@ class SharedSocket:
         """Keep the descriptor of the parent and replace all locks and wakers."""
         self._guard = threading.RLock()
         self._users = 0
+        self._inherited = True
         for direction in self.directions:
             direction._guard = self._guard
             direction.after_fork()

@@ -474,7 +474,7 @@ class LoopDriver:
 
     def _close_connection(self) -> None:
         with contextlib.suppress(OSError):
-            self.connection.close()
+            self.connection.hang_up()
 
     @property
     def idle(self) -> bool:

@@ -6,6 +6,7 @@ epoll and kqueue permit changes while another thread waits.
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import selectors
 import sys
@@ -92,6 +93,7 @@ if sys.platform == "linux":
 
         def __init__(self) -> None:
             super().__init__()
+            self._process = os.getpid()
             try:
                 self._epoll = select.epoll()
                 self.wait: Callable[[float | None], list[tuple[int, int]]] = self._epoll.poll
@@ -101,6 +103,8 @@ if sys.platform == "linux":
                 raise
 
         def change(self, fd: int, before: int, now: int) -> None:
+            if os.getpid() != self._process:
+                return  # a forked child would change what its parent waits for (epoll(7))
             with contextlib.suppress(ValueError):  # it has been closed
                 if not before:
                     self._epoll.register(fd, now)
