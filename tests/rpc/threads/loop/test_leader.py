@@ -72,7 +72,7 @@ class Driver:
     def on_event(self, event: int, token: object) -> bool:
         self.events.append(event)
         self.happened.release()
-        return True
+        return self.on_pump(token)
 
     def on_timer(self, now: float) -> None:
         self.timers.append(now)
@@ -274,6 +274,64 @@ def test_what_a_call_raises_does_not_end_the_loop(loop: Any, error: BaseExceptio
 
     assert loop.run_here(Driver(), Call(run), TOKEN)
     assert not loop.busy
+
+
+# A leader that has lost the lead, and what it is reported
+
+
+class Events:
+    """A poller that reports events once, then stops the loop."""
+
+    def __init__(self, loop: Any, *events: tuple[int, int]) -> None:
+        self.timeouts: list[float | None] = []
+        self.drained: list[int] = []
+        self.drain = self.drained.append
+        self._events = [*events]
+        self._loop = loop
+        loop._poller.close()
+        loop._poller = self
+
+    def wait(self, seconds: float | None) -> list[tuple[int, int]]:
+        self.timeouts.append(seconds)
+        events, self._events = self._events, []
+        self._loop._stopped = not events
+        return events
+
+    def wake(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("how", ["first", "todo", "event"])
+def test_a_leader_that_has_lost_the_lead_does_nothing_more(loop: Any, how: str) -> None:
+    lost, other = Driver(), Driver()
+    lost.fd, other.fd = 1, 2
+    lost.on_pump = lambda token: False
+    loop._drivers = {1: lost, 2: other}
+    poller = Events(loop, (1, READ), (2, READ))
+    if how == "todo":
+        loop._todo.append(lost)
+    if how != "event":
+        loop._todo.append(other)
+    loop._lead(TOKEN, lost if how == "first" else None)
+    assert not (other.pumped or other.events)
+    assert len(poller.timeouts) == (how == "event")
+
+
+def test_an_event_of_a_connection_that_is_gone_is_drained(loop: Any) -> None:
+    poller, driver = Events(loop, (1, READ), (2, READ)), Driver()
+    loop._drivers = {2: driver}
+    loop._lead(TOKEN, None)
+    assert (poller.drained, driver.events) == ([1], [READ])
+
+
+def test_the_leader_does_not_sleep_while_a_request_is_left(loop: Any) -> None:
+    poller = Events(loop)
+    loop.request(Driver())
+    loop._wait(poller)
+    assert poller.timeouts == [0.0]
 
 
 # The loop in a thread of its own
