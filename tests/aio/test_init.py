@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import sys
 import time
 
 import pytest
 
+import npipe
 import npipe.aio
 
 
@@ -206,3 +210,35 @@ async def test_t19_a_timeout_is_a_number_of_seconds(address):
     for call in (npipe.aio.open_connection, lambda a, **o: npipe.aio.start_server(print, a, **o)):
         with pytest.raises(ValueError, match='"r", "w" or "rw"'):
             await call(address, mode="rb")
+
+
+@pytest.mark.skipif("WINEPREFIX" in os.environ, reason="Wine does not tell what is unread")
+async def test_disconnect_frees_the_name_and_takes_no_byte(address):
+    served: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        served.put_nowait(writer)
+
+    async with await npipe.aio.start_server(serve, address) as server:
+        with npipe.connect(address) as client:
+            writer = await served.get()
+            writer.write(b"unread")
+            assert not await npipe.aio.disconnect(writer)
+            assert client.read(100) == b"unread"
+            is_pipe = sys.platform == "win32"
+            assert await npipe.aio.disconnect(writer.transport, 60) is is_pipe
+            writer.close()
+            assert not await npipe.aio.disconnect(writer, 60)  # closed
+            server.close()
+            with contextlib.suppress(BrokenPipeError):
+                await writer.wait_closed()
+            async with await npipe.aio.start_server(serve, address):  # the client keeps its handle
+                assert client.read(1) == b""
+
+
+async def test_a_client_has_nothing_to_disconnect(address):
+    async with await npipe.aio.start_server(greet, address):
+        reader, writer = await npipe.aio.open_connection(address)
+        assert not await npipe.aio.disconnect(writer)
+        assert await reader.readline() == b"hello\n"
+        writer.close()

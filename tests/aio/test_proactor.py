@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
+import npipe
 import npipe.aio
 
 if sys.platform != "win32":
@@ -66,7 +69,7 @@ async def test_b11_a_server_that_disconnects_is_a_broken_pipe(address):
 
     async def disconnect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
-        writer.get_extra_info("pipe").disconnect()
+        writer.get_extra_info("pipe").reset()
         writer.close()
 
     async with await npipe.aio.start_server(disconnect, address):
@@ -75,6 +78,42 @@ async def test_b11_a_server_that_disconnects_is_a_broken_pipe(address):
         with pytest.raises(BrokenPipeError, match="the server has disconnected"):
             await reader.read()
         writer.close()
+
+
+class Told:
+    """The functions of the system, but for ``has_unread``, which Wine does not tell."""
+
+    def __init__(self, api: Any) -> None:
+        self._api = api
+        self.answers: list[bool] = []
+
+    def has_unread(self, handle: int) -> bool:
+        return self.answers.pop(0)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._api, name)
+
+
+async def test_a_client_is_disconnected_once_it_has_read_everything(address):
+    served: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        served.put_nowait(writer)
+
+    async with await npipe.aio.start_server(serve, address) as server:
+        with npipe.connect(address) as client:
+            writer = await served.get()
+            pipe = writer.get_extra_info("pipe")
+            pipe._api = told = Told(pipe._api)
+            told.answers = [True, True, False]
+            assert not await npipe.aio.disconnect(writer)
+            assert await npipe.aio.disconnect(writer, 60)
+            assert told.answers == []
+            assert client.read(1) == b""
+            writer.close()
+            with contextlib.suppress(BrokenPipeError):
+                await writer.wait_closed()
+            server.close()
 
 
 async def test_byte_pipe_cannot_be_half_closed(address):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import npipe.aio
 from npipe.aio.server import Server
 from npipe.aio.threaded import ThreadAcceptor, ThreadTransport
 from npipe.testing import memory_pair
@@ -171,3 +172,22 @@ def test_accepts_in_a_thread(address: Any) -> None:
         await server.wait_closed()
 
     run(test)
+
+
+def test_disconnect_asks_the_connection_until_it_has_been_read() -> None:
+    async def main() -> None:
+        here, _, theirs = transport()
+        asked: list[float] = []
+
+        def disconnect(timeout: float = 0.0) -> bool:
+            asked.append(timeout)
+            return len(asked) > 2
+
+        here.get_extra_info("pipe").disconnect = disconnect
+        assert not await npipe.aio.disconnect(here)
+        assert await npipe.aio.disconnect(here, 60)
+        assert asked == [0.0, 0.0, 0.0]
+        here.close()
+        theirs.close()
+
+    run(main)

@@ -27,6 +27,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from io import UnsupportedOperation
 from typing import Any, TypeVar
@@ -37,6 +38,7 @@ from npipe.aio.server import Acceptor, Server
 from npipe.security import PeerIdentity
 from npipe.transport import server_check
 from npipe.transport.base import Listener
+from npipe.transport.checks import duration
 from npipe.transport.smb.options import Smb
 
 if sys.platform == "win32":
@@ -44,9 +46,17 @@ if sys.platform == "win32":
 else:
     from npipe.aio import posix as backend
 
-__all__ = ["Server", "create_connection", "create_server", "open_connection", "start_server"]
+__all__ = [
+    "Server",
+    "create_connection",
+    "create_server",
+    "disconnect",
+    "open_connection",
+    "start_server",
+]
 
 LIMIT = 65536  # bytes; the default of asyncio for a stream's buffer
+DISCONNECT_PAUSE = 0.01  # seconds between two queries whether a client has read everything
 
 ProtocolT = TypeVar("ProtocolT", bound=asyncio.BaseProtocol)
 Verifier = str | Callable[[PeerIdentity], object] | None
@@ -303,6 +313,37 @@ def create_server(
         return server
 
     return Opening(serve())
+
+
+async def disconnect(
+    connection: asyncio.WriteTransport | asyncio.StreamWriter, timeout: float = 0.0
+) -> bool:
+    """Disconnect a client that has read everything, at a server's end on Windows.
+
+    The counterpart of ``npipe.Connection.disconnect``: it frees the name of the pipe although the
+    client keeps its handle. Close the transport or the writer afterwards.
+
+    Args:
+        connection: The transport or the stream writer of a served connection.
+        timeout: Seconds to wait until the client has read everything.
+
+    Returns:
+        True if the client was disconnected; False if it may have unread bytes, and on a connection
+        whose client keeps no name in use (POSIX, a client's end).
+    """
+    transport = connection
+    if isinstance(transport, asyncio.StreamWriter):
+        transport = transport.transport
+    pipe = transport.get_extra_info("pipe")
+    due = time.monotonic() + (duration(timeout) or 0.0)
+    while pipe is not None and not transport.is_closing():
+        if not transport.get_write_buffer_size() and pipe.disconnect():
+            return True
+        left = due - time.monotonic()
+        if left <= 0:
+            break
+        await asyncio.sleep(min(left, DISCONNECT_PAUSE))
+    return False
 
 
 def _resolve(address: str | os.PathLike[str] | Address) -> Address:

@@ -129,9 +129,17 @@ class Pipe(windows_utils.PipeHandle):
         """Tell whether the client has closed its end and no unread bytes exist."""
         return handles.has_gone(self.fileno(), self._api)
 
-    def disconnect(self) -> None:
-        """Disconnect a client that has closed its end, so that the instance can be reused."""
-        self._api.DisconnectNamedPipe(self.fileno())
+    def disconnect(self) -> bool:
+        """Disconnect a client that has read everything; see ``npipe.Connection.disconnect``."""
+        return self._server_end and not (self.has_unread() or self.reset())
+
+    def has_unread(self) -> bool:
+        """Tell whether the peer has not read everything that was written here, or none exists."""
+        return self.handle is None or self._api.has_unread(self.handle)
+
+    def reset(self) -> int:
+        """Disconnect the client, so that the instance can be reused. Return 0 or an error code."""
+        return self._api.DisconnectNamedPipe(self.fileno())
 
     def shutdown(self, how: int) -> None:
         """Send an empty message, which marks the end of the stream on a message pipe.

@@ -239,6 +239,8 @@ class ThreadTransport(asyncio.Transport):
                 return self._connection.peer
         elif name in ("peername", "sockname"):
             return self._connection.remote_address
+        elif name == "pipe":  # with ``has_gone`` and ``disconnect``, as that of the Proactor loop
+            return self._connection
         return default
 
 

@@ -312,7 +312,7 @@ class PipeAcceptor:
         if isinstance(problem, BrokenPipeError) and pipe.has_data():
             self._serve(pipe)
             return
-        pipe.disconnect()
+        pipe.reset()
         if isinstance(problem, BrokenPipeError):
             self._loop.call_soon(self._wait, pipe)
         elif isinstance(problem, OSError):

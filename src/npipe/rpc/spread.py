@@ -131,16 +131,17 @@ class Spread:
                 self._ended.get(timeout=1.0)
         self._ended.put(None)  # for another thread
 
-    def stop(self, drain: float = 0.0) -> None:
+    def stop(self, drain: float = 0.0, *, disconnect: bool = False) -> None:
         """Stop listening, wait for the calls in flight, close the connections.
 
         Idempotent; may be called from any thread except the server's own.
 
         Args:
             drain: Seconds to wait for the calls in flight.
+            disconnect: Disconnect the clients on Windows; see ``Server.stop``.
         """
         if not self._stopped.is_set():
-            self._wait(self._server.stop(drain))
+            self._wait(self._server.stop(drain, disconnect=disconnect))
             self._stopped.set()
             self._ended.put(None)
             self._end_loop()

@@ -8,7 +8,8 @@ import json
 import pytest
 
 from npipe import rpc
-from rpc.aio_service import Run, entered, on_each_loop, running
+from npipe.rpc import aio
+from rpc.aio_service import Run, Service, entered, on_each_loop, running
 from rpc.conformance.test_aio_limits import ended, reply, request
 
 pytestmark = on_each_loop
@@ -40,6 +41,46 @@ def test_what_is_read_may_come_in_a_bytearray(run: Run) -> None:
             driver.data_received(bytearray(request("test_add", 2)))
             assert (await reply(reader))["result"] == 2
             writer.close()
+
+    run(main())
+
+
+class Recorder(asyncio.Transport):
+    """Keeps what is written, one item for each write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written.append(bytes(data))
+
+    def is_closing(self) -> bool:
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+
+@pytest.mark.parametrize("method", ["test_add", "test_report"])
+@pytest.mark.parametrize("calls", [1, 3])
+def test_the_calls_of_one_read_are_answered_by_one_write(run: Run, method: str, calls: int) -> None:
+    async def main() -> None:
+        api = rpc.API()
+        api.register("test", Service())
+        async with aio.Server(api) as server:
+            transport, driver = Recorder(), server.protocol()
+            driver.connection_made(transport)
+            driver.data_received(request(method, 0) * calls)
+            tasks = method == "test_report"
+            for _ in range(tasks * min(calls, 2)):  # the turn of the tasks; one more combines them
+                await asyncio.sleep(0)
+            (written,) = transport.written
+            assert written.count(b"result") == calls
+            driver.connection_lost(None)
 
     run(main())
 

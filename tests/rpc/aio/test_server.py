@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 
 import pytest
 
+import npipe
 from npipe import rpc
 from npipe.errors import ClosedError
+from npipe.rpc import aio
 from rpc.aio_service import Run, Service, entered, on_each_loop, running
+from rpc.conformance.test_aio_limits import request
 
 pytestmark = on_each_loop
 
@@ -58,6 +62,25 @@ def test_a_stopped_server_ends_calls_in_connection_lost(run: Run) -> None:
                 [tick async for tick in ticks]
             with pytest.raises(ClosedError):
                 await here.server.serve(here.address)
+
+    run(main())
+
+
+def test_a_graceful_stop_can_free_the_name_and_loses_nothing(run: Run) -> None:
+    async def main() -> None:
+        async with running() as here:
+            with await asyncio.to_thread(npipe.connect, here.address, wait=True) as client:
+                client.write(request("test_wait", 3))
+                await entered(here.service)
+                stopping = asyncio.create_task(here.server.stop(drain=60, disconnect=True))
+                await asyncio.sleep(0)
+                here.service.async_gate.set()
+                reply = json.loads(await asyncio.to_thread(client.read, 1000))
+                assert reply["result"] == 3
+                await stopping
+                async with aio.Server(rpc.API()) as other:  # the client keeps its handle
+                    await other.serve(here.address)
+                    assert await asyncio.to_thread(client.read, 1) == b""
 
     run(main())
 

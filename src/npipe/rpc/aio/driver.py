@@ -1,8 +1,9 @@
 """Driver of one connection on an event loop: the I/O of a ``Session``, for servers and clients.
 
-A ``Driver`` is the protocol of the loop's transport. The messages of one read are answered with one
-write. ``executor`` decides where calls run; their replies are again combined in one write.
-``session`` interprets the messages.
+A ``Driver`` is the protocol of the loop's transport: it has the methods of ``asyncio.Protocol``,
+but does not derive from it, because mypyc compiles no class with such a base. The messages of one
+read are answered with one write. ``executor`` decides where calls run; their replies are again
+combined in one write. ``session`` interprets the messages.
 
 Everything runs in the loop's thread, except ``wake`` and the session's methods for a call that ends
 in a worker thread.
@@ -49,7 +50,7 @@ MUCH = 16384  # bytes in one write, above which the write timeout is checked
 POLL_SECONDS = 0.1  # between two checks whether a half-closed peer has disconnected
 
 
-class Driver(asyncio.Protocol):
+class Driver:
     """Moves bytes between a transport and a session, and runs the session's calls."""
 
     __slots__ = (  # a server may have 10,000 idle connections
@@ -62,12 +63,12 @@ class Driver(asyncio.Protocol):
         "_executor",
         "_framing",
         "_gone",
+        "_loop_thread",
         "_on_close",
         "_on_open",
         "_process",
         "_reason",
         "_room",
-        "_thread",
         "_timeouts",
         "_workers",
         "_writes",
@@ -130,7 +131,7 @@ class Driver(asyncio.Protocol):
         )
         self._on_open = on_open
         self._on_close = on_close
-        self._thread = threading.get_ident()
+        self._loop_thread = threading.get_ident()
         self._process = os.getpid()
         self._reason = ""  # of the end of the connection
         self.pumping: bool = False  # the loop is in ``pump``, which writes at its end
@@ -142,6 +143,10 @@ class Driver(asyncio.Protocol):
         self.on_lost: Callable[[], threading.Thread] | None = None  # closes the files
         self.ending: threading.Thread | None = None  # the thread that does so
         self._writes: deque[tuple[int, list[Pending]]] | None = None  # offsets and calls
+        self._begin()
+
+    def _begin(self) -> None:
+        """Set the attributes of a subclass, which mypyc gives no ``__init__(*args, **options)``."""
 
     # Callbacks of the transport
 
@@ -168,12 +173,13 @@ class Driver(asyncio.Protocol):
             self._writes = deque(maxlen=WRITES)
         self._on_open(self)
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, data: bytes | bytearray) -> None:
         self.bytes_in += len(data)
-        framing, queue = self._framing, self.session.send_queue
+        session, framing = self.session, self._framing
+        queue = session.send_queue
         queue.on_put = None  # ``pump`` writes immediate replies, without a wake-up
         try:
-            complete = self.session.feed(bytes(data))  # asyncio's proactor brings a bytearray
+            complete = session.feed(bytes(data))  # asyncio's proactor brings a bytearray
         except ProtocolError as error:
             self._violated(error)
             return
@@ -255,17 +261,19 @@ class Driver(asyncio.Protocol):
     def pump(self) -> None:
         """Process all messages that can be processed at once, and write the replies."""
         self._awake = False
-        self._executor.settle()
+        session, executor = self.session, self._executor
+        if executor.threads is not None:
+            executor.threads.settle()
         if self.transport.is_closing():  # no reply can be written, so no call begins
             return
-        session, flow, begin = self.session, self.session.flow, self._executor.begin
+        flow = session.flow
         self.pumping = True
         # A thread that reads None here has queued its message before the ``flush`` below.
         session.send_queue.on_put = None
         try:
             while True:
                 while (call := session.next_call()) is not None:
-                    begin(call)
+                    executor.begin(call)
                 if flow.held or not flow.deferred or self.transport.is_closing():
                     break  # when closing, no more bytes are written
                 flow.resume()
@@ -274,8 +282,10 @@ class Driver(asyncio.Protocol):
             self.pumping = False
             session.send_queue.on_put = self.wake
             self.flush()
-            self._executor.resume()
-        self._set_reading(session.may_read)
+            if executor.threads is not None:
+                executor.threads.resume()
+        if session.may_read != self.reading:
+            self._set_reading(session.may_read)
         if (self._at_end or self._draining) and session.idle:
             self.close(self._reason)
 
@@ -298,17 +308,32 @@ class Driver(asyncio.Protocol):
     @property
     def on_loop(self) -> bool:
         """True in the thread of the loop."""
-        return threading.get_ident() == self._thread
+        return threading.get_ident() == self._loop_thread
 
     def _get_remote(self) -> Any:
         """Return the caller for the peer: awaitable on the loop, blocking in other threads."""
         return self.remote if self.on_loop else self.remote.from_thread()
 
     def ended(self, call: ServedCall) -> None:
-        """Handle a reply to a served call. May be called from any thread."""
+        """Handle a reply to a served call. May be called from any thread.
+
+        The reply of the only call is written at once; those of several, together.
+        """
         self._executor.ended(call)
-        if not (self.on_loop and self.pumping):
+        if not self.on_loop:
             self.wake()
+        elif self.pumping:
+            return
+        elif self._is_last():
+            self.flush()
+        else:
+            self.wake()
+
+    def _is_last(self) -> bool:
+        """Tell whether no other call runs or waits, so that there is nothing to do but to write."""
+        session = self.session
+        waiting = session.has_waiting or session.in_flight or not self.reading
+        return not (waiting or self._at_end or self._draining)
 
     # Writing
 

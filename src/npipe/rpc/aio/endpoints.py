@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Protocol, TypeGuard, TypeVar, Unpack
+from typing import Any, Protocol, TypeGuard, TypeVar, Unpack, cast
 
 import npipe.aio
 from npipe.address import Address
@@ -87,10 +87,11 @@ async def open_endpoint(
     module = remote_module(endpoint)
     is_pipe = module is None and str(endpoint) != "stdio:"
     if isinstance(endpoint, str | Address | os.PathLike) and is_pipe:
-        _, driver = await npipe.aio.create_connection(
-            make_driver, endpoint, connect_timeout=timeout, **options
+        make_protocol = cast(Callable[[], asyncio.Protocol], make_driver)
+        _, protocol = await npipe.aio.create_connection(
+            make_protocol, endpoint, connect_timeout=timeout, **options
         )
-        return driver
+        return cast(DriverT, protocol)
     refuse_pipe_options(options)
     if module is not None:
         driver = await module.open_driver(endpoint, make_driver, timeout=timeout)
@@ -171,7 +172,7 @@ def _adopt_streams(
     driver = make_driver()
     transport = writer.transport
     data = _read_what_is_there(reader)
-    transport.set_protocol(driver)
+    transport.set_protocol(cast(asyncio.Protocol, driver))
     driver.connection_made(transport)
     if data:
         driver.data_received(data)

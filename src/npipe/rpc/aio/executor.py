@@ -28,10 +28,10 @@ class CallExecutor:
         "_behind",
         "_concurrency",
         "_loop",
-        "_threads",
         "_wake",
         "_workers",
         "tasks",
+        "threads",
     )
 
     def __init__(
@@ -56,7 +56,7 @@ class CallExecutor:
         self._loop = loop
         self._wake = wake
         self._behind = behind
-        self._threads: ConnectionWorkers | None = None
+        self.threads: ConnectionWorkers | None = None  # made by the first plain call
         self.tasks: set[asyncio.Task[None]] = set()
 
     def begin(self, call: ServedCall) -> None:
@@ -75,20 +75,10 @@ class CallExecutor:
             with contextlib.suppress(RuntimeError):  # the loop has been closed
                 self._loop.call_soon_threadsafe(self._concurrency.leave, call.method)
 
-    def settle(self) -> None:
-        """Update the count of working threads."""
-        if self._threads is not None:
-            self._threads.settle()
-
-    def resume(self) -> None:
-        """Begin plain calls that had to wait."""
-        if self._threads is not None:
-            self._threads.resume()
-
     def close(self) -> None:
         """Begin no more calls in threads: the connection has ended."""
-        if self._threads is not None:
-            self._threads.close()
+        if self.threads is not None:
+            self.threads.close()
 
     def keep(self, task: asyncio.Task[None]) -> None:
         """Hold a reference to a task until it is done."""
@@ -110,11 +100,11 @@ class CallExecutor:
         elif method.options.inline:
             call.run()
         else:
-            if self._threads is None:
-                self._threads = ConnectionWorkers(
+            if self.threads is None:
+                self.threads = ConnectionWorkers(
                     self._workers, self._loop, self._wake, self._behind
                 )
-            self._threads.add(call)
+            self.threads.add(call)
 
     def _new_task(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Make a task.

@@ -7,7 +7,6 @@ holds back the one that they are read from: no call begins while its peer does n
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from npipe.rpc.aio.driver import Driver
 
@@ -19,14 +18,7 @@ class ForwardingDriver(Driver):
 
     __slots__ = ("_feeders", "_held", "on_crowded", "peer_driver")
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        """Make a driver.
-
-        Args:
-            arguments: As for ``Driver``.
-            options: As for ``Driver``.
-        """
-        super().__init__(*arguments, **options)
+    def _begin(self) -> None:
         self.peer_driver: ForwardingDriver | None = None  # the driver that messages go to
         self.on_crowded: Callable[[], object] | None = None  # called when ``crowded`` changes
         self._feeders: tuple[ForwardingDriver, ...] = ()  # the drivers with this peer_driver

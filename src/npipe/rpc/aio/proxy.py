@@ -60,15 +60,16 @@ class Proxy(Server):
         self._upstream_runtime = Runtime(Dispatcher(API()), limits, upstream_codec, UpstreamDriver)
         self._joining: set[asyncio.Task[None]] = set()
 
-    async def stop(self, drain: float = 0.0) -> None:
+    async def stop(self, drain: float = 0.0, *, disconnect: bool = False) -> None:
         """Stop listening, wait for the calls in flight, close the connections of both sides.
 
         Args:
             drain: Seconds to wait for the calls in flight.
+            disconnect: Disconnect the clients on Windows; see ``Server.stop``.
         """
         for task in tuple(self._joining):
             task.cancel()
-        await super().stop(drain)
+        await super().stop(drain, disconnect=disconnect)
 
     def _opened(self, driver: Driver) -> None:
         assert isinstance(driver, ForwardingDriver)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sys
+import time
 from typing import Any, Self, Unpack, cast
 
 import npipe.aio
@@ -26,6 +28,7 @@ __all__ = ["Server"]
 
 log: logging.Logger = logging.getLogger("npipe.rpc")
 
+IDLE_PAUSE = 0.02  # seconds between two checks whether a connection is idle
 CLOSING = 1.0  # seconds in ``stop`` for clients to read the queued bytes, and for tasks to end
 
 
@@ -87,9 +90,10 @@ class Server(ServerBase[Driver]):
         Returns:
             The protocol, to be passed to ``loop.create_server`` or a transport.
         """
-        return self._runtime.new_driver(
+        driver = self._runtime.new_driver(
             next(self._ids), on_open=self._opened, on_close=self._closed
         )
+        return cast(asyncio.Protocol, driver)
 
     async def serve_stdio(self) -> None:
         """Serve the parent process over standard input and output, until the end of input.
@@ -107,14 +111,18 @@ class Server(ServerBase[Driver]):
         """Wait until ``stop`` is called."""
         await self._stopped.wait()
 
-    async def stop(self, drain: float = 0.0) -> None:
+    async def stop(self, drain: float = 0.0, *, disconnect: bool = False) -> None:
         """Stop listening, wait for the calls in flight, close the connections.
 
         Idempotent. Calls that are still running after ``drain`` seconds are cancelled.
 
         Args:
             drain: Seconds to wait for the calls in flight.
+            disconnect: Disconnect the clients that have read everything within ``drain``, on
+                Windows, so that another server can listen at once although these clients still
+                have open handles; see ``npipe.aio.disconnect``.
         """
+        deadline = time.monotonic() + drain
         services = self._services[:]  # a stop that is cancelled leaves the rest to the next one
         for service in services:
             await service.leave()
@@ -124,9 +132,11 @@ class Server(ServerBase[Driver]):
             log.info("JSON-RPC service stopped (%s)", listener.address)
         self._stopped.set()
         drivers = tuple(self._drivers)
+        if disconnect:
+            await asyncio.gather(*(_disconnect(driver, deadline) for driver in drivers))
         for driver in drivers:
             driver.drain("server stopped")
-        await self._wait_for_drivers(drain)
+        await self._wait_for_drivers(deadline - time.monotonic())
         for driver in tuple(self._drivers):
             driver.stop("server stopped with calls in flight")
         await self._wait_for_drivers(CLOSING)
@@ -172,3 +182,12 @@ class Server(ServerBase[Driver]):
     def _closed(self, driver: Driver, reason: str) -> None:
         self._discount(driver, reason)
         self._change.set()
+
+
+async def _disconnect(driver: Driver, deadline: float) -> None:
+    """Disconnect a client that has read everything once its calls are answered."""
+    while (left := deadline - time.monotonic()) > 0 and not driver.session.idle:
+        await asyncio.sleep(min(left, IDLE_PAUSE))
+    if driver.session.idle:
+        with contextlib.suppress(OSError):  # the client has left
+            await npipe.aio.disconnect(driver.transport, max(0.0, left))

@@ -125,13 +125,14 @@ class Spread(Server):
         for group in self._groups:
             await group.start()
 
-    async def stop(self, drain: float = 0.0) -> None:
+    async def stop(self, drain: float = 0.0, *, disconnect: bool = False) -> None:
         """Stop listening, wait for the calls in flight, close the connections of both sides.
 
         Args:
             drain: Seconds to wait for the calls in flight.
+            disconnect: Disconnect the clients on Windows; see ``Server.stop``.
         """
-        await super().stop(drain)
+        await super().stop(drain, disconnect=disconnect)
         for task in tuple(self._tasks):
             task.cancel()
         for group in self._groups:

@@ -57,6 +57,12 @@ class SendQueue:
             if on_put is not None:
                 on_put()
 
+    def add(self, message: bytes) -> None:
+        """Queue a message without a call of ``on_put``. Dropped if the queue is closed."""
+        if not self.closed:
+            self.messages.append(message)
+            self.size += len(message)
+
     def put_pushes(self, subscription: Pushing) -> bool:
         """Register a subscription whose queue was empty. Return False if the queue is closed."""
         if not self.closed:

@@ -353,7 +353,7 @@ class Session:
         """Queue the reply to a call returned by ``next_call``; empty: there is none."""
         if call.batch is None and len(reply) <= self._most:
             if reply:
-                self.send_queue.put(reply)
+                self.send_queue.add(reply)  # ``on_answer`` tells the driver
         elif not self.deliver(call.id, call.batch, reply):
             self.statistics.count_error(call.method.name, TOO_LARGE)
         self._active.discard(call)  # last: the session is not idle until the reply is queued
