@@ -241,6 +241,35 @@ def test_after_close_no_thread_reads(follower: Follower) -> None:
         assert follower.turn.state is CLOSED
 
 
+def test_a_signal_handler_closes_in_the_middle_of_lead(monkeypatch: pytest.MonkeyPatch) -> None:
+    turn = ReadTurn(Calls())
+    with monkeypatch.context() as patch:
+        patch.setattr("threading.get_ident", turn.close)  # ``lead`` calls it
+        assert not turn.lead("caller")
+    assert turn.state is CLOSED
+
+
+def test_a_signal_handler_releases_just_before_release_has_the_lock() -> None:
+    turn = ReadTurn(Calls())
+    lock = turn._lock
+
+    class Hooked:
+        def __enter__(self) -> None:
+            turn._lock = lock
+            turn.release("caller")
+            assert turn.lead("another")
+            lock.acquire()
+
+        def __exit__(self, *exc: object) -> None:
+            lock.release()
+
+    assert turn.lead("caller")
+    turn._lock = Hooked()  # type: ignore[assignment]
+    turn.release("caller")
+    assert turn.state is LED
+    assert turn.leads("another")
+
+
 def test_callers_that_take_turns_keep_the_follower_asleep(follower: Follower) -> None:
     seen = follower.turn._turns
     for _ in range(5):
