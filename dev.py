@@ -80,7 +80,8 @@ def prepare() -> None:
     stamp = VENV / ".stamp"
     if stamp.is_file() and stamp.read_text() == wanted.hexdigest():
         return
-    subprocess.check_call([sys.executable, "-m", "venv", str(VENV)])
+    if subprocess.call([sys.executable, "-m", "venv", str(VENV)]):
+        sys.exit("this Python makes no virtual environment: install a complete one (python3-venv)")
     pip("--upgrade", "pip>=25.1")  # the one that comes with Python 3.11 knows no dependency groups
     groups = [f"--group={group}" for group in GROUPS]
     pip("--constraint", newest, "--editable", *PACKAGES, *groups)
