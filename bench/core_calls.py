@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
+from npipe.rpc.calling.results import decode_results
 from npipe.rpc.service.dispatcher import Dispatcher
 from npipe.rpc.session.session import Session
 
@@ -18,7 +20,13 @@ LOADS = {
 }
 
 
+CLIENT = "client, batches of 100"
+
+
 def main(load: str, calls: str) -> None:
+    if load == CLIENT:
+        call_in_batches(int(calls))
+        return
     method, each, is_batch = LOADS[load]
     call = b'{"jsonrpc":"2.0","id":1,"method":"%b","params":[]}' % method.encode()
     lines = [call] * each
@@ -29,6 +37,18 @@ def main(load: str, calls: str) -> None:
         while (served := session.next_call()) is not None:
             served.run()
         session.take()
+
+
+def call_in_batches(calls: int) -> None:
+    """Make calls, and make the reply of each batch from its text."""
+    session = Session(Dispatcher(api()))
+    outcomes: list[Any] = []
+    for _ in range(calls // 100):
+        session.outgoing_calls.batch([("eth_blockNumber", ())] * 100, outcomes.append)
+        text = session.take()
+        session.feed(text.replace(b'"method":"eth_blockNumber"', b'"result":"0x0"'))
+        session.next_call()
+        assert decode_results(session.encoding, outcomes.pop(), Any)[-1] == "0x0"
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from .core_calls import LOADS
+from .core_calls import CLIENT, LOADS
 from .harness import Row, Table
 from .servers import COMPILED, COMPILED_PYTHON, Absent
 
@@ -27,7 +27,7 @@ def tables(rounds: int) -> Iterator[Table]:
     builds = {"npipe": sys.executable}
     if COMPILED_PYTHON.exists():
         builds[COMPILED] = str(COMPILED_PYTHON)
-    for load in LOADS:
+    for load in (*LOADS, CLIENT):
         rows = [Row(name, [per_call(python, load)]) for name, python in builds.items()]
         title = f"Instructions per call in the core: {load}"
         yield Table(title, "instructions (fewer is better)", "npipe", rows)

@@ -13,7 +13,11 @@ from npipe.rpc.service.dispatcher import Dispatcher
 from npipe.rpc.session.session import Session
 from npipe.rpc.wire.json_stream import JSONStream
 
-LIMITS = rpc.Limits(message_bytes=400, depth=8, queue_bytes=300, calls=3)
+# A line of up to twice the depth is guessed without a look at its brackets.
+LIMITS = {
+    depth: rpc.Limits(message_bytes=400, depth=depth, queue_bytes=300, calls=3)
+    for depth in (8, 200)
+}
 
 
 class Scanned:
@@ -38,13 +42,15 @@ class Service:
         return value
 
 
-def make(kind: type[JSONStream] | type[Scanned]) -> Session:
+def make(kind: type[JSONStream] | type[Scanned], depth: int) -> Session:
     api = rpc.API()
     api.register("t", Service())
-    framing = kind(LIMITS.message_bytes, LIMITS.depth)
-    session = Session(Dispatcher(api), limits=LIMITS, framing=framing)
+    limits = LIMITS[depth]
+    framing = kind(limits.message_bytes, limits.depth)
+    session = Session(Dispatcher(api), limits=limits, framing=framing)
     for _ in range(2):
         session.outgoing_calls.call("x", b"", lambda outcome: None)
+    session.outgoing_calls.batch([("x", ()), ("y", ())], lambda outcomes: None)
     session.take()
     return session
 
@@ -86,6 +92,14 @@ MESSAGES = [
     b'{"jsonrpc":"2.0","id":%d,"result":1}',
     b'{"jsonrpc":"2.0","id":[%d],"method":"t_echo","params":[1]}',
     b'[{"jsonrpc":"2.0","id":%d,"method":"t_echo","params":[1]},1]',
+    b'[{"jsonrpc":"2.0","id":%d,"method":"t_echo","params":[1]}]',
+    b'[{"jsonrpc":"2.0","id":%d,"method":"t_plain"},{"jsonrpc":"2.0","method":"t_echo"}]',
+    b'[{"jsonrpc":"2.0","id":%d,"method":"t_echo","params":[[[[[[[1]]]]]]]}]',
+    b'[{"jsonrpc":"2.0","id":%d,"method":"t_echo","params":[1]},]',
+    b'[{"jsonrpc":"2.0","id":%d,"result":1}]',
+    b'[{"jsonrpc":"2.0","id":3,"result":%d},{"jsonrpc":"2.0","id":4,"result":1}]',
+    b'[{"jsonrpc":"2.0","id":4,"result":%d},{"jsonrpc":"2.0","id":3,"result":1}]',
+    b"[]",
     b'{"jsonrpc":"2.0","id":%d,"method":"t_echo","params":["' + b"y" * 200 + b'"]}',
     b'{"a":%d}{"b":2}',
     b'{"jsonrpc": "2.0",\n"id":%d, "method": "t_echo", "params": [2]}',
@@ -108,11 +122,14 @@ streams = st.lists(messages, max_size=8)
     streams,
     st.lists(st.integers(1, 120), min_size=1, max_size=8),
     st.lists(st.booleans(), min_size=1),
+    st.sampled_from(sorted(LIMITS)),
 )
-@example([(MESSAGES[0], 1, b"\n"), (MESSAGES[4], 2, b"\n")], [500], [True])
-@example([(MESSAGES[2], 1, b"\n"), (MESSAGES[3], 2, b"\n")], [500], [True])
+@example([(MESSAGES[0], 1, b"\n"), (MESSAGES[4], 2, b"\n")], [500], [True], 8)
+@example([(MESSAGES[4], 2, b"\n")], [501], [True], 8)
+@example([(MESSAGES[12], 2, b"\n")], [501], [True], 8)
+@example([(MESSAGES[2], 1, b"\n"), (MESSAGES[3], 2, b"\n")], [500], [True], 200)
 def test_replies_and_limits_are_the_same(
-    stream: list[tuple[bytes, int, bytes]], sizes: list[int], writes: list[bool]
+    stream: list[tuple[bytes, int, bytes]], sizes: list[int], writes: list[bool], depth: int
 ) -> None:
     data = b"".join(
         (text % number if b"%d" in text else text) + end for text, number, end in stream
@@ -126,4 +143,5 @@ def test_replies_and_limits_are_the_same(
         chunks.append(data[:size])
         data = data[size:]
     flags = [writes[at % len(writes)] for at in range(len(chunks))]
-    assert play(make(JSONStream), chunks, flags) == play(make(Scanned), chunks, flags)
+    guessed, scanned = make(JSONStream, depth), make(Scanned, depth)
+    assert play(guessed, chunks, flags) == play(scanned, chunks, flags)

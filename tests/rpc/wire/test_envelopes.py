@@ -63,7 +63,7 @@ def test_only_a_plain_result_is_decoded_in_one_go(text: bytes) -> None:
 
 
 def test_unset_params_are_left_out() -> None:
-    request = OutgoingRequest("2.0", 1, "m", UNSET)
+    request = OutgoingRequest(1, "m")
     assert msgspec.json.encode(request) == b'{"jsonrpc":"2.0","id":1,"method":"m"}'
 
 

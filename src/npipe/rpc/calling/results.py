@@ -68,7 +68,7 @@ def decode_result(encoding: Encoding, outcome: Outcome, kind: Any) -> Any:
 
 def decode_results(encoding: Encoding, outcomes: list[Outcome], kind: Any) -> list[Any]:
     """Decode the outcomes of a batch as ``kind``; an exception takes the place of a failed one."""
-    if kind is not Raw and all(type(outcome) is Raw for outcome in outcomes):
+    if kind is not Raw and set(map(type, outcomes)) == {Raw}:
         with contextlib.suppress(*BAD_DATA):  # the usual case: decode all of them at once
             text = encoding.array(outcomes)  # type: ignore[arg-type]
             return encoding.decode(text, list[kind])  # type: ignore[no-any-return]

@@ -26,6 +26,7 @@ from npipe.rpc.session.timing import Timing
 from npipe.rpc.wire.encoding import Encoding
 from npipe.rpc.wire.envelopes import ABSENT, BAD_DATA, BAD_JSON, InvalidMessage, Message, Parsed
 from npipe.rpc.wire.json_encoding import JSON
+from npipe.rpc.wire.json_text import reply as json_reply
 from npipe.rpc.wire.json_text import trace_members
 
 if TYPE_CHECKING:
@@ -58,7 +59,15 @@ class ProcessingSession(Serving, Protocol):
 class Route:
     """What a call of one method needs, in one place: each attribute is read for each call."""
 
-    __slots__ = ("bind_by_position", "bind_otherwise", "call", "fast", "method", "timing")
+    __slots__ = (
+        "bind_by_position",
+        "bind_otherwise",
+        "call",
+        "fast",
+        "method",
+        "takes_nothing",
+        "timing",
+    )
 
     def __init__(
         self, method: Method, encoding: Encoding, statistics: Statistics, *, fast: bool
@@ -74,6 +83,7 @@ class Route:
         binding = method.signature.binding(encoding)
         self.method: Method = method
         self.fast: bool = fast
+        self.takes_nothing: bool = not method.signature.parameters
         self.call: Callable[..., Any] = method.signature.call
         self.bind_by_position: Callable[[Raw], tuple[Any, ...]] = binding.by_position
         self.bind_otherwise: Callable[[Raw, Exception], tuple[Any, ...]] = binding.otherwise
@@ -87,6 +97,7 @@ class MessageProcessor:
         "_bad_data",
         "_dispatcher",
         "_encoding",
+        "_is_json",
         "_methods",
         "_most",
         "_no_params",
@@ -110,7 +121,8 @@ class MessageProcessor:
         self._session = session
         self._dispatcher = session.dispatcher
         self._encoding = session.encoding
-        self._bad_data = BAD_JSON if isinstance(session.encoding, JSON) else BAD_DATA
+        self._is_json = isinstance(session.encoding, JSON)
+        self._bad_data = BAD_JSON if self._is_json else BAD_DATA
         self._no_params = Raw(session.encoding.array(()))
         self._write_reply = session.write_reply
         self._send_queue: SendQueue = session.send_queue
@@ -157,9 +169,11 @@ class MessageProcessor:
             if route is None:
                 self._process_special(message, id, batch)
                 return None
-            params = message.params
+            no_params = self._no_params
+            params = no_params if message.params is _ABSENT else message.params
             try:
-                args = route.bind_by_position(self._no_params if params is _ABSENT else params)
+                is_empty = route.takes_nothing and params == no_params
+                args = () if is_empty else route.bind_by_position(params)
             except self._bad_data as error:
                 args = route.bind_otherwise(params, error)
             if not route.fast:
@@ -168,7 +182,7 @@ class MessageProcessor:
             started = _now()
             try:
                 result = route.call(*args) if args else route.call()
-                reply = self._write_reply(id, result)
+                reply = json_reply(id, result) if self._is_json else self._write_reply(id, result)
             finally:
                 route.timing.count(_now() - started)
             if not id:

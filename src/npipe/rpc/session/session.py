@@ -49,7 +49,7 @@ from npipe.rpc.wire.framing import Framing
 from npipe.rpc.wire.json_encoding import JSON
 from npipe.rpc.wire.json_stream import JSONStream
 from npipe.rpc.wire.json_text import reply
-from npipe.rpc.wire.messages import parse, parse_lines
+from npipe.rpc.wire.messages import parse, parse_lines, parse_valid
 from npipe.security import PeerIdentity
 
 __all__ = ["Session"]
@@ -215,6 +215,8 @@ class Session:
         Returns:
             The number of lines that are messages, before the first that is not.
         """
+        if len(lines) == 1:
+            return int(self._process_line(lines[0]))
         flow, queue, take = self.flow, self.send_queue, self._processor.take
         put_aside = self._receive_queue.new.append
         waits = False
@@ -229,6 +231,24 @@ class Session:
                 self._ready.append(call)
                 waits = True
         return len(messages)
+
+    def _process_line(self, data: bytes) -> bool:
+        """Process a message; return False, and do nothing, if it must wait or is not valid."""
+        flow, queue = self.flow, self.send_queue
+        if queue.size > queue.high_water or flow.blocked or flow.held:
+            return False
+        if self.outgoing_calls.batches and self.outgoing_calls.settle_whole(data):
+            return True
+        message = parse_valid(data)
+        if message is None:
+            return False
+        if isinstance(message, list):
+            self._processor.take_other(message)
+        else:
+            call = self._processor.take(message, None)
+            if call is not None:
+                self._ready.append(call)
+        return True
 
     def receive(self, messages: Iterable[bytes]) -> None:
         """Queue complete messages, already split by a framing, for ``next_call``."""

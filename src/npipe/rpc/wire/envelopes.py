@@ -116,13 +116,12 @@ class ResultReply(msgspec.Struct, gc=False):
     method: None = None
 
 
-class OutgoingRequest(msgspec.Struct, gc=False):
+class OutgoingRequest(msgspec.Struct, gc=False, tag_field="jsonrpc", tag="2.0"):
     """A request of a batch that is encoded in one go."""
 
-    jsonrpc: str
     id: int
     method: str
-    params: Any | UnsetType
+    params: Any | UnsetType = UNSET
 
 
 class Push(msgspec.Struct, gc=False):

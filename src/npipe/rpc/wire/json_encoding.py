@@ -26,6 +26,7 @@ __all__ = ["JSON"]
 
 
 _decode = msgspec.json.decode
+_encode = msgspec.json.Encoder().encode
 _decode_items = msgspec.json.Decoder(list[Raw]).decode
 _decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_results = msgspec.json.Decoder(list[ResultReply]).decode
@@ -127,12 +128,15 @@ class JSON(Encoding):
         return json_text.error_object(error)
 
     def requests(self, entries: Sequence[tuple[int, str, Any]]) -> bytes:
-        return json_text.encode(
-            [
-                OutgoingRequest("2.0", number, method, UNSET if is_nothing(params) else params)
-                for number, method, params in entries
-            ]
-        )
+        requests = [
+            OutgoingRequest(number, method)
+            if is_nothing(params)
+            else OutgoingRequest(number, method, params)
+            for number, method, params in entries
+        ]
+        if all(request.params is UNSET for request in requests):  # then there is no NaN
+            return _encode(requests)
+        return json_text.encode(requests)
 
     def pusher(self, method: str, id: str) -> Callable[[str, bytes], bytes]:
         head = b'{"jsonrpc":"2.0","method":%b,"params":{"subscription":"%b","' % (

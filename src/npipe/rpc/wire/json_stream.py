@@ -135,10 +135,16 @@ class JSONStream(Reader):
         # Text of n bytes nests at most n / 2 deep, so a short line cannot exceed the depth limit.
         short = min(self._max_bytes, 2 * self._max_depth)
         if data.find(b"\n") == len(data) - 1:
-            return [data[:-1]] if len(data) <= short else []
+            return [data[:-1]] if len(data) <= short or self._is_flat(data) else []
         lines = data.split(b"\n")
         lines.pop()
         return lines if max(map(len, lines)) <= short else []
+
+    def _is_flat(self, data: bytes) -> bool:
+        """Tell whether a text has too few brackets to exceed the depth limit: most batches have."""
+        return (
+            len(data) <= self._max_bytes and data.count(b"{") + data.count(b"[") <= self._max_depth
+        )
 
     def feed(self, data: bytes) -> list[bytes]:
         # The hot path: no buffered bytes, and lines with one message each.

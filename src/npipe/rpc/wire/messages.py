@@ -28,7 +28,7 @@ from npipe.rpc.wire.envelopes import (
 )
 from npipe.rpc.wire.malformed import split_array, split_object
 
-__all__ = ["parse", "parse_lines", "read_error", "read_members", "trace_id"]
+__all__ = ["parse", "parse_lines", "parse_valid", "read_error", "read_members", "trace_id"]
 
 # msgspec's messages for this error are misleading, so it is detected separately.
 _LONE_SURROGATE = re.compile(
@@ -60,17 +60,29 @@ def parse(data: bytes) -> Parsed:
     try:
         if not data.isascii():
             data.decode()  # msgspec does not check the UTF-8 inside a Raw, and an id is echoed
-        if data[:1] != b"[":
-            message = _decode_message(data)
-            if _is_sound(message):
-                return message
-            return _second_look(data)
-        messages = _decode_messages(data)
-        if all(map(_is_sound, messages)):
+    except UnicodeDecodeError:
+        return _parse_slowly(data)
+    message = parse_valid(data)
+    return _parse_slowly(data) if message is None else message
+
+
+def parse_valid(data: bytes) -> Message | list[Message | InvalidMessage] | None:
+    """Decode one valid message; None if ``parse`` is needed.
+
+    Args:
+        data: UTF-8, valid JSON or not.
+    """
+    try:
+        if data[:1] == b"[":
+            messages = _decode_messages(data)
+            for each in messages:
+                if not _is_sound(each):
+                    return None
             return list[Message | InvalidMessage](messages)
+        message = _decode_message(data)
     except BAD_JSON:
-        pass
-    return _parse_slowly(data)
+        return None
+    return message if _is_sound(message) else None
 
 
 def parse_lines(lines: list[bytes]) -> list[Message]:
