@@ -33,6 +33,12 @@ def test_the_seed_s_shape_merges_as_it_is() -> None:
     assert wire('{"jsonrpc":"2.0","id":1,"method":"old_echo","params":[1.50]}') == [
         '{"jsonrpc":"2.0","id":1,"result":["old_echo","[1.50]"]}'
     ]
+    assert wire('{"jsonrpc":"2.0","id":1,"method":"old_echo","params":[]}') == [
+        '{"jsonrpc":"2.0","id":1,"result":["old_echo","[]"]}'
+    ]
+    assert wire('{"jsonrpc":"2.0","id":1,"method":"old_echo"}') == [
+        '{"jsonrpc":"2.0","id":1,"result":["old_echo",""]}'
+    ]
     assert "-32601" in wire('{"jsonrpc":"2.0","id":1,"method":"plain"}')[0]
     assert api.modules() == {"rpc": "1.0", "old": "1.0"}
 

@@ -53,6 +53,8 @@ class Binding(NamedTuple):
     bind: Bind
     by_position: Bind
     otherwise: Callable[[Raw, Exception], tuple[Any, ...]]
+    no_params: Raw  # in place of absent params
+    takes_nothing: bool = False  # ``by_position(no_params)`` is ``()``
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class Signature:
     def binding(self, encoding: Encoding) -> Binding:
         """Return the binding of params in an encoding."""
         if self.make_binding is None:
-            return Binding(self.bind, self.bind, _fail)
+            return Binding(self.bind, self.bind, _fail, Raw())
         return self.make_binding(encoding)
 
 
@@ -197,7 +199,7 @@ def _make_binding(
             encoding=encoding,
         )
 
-    return Binding(bind, by_position, otherwise)
+    return Binding(bind, by_position, otherwise, no_params, takes_nothing=not parameters)
 
 
 def _bind_otherwise(

@@ -65,6 +65,7 @@ class Route:
         "call",
         "fast",
         "method",
+        "no_params",
         "takes_nothing",
         "timing",
     )
@@ -83,7 +84,8 @@ class Route:
         binding = method.signature.binding(encoding)
         self.method: Method = method
         self.fast: bool = fast
-        self.takes_nothing: bool = not method.signature.parameters
+        self.no_params: Raw = binding.no_params
+        self.takes_nothing: bool = binding.takes_nothing
         self.call: Callable[..., Any] = method.signature.call
         self.bind_by_position: Callable[[Raw], tuple[Any, ...]] = binding.by_position
         self.bind_otherwise: Callable[[Raw, Exception], tuple[Any, ...]] = binding.otherwise
@@ -100,7 +102,6 @@ class MessageProcessor:
         "_is_json",
         "_methods",
         "_most",
-        "_no_params",
         "_outgoing_calls",
         "_plain",
         "_routes",
@@ -123,7 +124,6 @@ class MessageProcessor:
         self._encoding = session.encoding
         self._is_json = isinstance(session.encoding, JSON)
         self._bad_data = BAD_JSON if self._is_json else BAD_DATA
-        self._no_params = Raw(session.encoding.array(()))
         self._write_reply = session.write_reply
         self._send_queue: SendQueue = session.send_queue
         self._statistics = session.statistics
@@ -169,10 +169,9 @@ class MessageProcessor:
             if route is None:
                 self._process_special(message, id, batch)
                 return None
-            no_params = self._no_params
-            params = no_params if message.params is _ABSENT else message.params
+            params = route.no_params if message.params is _ABSENT else message.params
             try:
-                is_empty = route.takes_nothing and params == no_params
+                is_empty = route.takes_nothing and params == route.no_params
                 args = () if is_empty else route.bind_by_position(params)
             except self._bad_data as error:
                 args = route.bind_otherwise(params, error)
