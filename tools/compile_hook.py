@@ -117,7 +117,11 @@ class CompileHook(BuildHookInterface[Any]):
         if not is_wanted() or version == "editable":
             return
         self._made = tempfile.mkdtemp(prefix="npipe-compile-")
-        compiled = build(Path(self.root), Path(self._made))
+        try:
+            compiled = build(Path(self.root), Path(self._made))
+        except BaseException:
+            shutil.rmtree(self._made, ignore_errors=True)
+            raise
         build_data["pure_python"] = False
         if WINDOWS:
             python = f"cp{sys.version_info.major}{sys.version_info.minor}"

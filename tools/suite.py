@@ -29,11 +29,15 @@ import wine
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / ".test-results"
-OTHERS = ("3.12", "3.13", "3.14")
+OTHERS = ("3.12", "3.13", "3.14", "3.14t")  # t: without a GIL; msgspec needs 3.14 for that
 #: The tests that depend on the interpreter's sockets, threads and event loop.
 PORTABLE = ("tests/conformance", "tests/transport", "tests/aio")
 #: Of the others, the one that has the extra for these, and runs them too.
-NEWEST = OTHERS[-1]
+NEWEST = "3.14"
+#: What relies on atomic steps: run where there is no GIL.
+CORE = tuple(
+    f"tests/rpc/{name}" for name in ("conformance", "service", "session", "threads", "wire")
+)
 REMOTE = ("tests/transport/smb", "tests/aio/test_smb.py", "tests/aio/test_samba.py")
 #: The tests for the older CPython for Windows; the newer one runs everything.
 PORTABLE_WINDOWS = (*PORTABLE, "tests/peers")
@@ -139,7 +143,9 @@ def other_pythons() -> Iterator[tuple[str, str]]:
     """Yield (version, path) of each other Python here: on PATH, or one of pyenv's."""
     pyenv = os.environ.get("PYENV_ROOT", os.path.expanduser("~/.pyenv"))
     for version in OTHERS:
-        places = glob.glob(f"{pyenv}/versions/{version}.*/bin/python{version}")
+        number, free_threaded, _ = version.partition("t")
+        patch = f"{number}.*[0-9]{free_threaded}"
+        places = glob.glob(f"{pyenv}/versions/{patch}/bin/python{version}")
         places += filter(None, [shutil.which(f"python{version}")])
         for path in places:
             # One of pyenv's shims is on PATH even where the version behind it is not.
@@ -167,7 +173,7 @@ def main(arguments: Sequence[str]) -> int:
     suite = Suite()
     if arguments[:1] == ["--pythons"]:
         for version, path in other_pythons():
-            existing = [directory for directory in PORTABLE if (ROOT / directory).is_dir()]
+            existing = [*PORTABLE, *(CORE if version.endswith("t") else ())]
             if version != NEWEST:
                 existing += [f"--ignore={path}" for path in REMOTE]
             python = make_venv(version, path)
