@@ -249,6 +249,17 @@ def test_a_signal_handler_closes_in_the_middle_of_lead(monkeypatch: pytest.Monke
     assert turn.state is CLOSED
 
 
+def test_a_signal_handler_closes_in_the_middle_of_release() -> None:
+    def needed() -> bool:
+        turn.close()
+        return False
+
+    turn = ReadTurn(needed)
+    assert turn.lead("caller")
+    turn.release("caller")
+    assert turn.state is CLOSED
+
+
 def test_a_signal_handler_releases_just_before_release_has_the_lock() -> None:
     turn = ReadTurn(Calls())
     lock = turn._lock
