@@ -33,7 +33,7 @@ __all__ = ["Server"]
 log: logging.Logger = logging.getLogger("npipe.rpc")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.005, 1.0  # seconds between attempts after a failed accept
-BURST = 64  # clients that are accepted before the others have their turn: about 4 ms
+BURST = 8  # clients that are accepted before the others have their turn: about half a millisecond
 
 
 class ServerDriver(Counted, Protocol):
