@@ -16,7 +16,7 @@ import pytest
 from npipe.rpc import API
 from npipe.rpc.service.dispatcher import Dispatcher
 from npipe.rpc.session.session import Session
-from npipe.rpc.threads.loop.leader import FEW_DEADLINES, ServerLoop
+from npipe.rpc.threads.loop.leader import FEW_DEADLINES, LIGHT_EACH, ServerLoop
 from npipe.rpc.threads.loop.poller import READ
 from npipe.rpc.threads.loop.pollers import make_poller
 from npipe.rpc.threads.loop.pool import ThreadPool
@@ -478,6 +478,16 @@ def test_of_the_heavy_connections_one_has_its_turn_after_all_others(loop: Any) -
     turns: list[int] = []
     lead(loop, turns, [1, 2, 3, 4], [1, 2, 3, 4], [1, 2, 3], heavy=(1, 2))
     assert turns == [3, 4, 1, 3, 4, 2, 3, 1, 2]  # 2 has its turn in the last, empty round
+
+
+def test_many_busy_connections_do_not_starve_the_heavy_ones(loop: Any) -> None:
+    """A large message takes several reads, and has a time limit."""
+    turns: list[int] = []
+    light = list(range(10, 10 + 2 * LIGHT_EACH))
+    loop._drivers.update((fd, Named(fd, turns)) for fd in light)
+    lead(loop, turns, [1, 2, 3, 4, *light], heavy=(1, 2, 3, 4))
+    assert turns[: len(light)] == light
+    assert turns[len(light) :] == [1, 2, 3, 4]  # three, and one in the last, empty round
 
 
 def test_a_heavy_connection_that_was_closed_before_its_turn_is_left_out(loop: Any) -> None:

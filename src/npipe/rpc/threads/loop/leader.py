@@ -16,8 +16,9 @@ Thread rules:
   of deadlines. It wakes the leader afterwards.
 
 A connection whose last read filled the buffer is heavy: it calls without a pause, or sends large
-messages. Of these the leader reads one after each wait, in turn, and only after all others: so a
-call of another connection waits for one read of a heavy connection, however many there are.
+messages. Of these the leader reads one after each wait, in turn, and only after all others; or one
+for each ``LIGHT_EACH`` others, which take as long. So a call of another connection waits for one
+read of a heavy connection, however many there are, and busy connections do not starve heavy ones.
 
 The leader is woken by an event of a connection, the next deadline, or ``wake``. Events are
 level-triggered: one that is not handled when the leader changes is reported again.
@@ -54,6 +55,7 @@ log: logging.Logger = logging.getLogger("npipe.rpc")
 
 SPIN_SECONDS = 50e-6  # duration of a poll: about the time to wake a sleeping thread
 FEW_DEADLINES = 100
+LIGHT_EACH = 16  # events of other connections for each further read of a heavy one
 STOP_SECONDS = 0.1  # between two checks whether the loop has stopped
 
 Token = object
@@ -329,7 +331,9 @@ class ServerLoop:
                     heavy[fd] = event
                 elif not driver.on_event(event, token):
                     return
-            if heavy:
+            turns = 1 + max(0, len(events) - len(heavy)) // LIGHT_EACH
+            while heavy and turns:
+                turns -= 1
                 fd = next(iter(heavy))
                 event = heavy.pop(fd)
                 driver = drivers.get(fd)  # None: it was closed meanwhile
