@@ -109,12 +109,19 @@ def test_where_no_job_begins_one_more_thread_is_started_at_each_look(
 def test_threads_above_the_common_number_end_when_they_are_not_needed(
     release: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "IDLE_SECONDS", 10 * SECONDS)
-    pool = ThreadPool(common=1)
+    pool, idle = ThreadPool(common=1), []
+    wait = pool._changed.wait
+
+    def note(seconds: float) -> bool:
+        idle.append(pool._idle)
+        return wait(seconds)
+
+    monkeypatch.setattr(pool._changed, "wait", note)
     blocked(pool, 5, release)
     release.set()
-    wait_until(lambda: pool._threads == 1)
+    wait_until(lambda: pool._threads <= 1)
     pool.stop()
+    assert set(idle) == {1}
 
 
 def test_the_largest_number_of_threads_is_never_exceeded(release: threading.Event) -> None:

@@ -102,7 +102,7 @@ class LoopDriver:
         self.fd: int = connection.fileno()
         self.bytes_in: int = 0
         self.bytes_out: int = 0
-        self.heavy: bool = False  # the last read filled its buffer: see ``ServerLoop``
+        self.heavy: bool = False  # the last read was full of messages: see ``ServerLoop``
         self._receive, self._send = connection.unlocked()
         self._reading = False  # the leader reads
         self._loop = loop
@@ -155,7 +155,7 @@ class LoopDriver:
     def _read(self) -> bool:
         """Read once. Return whether there may be messages to process."""
         session = self.session
-        size = LARGE_READ_SIZE if session.framing.pending > READ_SIZE else READ_SIZE
+        size = LARGE_READ_SIZE if session.framing.pending > READ_SIZE // 2 else READ_SIZE
         data: bytes | None = None
         self._reading = True
         if not self._closed:
@@ -165,7 +165,7 @@ class LoopDriver:
                 self._reading = False
                 data = self.connection.read_now(size)
         self._reading = False
-        self.heavy = data is not None and len(data) == size
+        self.heavy = False
         if self._closed:  # by another thread, which left the connection to this one
             self._close_connection()
             return False
@@ -174,6 +174,8 @@ class LoopDriver:
         if data:
             self.bytes_in += len(data)
             self._timeouts.has_read(session.feed(data))
+            # A part of a large message takes little time, and the message has a time limit.
+            self.heavy = len(data) == size and session.framing.pending <= READ_SIZE // 2
         else:
             self._eof = True
             try:

@@ -15,10 +15,10 @@ Thread rules:
 * Any thread may add to ``_todo`` (connections with calls that may begin, and jobs) and to the heap
   of deadlines. It wakes the leader afterwards.
 
-A connection whose last read filled the buffer is heavy: it calls without a pause, or sends large
-messages. Of these the leader reads one after each wait, in turn, and only after all others; or one
-for each ``LIGHT_EACH`` others, which take as long. So a call of another connection waits for one
-read of a heavy connection, however many there are, and busy connections do not starve heavy ones.
+A connection whose last read filled the buffer with messages is heavy: it calls without a pause. Of
+these the leader reads one after each wait, in turn, and only after all others, and one more for
+every ``LIGHT_EACH`` others, which take as long. So a call of another connection waits for one read
+of a heavy connection, however many there are, and busy connections do not starve heavy ones.
 
 The leader is woken by an event of a connection, the next deadline, or ``wake``. Events are
 level-triggered: one that is not handled when the leader changes is reported again.
