@@ -33,7 +33,7 @@ from npipe.transport.posix.connect import Verifier
 
 __all__ = ["connect", "listen"]
 
-BATCH = 128  # clients accepted in a row before the loop runs its other callbacks
+BATCH = 8  # clients accepted in a row before the loop runs its other callbacks
 
 LOCK_PAUSE = 0.005  # seconds between two tries to take the lock of a name
 

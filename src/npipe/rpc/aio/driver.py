@@ -46,6 +46,7 @@ __all__ = ["Driver"]
 log: logging.Logger = logging.getLogger("npipe.rpc")
 
 WRITES = 4096  # number of latest writes whose calls are remembered
+READ_SIZE = 32768  # bytes: about 500 small calls, before other connections have their turn
 MUCH = 16384  # bytes in one write, above which the write timeout is checked
 POLL_SECONDS = 0.1  # between two checks whether a half-closed peer has disconnected
 
@@ -152,6 +153,8 @@ class Driver:
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
+        if hasattr(transport, "max_size"):  # asyncio's selector transport would read 256 KiB
+            transport.max_size = READ_SIZE
         self.session = session = Session(
             self._dispatcher,
             limits=self.limits,
