@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Limits"]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "Limits"]
 
 MIB = 1 << 20
+MAX_BYTES = 32 * MIB
+"""Default size of a message."""
+MAX_DEPTH = 512
+"""Default nesting depth of a message: half of that at which msgspec raises RecursionError."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +51,11 @@ class Limits:
             connection is closed. Off by default: a wallet may be idle for hours.
     """
 
-    message_bytes: int = 32 * MIB
-    depth: int = 512
+    message_bytes: int = MAX_BYTES
+    depth: int = MAX_DEPTH
     batch_items: int = 1000
     calls: int = 256
-    reply_bytes: int = 32 * MIB
+    reply_bytes: int = MAX_BYTES
     subscriptions: int = 256
     subscription_bytes: int = MIB
     subscription_timeout: float | None = 20.0

@@ -19,6 +19,7 @@ from msgspec import UNSET
 
 from npipe.cli.common import LoadError
 from npipe.errors import RPCError
+from npipe.rpc.limits import MAX_BYTES
 from npipe.rpc.wire import framing, messages
 from npipe.rpc.wire.envelopes import Message
 from npipe.rpc.wire.json_text import error_reply
@@ -35,7 +36,6 @@ AT_ONCE: Final = 8  # HTTP requests in flight for one client
 TIMEOUT: Final = 60.0  # seconds for one HTTP exchange, and for opening a WebSocket
 READ_SIZE: Final = 65536  # bytes of a reply at a time
 BROKERS: Final = ("nats", "tls")  # schemes whose URLs may hold a password or a token
-MAX_BYTES: Final = 32 << 20  # size of one message, as in rpc.Limits
 
 
 class Upstream(Protocol):

@@ -21,9 +21,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from npipe.rpc.limits import MAX_BYTES, MAX_DEPTH
 from npipe.rpc.wire.content_length import ContentLength
 from npipe.rpc.wire.encoding import Encoding
-from npipe.rpc.wire.framing import MAX_BYTES, MAX_DEPTH, Auto, Framing
+from npipe.rpc.wire.framing import Auto, Framing
 from npipe.rpc.wire.json_encoding import JSON
 from npipe.rpc.wire.json_stream import NDJSON, JSONStream
 from npipe.rpc.wire.length_prefix import LengthPrefix

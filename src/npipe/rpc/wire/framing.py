@@ -26,14 +26,12 @@ from __future__ import annotations
 from typing import Protocol
 
 from npipe.errors import ProtocolError
+from npipe.rpc.limits import MAX_BYTES, MAX_DEPTH
 from npipe.rpc.wire.content_length import ContentLength
 from npipe.rpc.wire.json_stream import NDJSON, CheckDepth, JSONStream, Reader
 from npipe.rpc.wire.scanner import WHITESPACE
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "Framing", "make"]
-
-MAX_BYTES = 32 * 1024 * 1024  # the largest geth block traces seen are about 20 MB
-MAX_DEPTH = 512  # half of the depth at which msgspec raises RecursionError
+__all__ = ["Framing", "make"]
 
 
 class Framing(Protocol):
