@@ -534,3 +534,26 @@ def test_a_connection_is_closed_only_after_the_transfer_in_progress(
         ours.settimeout(SECONDS)
         while ours.recv(100):
             pass
+
+
+@pytest.mark.parametrize("method", ["plain", "apart", "task"])
+def test_messages_before_an_error_of_the_stream_are_answered(
+    serve: Serve, address: str, method: str
+) -> None:
+    """There are more of them than the leader runs, or than may run, at once."""
+    serve(calls=8)
+    count = 3 * CALLS_AT_ONCE
+    with npipe.connect(address) as connection:
+        connection.set_deadline(time.monotonic() + SECONDS)
+        calls = b"".join(request(id, method, id) for id in range(count))
+        connection.write(calls + b"[" * 600)
+        data = b""
+        while more := connection.read(1 << 20):
+            data += more
+    messages = list(map(json.loads, data.splitlines()))
+    errors = [message["error"]["code"] for message in messages if "error" in message]
+    assert errors == [-32700]
+    if method == "plain":  # those that still run in other threads are cancelled by the close
+        assert [m["result"] for m in messages if "result" in m] == list(range(count))
+    else:
+        assert len(messages) > count - 8

@@ -220,8 +220,11 @@ class LoopDriver:
             if not self._begin_calls(token):
                 self.after_call()
                 return False
-            if self.session.framing.error is not None and not (self._close_reason or self._eof):
-                self._violated(self.session.framing.error)
+            error = self.session.framing.error
+            if error is not None and not (
+                self._close_reason or self._eof or self.session.has_waiting
+            ):
+                self._violated(error)
             if self._eof and not self.at_end:
                 self._finish()
             self._settle()
@@ -266,6 +269,8 @@ class LoopDriver:
                 executor.start(self, call)
             else:
                 executor.run(self, call)
+        if session.framing.error is not None:  # the last message before it may have begun now
+            self._loop.request(self)
         self._settle()
 
     def after_async_call(self) -> None:
@@ -440,9 +445,15 @@ class LoopDriver:
 
     def _wanted(self) -> int:
         interest = 0
-        if not (self._eof or self._close_reason or not self.session.may_read):
+        session = self.session
+        if not (
+            self._eof
+            or self._close_reason
+            or session.framing.error is not None  # the calls before it still begin
+            or not session.may_read
+        ):
             interest = READ
-        if self._unsent or self.session.send_queue.has_pushes:
+        if self._unsent or session.send_queue.has_pushes:
             interest |= WRITE
         return interest
 
