@@ -61,9 +61,10 @@ class WindowsListener(Listener[WindowsConnection]):
         # Re-entrant: a signal handler may close the listener during the accept of its thread.
         self._turn = threading.RLock()
         self._accepting = False
-        self._guard = threading.RLock()  # guards _deadline and _closed
+        self._guard = threading.RLock()  # guards _deadline, _closed and _closing
         self._deadline: float | None = None
         self._closed = False
+        self._closing = False  # a thread is in ``close``, and holds _guard
         self._released = False
         self._instances: list[Instance] = []
         self._wake = 0
@@ -108,10 +109,17 @@ class WindowsListener(Listener[WindowsConnection]):
 
     def close(self) -> None:
         with self._guard:
-            if not self._closed:
-                self._closed = True
-                self._api.SetEvent(self._wake)
-        self._release()
+            # A signal handler that closes in the middle of this must not wait for a thread that
+            # accepts, which waits for _guard: the interrupted call releases the handles.
+            interrupts, self._closing = self._closing, True
+            try:
+                if not self._closed:
+                    self._closed = True
+                    self._api.SetEvent(self._wake)
+            finally:
+                self._closing = interrupts
+        if not interrupts:
+            self._release()
 
     def _claim(self) -> None:
         """Create the first instance; wait one second for clients of an ended server to close."""
