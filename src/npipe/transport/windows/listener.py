@@ -61,10 +61,10 @@ class WindowsListener(Listener[WindowsConnection]):
         # Re-entrant: a signal handler may close the listener during the accept of its thread.
         self._turn = threading.RLock()
         self._accepting = False
-        self._guard = threading.RLock()  # guards _deadline, _closed and _closing
+        self._guard = threading.RLock()  # guards _deadline and _closed
         self._deadline: float | None = None
         self._closed = False
-        self._closing = False  # a thread is in ``close``, and holds _guard
+        self._closing = 0  # identifier of the thread that is in ``close``
         self._released = False
         self._instances: list[Instance] = []
         self._wake = 0
@@ -108,17 +108,17 @@ class WindowsListener(Listener[WindowsConnection]):
             self._api.SetEvent(self._wake)
 
     def close(self) -> None:
+        # A signal handler that closes in the middle of this must not wait for a thread that
+        # accepts, which waits for _guard: the interrupted call releases the handles.
+        thread = threading.get_ident()
+        interrupts = self._closing == thread
+        self._closing = thread
         with self._guard:
-            # A signal handler that closes in the middle of this must not wait for a thread that
-            # accepts, which waits for _guard: the interrupted call releases the handles.
-            interrupts, self._closing = self._closing, True
-            try:
-                if not self._closed:
-                    self._closed = True
-                    self._api.SetEvent(self._wake)
-            finally:
-                self._closing = interrupts
+            if not self._closed:
+                self._closed = True
+                self._api.SetEvent(self._wake)
         if not interrupts:
+            self._closing = 0
             self._release()
 
     def _claim(self) -> None:
