@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
+from npipe.rpc.limits import MAX_DEPTH
 from npipe.rpc.wire import framing
 
 __all__ = ["parse_named", "parse_param", "parse_params"]
@@ -42,7 +43,7 @@ def _check_depth(word: str) -> None:
     Python's recursion limit does not help: py-evm raises it so far that the JSON decoder overflows
     the C stack first.
     """
-    if max(word.count("["), word.count("{")) > framing.MAX_DEPTH:
+    if max(word.count("["), word.count("{")) > MAX_DEPTH:
         framing.make("ndjson").feed(word.encode(errors="replace") + b"\n")
 
 
