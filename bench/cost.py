@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
 import socket
 import subprocess
@@ -12,13 +13,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .harness import Table, measure
-from .servers import Absent, serve
+from .servers import COMPILED_PYTHON, Absent, serve
 
 
-def _start(*arguments: str) -> float:
+def _start(*arguments: str, python: str = sys.executable) -> float:
     """Milliseconds from start to end of a process."""
+    # With this variable each process would compile the sources: twice the time.
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     start = time.perf_counter()
-    subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([python, *arguments], check=True, stdout=subprocess.DEVNULL, env=environment)
     return (time.perf_counter() - start) * 1000
 
 
@@ -70,11 +73,20 @@ def tables(rounds: int) -> Iterator[Table]:
             ("python -c pass", lambda: _start("-c", "pass")),
             ("import npipe", lambda: _start("-c", "import npipe")),
             ("import npipe.rpc", lambda: _start("-c", "import npipe.rpc")),
+            ("import msgspec", lambda: _start("-c", "import msgspec")),
             ("import asyncio", lambda: _start("-c", "import asyncio")),
+            *(
+                (
+                    f"{statement}, compiled",
+                    lambda s=statement: _start("-c", s, python=str(COMPILED_PYTHON)),
+                )
+                for statement in ("import npipe", "import npipe.rpc")
+                if COMPILED_PYTHON.exists()
+            ),
         ],
         reference="python -c pass",
         rounds=max(rounds, 9),
-        goal="import npipe: at most 20 ms over python -c pass",
+        goal="over python -c pass: import npipe 15 ms, import npipe.rpc 80 ms, compiled 60 ms",
     )
     with contextlib.suppress(Absent), serve("npipe-asyncio") as address:
         yield measure(
@@ -86,6 +98,8 @@ def tables(rounds: int) -> Iterator[Table]:
                     "npipe call",
                     lambda: _start("-m", "npipe.cli", "call", address, "eth_chainId"),
                 ),
+                ("npipe --version", lambda: _start("-m", "npipe.cli", "--version")),
+                ("npipe --help", lambda: _start("-m", "npipe.cli", "--help")),
             ],
             reference="python -c pass",
             rounds=max(rounds, 9),

@@ -21,10 +21,13 @@ from pathlib import Path
 from . import rawclient
 from .harness import Goal, Row, Table
 from .rpc import BARE, servers
+from .servers import ASYNCIO_COMPILED, COMPILED
 
 CONNECTIONS = 1000
 SECONDS = 5.0  # one sample
-CONTESTANTS = ("npipe-threads", "npipe-asyncio", "geth", "anvil", BARE)
+CONTESTANTS = (
+    *("npipe-threads", COMPILED, "npipe-asyncio", ASYNCIO_COMPILED, "geth", "anvil", BARE),
+)
 METHODS = ("eth_chainId", "eth_blockNumber", "web3_clientVersion")
 BATCH = 10
 

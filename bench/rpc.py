@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 
 from . import rawclient
 from .harness import Goal, Table, measure
-from .servers import COMPILED, Absent, serve
+from .servers import ASYNCIO_COMPILED, COMPILED, Absent, serve
 
-OURS = ("npipe-threads", COMPILED, "npipe-asyncio", "npipe-uvloop")
+OURS = ("npipe-threads", COMPILED, "npipe-asyncio", ASYNCIO_COMPILED, "npipe-uvloop")
 WORKERS = "npipe-workers"  # two processes on one socket, for the row of many connections
 THEIRS = ("anvil", "geth", "jayson")
 BARE = "python-bare"

@@ -1,8 +1,8 @@
 """npipe's own servers for the benchmarks: ``python -m bench.rpc_server FLAVOUR ADDRESS``.
 
-FLAVOUR is ``npipe-threads``, ``npipe-compiled`` (the same in the compiled build), ``npipe-workers``
-(two processes of it), ``npipe-asyncio`` or ``npipe-uvloop``, which all serve the same functions, or
-``python-bare``, which serves none.
+FLAVOUR is ``npipe-threads``, ``npipe-workers`` (two processes of it), ``npipe-asyncio`` or
+``npipe-uvloop``, which all serve the same functions, or ``python-bare``, which serves none.
+``npipe-compiled`` and ``npipe-asyncio-compiled`` are the first and the third in the compiled build.
 """
 
 from __future__ import annotations
@@ -115,8 +115,8 @@ def main(flavour: str, address: str) -> None:
         server = rpc.Server(api(), limits=LIMITS)
         run_workers(WORKERS, server, address, {}, lambda at, metrics: None)
         return
+    assert rpc.COMPILED is flavour.endswith("-compiled")
     if flavour in ("npipe-threads", "npipe-compiled"):
-        assert rpc.COMPILED is (flavour == "npipe-compiled")
         server = rpc.Server(api(), limits=LIMITS)
         server.serve(address)
         gc.freeze()  # as ``npipe serve`` does

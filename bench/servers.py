@@ -19,6 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 COMPILED = "npipe-compiled"  # the server with threads, in the compiled build
+ASYNCIO_COMPILED = "npipe-asyncio-compiled"  # the one with asyncio, in the compiled build
 COMPILED_PYTHON = ROOT / ".venv-compiled" / "bin" / "python"
 PEERS = Path(os.environ.get("NPIPE_PEERS", ROOT / ".peers"))
 
@@ -52,9 +53,10 @@ def python_command(kind: str, address: str) -> list[str]:
     """The command line of a server in Python, from this checkout or the compiled build of it."""
     if kind == "npipe-chain":
         return [sys.executable, "-m", "npipe.cli", "serve", address]
-    if kind == COMPILED and not COMPILED_PYTHON.exists():
+    is_compiled = kind in (COMPILED, ASYNCIO_COMPILED)
+    if is_compiled and not COMPILED_PYTHON.exists():
         raise Absent("the compiled build is made by `python dev.py compiled`")
-    python = str(COMPILED_PYTHON) if kind == COMPILED else sys.executable
+    python = str(COMPILED_PYTHON) if is_compiled else sys.executable
     module = "bench.http_server" if kind.startswith("http-") else "bench.rpc_server"
     return [python, "-m", module, kind.removeprefix("http-"), address]
 

@@ -7,24 +7,21 @@ a traceback. ``app.py`` has the list of commands, ``common.py`` their common fun
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 
 __all__ = ["main"]
 
 
 def main() -> None:
     """Run the command line; the console script ``npipe`` and ``python -m npipe`` call it."""
-    try:
-        import click  # noqa: F401
-        import msgspec  # noqa: F401
-    except ModuleNotFoundError as missing:
-        if missing.name not in ("click", "msgspec"):
-            raise
-        if sys.argv[1:] == ["--version"]:
-            from npipe.cli.versions import report
+    if sys.argv[1:] == ["--version"]:  # without any package
+        from npipe.cli.versions import report
 
-            print(report())
-            return
-        sys.exit(f'npipe: the command line needs {missing.name}: pip install "npipe[cli]"')
+        print(report())
+        return
+    for name in ("click", "msgspec"):  # found, not imported: `npipe --help` uses no msgspec
+        if find_spec(name) is None:
+            sys.exit(f'npipe: the command line needs {name}: pip install "npipe[cli]"')
     from npipe.cli.app import cli
     from npipe.cli.output import prepare
 
