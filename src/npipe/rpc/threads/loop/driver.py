@@ -17,9 +17,9 @@ Thread rules:
 
 from __future__ import annotations
 
+import _socket
 import contextlib
 import logging
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -44,9 +44,10 @@ log: logging.Logger = logging.getLogger("npipe.rpc")
 READ_SIZE: Final = 16384  # bytes: about 250 small calls, which take less than a millisecond
 LARGE_READ_SIZE: Final = 65536  # bytes, within a large message
 CALLS_AT_ONCE: Final = 32  # calls that the leader runs before other connections have their turn
-# Flags of sockets; Windows has neither. A write must not end a program that resets SIGPIPE.
-READ_FLAGS: Final[int] = getattr(socket, "MSG_DONTWAIT", 0)
-WRITE_FLAGS: Final[int] = READ_FLAGS | getattr(socket, "MSG_NOSIGNAL", 0)
+# Flags of sockets; Windows has neither. A write must not end a program that resets SIGPIPE. From
+# ``_socket``, because ``socket`` makes `import npipe.rpc` longer.
+READ_FLAGS: Final[int] = getattr(_socket, "MSG_DONTWAIT", 0)
+WRITE_FLAGS: Final[int] = READ_FLAGS | getattr(_socket, "MSG_NOSIGNAL", 0)
 
 
 class LoopDriver:
