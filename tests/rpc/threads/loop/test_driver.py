@@ -446,6 +446,7 @@ class Part:
         return 1
 
 
+@pytest.mark.skipif(rpc.COMPILED, reason="compiled code calls the method itself")
 def test_bytes_wait_only_once_their_time_limit_is_set(
     serve: Serve, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
