@@ -16,7 +16,7 @@ import pytest
 from npipe.rpc import API
 from npipe.rpc.service.dispatcher import Dispatcher
 from npipe.rpc.session.session import Session
-from npipe.rpc.threads.loop.leader import FEW_DEADLINES, LIGHT_EACH, ServerLoop
+from npipe.rpc.threads.loop.leader import FEW_DEADLINES, LIGHT_EACH, TOGETHER, ServerLoop
 from npipe.rpc.threads.loop.poller import READ
 from npipe.rpc.threads.loop.pollers import make_poller
 from npipe.rpc.threads.loop.pool import ThreadPool
@@ -57,6 +57,7 @@ class Driver:
     session = Session(Dispatcher(API()), connection_id=7)
 
     def __init__(self) -> None:
+        self.has_calls = False  # in what is read
         self.pumped: list[object] = []
         self.timers: list[float] = []
         self.events: list[int] = []
@@ -69,10 +70,10 @@ class Driver:
         self.happened.release()
         return self.on_pump(token)
 
-    def on_event(self, event: int, token: object) -> bool:
+    def on_event(self, event: int) -> bool:
         self.events.append(event)
         self.happened.release()
-        return self.on_pump(token)
+        return self.has_calls
 
     def on_timer(self, now: float) -> None:
         self.timers.append(now)
@@ -309,6 +310,7 @@ def test_a_leader_that_has_lost_the_lead_does_nothing_more(loop: Any, how: str) 
     lost, other = Driver(), Driver()
     lost.fd, other.fd = 1, 2
     lost.on_pump = lambda token: False
+    lost.has_calls = other.has_calls = True
     loop._drivers = {1: lost, 2: other}
     poller = Events(loop, (1, READ), (2, READ))
     if how == "todo":
@@ -316,8 +318,8 @@ def test_a_leader_that_has_lost_the_lead_does_nothing_more(loop: Any, how: str) 
     if how != "event":
         loop._todo.append(other)
     loop._lead(TOKEN, lost if how == "first" else None)
-    assert not (other.pumped or other.events)
-    assert len(poller.timeouts) == (how == "event")
+    assert not other.pumped
+    assert len(other.events) == len(poller.timeouts) == (how == "event")
 
 
 def test_an_event_of_a_connection_that_is_gone_is_drained(loop: Any) -> None:
@@ -456,9 +458,9 @@ class Named(Driver):
         super().__init__()
         self.fd, self.heavy, self._turns = fd, heavy, turns
 
-    def on_event(self, event: int, token: object) -> bool:
+    def on_event(self, event: int) -> bool:
         self._turns.append(self.fd)
-        return True
+        return self.has_calls
 
     def pump(self, token: object) -> bool:
         self._turns.append(-self.fd)
@@ -493,7 +495,7 @@ def test_many_busy_connections_do_not_starve_the_heavy_ones(loop: Any) -> None:
 def test_a_heavy_connection_that_was_closed_before_its_turn_is_left_out(loop: Any) -> None:
     turns: list[int] = []
     loop._drivers[3] = closer = Named(3, turns)
-    closer.on_event = lambda event, token: bool(loop._drivers.pop(1))  # type: ignore[method-assign]
+    closer.on_event = lambda event: loop._drivers.pop(1) is None  # type: ignore[method-assign]
     lead(loop, turns, [1, 3], heavy=(1,))
     assert turns == []
 
@@ -511,6 +513,36 @@ def test_a_connection_that_asks_for_another_turn_has_it_after_the_others(loop: A
     loop.request(again)
     lead(loop, turns, [2], [3], [])
     assert turns == [-1, 2, -1, 3, -1]
+
+
+def reading(loop: Any, turns: list[int], count: int) -> list[int]:
+    """Make connections, each of which has a call in what is read; return their numbers."""
+    numbers = list(range(1, count + 1))
+    for fd in numbers:
+        loop._drivers[fd] = driver = Named(fd, turns)
+        driver.has_calls = True
+    return numbers
+
+
+def test_a_few_connections_are_read_before_the_first_is_answered(loop: Any) -> None:
+    turns: list[int] = []
+    numbers = reading(loop, turns, 2 * TOGETHER + 1)
+    lead(loop, turns, numbers)
+    first, second, last = numbers[:TOGETHER], numbers[TOGETHER:-1], numbers[-1]
+    answers = [[-fd for fd in part] for part in (first, second)]
+    assert turns == [*first, *answers[0], *second, *answers[1], last, -last]
+
+
+@pytest.mark.parametrize("count", [4, TOGETHER])
+def test_a_leader_that_was_replaced_leaves_what_was_read_to_the_next(loop: Any, count: int) -> None:
+    turns: list[int] = []
+    numbers = reading(loop, turns, count)
+    loop._drivers[2].on_pump = lambda token: False
+    lead(loop, turns, numbers, [])
+    assert turns == [*numbers, -1, -2]
+    loop._stopped = False
+    lead(loop, turns, [])
+    assert turns == [*numbers, *(-fd for fd in numbers)]
 
 
 def test_stop_closes_its_descriptors() -> None:

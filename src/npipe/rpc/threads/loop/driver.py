@@ -129,29 +129,25 @@ class LoopDriver:
 
     # Reading: only by the leader
 
-    def on_event(self, event: int, token: Token) -> bool:
-        """Handle an event of the connection.
+    def on_event(self, event: int) -> bool:
+        """Write or read what the connection is ready for.
 
         Args:
             event: READ, WRITE or both; other bits are an error or a hang-up.
-            token: Identifies the leader.
 
         Returns:
-            False if another thread has become the leader.
+            Whether the leader must call ``pump``.
         """
-        interest = self._interest
+        interest, came = self._interest, False
         if event & ~READ and interest & WRITE:
             self._flush(unsent=True)
-            if not self.pump(token):
-                return False
+            came = True
         if event & ~WRITE and interest & READ:
             try:
-                came = self._read()
+                return self._read() or came
             except BaseException as error:
                 self._fail(error)
-                return True
-            return not came or self.pump(token)
-        return True
+        return came
 
     def _read(self) -> bool:
         """Read once. Return whether there may be messages to process."""

@@ -20,6 +20,9 @@ these the leader reads one after each wait, in turn, and only after all others, 
 every ``LIGHT_EACH`` others, which take as long. So a call of another connection waits for one read
 of a heavy connection, however many there are, and busy connections do not starve heavy ones.
 
+A few connections are read before the replies to the first are written: each write may cause a
+switch to the client's thread, and one switch for several replies costs less than one for each.
+
 The leader is woken by an event of a connection, the next deadline, or ``wake``. Events are
 level-triggered: one that is not handled when the leader changes is reported again.
 """
@@ -54,6 +57,7 @@ __all__ = ["ServerLoop"]
 log: logging.Logger = logging.getLogger("npipe.rpc")
 
 SPIN_SECONDS = 50e-6  # duration of a poll: about the time to wake a sleeping thread
+TOGETHER = 8  # connections that are read before the replies to the first are written
 FEW_DEADLINES = 100
 LIGHT_EACH = 16  # events of other connections for each further read of a heavy one
 STOP_SECONDS = 0.1  # between two checks whether the loop has stopped
@@ -87,8 +91,8 @@ class Driver(Task, Protocol):
     @property
     def session(self) -> Session: ...
 
-    def on_event(self, event: int, token: Token) -> bool:
-        """Handle an event. Return False if another thread has become the leader."""
+    def on_event(self, event: int) -> bool:
+        """Read or write. Return whether to call ``pump``."""
 
     def on_timer(self, now: float) -> None:
         """Enforce the time limits."""
@@ -319,9 +323,8 @@ class ServerLoop:
         assert poller is not None
         heavy: dict[int, int] = {}  # events of heavy connections, in the order of their turns
         while not self._stopped:
-            for _ in range(len(todo)):  # what is added meanwhile waits for the next round
-                if not todo.popleft().pump(token):
-                    return
+            if todo and not self._run_tasks(token):
+                return
             asked, events = self._wait(poller)
             for fd, event in events:
                 driver = drivers.get(fd)
@@ -329,19 +332,31 @@ class ServerLoop:
                     poller.drain(fd)
                 elif driver.heavy:
                     heavy[fd] = event
-                elif not driver.on_event(event, token):
-                    return
+                elif driver.on_event(event):
+                    todo.append(driver)
+                    if len(todo) >= TOGETHER and not self._run_tasks(token):
+                        return
             turns = 1 + max(0, len(events) - len(heavy)) // LIGHT_EACH
             while heavy and turns:
                 turns -= 1
                 fd = next(iter(heavy))
                 event = heavy.pop(fd)
                 driver = drivers.get(fd)  # None: it was closed meanwhile
-                if driver is not None and not driver.on_event(event, token):
-                    return
+                if driver is not None and driver.on_event(event):
+                    todo.append(driver)
             if self._deadlines:
                 self._run_timers(asked)
         poller.close()
+
+    def _run_tasks(self, token: Token) -> bool:
+        """Run the tasks. Return False if another thread has become the leader, for the others."""
+        todo = self._todo
+        left = len(todo)  # what is added meanwhile waits for the next round
+        while left:
+            if not todo.popleft().pump(token):
+                return False
+            left -= 1
+        return True
 
     def _wait(self, poller: Poller) -> tuple[float, list[tuple[int, int]]]:
         """Wait for events. Return the time at which the wait began, and the events.
