@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import subprocess
 import sys
 import uuid
+from collections.abc import Iterator
 
 import pytest
 
 import npipe.aio
 from npipe import address as addresses
+from npipe.transport.descriptors import RESERVE
 
 if sys.platform == "win32":
     pytest.skip("Unix sockets", allow_module_level=True)
+
+import resource
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="Linux has abstract sockets")
 
@@ -120,3 +125,98 @@ async def test_a_protocol_that_only_writes_is_not_closed_by_the_end_that_it_woul
             assert server.read(99) == b"still there"
             assert not lost
         transport.close()
+
+
+@contextlib.contextmanager
+def descriptors_left(count: int) -> Iterator[None]:
+    """Set the limit of open files so that ``count`` more are allowed, during the block."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket() as sock:
+        lowest_free = sock.fileno()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free + count, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+class Guests:
+    """The clients of a server, in the order in which they are accepted."""
+
+    def __init__(self) -> None:
+        self.accepted = asyncio.Queue[asyncio.StreamWriter]()
+
+    def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.accepted.put_nowait(writer)
+
+    async def next(self) -> asyncio.StreamWriter:
+        async with asyncio.timeout(10):
+            return await self.accepted.get()
+
+    async def none_comes(self) -> bool:
+        """Wait longer than the pause between two checks of the acceptor."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await self.accepted.get()
+                return False
+        return True
+
+
+def connect(address: str, count: int, stack: contextlib.ExitStack) -> None:
+    """Connect clients, which wait in the backlog: the loop does not run meanwhile."""
+    for _ in range(count):
+        stack.enter_context(socket.socket(socket.AF_UNIX)).connect(address)
+
+
+async def test_where_descriptors_are_scarce_one_client_at_a_time_is_served(address, caplog):
+    guests = Guests()
+    async with await npipe.aio.start_server(guests, address):
+        with contextlib.ExitStack() as stack:
+            connect(address, 3, stack)
+            with descriptors_left(RESERVE):
+                first = await guests.next()
+                assert await guests.none_comes()
+                first.close()
+                second = await guests.next()
+                assert await guests.none_comes()
+                second.close()
+                third = await guests.next()
+                third.close()
+    (record,) = caplog.records  # it is said once
+    assert record.levelname == "WARNING"
+    assert record.getMessage() == (
+        f"no more clients are accepted on {addresses.parse(address)} for now: "
+        "the limit of open files (ulimit -n) is nearly reached"
+    )
+
+
+async def test_accepting_resumes_when_other_files_are_closed(address):
+    guests = Guests()
+    async with await npipe.aio.start_server(guests, address):
+        with contextlib.ExitStack() as stack:
+            connect(address, 2, stack)
+            with contextlib.ExitStack() as others:
+                for _ in range(8):
+                    others.enter_context(socket.socket())
+                with descriptors_left(RESERVE):
+                    first = await guests.next()
+                    assert await guests.none_comes()
+                    others.close()
+                    second = await guests.next()
+                    first.close()
+                    second.close()
+
+
+async def test_a_server_closed_at_the_limit_accepts_no_more(address, reported):
+    guests = Guests()
+    server = await npipe.aio.start_server(guests, address)
+    with contextlib.ExitStack() as stack:
+        connect(address, 2, stack)
+        with descriptors_left(RESERVE):
+            first = await guests.next()
+            server.close()
+            first.close()
+            async with asyncio.timeout(10):
+                await server.wait_closed()
+            assert await guests.none_comes()
+    assert not reported

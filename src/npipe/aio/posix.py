@@ -5,7 +5,7 @@ transports. No function here blocks.
 
 This module accepts clients itself. When descriptors run out, the accept loop of asyncio logs a
 hundred lines and that of libuv drops the client, and both make a transport also for a client that
-may not connect.
+may not connect. Here accepting stops while some descriptors are left for other uses.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ assert sys.platform != "win32"  # mypy then skips the file there
 
 import asyncio
 import contextlib
+import logging
 import socket
 import time
 from asyncio import trsock
@@ -27,13 +28,17 @@ from npipe.aio.extra_info import Introducer
 from npipe.aio.server import AcceptedClient, AcceptRetry
 from npipe.transport.checks import require_mode
 from npipe.transport.connecting import Attempts
+from npipe.transport.descriptors import are_scarce
 from npipe.transport.posix import connect as posix
 from npipe.transport.posix import files as unix_files
 from npipe.transport.posix.connect import Verifier
 
 __all__ = ["connect", "listen"]
 
+log: logging.Logger = logging.getLogger("npipe.aio")
+
 BATCH = 8  # clients accepted in a row before the loop runs its other callbacks
+SCARCE_PAUSE = 0.1  # seconds between two checks whether descriptors are scarce
 
 LOCK_PAUSE = 0.005  # seconds between two tries to take the lock of a name
 
@@ -145,8 +150,9 @@ def info_about(sock: socket.socket, address: Address) -> dict[str, Any]:
 class AcceptedSocket(socket.socket):
     """Socket of a client that calls ``on_close`` when the transport has closed it."""
 
-    __slots__ = ("info", "mode", "on_close")
+    __slots__ = ("acceptor", "info", "mode", "on_close")
 
+    acceptor: SocketAcceptor
     info: dict[str, Any]
     mode: str
     on_close: Callable[[], None] | None
@@ -167,6 +173,7 @@ class AcceptedSocket(socket.socket):
         on_close, self.on_close = self.on_close, None
         if on_close is not None:
             on_close()
+            self.acceptor.descriptor_closed()
 
 
 class SocketAcceptor:
@@ -179,6 +186,7 @@ class SocketAcceptor:
         self._retry = AcceptRetry(self._loop, bound.address)
         self._arrived: Callable[[AcceptedClient], None] | None = None  # None: not accepting
         self._pause: asyncio.TimerHandle | None = None
+        self._was_scarce = False
 
     @property
     def sockets(self) -> tuple[trsock.TransportSocket, ...]:
@@ -191,15 +199,40 @@ class SocketAcceptor:
     def close(self) -> None:
         if self._pause is not None:
             self._pause.cancel()
+            self._pause = None
         if self._arrived is not None:
             self._arrived = None
             self._loop.remove_reader(self._bound.socket)
         self._bound.release()  # first, while no other socket can reuse the inode
         self._bound.socket.close()
 
+    def descriptor_closed(self) -> None:
+        """Accept the next client if accepting was paused: a client has left."""
+        if self._pause is not None:
+            self._pause.cancel()
+            self._resume()
+
     def _resume(self) -> None:
         self._pause = None
         self._loop.add_reader(self._bound.socket, self._accept)
+
+    def _hold(self) -> None:
+        """Accept no client until one leaves, or other files of the process are closed."""
+        self._loop.remove_reader(self._bound.socket)
+        self._pause = self._loop.call_later(SCARCE_PAUSE, self._resume_unless_scarce)
+        if not self._was_scarce:  # log once: at the limit this recurs with each client
+            self._was_scarce = True
+            log.warning(
+                "no more clients are accepted on %s for now: "
+                "the limit of open files (ulimit -n) is nearly reached",
+                self._bound.address,
+            )
+
+    def _resume_unless_scarce(self) -> None:
+        if are_scarce(self._bound.socket.fileno()):
+            self._pause = self._loop.call_later(SCARCE_PAUSE, self._resume_unless_scarce)
+        else:
+            self._resume()
 
     def _accept(self) -> None:
         for _ in range(BATCH):
@@ -216,7 +249,11 @@ class SocketAcceptor:
                 self._pause = self._retry.failed(error, self._resume)
                 return
             self._retry.succeeded()
+            if are_scarce(sock.fileno()):
+                self._hold()
             self._admit(sock, self._arrived)
+            if self._pause is not None:
+                return
 
     def _admit(self, sock: socket.socket, arrived: Callable[[AcceptedClient], None]) -> None:
         if not posix.admits(self._bound, sock):
@@ -227,4 +264,5 @@ class SocketAcceptor:
         client.info = info_about(client, self._bound.address)
         client.mode = self._mode
         client.on_close = None
+        client.acceptor = self
         arrived(client)

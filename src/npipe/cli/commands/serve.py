@@ -24,7 +24,7 @@ __all__ = ["serve"]
 
 
 def _connections_allowed() -> int:
-    from npipe.rpc.threads.descriptors import connections_allowed
+    from npipe.transport.descriptors import connections_allowed
 
     return connections_allowed()
 

@@ -17,7 +17,6 @@ from npipe.rpc.service.dispatcher import Dispatcher
 from npipe.rpc.session.atomic import snapshot
 from npipe.rpc.session.server_base import ServerBase
 from npipe.rpc.session.server_stats import Counted
-from npipe.rpc.threads.descriptors import connections_allowed
 from npipe.rpc.threads.driver import Driver
 from npipe.rpc.threads.runtime import Runtime
 from npipe.rpc.threads.slow_calls import start_thread
@@ -26,6 +25,7 @@ from npipe.rpc.wire.codec import Codec
 from npipe.rpc.wire.encoding import Encoding
 from npipe.transport import listen
 from npipe.transport.base import Connection, Listener
+from npipe.transport.descriptors import connections_allowed
 from npipe.transport.stdio import StdioConnection
 
 __all__ = ["Server"]

@@ -1,4 +1,4 @@
-"""Tests of npipe.rpc.threads.descriptors, and of a server at its limit of open files."""
+"""A server at its limit of open files, with threads and on event loops."""
 
 from __future__ import annotations
 
@@ -12,47 +12,39 @@ import pytest
 if sys.platform == "win32":
     pytest.skip("Windows has no such limit", allow_module_level=True)
 
-import resource
-
 import npipe
-from npipe.rpc.threads import descriptors
-from npipe.rpc.threads.descriptors import MOST, RESERVE, connections_allowed
 
 CALL = b'{"jsonrpc":"2.0","id":1,"method":"t_one"}\n'
 REPLY = b'{"jsonrpc":"2.0","id":1,"result":1}\n'
 
-
-@pytest.mark.parametrize(
-    ("soft", "open_now", "each", "allowed"),
-    [
-        (1024, 10, 1, 1024 - 10 - RESERVE),
-        (1024, 10, 4, (1024 - 10 - RESERVE) // 4),
-        (20, 10, 1, 1),
-        (resource.RLIM_INFINITY, 10, 1, MOST),
-        (1 << 40, 10, 1, MOST),
-    ],
-)
-def test_how_many_are_allowed(
-    monkeypatch: pytest.MonkeyPatch, soft: int, open_now: int, each: int, allowed: int
-) -> None:
-    monkeypatch.setattr(resource, "getrlimit", lambda kind: (soft, soft))
-    monkeypatch.setattr(descriptors.os, "listdir", lambda path: [""] * open_now)
-    assert connections_allowed(each) == allowed
-
-
-SERVER = """
-import logging, resource, sys
+START = """
+import asyncio, logging, resource, sys
 sys.path[:0] = {path!r}
 from npipe import rpc
 resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
-logging.basicConfig(stream=sys.stdout, level=logging.WARNING, format="%(message)s")
+logging.basicConfig(stream=sys.stdout, level=logging.WARNING, format="%(levelname)s %(message)s")
 api = rpc.API()
 api.register("t", {{"one": lambda: 1}})
+"""
+THREADS = """
 server = rpc.Server(api)
 server.serve({address!r})
 print("up", flush=True)
 server.serve_forever()
 """
+ASYNCIO = """
+import npipe.rpc.aio
+async def main():
+    server = npipe.rpc.aio.Server(api)
+    await server.serve({address!r})
+    print("up", flush=True)
+    await server.serve_forever()
+"""
+FLAVOURS = {
+    "threads": START + THREADS,
+    "asyncio": START + ASYNCIO + "asyncio.run(main())",
+    "uvloop": START + ASYNCIO + "import uvloop; uvloop.run(main())",
+}
 
 
 def ask(connection: npipe.Connection) -> bool:
@@ -64,10 +56,14 @@ def ask(connection: npipe.Connection) -> bool:
         return False
 
 
+@pytest.mark.parametrize("flavour", FLAVOURS)
 def test_at_the_limit_no_client_is_cut_and_the_next_is_accepted_when_one_has_gone(
-    address: str,
+    address: str, flavour: str
 ) -> None:
-    command = [sys.executable, "-c", SERVER.format(path=sys.path, address=address)]
+    if flavour == "uvloop":
+        pytest.importorskip("uvloop")
+    program = FLAVOURS[flavour].format(path=sys.path, address=address)
+    command = [sys.executable, "-c", program]
     with (
         subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process,
         contextlib.ExitStack() as stack,
@@ -76,7 +72,9 @@ def test_at_the_limit_no_client_is_cut_and_the_next_is_accepted_when_one_has_gon
         assert process.stdout is not None
         assert process.stdout.readline() == "up\n"
         clients = [stack.enter_context(npipe.connect(address)) for _ in range(120)]
-        assert "ulimit -n" in process.stdout.readline()
+        warning = process.stdout.readline()
+        assert warning.startswith("WARNING no more clients are accepted")
+        assert "ulimit -n" in warning
         for client in clients:
             client.write(CALL)
         served = 0
