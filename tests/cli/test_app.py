@@ -81,7 +81,7 @@ SLOW = {"asyncio", "ctypes", "eth", "npipe.ethereum", "prompt_toolkit", "rich", 
     ("arguments", "others"),
     [
         (["--help"], {"importlib.metadata", "msgspec", "npipe.rpc", "subprocess"}),
-        (["--version"], {"click", "msgspec", "npipe.rpc"}),
+        (["--version"], {"msgspec", "npipe.rpc"}),
         (["call", "./nothing", "x"], {"importlib.metadata", "subprocess"}),
     ],
 )

@@ -14,14 +14,15 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the command line; the console script ``npipe`` and ``python -m npipe`` call it."""
-    if sys.argv[1:] == ["--version"]:  # without any package
+    # Found, not imported: `npipe --help` uses no msgspec.
+    missing = [name for name in ("click", "msgspec") if find_spec(name) is None]
+    if missing and sys.argv[1:] == ["--version"]:
         from npipe.cli.versions import report
 
         print(report())
         return
-    for name in ("click", "msgspec"):  # found, not imported: `npipe --help` uses no msgspec
-        if find_spec(name) is None:
-            sys.exit(f'npipe: the command line needs {name}: pip install "npipe[cli]"')
+    if missing:
+        sys.exit(f'npipe: the command line needs {missing[0]}: pip install "npipe[cli]"')
     from npipe.cli.app import cli
     from npipe.cli.output import prepare
 
