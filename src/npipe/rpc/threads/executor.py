@@ -15,15 +15,13 @@ from collections.abc import Callable
 from npipe.rpc.handlers.concurrency import ConcurrencyLimits
 from npipe.rpc.session.served_calls import ServedCall
 from npipe.rpc.session.session import Session
-from npipe.rpc.threads.slow_calls import PATIENCE, start_thread
+from npipe.rpc.threads.slow_calls import PATIENCE, QUICK, start_thread
 from npipe.rpc.threads.waiter import Wakeup
 from npipe.rpc.threads.writer import Writer
 
 __all__ = ["CallExecutor"]
 
 log: logging.Logger = logging.getLogger("npipe.rpc")
-
-QUICK = 0.001  # seconds; a slow method is no longer marked as slow after a shorter call
 
 
 class CallExecutor:

@@ -10,11 +10,10 @@ from typing import Any, Protocol
 from npipe.rpc.session.atomic import snapshot
 from npipe.rpc.threads.waiter import notify_all
 
-__all__ = ["PATIENCE", "SlowCallMonitor", "start_thread"]
+__all__ = ["PATIENCE", "QUICK", "SlowCallMonitor", "start_thread"]
 
 PATIENCE = 0.010  # seconds after which a call is slow; a thread switch takes a hundredth of it
-
-
+QUICK = 0.001  # seconds; a slow method is no longer marked as slow after a shorter call
 IDLE_ROUNDS = 100  # checks without a busy driver, after which the monitor sleeps
 
 

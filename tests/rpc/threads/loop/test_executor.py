@@ -14,6 +14,7 @@ from npipe.rpc.handlers.concurrency import ConcurrencyLimits
 from npipe.rpc.service.dispatcher import Dispatcher
 from npipe.rpc.session.served_calls import ServedCall
 from npipe.rpc.session.session import Session
+from npipe.rpc.threads.loop import executor as loop_executor
 from npipe.rpc.threads.loop.executor import LoopExecutor
 from npipe.rpc.threads.loop.pool import ThreadPool
 
@@ -93,8 +94,9 @@ NAMES = ["plain", "apart", "alone", "task"]
 
 
 def test_a_quick_call_of_a_slow_method_clears_its_name(
-    owner: Owner, executor: LoopExecutor
+    owner: Owner, executor: LoopExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(loop_executor, "QUICK", SECONDS)
     call = owner.call("plain")
     call.method.slow = True
     executor.start(owner, call)

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from npipe.rpc.threads.loop.pool import ThreadPool
+from npipe.rpc.threads.slow_calls import QUICK
 
 if TYPE_CHECKING:
     from npipe.rpc.handlers.concurrency import ConcurrencyLimits
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["LoopExecutor"]
 
 log: logging.Logger = logging.getLogger("npipe.rpc")
-
-QUICK = 0.001  # seconds; a slow method is no longer marked as slow after a shorter call
 
 
 class Owner(Protocol):
