@@ -27,6 +27,7 @@ SECTIONS = (
     "many_connections",
     "soak",
     "hostile",
+    "slow_call",
     "clients",
     "chain",
     "framing",
