@@ -73,8 +73,10 @@ def python(code: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
 
 
-SLOW = {"asyncio", "ctypes", "eth", "npipe.ethereum", "prompt_toolkit", "rich", "ssl"}
+SLOW = {"asyncio", "eth", "npipe.ethereum", "prompt_toolkit", "rich", "ssl"}
 """Modules that a short command does not need."""
+if sys.platform != "win32":  # there pipes and the console are called by ctypes
+    SLOW.add("ctypes")
 
 
 @pytest.mark.parametrize(
