@@ -83,7 +83,7 @@ def address() -> Iterator[str]:
             shutil.rmtree(directory)
 
 
-ServeAPI = Callable[..., None]
+ServeAPI = Callable[..., Server | aio.Server]
 
 
 @pytest.fixture(params=["threads", "asyncio"])
@@ -91,37 +91,41 @@ def serve_api(request: pytest.FixtureRequest, address: str) -> Iterator[ServeAPI
     """Serve an API at ``address``, with the options of a server: once with each runtime."""
     ends: list[Callable[[], object]] = []
 
-    def start(api: API, **options: Any) -> None:
+    def start(api: API, **options: Any) -> Server | aio.Server:
         if request.param == "threads":
             server = Server(api, **options)
             server.serve(address)
             ends.append(server.stop)
-        else:
-            ends.append(_serve_on_a_loop(api, address, options))
+            return server
+        aio_server, stop = _serve_on_a_loop(api, address, options)
+        ends.append(stop)
+        return aio_server
 
     yield start
     for end in ends:
         end()
 
 
-def _serve_on_a_loop(api: API, address: str, options: dict[str, Any]) -> Callable[[], object]:
-    """Serve in a thread; return what ends it."""
+def _serve_on_a_loop(
+    api: API, address: str, options: dict[str, Any]
+) -> tuple[aio.Server, Callable[[], object]]:
+    """Serve in a thread; return the server, and what ends it."""
     end = asyncio.Event()
-    serving: Future[asyncio.AbstractEventLoop] = Future()
+    serving: Future[tuple[aio.Server, asyncio.AbstractEventLoop]] = Future()
 
     async def main() -> None:
         async with aio.Server(api, **options) as server:
             await server.serve(address)
-            serving.set_result(asyncio.get_running_loop())
+            serving.set_result((server, asyncio.get_running_loop()))
             await end.wait()
 
     # The loop is made in its thread: one of the main thread would have signals wake it on Windows.
     thread = threading.Thread(target=asyncio.run, args=(main(),), daemon=True)
     thread.start()
-    loop = serving.result(60)
+    server, loop = serving.result(60)
 
     def stop() -> None:
         loop.call_soon_threadsafe(end.set)
         thread.join(60)
 
-    return stop
+    return server, stop
