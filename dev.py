@@ -38,7 +38,7 @@ COMPILED_VENV = ROOT / ".venv-compiled"
 COMPILED_PYTHON = COMPILED_VENV / PYTHON.relative_to(VENV)
 COMPILED_TESTS = (
     *(f"tests/rpc/{name}" for name in ("wire", "service", "session", "calling", "forwarding")),
-    *("tests/rpc/threads", "tests/rpc/conformance", "tests/rpc/real"),
+    *("tests/rpc/aio", "tests/rpc/threads", "tests/rpc/conformance", "tests/rpc/real"),
     *("tests/fuzz/test_builds.py", "tests/fuzz/test_fuzz.py", "tests/cli/test_app.py"),
 )
 WINDOWS_TESTS = ("tests/rpc/wire", "tests/rpc/session", "tests/fuzz/test_builds.py")

@@ -55,6 +55,7 @@ COMPILED = (
             "timing",
         )
     ),
+    *(f"rpc/aio/{name}" for name in ("driver", "executor", "forwarding_driver", "timeouts")),
     *(
         f"rpc/threads/loop/{name}"
         for name in ("driver", "executor", "leader", "spin_wait", "timeouts")
