@@ -77,6 +77,17 @@ def test_a_batch_keeps_its_order_and_its_errors(run: Run) -> None:
     run(main())
 
 
+@pytest.mark.parametrize("entry", [("test_add",), ("test_add", [], {}), 5, None, "test_add"])
+def test_an_entry_of_a_batch_is_a_pair(run: Run, entry: Any) -> None:
+    async def main() -> None:
+        async with running() as here, await here.connect() as client:
+            with pytest.raises(TypeError, match=r"an entry of a batch is \(method, params\), not"):
+                await client.batch([("test_add", [1]), entry])
+            assert await client.call("test_add", 1) == 1
+
+    run(main())
+
+
 def test_a_timeout_cancels_the_call_on_the_server(run: Run) -> None:
     async def main() -> None:
         async with running() as here, await here.connect() as client:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import sys
+from typing import Any
 
 import pytest
 
@@ -81,6 +83,17 @@ def test_a_graceful_stop_can_free_the_name_and_loses_nothing(run: Run) -> None:
                 async with aio.Server(rpc.API()) as other:  # the client keeps its handle
                     await other.serve(here.address)
                     assert await asyncio.to_thread(client.read, 1) == b""
+
+    run(main())
+
+
+@pytest.mark.parametrize("drain", ["5", True, -1, math.nan, math.inf, 10**400])
+def test_a_wrong_drain_stops_nothing(run: Run, drain: Any) -> None:
+    async def main() -> None:
+        async with running() as here, await here.connect() as client:
+            with pytest.raises((TypeError, ValueError), match="drain"):
+                await here.server.stop(drain=drain)
+            assert await client.call("test_add", 1) == 1
 
     run(main())
 

@@ -85,6 +85,13 @@ def test_rpc_bug_10_and_23_a_batch_comes_back_in_order(client: rpc.Client, peer:
     assert answer() == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize("entry", [("subtract",), ("subtract", [], {}), 5, None, "subtract"])
+def test_an_entry_of_a_batch_is_a_pair(client: rpc.Client, entry: Any) -> None:
+    with pytest.raises(TypeError, match=r"an entry of a batch is \(method, params\), not"):
+        client.batch([("subtract", [3, 1]), entry])
+    assert client.call("subtract", 3, 1) == 2
+
+
 def test_a_batch_s_reply_may_lack_some_and_hold_too_many(peer: Peer) -> None:
     answer = peer.in_thread(lambda: peer.client.batch([("a", []), ("b", [])]))
     a, _ = (entry["id"] for entry in peer.read())

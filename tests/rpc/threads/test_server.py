@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 import logging
+import math
 import os
 import subprocess
 import sys
@@ -760,10 +761,11 @@ def test_without_threads_serve_fails_and_leaves_nothing(
             assert len(read_lines(connection, 1)) == 1
 
 
-def test_a_wrong_drain_stops_nothing(serve: Serve, address: str) -> None:
+@pytest.mark.parametrize("drain", ["5", True, -1, math.nan, math.inf, 10**400])
+def test_a_wrong_drain_stops_nothing(serve: Serve, address: str, drain: Any) -> None:
     server = serve()
-    with pytest.raises(TypeError):
-        server.stop(drain="5")  # type: ignore[arg-type]
+    with pytest.raises((TypeError, ValueError), match="drain"):
+        server.stop(drain=drain)
     with npipe.connect(address) as connection:
         connection.write(call(1, b"test_noArgsRets"))
         assert len(read_lines(connection, 1)) == 1

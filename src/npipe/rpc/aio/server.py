@@ -17,6 +17,7 @@ from npipe.rpc.aio.caller import Caller
 from npipe.rpc.aio.driver import Driver
 from npipe.rpc.aio.endpoints import adopt_files
 from npipe.rpc.aio.runtime import Runtime
+from npipe.rpc.calling.deadline import check_timeout
 from npipe.rpc.remote import remote_module
 from npipe.rpc.service.dispatcher import Dispatcher
 from npipe.rpc.session.server_base import ServerBase
@@ -121,7 +122,12 @@ class Server(ServerBase[Driver]):
             disconnect: Disconnect the clients that have read everything within ``drain``, on
                 Windows, so that another server can listen at once although these clients still
                 have open handles; see ``npipe.aio.disconnect``.
+
+        Raises:
+            TypeError: ``drain`` is not a number.
+            ValueError: It is negative, NaN, infinite, or longer than thirty years.
         """
+        check_timeout(drain, "drain")
         deadline = time.monotonic() + drain
         services = self._services[:]  # a stop that is cancelled leaves the rest to the next one
         for service in services:

@@ -125,16 +125,21 @@ class OutgoingCalls:
             on_reply: Called once with all outcomes, in the order of the calls.
 
         Raises:
-            ValueError, TypeError: Parameters have no form in the encoding.
+            ValueError, TypeError: Parameters have no form in the encoding, or an entry is not a
+                pair.
             ConnectionLost: The connection has ended.
         """
         numbers = self._ids.take_many(len(entries))
-        text = self._traced_batch(entries, numbers) or self._encoding.requests(
-            [
-                (number, method, params)
-                for number, (method, params) in zip(numbers, entries, strict=True)
-            ]
-        )
+        try:
+            text = self._traced_batch(entries, numbers) or self._encoding.requests(
+                [
+                    (number, method, params)
+                    for number, (method, params) in zip(numbers, entries, strict=True)
+                ]
+            )
+        except (TypeError, ValueError):
+            _check_pairs(entries)
+            raise
         batch = PendingBatch(numbers, on_reply)
         if self._ended:
             raise ConnectionLost(self._ended, maybe_executed=False)
@@ -358,3 +363,10 @@ def _outcome(reply: Message, encoding: Encoding) -> Outcome:
             return ProtocolError("a reply with both a result and an error")
         return encoding.read_error(reply.error)
     return reply.result or ProtocolError("a reply with neither a result nor an error")
+
+
+def _check_pairs(entries: Sequence[object]) -> None:
+    """Raise TypeError if an entry of a batch is not a pair."""
+    for entry in entries:
+        if not isinstance(entry, tuple | list) or len(entry) != 2:
+            raise TypeError(f"an entry of a batch is (method, params), not {entry!r}") from None

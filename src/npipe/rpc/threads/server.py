@@ -12,6 +12,7 @@ from typing import Any, Protocol, Self, Unpack, cast
 from npipe.address import Address
 from npipe.errors import ClosedError
 from npipe.options import ListenOptions, ServeOptions
+from npipe.rpc.calling.deadline import check_timeout
 from npipe.rpc.remote import remote_module
 from npipe.rpc.service.dispatcher import Dispatcher
 from npipe.rpc.session.atomic import snapshot
@@ -177,7 +178,12 @@ class Server(ServerBase[ServerDriver]):
             disconnect: Disconnect the clients that have read everything within ``drain``, on
                 Windows, so that another server can listen at once although these clients still
                 have open handles; see ``npipe.Connection.disconnect``.
+
+        Raises:
+            TypeError: ``drain`` is not a number.
+            ValueError: It is negative, NaN, infinite, or longer than thirty years.
         """
+        check_timeout(drain, "drain")
         deadline = time.monotonic() + drain
         # An interrupt (Ctrl-C) leaves the rest to the next call: nothing is removed before it ends.
         remotes = self._remotes[:]
