@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import time
+from typing import Any
 
 import pytest
 
@@ -43,15 +44,20 @@ def test_t19_nan_is_no_deadline() -> None:
         checks.deadline("soon")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("timeout", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize(
+    "timeout",
+    [float("nan"), float("inf"), -float("inf"), pytest.param(10**400, id="huge")],
+)
 def test_t19_a_timeout_is_a_number_of_seconds(timeout: float) -> None:
     with pytest.raises(ValueError, match="or None to wait for ever"):
         checks.duration(timeout)
 
 
-def test_a_timeout_of_another_type_is_refused_by_name() -> None:
-    with pytest.raises(TypeError, match="number of seconds or None, not str"):
-        checks.duration("5")  # type: ignore[arg-type]
+@pytest.mark.parametrize("timeout", ["5", True])
+def test_a_timeout_of_another_type_is_refused_by_name(timeout: Any) -> None:
+    name = type(timeout).__name__
+    with pytest.raises(TypeError, match=f"number of seconds or None, not {name}"):
+        checks.duration(timeout)
 
 
 def test_a_timeout_may_be_none_or_negative() -> None:

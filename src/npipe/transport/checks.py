@@ -65,11 +65,13 @@ def duration(timeout: float | None) -> float | None:
     """
     if timeout is None:
         return None
-    try:
-        is_finite = timeout - timeout == 0.0
-    except TypeError:
+    if isinstance(timeout, bool) or not hasattr(timeout, "__float__"):
         text = f"a timeout is a number of seconds or None, not {type(timeout).__name__}"
-        raise TypeError(text) from None
+        raise TypeError(text)
+    try:
+        is_finite = timeout * 0.0 == 0.0
+    except OverflowError:  # an integer that no float can hold
+        is_finite = False
     if not is_finite:
         raise ValueError(f"timeout={timeout}: give a number of seconds, or None to wait for ever")
     return max(timeout, 0)
