@@ -12,7 +12,7 @@ from typing import Any, Protocol, Self, Unpack, cast
 from npipe.address import Address
 from npipe.errors import ClosedError
 from npipe.options import ListenOptions, ServeOptions
-from npipe.rpc.calling.deadline import check_timeout
+from npipe.rpc.calling.deadline import MAX_SECONDS, check_timeout
 from npipe.rpc.remote import remote_module
 from npipe.rpc.service.dispatcher import Dispatcher
 from npipe.rpc.session.atomic import snapshot
@@ -158,7 +158,7 @@ class Server(ServerBase[ServerDriver]):
         connection = StdioConnection(sys.stdin.buffer, sys.stdout.buffer)
         sys.stdout = sys.stderr
         self._open(connection).run()
-        self.stop(drain=self.limits.write_timeout or 0)
+        self.stop(drain=min(self.limits.write_timeout or 0, MAX_SECONDS))  # it may be infinite
 
     def serve_forever(self) -> None:
         """Wait until ``stop`` is called; KeyboardInterrupt is raised as usual."""
