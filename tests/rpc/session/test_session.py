@@ -484,3 +484,14 @@ def test_calls_end_with_the_violation_that_ended_the_connection() -> None:
     assert type(outcomes[0]) is ProtocolError
     with pytest.raises(ConnectionLost, match="protocol error"):
         session.outgoing_calls.call("test_any", b"", outcomes.append)
+
+
+def test_a_session_is_not_idle_while_a_thread_takes_a_call() -> None:
+    session = Session(Dispatcher(make_api()))
+    seen: list[bool] = []
+    session.send_queue.on_put = lambda: seen.append(session.has_waiting)
+    session.receive([b'{"jsonrpc":"2.0","id":1,"method":"unknown"}'])
+    assert session.take_call() is None  # answered, from within
+    assert seen == [True]
+    assert session.take()
+    assert session.idle

@@ -65,12 +65,14 @@ class Session:
     __slots__ = (  # more attributes than CPython stores inline in an object without slots
         "_active",
         "_ask_peer",
+        "_last_taker",
         "_most",
         "_on_pushes",
         "_parse",
         "_processor",
         "_ready",
         "_receive_queue",
+        "_takers",
         "all_async",
         "closed",
         "connection_id",
@@ -168,6 +170,8 @@ class Session:
         self._receive_queue = ReceiveQueue(self.limits.message_bytes, self._parse)
         self._ready: deque[ServedCall] = deque()  # bound, but not begun
         self._active: set[ServedCall] = set()
+        self._takers: set[object] = set()  # threads in ``take_call``
+        self._last_taker: object = None
 
     # Received messages
 
@@ -304,6 +308,20 @@ class Session:
             queue.look_ahead(self._processor.take_other)
         return None
 
+    def take_call(self) -> ServedCall | None:
+        """Do the same as ``next_call``, for a driver whose threads take calls at the same time.
+
+        Until it returns, ``has_waiting`` is true: what a thread has taken is in no queue, and its
+        call is not active yet. The thread must check afterwards what others left to it.
+        """
+        taker = object()
+        self._takers.add(taker)
+        self._last_taker = taker  # after the line above, and before a message is taken
+        try:
+            return self.next_call()
+        finally:
+            self._takers.discard(taker)
+
     def _process_one(self, data: bytes | Message) -> ServedCall | None:
         """Process a message, or return its call to be run."""
         if isinstance(data, Message):
@@ -347,6 +365,16 @@ class Session:
     @property
     def has_waiting(self) -> bool:
         """True while a received message has not been processed, or its call has not begun."""
+        last = self._last_taker
+        # Twice, because a taker may put a call back, and another one may take it.
+        return (
+            self._is_queued()
+            or bool(self._takers)
+            or self._is_queued()
+            or last is not self._last_taker
+        )
+
+    def _is_queued(self) -> bool:
         return bool(self._receive_queue.new or self._receive_queue.later or self._ready)
 
     @property

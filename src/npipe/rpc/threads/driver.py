@@ -235,7 +235,7 @@ class Driver:
     def _work(self, token: object) -> bool:
         """Run the calls that are ready. Return False if another thread has taken over reading."""
         session = self.session
-        call = session.next_call()
+        call = session.take_call()
         if call is None:
             return True
         all_async = session.all_async
@@ -263,7 +263,7 @@ class Driver:
                 if taken_over:
                     self._executor.after_call()
                     return False
-            call = session.next_call()
+            call = session.take_call()
         monitor.discard(self)
         return True
 

@@ -101,7 +101,7 @@ class CallExecutor:
         writer.flush_replies()
         self.room.set()
         while True:
-            call = session.next_call()
+            call = session.take_call()
             if call is not None:
                 if self._is_async(call) or call.method.own_thread:
                     self.start(call)

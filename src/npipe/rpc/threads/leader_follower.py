@@ -128,7 +128,7 @@ class LeaderFollowerDriver(Driver):
     # Overridden methods of ``Driver``
 
     def _work(self, token: object) -> bool:
-        while (call := self.session.next_call()) is not None:
+        while (call := self.session.take_call()) is not None:
             self._executor.start(call)  # never in this thread, which waits for its own reply
         return True
 

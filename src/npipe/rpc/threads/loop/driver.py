@@ -237,7 +237,7 @@ class LoopDriver:
                 self._flush()
                 self._loop.request(self)
                 break
-            call = session.next_call()
+            call = session.take_call()
             if call is None:
                 self._flush()
                 if not session.flow.deferred or not session.flow.take_deferred():
@@ -258,7 +258,7 @@ class LoopDriver:
         session, flow, executor = self.session, self.session.flow, self._executor
         while True:
             self._flush()
-            call = None if self._close_reason else session.next_call()
+            call = None if self._close_reason else session.take_call()
             if call is None:
                 if not flow.take_deferred():
                     break
@@ -424,7 +424,7 @@ class LoopDriver:
 
     def _settle(self) -> None:
         """Close, or update the events to wait for, after a change of state. From any thread."""
-        if self._close_reason and not self._writing and not self.session.has_output:
+        if self._close_reason and not self.session.has_output and not self._writing:
             self.close(self._close_reason)
         elif self.at_end and self.idle:
             self.close("the peer closed the connection")
