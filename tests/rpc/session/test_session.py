@@ -495,3 +495,17 @@ def test_a_session_is_not_idle_while_a_thread_takes_a_call() -> None:
     assert seen == [True]
     assert session.take()
     assert session.idle
+
+
+def test_a_session_is_not_idle_when_a_reply_is_queued_while_it_is_asked() -> None:
+    session = Session(Dispatcher(make_api()))
+
+    class Answered:
+        """Forwarded calls, the last of which another thread answers during the question."""
+
+        def __len__(self) -> int:
+            session.send_queue.add(b'{"jsonrpc":"2.0","id":1,"result":null}')
+            return 0
+
+    session.become_proxy(lambda *_: None, Answered())
+    assert not session.idle

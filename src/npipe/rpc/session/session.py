@@ -359,8 +359,14 @@ class Session:
     @property
     def idle(self) -> bool:
         """True when no call, reply or notification is in progress."""
-        output = self.send_queue.messages or self.send_queue.has_pushes
-        return not (self.has_waiting or self._active or output or len(self.forwarded_calls))
+        # In the direction of a call through the session: another thread may move it on meanwhile.
+        return not (
+            self.has_waiting
+            or self._active
+            or len(self.forwarded_calls)
+            or self.send_queue.messages
+            or self.send_queue.has_pushes
+        )
 
     @property
     def has_waiting(self) -> bool:
