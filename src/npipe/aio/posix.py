@@ -152,7 +152,7 @@ class AcceptedSocket(socket.socket):
 
     __slots__ = ("acceptor", "info", "mode", "on_close")
 
-    acceptor: SocketAcceptor
+    acceptor: SocketAcceptor | None  # None: it came from Samba
     info: dict[str, Any]
     mode: str
     on_close: Callable[[], None] | None
@@ -173,7 +173,8 @@ class AcceptedSocket(socket.socket):
         on_close, self.on_close = self.on_close, None
         if on_close is not None:
             on_close()
-            self.acceptor.descriptor_closed()
+            if self.acceptor is not None:
+                self.acceptor.descriptor_closed()
 
 
 class SocketAcceptor:

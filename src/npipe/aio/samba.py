@@ -74,6 +74,7 @@ class SambaSocket(AcceptedSocket):
         client.info = info
         client.mode = "rw"
         client.on_close = None
+        client.acceptor = None
         client._kept = None
         with contextlib.suppress(OSError):  # no free descriptor: the last bytes may be lost
             client._kept = socket.fromfd(client.fileno(), client.family, client.type)

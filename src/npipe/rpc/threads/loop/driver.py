@@ -198,8 +198,8 @@ class LoopDriver:
 
     def _violated(self, error: ProtocolError) -> None:
         """Send the error to the peer, and close afterwards."""
+        self.session.refuse(error)  # first: with a reason and no output, any thread closes
         self._close_reason = f"protocol error: {error}"
-        self.session.refuse(error)
         self.flush()
 
     # Calls
