@@ -554,7 +554,6 @@ def test_messages_before_an_error_of_the_stream_are_answered(
     messages = list(map(json.loads, data.splitlines()))
     errors = [message["error"]["code"] for message in messages if "error" in message]
     assert errors == [-32700]
-    if method == "plain":  # those that still run in other threads are cancelled by the close
-        assert [m["result"] for m in messages if "result" in m] == list(range(count))
-    else:
-        assert len(messages) > count - 8
+    # Calls that still run in other threads are cancelled by the close. On a busy machine these are
+    # also some of "plain", which then counts as slow.
+    assert len(messages) > count - 8
