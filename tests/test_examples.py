@@ -61,7 +61,8 @@ def start(environment: dict[str, str], directory: Path, name: str) -> Iterator[S
         def start(example: str, *arguments: str) -> subprocess.Popen[str]:
             text = (EXAMPLES / f"{example}.py").read_text(encoding="utf-8")
             copy = directory / f"{example}.py"
-            copy.write_text(text.replace(f'"example-{example}"', f'"{name}"'), encoding="utf-8")
+            if not copy.exists():  # or a process that starts just now would read half of it
+                copy.write_text(text.replace(f'"example-{example}"', f'"{name}"'), encoding="utf-8")
             process = subprocess.Popen(
                 [sys.executable, str(copy), *arguments],
                 env=environment,
