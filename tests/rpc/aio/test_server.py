@@ -75,7 +75,7 @@ def test_a_graceful_stop_can_free_the_name_and_loses_nothing(run: Run) -> None:
                 client.write(request("test_wait", 3))
                 await entered(here.service)
                 stopping = asyncio.create_task(here.server.stop(drain=60, disconnect=True))
-                await asyncio.sleep(0)
+                await asyncio.sleep(0)  # stop() runs up to its wait for the call
                 here.service.async_gate.set()
                 reply = json.loads(await asyncio.to_thread(client.read, 1000))
                 assert reply["result"] == 3

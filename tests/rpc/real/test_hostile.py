@@ -158,7 +158,7 @@ async def halves(dial: Dial, begun: Begun) -> None:
     while True:
         for client in clients:
             client.write(b"x")
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # the others run: this client never waits for a reply
         begun()
 
 

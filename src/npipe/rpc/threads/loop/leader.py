@@ -98,7 +98,7 @@ class Driver(Task, Protocol):
         """Enforce the time limits."""
 
 
-class Job:
+class FunctionTask:
     """A function that the leader calls between the events of connections."""
 
     def __init__(self, function: Callable[[], object]) -> None:
@@ -211,7 +211,7 @@ class ServerLoop:
         Args:
             function: Must not block.
         """
-        job = Job(function)
+        job = FunctionTask(function)
         self.request(job)
         while not (job.ended.wait(STOP_SECONDS) or self._stopped):
             pass
